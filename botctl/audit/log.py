@@ -21,13 +21,13 @@ from pymongo.errors import PyMongoError
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
-from botctl.core.errors import Unreachable, look_at, translated
+from botctl.core.errors import Unreachable, store_hint, translated
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
 _reaching_mongo: Final = translated(
-    PyMongoError, sentence="The audit log cannot be read: MongoDB fails ({error}).", hint=look_at("MongoDB")
+    PyMongoError, sentence="The audit log cannot be read: MongoDB fails ({error}).", hint=store_hint("MongoDB")
 )
 
 Document = dict[str, Any]

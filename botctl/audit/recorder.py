@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged, Source
 from botctl.core.contracts.protocols import Auditor
@@ -62,7 +62,7 @@ class Recorder:
     def _run(self, action: str, *changes: Change) -> None:
         target = Target("process", self.proc)
         self.auditor.record(
-            make_entry(action, operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
+            make_entry(action, current_operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
         )
 
 

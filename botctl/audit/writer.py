@@ -39,9 +39,9 @@ from botctl.audit.denials import DenialAggregator
 from botctl.audit.spool import Spool
 from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, line, make_entry
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, encode_line, make_entry
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import kind
+from botctl.core.errors import type_name
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -112,7 +112,7 @@ class MongoAuditor:
             yield self
         finally:
             try:
-                await self.tasks.end()
+                await self.tasks.cancel()
                 await self._last_try()
             finally:  # also when the stop is cancelled
                 self._spool_rest()
@@ -123,7 +123,9 @@ class MongoAuditor:
                 await self._write_once()
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
                 failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.failed(f"audit entries wait in memory: {failed} failed ({kind(error)})")
+                await self._outage.begin_and_pause(
+                    f"audit entries wait in memory: {failed} failed ({type_name(error)})"
+                )
             else:
                 self._outage.end()
                 await self._gather()
@@ -161,7 +163,7 @@ class MongoAuditor:
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
             try:
-                yield line(entry)
+                yield encode_line(entry)
             except Exception:  # noqa: BLE001  a bad entry must not stop the others
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)

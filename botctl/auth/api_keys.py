@@ -22,14 +22,14 @@ from pymongo.errors import PyMongoError
 
 from botctl.auth.key_format import digest, mint, parse_id
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
-from botctl.core.config.sources import near
+from botctl.core.config.sources import suggest
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
-from botctl.core.contracts.audit_entry import Change, Principal, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable, UsageError, look_at, translated
+from botctl.core.errors import Unreachable, UsageError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -41,7 +41,7 @@ _reaching_mongo: Final = translated(
     PyMongoError,
     OSError,
     sentence="The API keys cannot be reached: MongoDB failed ({error}).",
-    hint=look_at("MongoDB"),
+    hint=store_hint("MongoDB"),
 )
 
 
@@ -69,7 +69,7 @@ class MongoKeys:
         """As `ApiKeys.create`."""
         _check_name(name)
         await self._check_topics(topics)
-        minted, now, actor = mint(), self.clock.now(), operator()
+        minted, now, actor = mint(), self.clock.now(), current_operator()
         key = ApiKey(
             minted.id, name, tuple(topics), now, actor.name or actor.id, now + expires_in if expires_in else None
         )
@@ -84,7 +84,7 @@ class MongoKeys:
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
         """As `ApiKeys.revoke`. Revoking again publishes the event again, since the first one may be lost."""
-        now, actor = self.clock.now(), operator()
+        now, actor = self.clock.now(), current_operator()
         with _reaching_mongo:
             result = await self.collection.update_one(
                 {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
@@ -115,7 +115,7 @@ class MongoKeys:
         if document is None or not hmac.compare_digest(bytes(document["digest"]), digest(text)):
             raise KeyRefused("there is no such key")
         key, now = _key(document), self.clock.now()
-        if reason := key.ended(now):
+        if reason := key.invalid_reason(now):
             raise KeyRefused(reason)
         uses = self._uses.setdefault(key.id, _Usage(key))
         uses.count, uses.last = uses.count + 1, now
@@ -128,7 +128,7 @@ class MongoKeys:
         with _reaching_mongo:
             documents = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
         now = self.clock.now()
-        return {key.id: key for key in map(_key, documents) if key.ended(now) is None}
+        return {key.id: key for key in map(_key, documents) if key.invalid_reason(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:
         """As `ApiKeys.purge`."""
@@ -165,7 +165,7 @@ class MongoKeys:
         for topic in topics:
             if topic not in known:
                 names = sorted(known - {EVERY_TOPIC})
-                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
+                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{suggest(topic, names)}"
                 choice = f"Choose from: {', '.join(names)}; * stands for all."
                 hint = f"{choice} A topic of your own exists from its first event on."
                 raise UsageError(sentence, hint=hint)
@@ -193,7 +193,7 @@ async def api_keys(
     try:
         yield keys
     finally:
-        await tasks.end()
+        await tasks.cancel()
         with suppress(Unreachable, TimeoutError):
             async with asyncio.timeout(_LAST_TRY_S):
                 await keys.write_uses()

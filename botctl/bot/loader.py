@@ -28,7 +28,7 @@ from botctl.bot.command_builder import build
 from botctl.bot.compiled import CompiledCommand, ValidationContext
 from botctl.bot.load_errors import PACKAGE_PREFIX, FaultCollector, definition_line, describe_error, error_line
 from botctl.core.contracts.events import Event
-from botctl.core.contracts.jobs import Job, JobRun, declared
+from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
 from botctl.core.services.registry import Services
 from botctl.core.signatures import label, parameters_of
@@ -165,7 +165,7 @@ def _collect(path: Path, module: types.ModuleType, context: ValidationContext, f
             _add_cog(file, value, context, faults)
         elif "on" in metadata_of(value):
             _add_handler(file, value, context, faults)
-        elif (job := declared(value)) is not None:
+        elif (job := get_declared_job(value)) is not None:
             _add_job(file, job, context, faults)
     return file
 

@@ -1,4 +1,4 @@
-"""Time as an argument: pure code takes a Clock, so that a test can move it."""
+"""Time as an argument: pure code takes a Clock, so that a test can set it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Clock(Protocol):
     """Where the time comes from."""
 
     def now(self) -> datetime:
-        """The time of day, aware, in UTC. For people and records; it may jump."""
+        """The wall clock, aware, in UTC. It may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment, never going back. For durations and deadlines."""
+        """Seconds on a clock that never goes back. For durations and deadlines."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -32,15 +32,15 @@ class SystemClock:
 
 
 def iso_ms(at: datetime) -> str:
-    """``at`` as botctl writes times everywhere: ISO 8601, UTC, milliseconds, ``2026-01-02T03:04:05.678Z``."""
+    """``at`` as botctl writes it: ISO 8601, UTC, milliseconds, ``2026-01-02T03:04:05.678Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unix_ms(at: datetime) -> int:
-    """``at`` as whole milliseconds since 1970, the same ones that `iso_ms` shows: for stores that are to compare it."""
+    """``at`` as whole milliseconds since 1970, rounded as in `iso_ms`. For stores that compare times."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_unix_ms(ms: int) -> datetime:
-    """The moment that `unix_ms` has written as ``ms``, aware, in UTC."""
+    """The inverse of `unix_ms`, aware, in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)

@@ -1,13 +1,13 @@
-"""What can go wrong, what to do next, and how the process ends.
+"""Expected errors, each with an exit code and a hint.
 
 The tree::
 
     BotctlError                    1   something failed
-    ├── UsageError                 2   the words of a call are wrong
+    ├── UsageError                 2   the command line is wrong
     ├── WorkPending                3   something must be done first
     ├── IntegrityError             4   what is stored contradicts itself
     ├── NeedsDecision              5   only a person can decide
-    ├── Held                       6   somebody else holds it, or it was lost
+    ├── Held                       6   another process holds the lock or lease
     ├── Unreachable                7   a server does not answer           (transient)
     ├── ConfigError               78   a setting is missing or wrong
     │   ├── AssemblyError         78   the services do not fit together
@@ -18,10 +18,10 @@ The tree::
     │   │   └── MigrationFaults   78   those in migrations/
     │   └── DeadToken             78   Discord refuses the token
     └── ServiceFailed              1   a service did not start, or ended
-        └── ServiceTimeout         1   it did not in its time
+        └── ServiceTimeout         1   it did not within its time limit
 
-An error knows its exit code, what to do next (``hint``) and whether trying again may help (``transient``).
-Its text is one sentence that says what is wrong and where; `botctl.cli` prints both and exits with the code.
+``hint`` says what to do next, and ``transient`` whether a retry may help. The text is one sentence that says what is
+wrong and where. `botctl.cli` prints both and exits with the code.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from types import TracebackType
 from typing import ClassVar, Final
 
 ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""What code that is not botctl's may raise, a cancellation left out. asyncio would end its loop at the last two."""
+"""What foreign code may raise, except a cancellation. asyncio would stop its loop at the last two."""
 
 
 class ExitCode(enum.IntEnum):
-    """How every botctl process ends. Documented in docs/exit-codes.md; ecosystem.config.js relies on it."""
+    """The exit code of every botctl process. See docs/exit-codes.md; ecosystem.config.js relies on it."""
 
     OK = 0
     FAILED = 1
-    USAGE = 2  # Click's own number for a wrong call; never given another meaning
+    USAGE = 2  # as in Click
     PENDING = 3
     INTEGRITY = 4
     DECISION = 5
@@ -52,10 +52,7 @@ class ExitCode(enum.IntEnum):
 
 
 class BotctlError(Exception):
-    """An expected failure: one sentence, and what to do next.
-
-    ``hint`` is a sentence for the person at the terminal, or empty where the sentence says it all.
-    """
+    """An expected failure: one sentence, and a hint for the operator (may be empty)."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     transient: ClassVar[bool] = False
@@ -66,31 +63,31 @@ class BotctlError(Exception):
 
 
 class UsageError(BotctlError):
-    """The words of a call are wrong."""
+    """The command line, or an argument, is wrong."""
 
     exit_code = ExitCode.USAGE
 
 
 class WorkPending(BotctlError):
-    """Something must be done before this can go on."""
+    """Something else must be done first."""
 
     exit_code = ExitCode.PENDING
 
 
 class IntegrityError(BotctlError):
-    """What is stored contradicts itself."""
+    """The stored data contradict each other."""
 
     exit_code = ExitCode.INTEGRITY
 
 
 class NeedsDecision(BotctlError):
-    """Only a person can decide how to go on."""
+    """Only a person can decide what to do next."""
 
     exit_code = ExitCode.DECISION
 
 
 class Held(BotctlError):
-    """Another process holds what is wanted, or what was held is lost."""
+    """Another process holds the lock or lease, or this process lost it."""
 
     exit_code = ExitCode.HELD
 
@@ -102,29 +99,33 @@ class Unreachable(BotctlError):
     transient = True
 
 
-def look_at(store: str, then: str = "try again") -> str:
-    """The hint where ``store`` does not answer."""
-    return f"Look whether {store} runs (botctl stores), then {then}."
+def store_hint(store: str, then: str = "try again") -> str:
+    """The hint for a ``store`` that does not answer."""
+    return f"Check that {store} is running (botctl stores), then {then}."
 
 
-def kind(error: BaseException) -> str:
-    """What ``error`` is, without its text: a driver's holds addresses and everything it has tried."""
+def type_name(error: BaseException) -> str:
+    """The class name of ``error``. The text of a driver's error holds addresses, so it is left out."""
     return type(error).__name__
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
-    """A block in which the ``drivers`` errors are Unreachable, with ``sentence`` and ``hint``. It can be entered again.
+    """Raise the ``drivers`` errors of a block as Unreachable. Can be entered again.
 
-    ``{error}`` in the sentence stands for what ``said`` makes of the error.
+    ``{error}`` in the sentence is replaced by ``describe(error)``.
     """
 
     def __init__(
-        self, *drivers: type[Exception], sentence: str, hint: str = "", said: Callable[[BaseException], str] = kind
+        self,
+        *drivers: type[Exception],
+        sentence: str,
+        hint: str = "",
+        describe: Callable[[BaseException], str] = type_name,
     ) -> None:
         self._drivers = drivers
         self._sentence = sentence
         self._hint = hint
-        self._said = said
+        self._describe = describe
 
     def __enter__(self) -> None: ...
 
@@ -132,59 +133,59 @@ class translated:  # noqa: N801  used like contextlib.suppress
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if isinstance(error, self._drivers):
-            raise Unreachable(self._sentence.replace("{error}", self._said(error)), hint=self._hint) from error
+            raise Unreachable(self._sentence.replace("{error}", self._describe(error)), hint=self._hint) from error
 
 
 class ConfigError(BotctlError):
-    """A setting is missing or wrong; the sentence names the file and line, or the variable."""
+    """A setting is missing or wrong. The sentence names the file and line, or the variable."""
 
     exit_code = ExitCode.CONFIG
 
 
 class AssemblyError(ConfigError):
-    """The services do not fit together; found before any of them starts."""
+    """The services cannot be assembled. Raised before any of them starts."""
 
 
 class MissingNeed(AssemblyError):
-    """A factory needs a type that nobody provides."""
+    """A factory depends on a type that no service provides."""
 
 
 class CircularNeed(AssemblyError):
-    """Services need each other in a circle; the sentence names the path."""
+    """Services depend on each other in a circle. The sentence names the path."""
 
 
 class FileFaults(ConfigError):
-    """Files of one of the project's folders that cannot be loaded, all of them at once.
+    """All files of one folder of the project that cannot be loaded.
 
     ``faults``: one line each, ``file:line: what is wrong``.
     """
 
     folder: ClassVar[str] = "project's"
-    cure: ClassVar[str] = "Correct them."
+    default_hint: ClassVar[str] = "Correct them."
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         count = len(self.faults)
         noun = "fault" if count == 1 else "faults"
         lines = "".join(f"\n  {fault}" for fault in self.faults)
-        super().__init__(f"{count} {noun} in the {self.folder} folder:{lines}", hint=self.cure)
+        super().__init__(f"{count} {noun} in the {self.folder} folder:{lines}", hint=self.default_hint)
 
 
 class CommandFaults(FileFaults):
     """Files in commands/ that cannot be loaded."""
 
     folder = "commands"
-    cure = "Correct them, or start with --skip-broken to leave those files out."
+    default_hint = "Correct them, or start with --skip-broken to leave those files out."
 
 
 class MigrationFaults(FileFaults):
-    """Files in migrations/ that cannot be loaded, or do not follow one another. None is ever left out."""
+    """Files in migrations/ that cannot be loaded, or are not in sequence. None can be skipped."""
 
     folder = "migrations"
 
 
 class DeadToken(ConfigError):
-    """Discord refuses the token. Never retried: every try is an invalid request, and those are counted."""
+    """Discord rejects the token. Never retried: Discord counts invalid requests."""
 
 
 class ServiceFailed(BotctlError):
@@ -192,4 +193,4 @@ class ServiceFailed(BotctlError):
 
 
 class ServiceTimeout(ServiceFailed):
-    """A service did not start or stop in its time."""
+    """A service did not start or stop within its time limit."""

@@ -1,7 +1,7 @@
-"""What came from outside, made fit to be shown: names, command text, bodies of errors.
+"""Escape text from outside before it is printed: names, command text, error bodies.
 
-A control character can move a terminal's cursor, a bidirectional override can turn a sentence round, and a newline
-can forge a line of a log. None of them survives: each is shown by the escape that Python writes for it.
+A control character can move the cursor, a bidirectional override can reverse a sentence, and a newline can forge a log
+line. Each of them is replaced by its Python escape.
 """
 
 from __future__ import annotations
@@ -9,38 +9,38 @@ from __future__ import annotations
 from typing import Final
 
 ELLIPSIS: Final = "…"
-_JOINERS: Final = "\u200c\u200d"  # unprintable by name, but half of all emoji and Persian words need them
+_JOINERS: Final = "\u200c\u200d"  # not printable for Python, but emoji and Persian need them
 
 
-def _shown(char: str) -> str:
+def _escape(char: str) -> str:
     if char.isprintable() or char in _JOINERS:
         return char
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def visible(text: str) -> str:
-    """``text`` with every unprintable character (lone surrogates too) replaced by its escape."""
-    return text if text.isprintable() else "".join(map(_shown, text))
+def escape_unprintable(text: str) -> str:
+    """``text`` with every unprintable character, lone surrogates included, replaced by its escape."""
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
 def safe(value: object, limit: int = 200) -> str:
-    """``str(value)`` on one line of at most ``limit`` characters, cut with an ellipsis, never within an escape."""
+    """``str(value)`` escaped, on one line of at most ``limit`` characters. A cut ends in an ellipsis."""
     text = str(value)
     if len(text) <= limit and text.isprintable():
         return text
     pieces: list[str] = []
-    room = limit
+    left = limit
     for char in text:
-        piece = _shown(char)
-        room -= len(piece)
-        if room < 0:
-            return _cut(pieces, limit)
+        piece = _escape(char)
+        left -= len(piece)
+        if left < 0:
+            return _truncate(pieces, limit)
         pieces.append(piece)
     return "".join(pieces)
 
 
-def _cut(pieces: list[str], limit: int) -> str:
-    """As many of ``pieces`` as leave room for the ellipsis."""
+def _truncate(pieces: list[str], limit: int) -> str:
+    """As many of ``pieces`` as fit before the ellipsis."""
     length = sum(map(len, pieces))
     while pieces and length > limit - 1:
         length -= len(pieces.pop())

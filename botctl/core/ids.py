@@ -1,15 +1,15 @@
-"""Identifiers that botctl itself hands out."""
+"""Identifiers that botctl generates."""
 
 from __future__ import annotations
 
 import secrets
 import time
 
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: people read these aloud
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # without 0, o, 1, l, i: people read ids aloud
 
 
 def error_id() -> str:
-    """A short id that a user can repeat to staff: 8 characters, about 40 bits."""
+    """A short id that a user can tell the staff: 8 characters, about 40 bits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(8))
 
 

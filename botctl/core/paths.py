@@ -1,4 +1,4 @@
-"""Where a project keeps things."""
+"""The folders and files of a project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT_VARIABLE: Final = "BOTCTL_PROJECT"
 
 
 def find_root(project: Path | None, env: Mapping[str, str], start: Path) -> Path:
-    """The project's root: what is named, else the nearest of ``start`` and its parents with config/botctl.toml.
+    """The project's root: ``project`` or ``BOTCTL_PROJECT``, else the nearest parent of ``start`` with a settings file.
 
     Raises:
         ConfigError: there is no settings file.
@@ -26,30 +26,30 @@ def find_root(project: Path | None, env: Mapping[str, str], start: Path) -> Path
     for folder in [here] if named else [here, *here.parents]:
         if (folder / SETTINGS_FILE).exists():
             return folder
-    alone = "" if named else ", nor has a folder above it"
+    parents = "" if named else ", nor has a folder above it"
     raise ConfigError(
-        f"{safe(here)} has no {SETTINGS_FILE}{alone}.",
-        hint="`botctl init DIR` writes a new bot into DIR; --project DIR names one that exists.",
+        f"{safe(here)} has no {SETTINGS_FILE}{parents}.",
+        hint="Create a bot with `botctl init DIR`, or name an existing one with --project DIR.",
     )
 
 
 def state_folder(root: Path) -> Path:
-    """``.botctl`` of the project at ``root``, made when it is missing: 0700, and ignored by git.
+    """The folder ``.botctl`` of the project. Creates it if it is missing: mode 0700, ignored by git.
 
     Raises:
-        ConfigError: it cannot be made, or is not a folder.
+        ConfigError: it cannot be created, or is not a folder.
         BotctlError: the disk is full.
     """
     folder = root / STATE_FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)  # it may have been copied about; sockets and control secrets live here
+        folder.chmod(0o700)  # a copy may have another mode, and this folder holds sockets and secrets
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
         sentence = f"{folder} cannot be used: {error.strerror}."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BotctlError(sentence, hint="Make room on that disk.") from error
-        raise ConfigError(sentence, hint="botctl keeps its state there; it must own that folder.") from error
+            raise BotctlError(sentence, hint="Free space on that disk.") from error
+        raise ConfigError(sentence, hint="The folder must belong to the user who runs botctl.") from error
     return folder

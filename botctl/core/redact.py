@@ -1,10 +1,7 @@
-"""Secrets taken out of text, by value and by shape, before the text reaches any sink.
+"""Remove secrets from text before it is written anywhere, by value and by pattern.
 
-By value: what `register` was told when the settings were read, in each way that text can carry it (as it is, in a
-``repr``, in JSON, in a URL). By shape: what looks like a secret although nobody registered it.
-
-The register belongs to the process, as its secrets do: whoever writes text out asks `redact`, and nobody has to hand
-a list of secrets about.
+By value: each secret given to `register`, in every encoding that text can carry (plain, ``repr``, JSON, URL).
+By pattern: text that looks like a secret, registered or not. The registered secrets are global to the process.
 """
 
 from __future__ import annotations
@@ -16,20 +13,20 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MARK: Final = "[redacted]"
-MIN_LENGTH: Final = 6  # shorter ones would blank out ordinary words; their shapes still catch them
+MIN_LENGTH: Final = 6  # shorter secrets would remove ordinary words; the patterns still match them
 
-MIN_SHAPE_LENGTH: Final = 32
+_MIN_PATTERN_LENGTH: Final = 32
 
-# What a shape needs to be there at all. Looking for these first keeps an ordinary line at about a microsecond.
+# Each pattern needs one of these. Searching for them first costs about a microsecond for an ordinary line.
 _CLUES: Final = (
     *("token", "secret", "passw", "authorization", "bearer ", "api_key", "apikey", "api-key"),
     *("://", "webhooks/", "interactions/", "aw50zxjhy3rpb246", "botctl_"),
 )
 _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")
 
-_QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: of a repr, of bytes, of JSON within a string
-_VALUE: Final = r"""(?:(?<=")[^"\\]+|(?<=')[^'\\]+|[^\s"'\\,;&<>(){}\[\]]+)"""  # a quoted one may have spaces
-_SHAPES: Final = re.compile(
+_QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: in a repr, in bytes, in JSON inside a string
+_VALUE: Final = r"""(?:(?<=")[^"\\]+|(?<=')[^'\\]+|[^\s"'\\,;&<>(){}\[\]]+)"""  # a quoted value may have spaces
+_PATTERNS: Final = re.compile(
     rf"""
       (?P<uri>://)[^\s/?\#"'<>]+(?=@)                                           # credentials of a URI
     | (?P<url>/(?:webhooks|interactions)/\d+/)[^\s/?\#"'<>]+                    # Discord: webhook, interaction tokens
@@ -45,20 +42,19 @@ _SHAPES: Final = re.compile(
 
 
 def _replace(match: re.Match[str]) -> str:
-    """Keep what says which secret stood there."""
     kept = match.group(match.lastgroup) if match.lastgroup else ""
     return kept + MARK
 
 
-def redact_shapes(text: str) -> str:
+def redact_patterns(text: str) -> str:
     """``text`` without what looks like a secret."""
-    if len(text) < MIN_SHAPE_LENGTH and text.isalnum():
-        return text  # an id, a name: no shape is as short without punctuation
+    if len(text) < _MIN_PATTERN_LENGTH and text.isalnum():
+        return text  # an id or a name: no pattern matches so short a text without punctuation
     lower = text.lower()
     for clue in _CLUES:
         if clue in lower:
-            return _SHAPES.sub(_replace, text)
-    return _SHAPES.sub(_replace, text) if _TOKEN_TAIL.search(text) else text
+            return _PATTERNS.sub(_replace, text)
+    return _PATTERNS.sub(_replace, text) if _TOKEN_TAIL.search(text) else text
 
 
 def _lower_hex(encoded: str) -> str:
@@ -66,9 +62,9 @@ def _lower_hex(encoded: str) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """Every way in which text may carry ``secret``; for the usual alphabet of tokens that is one."""
+    """Every encoding of ``secret``. For the usual alphabet of tokens there is only one."""
     raw = secret.encode("utf-8", "surrogatepass")
-    # A longer text around the secret decides which quotes repr() takes, and with them what it escapes.
+    # The text around the secret decides which quotes repr() uses, and so what it escapes.
     reprs = {f(quotes + secret)[len(f(quotes)) - 1 : -1] for f in (repr, ascii) for quotes in ("'", '"', "'\"")}
     reprs |= {repr(quotes + raw)[len(repr(quotes)) - 1 : -1] for quotes in (b"'", b'"', b"'\"")}
     jsons = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
@@ -77,52 +73,52 @@ def _forms(secret: str) -> set[str]:
 
 
 class Redactor:
-    """Takes secrets out of text. `register` and `redact` are those of the process; tests make their own."""
+    """Removes secrets from text. The module's `register` and `redact` use one instance for the process."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._forms: tuple[str, ...] = ()
 
     def register(self, *secrets: str) -> None:
-        """Remember ``secrets``; shorter ones than `MIN_LENGTH` are left to their shapes.
+        """Remember ``secrets`` of at least `MIN_LENGTH` characters.
 
-        The credentials of a URL are registered with it, percent-encoded and plain.
+        The password of a URL is registered with it, percent-encoded and plain.
         """
         for secret in secrets:
             self._secrets.update(part for part in (secret, *_passwords(secret)) if len(part.strip()) >= MIN_LENGTH)
-        # The longest first, so that no secret is cut in two by another one that it contains.
+        # The longest first: a secret may contain another one.
         forms = {form for secret in self._secrets for form in _forms(secret)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def redact(self, text: str) -> str:
-        """``text`` without any registered secret and without what looks like one."""
+        """``text`` without registered secrets and without what looks like one."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MARK)
-        return redact_shapes(text)
+        return redact_patterns(text)
 
 
 def _passwords(secret: str) -> tuple[str, ...]:
-    """The password in ``secret``, if that is a URL: as it stands, and decoded."""
+    """The password in ``secret`` if that is a URL: percent-encoded, and decoded."""
     if "://" not in secret:
         return ()
     try:
         password = urlsplit(secret).password or ""
-    except ValueError:  # not a URL after all
+    except ValueError:  # not a URL
         return ()
     return (password, unquote(password))
 
 
-_of_this_process = Redactor()
-register = _of_this_process.register
-redact = _of_this_process.redact
+_process_redactor = Redactor()
+register = _process_redactor.register
+redact = _process_redactor.redact
 
 
 def redact_json(value: Any, dump: Callable[[Any], str]) -> tuple[Any, str]:
-    """``value``, which JSON knows, without secrets, and ``dump`` of that.
+    """The JSON ``value`` without secrets, and ``dump`` of it.
 
-    Nearly always there is nothing to find, so the whole text is looked through first, once; only where something is
-    found, each string of the value is redacted by itself, which cannot break the JSON.
+    The whole text is searched first, since it rarely holds a secret. If it does, each string is redacted by itself, so
+    that the JSON stays valid.
     """
     text = dump(value)
     if redact(text) == text:

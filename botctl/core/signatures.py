@@ -1,4 +1,4 @@
-"""What a factory needs and provides, read from its annotations."""
+"""Read from annotations what a factory depends on and what it provides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from botctl.core.errors import AssemblyError
 
-Key = Any  # a class, a NewType or a parametrised generic; the type system has no word for the three together
+Key = Any  # a class, a NewType or a parametrised generic; there is no common type for the three
 Factory = Callable[..., AbstractAsyncContextManager[Any]]
 
 FACTORY_HINT = "Put @asynccontextmanager above it and annotate it `-> AsyncIterator[TheService]`."
@@ -21,7 +21,7 @@ FACTORY_HINT = "Put @asynccontextmanager above it and annotate it `-> AsyncItera
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter and the type it asks for. ``optional``: it has a default, kept where nobody provides the type."""
+    """A parameter and its type. ``optional``: it has a default, which is used where no service provides the type."""
 
     name: str
     key: Key
@@ -29,79 +29,79 @@ class Parameter:
 
 
 def label(key: Key) -> str:
-    """``key`` as a person would write it."""
+    """``key`` as source code names it."""
     return str(getattr(key, "__name__", key))
 
 
-def unwrapped(target: Any) -> Any:
-    """The function or class inside partials."""
+def unwrap_partial(target: Any) -> Any:
+    """The function or class inside nested partials."""
     while isinstance(target, functools.partial):
         target = target.func
     return target
 
 
 def parameters_of(target: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The parameters of a function, a partial of one, or a class, that are to be filled by type.
+    """The parameters that are filled by type, of a function, a partial of one, or a class.
 
     Raises:
         AssemblyError: a parameter has neither annotation nor default, or an annotation cannot be read.
     """
     bound = target.keywords if isinstance(target, functools.partial) else {}
     hints = _hints(target)
-    found = []
+    parameters = []
     for name, parameter in inspect.signature(target).parameters.items():
         if name in bound or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         optional = parameter.default is not parameter.empty
         if name in hints:
-            found.append(Parameter(name, _without_none(hints[name]) if optional else hints[name], optional))
+            parameters.append(Parameter(name, _without_none(hints[name]) if optional else hints[name], optional))
         elif not optional:
             raise AssemblyError(
-                f"parameter {name} of {_where(target)} has no annotation, so nobody can tell what it needs",
-                hint=f"Write the type of the service it needs: `{name}: TheService`.",
+                f"parameter {name} of {_location(target)} has no annotation, so its type is not known",
+                hint=f"Annotate it with the type of a service: `{name}: TheService`.",
             )
-    return tuple(found)
+    return tuple(parameters)
 
 
 def provided_by(factory: Callable[..., Any]) -> Key:
-    """The type of the service that ``factory`` makes; None when it is annotated to yield None.
+    """The type that ``factory`` yields; None when it is annotated to yield None.
 
     Raises:
         AssemblyError: it is not an async context manager, or its annotation does not say what it yields.
     """
     if inspect.isasyncgenfunction(factory) or inspect.iscoroutinefunction(factory):
-        raise AssemblyError(f"{_where(factory)} is not an async context manager", hint=FACTORY_HINT)
+        raise AssemblyError(f"{_location(factory)} is not an async context manager", hint=FACTORY_HINT)
     returned = _hints(factory).get("return")
     origin, arguments = typing.get_origin(returned), typing.get_args(returned)
     if origin not in (AsyncIterator, AsyncGenerator, AbstractAsyncContextManager) or not arguments:
         raise AssemblyError(
-            f"{_where(factory)} does not say that it is an async context manager, and of what", hint=FACTORY_HINT
+            f"{_location(factory)} has no return annotation that says what it yields", hint=FACTORY_HINT
         )
     return None if arguments[0] is types.NoneType else arguments[0]
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    target = unwrapped(target)
+    target = unwrap_partial(target)
     if isinstance(target, type):
-        target = target.__init__  # type: ignore[misc]  # it is only read
+        target = target.__init__  # type: ignore[misc]  # only read
     elif not inspect.isroutine(target):
         target = target.__call__
     try:
         return typing.get_type_hints(target)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         raise AssemblyError(
-            f"the annotations of {_where(target)} cannot be read: {error}",
-            hint="They are read at run time: import what they name outside `if TYPE_CHECKING:`.",
+            f"the annotations of {_location(target)} cannot be read: {error}",
+            hint="botctl reads them at run time. Import the types outside `if TYPE_CHECKING:`.",
         ) from error
 
 
 def _without_none(hint: Any) -> Any:
-    """``T`` of ``T | None``; anything else as it is."""
-    some = [part for part in typing.get_args(hint) if part is not types.NoneType]
+    """``T`` of ``T | None``; any other type unchanged."""
+    types_left = [part for part in typing.get_args(hint) if part is not types.NoneType]
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return some[0] if union and len(some) == 1 else hint
+    return types_left[0] if union and len(types_left) == 1 else hint
 
 
-def _where(target: Any) -> str:
-    target = unwrapped(target)
+def _location(target: Any) -> str:
+    target = unwrap_partial(target)
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"

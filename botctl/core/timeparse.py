@@ -1,4 +1,4 @@
-"""Moments and durations as a person types them: ``7d`` (ago), or a date."""
+"""Parse times and durations as a person types them: ``7d`` (ago), or a date."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PART: Final = re.compile(r"(\d{1,9})\s*([wdhms])\s*", re.ASCII)
 _AGO: Final = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """The moment that ``text`` means, in UTC: so long before ``now``, or a date with or without a time (ISO 8601).
+def parse_time(text: str, now: datetime) -> datetime:
+    """The time that ``text`` names, in UTC: a duration before ``now``, or a date with or without a time (ISO 8601).
 
-    A date is its first moment; without an offset (``+02:00``, ``Z``) it is in UTC.
+    A date means 00:00. A time without an offset (``+02:00``, ``Z``) is in UTC.
 
     Raises:
         ValueError: a sentence with an example.
@@ -24,22 +24,22 @@ def moment(text: str, now: datetime) -> datetime:
     try:
         if _AGO.fullmatch(text):
             return now.astimezone(UTC) - _sum(text)
-        found = datetime.fromisoformat(text.upper())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        at = datetime.fromisoformat(text.upper())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is no moment; write for example {EXAMPLE}") from None
 
 
-def duration(text: str) -> timedelta:
-    """The duration that ``text`` means: ``30d``, ``1h30m``.
+def parse_duration(text: str) -> timedelta:
+    """The duration that ``text`` names: ``30d``, ``1h30m``.
 
     Raises:
         ValueError: a sentence with an example.
     """
     text = text.strip().lower()
     try:
-        if _AGO.fullmatch(text) and (found := _sum(text)):
-            return found
+        if _AGO.fullmatch(text) and (total := _sum(text)):
+            return total
     except OverflowError:
         pass
     raise ValueError(f"{text[:40]!r} is no duration; write for example 30d or 1h30m")

@@ -1,3 +1,3 @@
-"""The version of botctl; the wheel takes it from here."""
+"""The version of botctl. The build reads it from here."""
 
 __version__ = "0.1.0"

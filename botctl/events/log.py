@@ -22,9 +22,9 @@ from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
-from botctl.core.errors import look_at, translated
+from botctl.core.errors import store_hint, translated
 from botctl.core.ids import event_id
-from botctl.stores.redis import beside
+from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred
 _READERS: Final = 8  # connections for blocking reads
@@ -33,7 +33,7 @@ _reaching_redis: Final = translated(
     RedisError,
     OSError,
     sentence="The events of this bot cannot be reached: Redis failed ({error}).",
-    hint=look_at("Redis"),
+    hint=store_hint("Redis"),
 )
 
 # Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
@@ -189,7 +189,7 @@ class RedisEventLog:
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
     """Factory of the service."""
-    async with beside(redis, connections=_READERS) as blocking:
+    async with dedicated_client(redis, connections=_READERS) as blocking:
         yield RedisEventLog(redis, blocking, settings.bot)
 
 

@@ -85,7 +85,7 @@ class Relay:
             try:
                 yield self
             finally:
-                await self.tasks.end()
+                await self.tasks.cancel()
                 await self._last_try()
 
     def _put(self, event: Event) -> None:
@@ -104,7 +104,7 @@ class Relay:
                 await self._flush()
             except Unreachable as error:
                 self.counts.failures += 1
-                await self._outage.failed(f"events wait in memory: {error}")
+                await self._outage.begin_and_pause(f"events wait in memory: {error}")
             else:
                 self._outage.end()
                 self._report_lost()
@@ -170,7 +170,7 @@ async def relay(
     `CommandStarted` matters only in its process, and would double the traffic. The same holds for the services of a
     short-lived verb.
     """
-    skip = (CommandStarted,) if runtime.lasting else (CommandStarted, ServiceChanged)
+    skip = (CommandStarted,) if runtime.long_lived else (CommandStarted, ServiceChanged)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:
         if metrics is not None:
             metrics.watch("botctl_relay_total", "Events sent to Redis.", lambda: asdict(running.counts), label="what")

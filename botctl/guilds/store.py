@@ -17,19 +17,19 @@ from redis.asyncio import Redis
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Change, Principal, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
-from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed, differences, plain
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, to_json, with_change
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
-from botctl.core.errors import Held, UsageError, look_at, translated
+from botctl.core.errors import Held, UsageError, store_hint, translated
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another change succeeded
-_HINT: Final = look_at("MongoDB")
+_HINT: Final = store_hint("MongoDB")
 _reading: Final = translated(
     PyMongoError, sentence="The settings of this guild cannot be read: MongoDB fails.", hint=_HINT
 )
@@ -77,7 +77,7 @@ class GuildSettingsCache:
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
-            if not differences(old, new):
+            if not diff(old, new):
                 return old
             new = replace(new, revision=old.revision + 1)
             if await self._compare_and_swap(guild, old, new):
@@ -92,7 +92,7 @@ class GuildSettingsCache:
     async def _compare_and_swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
         """Replace ``old`` by ``new``. False if ``old`` is out of date."""
         collection = self.database[COLLECTION]
-        values = plain(new) | {"revision": new.revision}
+        values = to_json(new) | {"revision": new.revision}
         try:
             with _writing, suppress(DuplicateKeyError):
                 if old.revision == 0:
@@ -105,13 +105,13 @@ class GuildSettingsCache:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
     def _announce(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
-        changes = differences(old, new)
+        changes = diff(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         from_discord = actor != "cli"
         self.auditor.record(
             make_entry(
                 "guild.settings.set",
-                Principal("user", actor) if from_discord else operator(),
+                Principal("user", actor) if from_discord else current_operator(),
                 at=self.clock.now(),
                 iface="discord" if from_discord else "cli",
                 target=Target("guild", guild),
@@ -148,7 +148,7 @@ async def load(database: Database, guild: str) -> GuildSettings | None:
 
 def encode(settings: GuildSettings) -> bytes:
     """``settings`` for the cache."""
-    return json.dumps(plain(settings) | {"revision": settings.revision}).encode()
+    return json.dumps(to_json(settings) | {"revision": settings.revision}).encode()
 
 
 def decode(data: bytes) -> GuildSettings:
@@ -171,7 +171,7 @@ def _parse(values: Mapping[str, Any]) -> GuildSettings:
 def _apply(settings: GuildSettings, changes: Mapping[str, Any]) -> GuildSettings:
     try:
         for key, value in changes.items():
-            settings = changed(settings, key, value)
+            settings = with_change(settings, key, value)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
     return settings

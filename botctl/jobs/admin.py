@@ -13,9 +13,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, Planned, RunResult
+from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, RunResult, SchedulableJob
 from botctl.core.contracts.lease import LeaseHolder, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
@@ -123,8 +123,10 @@ class JobAdmin:
             await asyncio.wait({here, notifying}, timeout=CANCEL_S)
         return _report(run_id, record, here=started.is_set())
 
-    async def _planned(self, name: str) -> Planned:
-        planned: dict[str, Planned] = {record.name: record.kept for record in await self.runner.store.all()}
+    async def _planned(self, name: str) -> SchedulableJob:
+        planned: dict[str, SchedulableJob] = {
+            record.name: record.stored_job for record in await self.runner.store.all()
+        }
         planned |= {job.name: job for job in self.jobs}
         if name not in planned:
             raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(planned))}.")
@@ -132,7 +134,7 @@ class JobAdmin:
 
     async def _require_scheduler(self, blocked_by: BotctlError) -> None:
         holder = await self.holder()
-        if holder is None or holder.gone:
+        if holder is None or holder.expired:
             raise blocked_by
 
     async def _run_here(self, job: Job, started: asyncio.Event) -> None:
@@ -160,7 +162,7 @@ class JobAdmin:
             return
         left_s = max(0.0, holder.ttl_s - holder.silent_s) + HOLDER_POLL_S
         notify(
-            f"{safe(holder.who)} schedules, and has not started the job yet. If that process has died, the job is run "
+            f"{safe(holder.process)} schedules, and has not started the job. If that process has died, the job is run "
             f"here in {left_s:.0f} s at most."
         )
 
@@ -180,7 +182,9 @@ class JobAdmin:
             await asyncio.sleep(POLL_S)
 
     def _record(self, action: str, name: str, *, op: str | None = None) -> None:
-        entry = make_entry(action, operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op)
+        entry = make_entry(
+            action, current_operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op
+        )
         self.auditor.record(entry)
 
 

@@ -15,7 +15,7 @@ from botctl.core.clock import Clock, iso_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.event_log import EventLog
-from botctl.core.contracts.jobs import Jobs, declared, job
+from botctl.core.contracts.jobs import Jobs, get_declared_job, job
 
 KEPT_EVENTS: Final = 10_000
 SAMPLES: Final = 120  # an hour
@@ -65,4 +65,4 @@ async def _measure_ms(call: Awaitable[Any]) -> float:
     return round((time.perf_counter() - started_s) * 1000, 3)
 
 
-BUILTIN_JOBS: Final = Jobs(job for job in map(declared, (trim_events, sample_stores, expire_keys)) if job)
+BUILTIN_JOBS: Final = Jobs(job for job in map(get_declared_job, (trim_events, sample_stores, expire_keys)) if job)

@@ -37,7 +37,7 @@ def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
         return RunPlan(now, record.next_due, requested=record.requested)
     if record.paused or record.next_due > now:
         return None
-    latest, count = job.schedule.passed(record.next_due, now)
+    latest, count = job.schedule.count_due(record.next_due, now)
     next_due = job.schedule.next_after(now)
     if job.missed is MissedPolicy.SKIP and now - latest > GRACE:
         return RunPlan(None, next_due, skipped=count)

@@ -106,7 +106,9 @@ class Runner:
             outcome = await self._call(job, run)
             if not lease.held:
                 await lease.lost.wait()  # from then on `why` is known
-                outcome = replace(outcome, detail=f"its process lost the lease: {lease.why}" if lease.why else None)
+                outcome = replace(
+                    outcome, detail=f"its process lost the lease: {lease.lost_reason}" if lease.lost_reason else None
+                )
             await self._shielded(self._record_end(run, outcome, plan.skipped, lease))
         finally:
             self._running.discard(job.name)

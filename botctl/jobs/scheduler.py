@@ -59,7 +59,7 @@ class Scheduler:
                 finally:
                     self.lease = None
                     await self._cancel_runs()
-            _log.warning("the lease of the jobs was lost: %s; another process may schedule them now", lease.why)
+            _log.warning("the lease of the jobs was lost: %s; another process may schedule them now", lease.lost_reason)
 
     async def drain(self, limit_s: float) -> None:
         """Start no more runs, and give those under way at most ``limit_s`` to end."""
@@ -175,4 +175,4 @@ async def job_scheduler(
         yield scheduler
     finally:
         await scheduler.drain(0)  # it is drained already; this only prevents new runs
-        await tasks.end()
+        await tasks.cancel()

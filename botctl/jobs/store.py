@@ -19,8 +19,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, Planned, RunResult
-from botctl.core.errors import Held, look_at, translated
+from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
+from botctl.core.errors import Held, store_hint, translated
 from botctl.jobs.planning import RunPlan
 
 COLLECTION: Final = "botctl_jobs"
@@ -29,7 +29,7 @@ _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _UNRESPONSIVE: Final = "stubborn"  # the stored name of `JobRecord.unresponsive`
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, _UNRESPONSIVE: False}
 _reaching_mongo: Final = translated(
-    PyMongoError, sentence="The jobs cannot be read: MongoDB fails.", hint=look_at("MongoDB")
+    PyMongoError, sentence="The jobs cannot be read: MongoDB fails.", hint=store_hint("MongoDB")
 )
 
 
@@ -57,7 +57,7 @@ class MongoJobStore:
             documents = await self.collection.find().to_list()
         return sorted(map(_parse_record, documents), key=lambda record: record.name)
 
-    async def get(self, job: Planned, now: datetime) -> JobRecord:
+    async def get(self, job: SchedulableJob, now: datetime) -> JobRecord:
         """The record of ``job``. A job without one gets a new record, due after ``now``."""
         with _reaching_mongo:
             while (document := await self.collection.find_one({"_id": job.name})) is None:
@@ -158,7 +158,7 @@ class MongoJobStore:
         with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
-    async def set_paused(self, job: Planned, now: datetime, *, paused: bool) -> bool:
+    async def set_paused(self, job: SchedulableJob, now: datetime, *, paused: bool) -> bool:
         """Pause or resume ``job``; no due time is made up. Return whether it changed. Raises Held on contention."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
@@ -206,7 +206,7 @@ async def job_store(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[Jo
     yield MongoJobStore(database[COLLECTION])
 
 
-def _new_document(job: Planned, now: datetime) -> dict[str, Any]:
+def _new_document(job: SchedulableJob, now: datetime) -> dict[str, Any]:
     return {
         "_id": job.name,
         "rev": 0,

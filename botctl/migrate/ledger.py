@@ -24,14 +24,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, IntegrityError, look_at, translated
+from botctl.core.errors import Held, IntegrityError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
 COLLECTION: Final = "botctl_migrations"
 _STATUS_HINT: Final = "`botctl migrate status` shows its state."
-_HINT: Final = look_at("MongoDB", "`botctl migrate status`")
+_HINT: Final = store_hint("MongoDB", "`botctl migrate status`")
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 
@@ -87,7 +87,7 @@ def _key(record: Record) -> tuple[object, ...]:
 
 
 def _reaching_mongo(sentence: str) -> translated:
-    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, said=_redacted)
+    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, describe=_redacted)
 
 
 def _redacted(error: BaseException) -> str:

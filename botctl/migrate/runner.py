@@ -9,7 +9,7 @@ from typing import Final
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Change, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
@@ -115,7 +115,7 @@ class Migrator:
         self.context.auditor.record(
             make_entry(
                 "migration.resolve",
-                operator(),
+                current_operator(),
                 at=now,
                 iface=options.iface,
                 target=Target("migration", row.name),
@@ -141,7 +141,7 @@ class Migrator:
                 f"{holder} runs migrations: waiting{limit}. If it has died, this is known in {left_s:.0f} s."
             )
 
-        return self.leases.lease(LEASE, ttl_s=self.context.lease_s, wait_s=options.wait_s, waits=notify)
+        return self.leases.lease(LEASE, ttl_s=self.context.lease_s, wait_s=options.wait_s, on_wait=notify)
 
     async def _run(self, migrations: Migrations, direction: Direction, select: Selection, options: RunOptions) -> None:
         async with self._lease(options) as lease:

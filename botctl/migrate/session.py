@@ -14,16 +14,16 @@ from typing import Final
 import pymongo
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.audit_entry import AuditOutcome, Stage, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import AuditOutcome, Stage, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import MigrationApplied, MigrationFailed
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.contracts.service_state import ending
+from botctl.core.contracts.service_state import describe_end
 from botctl.core.errors import BotctlError, Held, Unreachable
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
-from botctl.core.processes.process import began, is_running
+from botctl.core.processes.process import is_running, start_time
 from botctl.core.redact import redact
 from botctl.core.version import __version__
 from botctl.migrate.files import Migration, MigrationFunction, MigrationFunctions, display_path, line_of
@@ -208,7 +208,7 @@ class _MigrationRun:
         self.context.auditor.record(
             make_entry(
                 f"migration.{record.direction}",
-                operator(),
+                current_operator(),
                 at=self.context.clock.now(),
                 iface=self.session.iface,
                 target=Target("migration", record.name),
@@ -225,7 +225,7 @@ class _MigrationRun:
         if isinstance(error, asyncio.CancelledError):
             return str(error) or "it was interrupted"
         where = f"{display_path(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
-        return redact(safe(f"{where}: {ending(error)}", 500))
+        return redact(safe(f"{where}: {describe_end(error)}", 500))
 
     def _failure(self, error: BaseException, text: str) -> BotctlError:
         if isinstance(error, asyncio.CancelledError) and self.session.lease.lost.is_set():
@@ -245,7 +245,7 @@ class _MigrationRun:
 def current_process(lease: Lease) -> ProcessIdentity:
     """The running process, as the holder of ``lease``."""
     pid = os.getpid()
-    return ProcessIdentity(socket.gethostname(), pid, began(pid) or "", __version__, lease.fence)
+    return ProcessIdentity(socket.gethostname(), pid, start_time(pid) or "", __version__, lease.fence)
 
 
 def has_exited(process: ProcessIdentity) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from botctl.core.clock import iso_ms
-from botctl.core.telemetry.latency import merged, quantile_ms
+from botctl.core.telemetry.latency import merge, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
@@ -201,7 +201,7 @@ def _process(report: ProcessReport) -> Process:
 
 def _totals(snapshots: Sequence[Snapshot]) -> Totals:
     commands: list[Commands] = [snapshot.commands for snapshot in snapshots]
-    counts = merged(counted.latency_counts for counted in commands)
+    counts = merge(counted.latency_counts for counted in commands)
     per_second = _summed(one.per_second for one in commands)
     return Totals(
         rate_per_s=_rate(per_second),

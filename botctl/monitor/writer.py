@@ -224,5 +224,5 @@ async def snapshots(
     try:
         yield writer
     finally:
-        await tasks.end()  # or the next write would undo the removal
+        await tasks.cancel()  # or the next write would undo the removal
         await writer.remove()

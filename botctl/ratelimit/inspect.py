@@ -15,11 +15,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock
-from botctl.core.config.sources import near
-from botctl.core.contracts.audit_entry import Change, Target, make_entry, operator
+from botctl.core.config.sources import suggest
+from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
-from botctl.core.errors import UsageError, look_at, translated
+from botctl.core.errors import UsageError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.ratelimit import keys
 from botctl.ratelimit.gcra import US_PER_S, current_state, rate
@@ -29,7 +29,7 @@ from botctl.ratelimit.statistics import CHECKS, DENIED
 _SCAN_COUNT: Final = 1000
 _HOUR_S: Final = 3600
 _reaching_redis: Final = translated(
-    RedisError, OSError, sentence="The rate limits cannot be read: Redis fails ({error}).", hint=look_at("Redis")
+    RedisError, OSError, sentence="The rate limits cannot be read: Redis fails ({error}).", hint=store_hint("Redis")
 )
 
 
@@ -139,7 +139,7 @@ class Inspector:
             return
         names |= {key.policy async for key, _ in self._keys("")}  # also undeclared ones, of components
         if keys.display_name(policy) not in names:
-            sentence = f"there is no policy {safe(policy, 60)!r}{near(keys.display_name(policy), sorted(names))}"
+            sentence = f"there is no policy {safe(policy, 60)!r}{suggest(keys.display_name(policy), sorted(names))}"
             raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
 
     async def _matching_keys(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
@@ -187,7 +187,7 @@ async def reset(
     ]
     target = Target(subject.scope, subject.id)
     auditor.record(
-        make_entry("ratelimit.reset", operator(), at=clock.now(), iface="cli", target=target, changes=changes)
+        make_entry("ratelimit.reset", current_operator(), at=clock.now(), iface="cli", target=target, changes=changes)
     )
     return removed
 

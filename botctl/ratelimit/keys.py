@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, address_subject
+from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, address_subject
 
 HOURS: Final = 24  # of statistics
 _SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # in a pattern of SCAN
@@ -112,8 +112,8 @@ def hour_key(bot: str, hour: int) -> str:
 def parse_subject(text: str) -> Subject:
     """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError."""
     scope, _, subject = text.partition(":")
-    if scope == Scope.GLOBAL and subject in ("", EVERYBODY):
-        return Subject(Scope.GLOBAL, EVERYBODY)
+    if scope == Scope.GLOBAL and subject in ("", GLOBAL_SUBJECT):
+        return Subject(Scope.GLOBAL, GLOBAL_SUBJECT)
     if scope not in set(Scope) - {Scope.GLOBAL} or not subject:
         names = ", ".join(f"{scope}:…" for scope in Scope if scope is not Scope.GLOBAL)
         raise ValueError(f"{text[:60]!r} is not a subject of rate limits; known are {names} and global")

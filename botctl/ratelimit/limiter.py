@@ -23,8 +23,8 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
-from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, Verdict, subject
-from botctl.core.errors import kind
+from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
+from botctl.core.errors import type_name
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -102,7 +102,7 @@ class RedisLimiter:
     @property
     def is_local(self) -> bool:
         """Whether this process counts alone, because Redis did not answer."""
-        return self._outage.on or not self._running
+        return self._outage.active or not self._running
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``, or none if one is used up. Never raises."""
@@ -110,7 +110,7 @@ class RedisLimiter:
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
         """Count one use of ``policy`` by ``subjects``, as `check`. ``GLOBAL`` needs no subject. Never raises."""
-        return await self._check(policy, limits, {Scope.GLOBAL: EVERYBODY, **subjects}.get)
+        return await self._check(policy, limits, {Scope.GLOBAL: GLOBAL_SUBJECT, **subjects}.get)
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
         """Declare for `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
@@ -161,7 +161,7 @@ class RedisLimiter:
             finally:
                 self._running = False
                 self._decide_locally(self._take(len(self._queue)))
-                await self.tasks.end()
+                await self.tasks.cancel()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         known = self._policies.get(name)
@@ -234,12 +234,12 @@ class RedisLimiter:
     def _fail(self, error: Exception) -> None:
         self.counts.failures += 1
         if self._running:
-            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({kind(error)})")
+            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
 
     async def _probe(self) -> None:
         """While this process counts alone, try an empty batch now and then."""
         while True:
-            await self._outage.begins()
+            await self._outage.wait_begun()
             await self._outage.pause()
             try:
                 await self._evaluate([])

@@ -123,7 +123,7 @@ async def realtime_server(
         yield RealtimeServer(url, connections, hub)
     finally:
         server.close(close_connections=False)
-        runtime.withdraw(SERVICE_NAME)
+        runtime.unpublish(SERVICE_NAME)
         await connections.drain(options.drain_s)
         await server.wait_closed()
 

@@ -17,14 +17,14 @@ from botctl.core.contracts.events import RunEnding, RunStarted
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
-from botctl.core.telemetry.logs import TOLD
+from botctl.core.telemetry.logs import FILE_ONLY
 from botctl.core.version import __version__
 from botctl.run.roles import ProcessRole, build_run_registry
 from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
 from botctl.run.supervisor import connect_supervisor, pm2_warnings
 
 _log = logging.getLogger(__name__)
-_file_log = logging.getLogger(TOLD)
+_file_log = logging.getLogger(FILE_ONLY)
 
 
 class RunDisplay(Protocol):
@@ -57,7 +57,7 @@ async def run(
         supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))
         for role in roles:
             hint = "Stop that process first, or use it. `botctl monitor` and `botctl stores` show what runs."
-            stack.enter_context(Runtime(loaded.root).lock(role, taken=_ROLE_TAKEN[role], hint=hint))
+            stack.enter_context(Runtime(loaded.root).lock(role, message=_ROLE_TAKEN[role], hint=hint))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
 
         def on_ready(running: RunningServices) -> None:
@@ -169,7 +169,7 @@ async def _act_on_signals(
         serving.cancel()
         return
     await signals.wait_for_second_signal()
-    started.result().hurry()
+    started.result().expedite()
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; the rest is for closing clients
 
 
-def build_base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
-    """A registry with the values that need no start. ``lasting`` and ``owning`` are the flags of `Runtime`."""
+def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
+    """A registry with the values that need no start. ``long_lived`` and ``exclusive`` are the flags of `Runtime`."""
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, lasting=lasting, owning=owning))
+    registry.value(Runtime, Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive))
     return registry
 
 

@@ -81,7 +81,7 @@ def build_run_registry(
         ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
             `ProcessRole.STORES` has no embedded part to keep running.
     """
-    registry = build_shared_registry(loaded, bus=bus, lasting=True, owning=ProcessRole.STORES in roles)
+    registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,
@@ -111,10 +111,10 @@ def _require_embedded_part(settings: Settings) -> None:
         )
 
 
-def build_shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """The services that all roles share. ``lasting`` and ``owning`` are the flags of `Runtime`."""
     settings = loaded.settings
-    registry = build_base_registry(loaded, bus=bus, lasting=lasting, owning=owning)
+    registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
@@ -129,7 +129,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, ow
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
     """The service that all roles but the stores wait for: no migration is pending. It has no time limit."""
     registry.value(Migrations, discover_migrations(loaded))
-    return registry.add(partial(migrated, apply=apply), name="migrations", also=[Relay], start_s=math.inf)
+    return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)
 
 
 def add_custom_services(registry: Registry, loaded: Loaded) -> list[type]:
@@ -138,7 +138,7 @@ def add_custom_services(registry: Registry, loaded: Loaded) -> list[type]:
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end, so that a project's random.py does not hide the library's
     return [
-        registry.add(_load_custom_factory(name, path), name=name, also=[Migrated])
+        registry.add(_load_custom_factory(name, path), name=name, depends_on=[Migrated])
         for name, path in loaded.settings.services.items()
     ]
 
@@ -171,7 +171,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     bot = registry.add(
         bot_service,
         name="bot",
-        also={*catalog.dependencies, Migrated},
+        depends_on={*catalog.dependencies, Migrated},
         start_s=BOT_START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
@@ -187,12 +187,12 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
     jobs = Jobs((*BUILTIN_JOBS, *catalog.jobs))
     registry.value(Jobs, jobs)
-    needs = {need for job in jobs for need in job.needs}
+    needs = {need for job in jobs for need in job.dependencies}
     scheduler = partial(job_scheduler, complete=not catalog.has_skipped_files)
     service = registry.add(
         scheduler,
         name="jobs",
-        also={*needs, Migrated},
+        depends_on={*needs, Migrated},
         stop_s=JOBS_STOP_S,
         ping=Scheduler.ping,
         drain=Scheduler.drain,
@@ -205,5 +205,5 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
 
     stop_s = loaded.settings.realtime.drain_s + CLOSE_GRACE_S + 2.0
     return registry.add(
-        realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping
+        realtime_server, name="realtime", depends_on=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping
     )

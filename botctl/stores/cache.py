@@ -1,16 +1,16 @@
-"""A cache that is read in microseconds and is never behind an invalidation it has heard of.
+"""A two-layer cache with invalidation. Reads take microseconds.
 
-Two layers over a loader. *Near*: a dict of this process, trusted only while the subscription to invalidations is known
-to be alive. *Shared*: Redis, with a time to live. A key that is wanted by many is fetched by one; "there is nothing" is
-remembered like a value. When Redis fails, both layers are left alone and the loader is asked, until Redis is back.
+*Near* is a dict of this process, used only while the subscription to invalidations is alive. *Shared* is Redis, with a
+time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis is away, neither
+layer is used and every read calls the loader.
 
-Who changes something writes it to the database first and calls `Cache.invalidate` then. That sets a new *guard* on the
-key, removes the shared value, and tells every process. A reader that loaded before the change carries the old guard,
-and Redis refuses what it brings; a reader in the same process loses its flight, and keeps nothing.
+A writer first changes the database, then calls `Cache.invalidate`. That sets a new *guard* for the key, deletes the
+shared value, and notifies every process. A reader that loaded the value before has the old guard, so Redis rejects its
+value; a reader in the same process does not store it.
 
-A process that lost Redis for a while, and may have missed or failed to send invalidations, begins a new *epoch* when it
-is back: shared values of older epochs are void. What is left of the risk: a process that changes something while Redis
-is out of its reach, and is killed before Redis is back, leaves the old value shared until its time to live is over.
+A process that lost Redis may have missed invalidations, or failed to send them. When Redis is back, it starts a new
+*epoch*, which voids all shared values of earlier epochs. One risk is left: if a process changes a value without Redis,
+and is killed before Redis is back, the old value stays shared until it expires.
 
 Keys: ``botctl:{<bot>}:cache:<name>:<key>`` and ``...:<key>:guard``; ``botctl:{<bot>}:cache:<name>:epoch``.
 """
@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from botctl.core.errors import kind
+from botctl.core.errors import type_name
 from botctl.core.ids import event_id
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -36,9 +36,9 @@ from botctl.core.services.tasks import Backoff, Tasks
 V = TypeVar("V")
 
 GUARD_S: Final = 60.0
-"""How long a guard stands. What took half of it to load is not shared: its guard may have come and gone."""
+"""How long a guard lives. A value that took half of it to load is not shared: its guard may have expired."""
 MAX_NEAR: Final = 50_000
-_SILENCE_S: Final = 0.5  # a subscription that says nothing is asked whether it is alive
+_PING_AFTER_S: Final = 0.5  # after this silence of the subscription, send a PING
 _PONG_S: Final = 1.0
 _BACK: Final = Backoff(first_s=0.1, limit_s=2.0)
 
@@ -63,47 +63,42 @@ class _Near(NamedTuple):
     until: float
 
 
-class _Seen(NamedTuple):
-    """What Redis held when a value was looked for: who brings one must still find it so."""
+class _Stamp(NamedTuple):
+    """Guard and epoch in Redis at the time of the read. A write is accepted only if both are unchanged."""
 
     guard: bytes
     epoch: bytes
 
 
-class _LeaderLeft(Exception):
-    """Who fetched for all was cancelled; another one has to."""
+class _FetchCancelled(Exception):
+    """The reader that fetched for all was cancelled. Another one must fetch."""
 
 
 @dataclass(slots=True)
 class CacheCounts:
-    """``near`` and ``shared`` are hits; ``loads`` went to the loader; ``refused``: Redis had a newer guard."""
+    """Counters of one cache. ``near`` and ``shared`` are hits."""
 
     near: int = 0
     shared: int = 0
-    loads: int = 0
-    refused: int = 0
-    heard: int = 0
+    loads: int = 0  # calls of the loader
+    refused: int = 0  # shared writes that Redis rejected, because it had a newer guard
+    heard: int = 0  # received invalidations
 
 
 @dataclass(eq=False)
 class Cache(Generic[V]):
-    """Values by a string key. ``load`` gets them where they are kept; None stands for "there is nothing".
-
-    ``name`` is one word. ``encode`` and ``decode`` make bytes of a value and back; ``decode`` raises ValueError for
-    bytes it does not know. ``ttl_s``: how long a value is used without asking again, ``nothing_ttl_s``: and nothing;
-    ``deadline_s``: how long Redis is waited for.
-    """
+    """Values by a string key. None means that there is no value."""
 
     redis: Redis
     bot: str
-    name: str
+    name: str  # one word
     tasks: Tasks
     load: Callable[[str], Awaitable[V | None]]
     encode: Callable[[V], bytes]
-    decode: Callable[[bytes], V]
+    decode: Callable[[bytes], V]  # raises ValueError for bytes of an unknown format
     ttl_s: float = 300.0
-    nothing_ttl_s: float = 60.0
-    deadline_s: float = 0.25
+    negative_ttl_s: float = 60.0  # for None
+    timeout_s: float = 0.25  # of one call to Redis
     counts: CacheCounts = field(default_factory=CacheCounts, init=False)
 
     def __post_init__(self) -> None:
@@ -111,8 +106,8 @@ class Cache(Generic[V]):
         self._prefix = f"{prefix}cache:{self.name}:"
         self._channel = f"{prefix}invalidate"
         self._near: dict[str, _Near] = {}
-        self._flights: dict[str, asyncio.Future[V | None]] = {}
-        self._untold: set[str] = set()  # invalidations that Redis did not take
+        self._pending: dict[str, asyncio.Future[V | None]] = {}
+        self._unsent: set[str] = set()  # keys whose invalidation did not reach Redis
         self._trusted = False
         self._missed = False
         self._outage = Outage(self.tasks, _log, _BACK)
@@ -121,192 +116,192 @@ class Cache(Generic[V]):
 
     @property
     def trusted(self) -> bool:
-        """Whether invalidations are heard, so that what is remembered can be believed."""
+        """Whether the subscription to invalidations is alive, so that cached values can be used."""
         return self._trusted
 
     async def get(self, key: str) -> V | None:
-        """The value of ``key``, or None when there is nothing.
+        """The value of ``key``, or None.
 
         Raises:
-            Exception: whatever ``load`` raised, and nothing is remembered that could stand in.
+            Exception: of ``load``, if no expired value is cached.
         """
         near = self._near.get(key)
         if near is not None and near.until > time.monotonic():
             self.counts.near += 1
             return cast(V | None, near.value)
         try:
-            return await self._once(key)
+            return await self._get_coalesced(key)
         except Exception:
             if (near := self._near.get(key)) is None:
                 raise
-            return cast(V | None, near.value)  # old, and not invalidated: the best there is
+            return cast(V | None, near.value)  # expired, but not invalidated
 
     async def invalidate(self, key: str) -> None:
-        """Forget ``key`` everywhere. To be called when its change is in the database. Raises nothing of Redis's.
+        """Remove ``key`` from the caches of all processes. Call it after the change is in the database.
 
-        If Redis does not take it, it is sent again when Redis is back; this process forgets in any case.
+        If Redis fails, this process removes the key and sends the invalidation when Redis is back.
         """
         try:
-            await self._tell(key)
+            await self._send_invalidation(key)
         except (RedisError, OSError, asyncio.CancelledError) as error:
-            self._untold.add(key)
-            self._distrust(error)
+            self._unsent.add(key)
+            self._on_redis_error(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
-            self._drop(key)
+            self._discard(key)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Cache[V]]:
-        """Hear invalidations, for as long as the block lasts; outside of it the loader is asked each time."""
+        """Subscribe to invalidations until the block ends. Without it every read calls the loader."""
         self.tasks.spawn(self._listen, name=f"invalidations of {self.name}", restart=_BACK)
         try:
             yield self
         finally:
-            await self.tasks.end()
-            self._forget_all()
+            await self.tasks.cancel()
+            self._clear()
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    async def _once(self, key: str) -> V | None:
-        while (flight := self._flights.get(key)) is not None:
+    async def _get_coalesced(self, key: str) -> V | None:
+        while (pending := self._pending.get(key)) is not None:
             try:
-                return await asyncio.shield(flight)
-            except _LeaderLeft:
+                return await asyncio.shield(pending)
+            except _FetchCancelled:
                 continue
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        pending = self._pending[key] = asyncio.get_running_loop().create_future()
         try:
-            value = await self._fetch(key, flight)
+            value = await self._fetch(key, pending)
         except BaseException as error:
-            flight.set_exception(error if isinstance(error, Exception) else _LeaderLeft())
-            flight.exception()  # nobody may be waiting for it
+            pending.set_exception(error if isinstance(error, Exception) else _FetchCancelled())
+            pending.exception()  # there may be no waiter
             raise
         else:
-            flight.set_result(value)
+            pending.set_result(value)
             return value
         finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            if self._pending.get(key) is pending:
+                del self._pending[key]
 
-    async def _fetch(self, key: str, flight: asyncio.Future[V | None]) -> V | None:
-        seen = None
+    async def _fetch(self, key: str, pending: asyncio.Future[V | None]) -> V | None:
+        stamp = None
         if self._trusted:
             try:
-                found, seen = await self._look(key)
+                shared, stamp = await self._read_shared(key)
             except (RedisError, OSError) as error:
-                self._distrust(error)
+                self._on_redis_error(error)
             else:
-                if found is not None:
+                if shared is not None:
                     self.counts.shared += 1
-                    return self._keep(key, found[0], flight)
+                    return self._remember(key, shared[0], pending)
         began = time.monotonic()
         self.counts.loads += 1
         value = await self.load(key)
-        if seen is not None and time.monotonic() - began < GUARD_S / 2:
-            await self._bring(key, value, seen)
-        return self._keep(key, value, flight)
+        if stamp is not None and time.monotonic() - began < GUARD_S / 2:
+            await self._write_shared(key, value, stamp)
+        return self._remember(key, value, pending)
 
-    def _keep(self, key: str, value: V | None, flight: asyncio.Future[V | None]) -> V | None:
-        """Remember ``value``, unless ``key`` was invalidated, or trust was lost, since the flight began."""
-        if self._trusted and self._flights.get(key) is flight:
+    def _remember(self, key: str, value: V | None, pending: asyncio.Future[V | None]) -> V | None:
+        """Cache ``value``, unless ``key`` was invalidated or Redis failed since the fetch began."""
+        if self._trusted and self._pending.get(key) is pending:
             if len(self._near) >= MAX_NEAR:
                 del self._near[next(iter(self._near))]
             self._near[key] = _Near(value, time.monotonic() + self._lifetime_s(value))
         return value
 
-    async def _look(self, key: str) -> tuple[tuple[V | None] | None, _Seen]:
-        """What is shared for ``key`` (a value in a tuple, or None), and the guard and epoch that go with it."""
-        async with asyncio.timeout(self.deadline_s):
+    async def _read_shared(self, key: str) -> tuple[tuple[V | None] | None, _Stamp]:
+        """The shared value of ``key`` in a tuple, or None; and the current guard and epoch."""
+        async with asyncio.timeout(self.timeout_s):
             shared, guard, epoch = cast(list[bytes | None], await self.redis.mget(self._keys(key)))
-        seen = _Seen(guard or b"", epoch or b"")
-        stamp, _, data = (shared or b"").partition(b"\n")
-        if shared is None or stamp != seen.epoch:
-            return None, seen
+        stamp = _Stamp(guard or b"", epoch or b"")
+        stored_epoch, _, data = (shared or b"").partition(b"\n")
+        if shared is None or stored_epoch != stamp.epoch:
+            return None, stamp
         try:
-            return (self.decode(data) if data else None,), seen
-        except ValueError:  # of another version of botctl
-            return None, seen
+            return (self.decode(data) if data else None,), stamp
+        except ValueError:  # written by another version of botctl
+            return None, stamp
 
-    async def _bring(self, key: str, value: V | None, seen: _Seen) -> None:
+    async def _write_shared(self, key: str, value: V | None, stamp: _Stamp) -> None:
         data = b"" if value is None else self.encode(value)
-        arguments: list[Any] = [*seen, seen.epoch + b"\n" + data, round(self._lifetime_s(value) * 1000)]
+        arguments: list[Any] = [*stamp, stamp.epoch + b"\n" + data, round(self._lifetime_s(value) * 1000)]
         try:
-            async with asyncio.timeout(self.deadline_s):
-                taken = await self._share(keys=self._keys(key), args=arguments)
+            async with asyncio.timeout(self.timeout_s):
+                accepted = await self._share(keys=self._keys(key), args=arguments)
         except (RedisError, OSError) as error:
-            self._distrust(error)
+            self._on_redis_error(error)
         else:
-            self.counts.refused += not taken
+            self.counts.refused += not accepted
 
     def _lifetime_s(self, value: V | None) -> float:
-        return self.nothing_ttl_s if value is None else self.ttl_s
+        return self.negative_ttl_s if value is None else self.ttl_s
 
     def _keys(self, key: str) -> list[str]:
         return [self._prefix + key, f"{self._prefix}{key}:guard", self._prefix + "epoch"]
 
     # --- invalidation ----------------------------------------------------------------------------------------------
 
-    async def _tell(self, key: str) -> None:
+    async def _send_invalidation(self, key: str) -> None:
         arguments: list[Any] = [event_id(), round(GUARD_S * 1000), self._channel, f"{self.name} {key}"]
-        async with asyncio.timeout(self.deadline_s):
+        async with asyncio.timeout(self.timeout_s):
             await self._invalidate(keys=self._keys(key)[:2], args=arguments)
 
-    def _drop(self, key: str) -> None:
+    def _discard(self, key: str) -> None:
         self._near.pop(key, None)
-        self._flights.pop(key, None)  # who waits for it gets the old value; who comes now fetches again
+        self._pending.pop(key, None)  # its waiters get the old value, later readers fetch again
 
-    def _forget_all(self) -> None:
+    def _clear(self) -> None:
         self._trusted = False
         self._near.clear()
-        self._flights.clear()
+        self._pending.clear()
 
-    def _distrust(self, error: BaseException) -> None:
+    def _on_redis_error(self, error: BaseException) -> None:
         if self._trusted:
-            self._forget_all()
+            self._clear()
             self._missed = True
-            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({kind(error)})")
+            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({type_name(error)})")
 
     async def _listen(self) -> None:
-        """Hear invalidations; whenever they cannot be heard, trust nothing."""
+        """Receive invalidations. While that fails, the cache is not used."""
         while True:
             try:
                 async with self.redis.pubsub() as pubsub:
                     await pubsub.subscribe(self._channel)
                     await self._subscribed(pubsub)
                     while self._trusted:
-                        await self._hear(pubsub)
+                        await self._receive(pubsub)
             except (RedisError, OSError) as error:
-                self._distrust(error)
+                self._on_redis_error(error)
             self._missed = True
             await self._outage.pause()
 
     async def _subscribed(self, pubsub: Any) -> None:
         while (await self._next(pubsub, _PONG_S))["type"] != "subscribe":
             pass
-        if self._missed or self._untold:  # also of the time before it ran
+        if self._missed or self._unsent:  # also before the first subscription
             async with asyncio.timeout(_PONG_S):
                 await self.redis.incr(self._prefix + "epoch")
-            while self._untold:
-                await self._tell(key := next(iter(self._untold)))
-                self._untold.discard(key)
-        self._forget_all()
+            while self._unsent:
+                await self._send_invalidation(key := next(iter(self._unsent)))
+                self._unsent.discard(key)
+        self._clear()
         self._trusted, self._missed = True, False
         self._outage.end()
 
-    async def _hear(self, pubsub: Any) -> None:
-        message = await pubsub.get_message(timeout=_SILENCE_S)
+    async def _receive(self, pubsub: Any) -> None:
+        message = await pubsub.get_message(timeout=_PING_AFTER_S)
         if message is None:
             await pubsub.ping()
             message = await self._next(pubsub, _PONG_S)
         if message["type"] == "message":
             name, _, key = message["data"].decode().partition(" ")
             if name == self.name:
-                self._drop(key)
+                self._discard(key)
                 self.counts.heard += 1
 
     @staticmethod
     async def _next(pubsub: Any, limit_s: float) -> dict[str, Any]:
         message = await pubsub.get_message(timeout=limit_s)
         if message is None:
-            raise TimeoutError(f"the subscription said nothing for {limit_s} s")
+            raise TimeoutError(f"the subscription was silent for {limit_s} s")
         return cast(dict[str, Any], message)

@@ -1,8 +1,7 @@
 """The embedded document store: ``nx-27017``, MongoDB's wire protocol over SQLite, its data in ``.botctl``.
 
-SQLite's write-ahead log holds every acknowledged write over a kill -9; botctl writes with ``j: true``, which makes it
-fsync as well. What differs from a MongoDB server, and how botctl keeps out of its way, is in
-tests/contract/test_mongo_traps.py.
+SQLite's write-ahead log keeps every acknowledged write after a kill -9; botctl writes with ``j: true``, so it also
+calls fsync. tests/contract/test_mongo_traps.py shows how it differs from a MongoDB server.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"
 _HOST: Final = "127.0.0.1"
 _SCHEME: Final = "mongodb://"
-# -P: what lies in the working folder is not importable. Its own __main__ would import the module a second time.
+# -P: no imports from the working directory. `-m` would import the module twice.
 _PROGRAM: Final = (sys.executable, "-P", "-c", "from nx_27017.nx_27017 import main; main()")
 
 
 def folder(runtime: Runtime) -> Path:
-    """Where its data are: one SQLite file per database."""
+    """The data folder: one SQLite file per database."""
     return runtime.folder / "mongo"
 
 
@@ -41,19 +40,15 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-async def _answers(endpoint: Endpoint) -> bool:
-    """Whether its port is open; it opens it as the last thing of its start."""
+async def _is_ready(endpoint: Endpoint) -> bool:
+    """Whether its port is open. It opens the port last."""
     _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
     writer.close()
     return True
 
 
 def _prepare(pid_file: Path, port: int) -> None:
-    """Remove the pid file of a killed one, which it would believe; and see that nobody else took its port meanwhile.
-
-    Raises:
-        OSError: the port is taken.
-    """
+    """Remove the pid file of a killed server, which would stop the start. Raises OSError if the port is in use."""
     pid_file.unlink(missing_ok=True)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,17 +64,17 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         "--host": _HOST,
         "--port": str(_port(address)),
         "--pid-file": str(pid_file),
-        "--log-file": os.devnull,  # it logs to stderr as well, and that goes to our file
+        "--log-file": os.devnull,  # it logs to stderr, too, and that goes to our file
     }
     return LaunchSpec(
         name=TITLE,
         command=(*_PROGRAM, *(word for option in options.items() for word in option)),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(Endpoint(address)),
+        is_ready=lambda: _is_ready(Endpoint(address)),
         prepare=lambda: _prepare(pid_file, _port(address)),
         start_s=START_S,
     )
 
 
-RECIPE: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)
+PART: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, is_ready=_is_ready, launch=_launch)

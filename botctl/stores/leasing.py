@@ -1,12 +1,11 @@
-"""The decisions of a lease: when a contender may take it over, and how long its holder may believe in it.
+"""The rules of a lease: when it expires for its holder, and when a candidate may take it over.
 
-Nobody compares clocks. A holder believes in its lease until ``ttl_s`` less a margin after it *sent* the last renewal
-that was confirmed. A contender takes over what it has seen unchanged for a whole ``ttl_s`` after it *received* it for
-the first time, and only if it is unchanged still. What was received had been sent before, so the holder has stopped
-believing by then, however long messages travel and processes pause. The margin covers clocks that do not run equally
-fast.
+No two clocks are compared. For the holder, the lease expires ``ttl_s`` minus a margin after it *sent* the last
+confirmed renewal. A candidate takes over when the record has not changed for a full ``ttl_s`` after it first *received*
+it. A record is sent before it is received, so the lease has expired for the holder by then, in spite of slow messages
+and paused processes. The margin allows for clocks of different speeds.
 
-Nothing here awaits or reads a clock: ``now_s`` is the caller's own monotonic clock.
+Nothing here awaits or reads a clock: ``now_s`` is the caller's monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Final
 
 from botctl.core.contracts.lease import RENEWALS
 
-MARGIN: Final = 1 / 6  # of the ttl: how much earlier than a contender the holder gives up
+MARGIN: Final = 1 / 6  # of the ttl: how much earlier the lease expires for its holder
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A lease as the store has it. ``beats`` counts renewals: while it and ``fence`` stay, nobody has renewed."""
+    """A lease in the store. ``fence`` and ``beats`` change when a process takes, renews or releases it."""
 
     fence: int
     beats: int
@@ -31,49 +30,48 @@ class LeaseRecord:
 
 
 class Candidate:
-    """Watches a lease, to take it when it is free or its holder is gone."""
+    """Watches a lease and decides when to take it."""
 
     def __init__(self) -> None:
-        self._mark: LeaseRecord | None = None
+        self._record: LeaseRecord | None = None
         self._since_s = 0.0
 
-    def seen(self, mark: LeaseRecord, received_at_s: float) -> None:
-        """Take notice of what the store said; ``received_at_s``: when its answer was here."""
-        if mark != self._mark:
-            self._mark, self._since_s = mark, received_at_s
+    def observe(self, record: LeaseRecord, received_at_s: float) -> None:
+        """Take note of the record, which was received at ``received_at_s``."""
+        if record != self._record:
+            self._record, self._since_s = record, received_at_s
 
-    def may_take(self, now_s: float) -> bool:
-        """Whether what was seen last may be taken over, if the store still has it."""
-        return self.due_in_s(now_s) <= 0
+    def can_take(self, now_s: float) -> bool:
+        """Whether the lease may be taken, if the store still has the same record."""
+        return self.available_in_s(now_s) <= 0
 
-    def due_in_s(self, now_s: float) -> float:
-        """Seconds until it may be taken, if its holder does not renew it meanwhile."""
-        if self._mark is None:
+    def available_in_s(self, now_s: float) -> float:
+        """Seconds until it may be taken, if its holder does not renew it."""
+        if self._record is None:
             return float("inf")
-        return 0.0 if self._mark.free else self._since_s + self._mark.ttl_s - now_s
+        return 0.0 if self._record.free else self._since_s + self._record.ttl_s - now_s
 
 
 @dataclass(slots=True)
 class LeaseState:
-    """A holder's belief in its lease. ``sent_at_s``: when it sent what made it the holder."""
+    """A lease as its holder sees it. ``sent_at_s``: when it sent the last confirmed write."""
 
     ttl_s: float
     sent_at_s: float
 
     def renewed(self, sent_at_s: float) -> None:
-        """A renewal that was sent at ``sent_at_s`` is confirmed. One that comes too late changes nothing."""
+        """Take note that the renewal sent at ``sent_at_s`` is confirmed. An older one has no effect."""
         self.sent_at_s = max(self.sent_at_s, sent_at_s)
 
-    def holds(self, now_s: float) -> bool:
-        """Whether it may still act as the holder."""
-        return now_s < self.ends_at_s
+    def is_valid(self, now_s: float) -> bool:
+        """Whether the holder may still act as such."""
+        return now_s < self.expires_at_s
 
     @property
-    def ends_at_s(self) -> float:
-        """When it ends, unless it is renewed."""
+    def expires_at_s(self) -> float:
         return self.sent_at_s + self.ttl_s * (1 - MARGIN)
 
     @property
     def renew_every_s(self) -> float:
-        """How long to wait between renewals."""
+        """The time between renewals."""
         return self.ttl_s / RENEWALS

@@ -1,4 +1,4 @@
-"""MongoDB: the client, its start and its health."""
+"""MongoDB: the client, the service and its ping."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
-from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
 
 Database = AsyncDatabase[dict[str, Any]]
-"""The service: the bot's own database."""
+"""The service: the database of the bot."""
 
 CONNECTIONS: Final = 50
-CLOSE_S: Final = 0.5  # for a server that may be gone; all that it would be told is that we are (it forgets us anyway)
+CLOSE_S: Final = 0.5  # to end sessions at a server that may be away; it ends them later by itself
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
 
 
 def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
-    """A client for the server at ``url``; nothing is sent yet.
+    """Create a client for the server at ``url``. Sends nothing yet. Datetimes are aware, in UTC.
 
-    ``timeout_s`` bounds a whole call, with the choice of a server, retries and all; `pymongo.timeout` gives more where
-    a call may take longer. What is acknowledged is in the journal of a majority of the servers, so a fail-over or a
-    kill -9 does not lose it; a write is retried once by the driver where the server can tell the two tries apart (a
-    replica set). Datetimes are aware, in UTC.
+    ``timeout_s`` limits a whole call, with server selection and retries; `pymongo.timeout` sets another limit. An
+    acknowledged write is in the journal of a majority of the servers, so that a failover or a kill -9 does not lose it.
+    On a replica set the driver retries a write once.
 
     Raises:
-        ConfigError: ``url`` cannot be read.
+        ConfigError: ``url`` is not valid.
     """
     keep_cancellations(lock)
     limit_ms = round(timeout_s * 1000)
@@ -60,51 +59,55 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
             appname="botctl",
         )
     except (PyMongoError, ValueError, TypeError) as error:
-        sentence = f"mongo.url is not the address of a MongoDB: {_said(error)}."
+        sentence = f"mongo.url is not the address of a MongoDB: {_error_text(error)}."
         raise ConfigError(sentence, hint="The form is mongodb://[user:password@]host[:port][/?options].") from error
 
 
 @asynccontextmanager
 async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Database]:
-    """Factory of the service: the bot's database on the MongoDB of the settings, or on the embedded store.
+    """Factory of the service: the bot's database, on the MongoDB of the settings or in the embedded store.
 
     Raises:
         Unreachable: the server does not answer.
-        ConfigError: its address or password is wrong.
+        ConfigError: the address or the password is wrong.
     """
     if settings.mongo.url is not None:
         async with _client(settings.mongo.url.get_secret_value(), settings.mongo.timeout_s) as client:
             yield client[settings.database]
     else:
         async with (
-            embedded(embedded_mongo.RECIPE, runtime, bus, tasks) as found,
-            _client(found.address, settings.mongo.timeout_s) as client,
+            embedded(embedded_mongo.PART, runtime, bus, tasks) as find_running,
+            _client(find_running.address, settings.mongo.timeout_s) as client,
         ):
             yield client[settings.database]
 
 
 @asynccontextmanager
 async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[Database]:
-    """The bot's database on the MongoDB that processes of the bot use at this moment; starts none.
+    """The bot's database on the MongoDB that processes of the bot use now. Starts none.
 
     Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
-        ConfigError: its address or password is wrong.
+        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
+        ConfigError: the address or the password is wrong.
     """
-    url = settings.mongo.url.get_secret_value() if settings.mongo.url else found(embedded_mongo.RECIPE, runtime).address
+    url = (
+        settings.mongo.url.get_secret_value()
+        if settings.mongo.url
+        else find_running(embedded_mongo.PART, runtime).address
+    )
     async with _client(url, settings.mongo.timeout_s) as client:
         yield client[settings.database]
 
 
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with _closed_soon(connect(url, timeout_s=timeout_s)) as client:
-        try:  # not `errors.translated`: a server that refuses is another error than one that is not there
+    async with _closing(connect(url, timeout_s=timeout_s)) as client:
+        try:  # not `errors.translated`: a rejection is another error than no answer
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
             if isinstance(error, OperationFailure) and error.code not in _REFUSED:
                 raise _unreachable(url, error) from error
-            sentence = f"MongoDB at {shown(url)} refuses: {_said(error)}."
+            sentence = f"MongoDB at {display_url(url)} rejects the connection: {_error_text(error)}."
             raise ConfigError(sentence, hint="Correct user and password in mongo.url (BOTCTL_MONGO__URL).") from error
         except (PyMongoError, OSError) as error:
             raise _unreachable(url, error) from error
@@ -112,7 +115,7 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
 
 
 @asynccontextmanager
-async def _closed_soon(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def _closing(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     try:
         yield client
     finally:
@@ -122,21 +125,21 @@ async def _closed_soon(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterato
 
 def _unreachable(url: str, error: Exception) -> Unreachable:
     return Unreachable(
-        f"MongoDB at {shown(url)} does not answer: {_said(error)}.",
+        f"MongoDB at {display_url(url)} does not answer: {_error_text(error)}.",
         hint="Start that server, or leave mongo.url unset to use the embedded one.",
     )
 
 
-def _said(error: Exception) -> str:
-    """What the driver says, without what it knows of every server and limit."""
-    said = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
-    return redact(safe(said)).rstrip(".")
+def _error_text(error: Exception) -> str:
+    """The driver's text without its list of servers and timeouts."""
+    text = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
+    return redact(safe(text)).rstrip(".")
 
 
-async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
-    """Which server it is: ``MongoDB 8.0.4``, ``nx-27017 0.8.1``."""
+async def server_version(client: AsyncMongoClient[dict[str, Any]]) -> str:
+    """The name and version of the server: ``MongoDB 8.0.4``, ``nx-27017 0.8.1``."""
     info: dict[str, Any] = await client.admin.command("buildInfo")
-    if info.get("process") == "nx_27017":  # it calls itself a MongoDB 7.0.0
+    if info.get("process") == "nx_27017":  # its version says MongoDB 7.0.0
         from importlib.metadata import version as installed  # noqa: PLC0415  only for the embedded store
 
         return f"nx-27017 {installed('nx-27017')}"
@@ -144,6 +147,6 @@ async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
 
 
 async def ping_mongo(database: Database) -> str:
-    """The health of the service: its version and how long it took to tell."""
+    """The ping of the service: the server's version and the latency."""
     began = time.perf_counter()
-    return f"{await version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"
+    return f"{await server_version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

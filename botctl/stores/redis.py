@@ -1,4 +1,4 @@
-"""Redis: the client, its start and its health."""
+"""Redis: the client, the service and its ping."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
-from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
 
 CONNECTIONS: Final = 50
@@ -32,11 +32,11 @@ _LAST_WAIT_S: Final = 0.25
 
 
 class Pool(BlockingConnectionPool):
-    """Connections of one process. A caller waits for a free one, up to ``timeout``, instead of getting an error.
+    """The connections of one process. A caller waits for a free one, up to ``timeout``.
 
-    *Connecting* is tried again within ``timeout``, so that a restart of the server goes unnoticed. A command that was
-    sent never is: whether it took effect is not known, and most are not the same when done twice. Its caller gets the
-    ConnectionError, and decides. (A server that is still reading its data did nothing, so that one is sent again.)
+    *Connecting* is retried within ``timeout``, so that a restart of the server causes no error. A command is not
+    retried after a ConnectionError, because it may have taken effect; only after LOADING, when the server has not run
+    it.
     """
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
@@ -54,13 +54,13 @@ class Pool(BlockingConnectionPool):
 
 
 def connect(url: str, *, timeout_s: float) -> Redis:
-    """A client for the server at ``url``; nothing is sent yet. Values come as bytes.
+    """Create a client for the server at ``url``. Sends nothing yet. Values are bytes.
 
-    ``timeout_s`` bounds each step of a call: waiting for a connection, connecting, the answer. A blocking read
+    ``timeout_s`` limits each step of a call: waiting for a connection, connecting, the reply. A blocking read
     (XREAD BLOCK) must block for less.
 
     Raises:
-        ConfigError: ``url`` cannot be read.
+        ConfigError: ``url`` is not valid.
     """
     keep_cancellations()
     try:
@@ -74,19 +74,22 @@ def connect(url: str, *, timeout_s: float) -> Redis:
             retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
         )
     except ValueError as error:
-        sentence = f"redis.url is not the address of a Redis: {_said(error)}."
+        sentence = f"redis.url is not the address of a Redis: {_error_text(error)}."
         raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
     return Redis.from_pool(pool)
 
 
-def beside(client: Redis, *, connections: int) -> Redis:
-    """Another client of the same server with at most ``connections`` of its own, for calls that block for long."""
+def dedicated_client(client: Redis, *, connections: int) -> Redis:
+    """A second client of the same server with its own ``connections``, for calls that block for long."""
     pool = client.connection_pool
-    given = pool.connection_kwargs
-    own = Pool(
-        connection_class=pool.connection_class, max_connections=connections, timeout=given["socket_timeout"], **given
+    options = pool.connection_kwargs
+    dedicated = Pool(
+        connection_class=pool.connection_class,
+        max_connections=connections,
+        timeout=options["socket_timeout"],
+        **options,
     )
-    return Redis.from_pool(own)
+    return Redis.from_pool(dedicated)
 
 
 @asynccontextmanager
@@ -95,14 +98,14 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 
     Raises:
         Unreachable: the server does not answer.
-        ConfigError: its address or password is wrong.
+        ConfigError: the address or the password is wrong.
     """
     if settings.redis.url is not None:
         async with _client(settings.redis.url.get_secret_value(), settings.redis.timeout_s) as client:
             yield client
     else:
         async with (
-            embedded(embedded_redis.RECIPE, runtime, bus, tasks) as endpoint,
+            embedded(embedded_redis.PART, runtime, bus, tasks) as endpoint,
             _client(endpoint.address, settings.redis.timeout_s) as client,
         ):
             yield client
@@ -110,13 +113,17 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 
 @asynccontextmanager
 async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[Redis]:
-    """The Redis that processes of the bot use at this moment; starts none.
+    """The Redis that processes of the bot use now. Starts none.
 
     Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
-        ConfigError: its address or password is wrong.
+        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
+        ConfigError: the address or the password is wrong.
     """
-    url = settings.redis.url.get_secret_value() if settings.redis.url else found(embedded_redis.RECIPE, runtime).address
+    url = (
+        settings.redis.url.get_secret_value()
+        if settings.redis.url
+        else find_running(embedded_redis.PART, runtime).address
+    )
     async with _client(url, settings.redis.timeout_s) as client:
         yield client
 
@@ -124,32 +131,32 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
     async with connect(url, timeout_s=timeout_s) as client:
-        try:  # not `errors.translated`: a server that refuses is another error than one that is not there
+        try:  # not `errors.translated`: a rejection is another error than no answer
             await client.ping()
         except (RedisError, OSError) as error:
             if _refused(error):
-                sentence = f"Redis at {shown(url)} refuses: {_said(error)}."
+                sentence = f"Redis at {display_url(url)} rejects the connection: {_error_text(error)}."
                 raise ConfigError(
                     sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL)."
                 ) from error
             raise Unreachable(
-                f"Redis at {shown(url)} does not answer: {_said(error)}.",
+                f"Redis at {display_url(url)} does not answer: {_error_text(error)}.",
                 hint="Start that server, or leave redis.url unset to use the embedded one.",
             ) from error
         yield client
 
 
 def _refused(error: Exception) -> bool:
-    """Whether the server is there and does not want us. The driver may wrap that as a failed connection."""
+    """Whether the server rejected the client. The driver may wrap that in a ConnectionError."""
     return isinstance(error, (AuthenticationError, ResponseError)) or isinstance(error.__cause__, AuthenticationError)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return redact(safe(error)).rstrip(".")
 
 
-async def version(client: Redis) -> str:
-    """Which server it is: ``Valkey 9.1.2``, ``Redis 7.4.0``."""
+async def server_version(client: Redis) -> str:
+    """The name and version of the server: ``Valkey 9.1.2``, ``Redis 7.4.0``."""
     info: dict[str, Any] = await client.info("server")
     if "valkey_version" in info:
         return f"Valkey {safe(info['valkey_version'])}"
@@ -157,6 +164,6 @@ async def version(client: Redis) -> str:
 
 
 async def ping_redis(client: Redis) -> str:
-    """The health of the service: its version and how long it took to tell."""
+    """The ping of the service: the server's version and the latency."""
     began = time.perf_counter()
-    return f"{await version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"
+    return f"{await server_version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -1,4 +1,4 @@
-"""What `botctl stores` prints: where the stores are and how they do. Starts none of them."""
+"""The report of `botctl stores`: the address and the state of each store. Starts none of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from botctl.core.escape import safe
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.stores import embedded_mongo, embedded_redis, mongo, redis
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 
 
 class StoreState(enum.StrEnum):
-    """``IDLE``: embedded, and nothing runs it at the moment; the next verb that needs it does."""
+    """``IDLE``: embedded, and not running. The next command that needs it starts it."""
 
     UP = "up"
     DOWN = "down"
@@ -32,66 +32,66 @@ class StoreState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """One store. ``address`` holds no secret. ``size_bytes`` and ``owner_pid`` are known of embedded ones only."""
+    """One store."""
 
     name: str
     embedded: bool
-    address: str
+    address: str  # without secrets
     state: StoreState
     version: str = ""
-    latency_ms: float | None = None
-    size_bytes: int | None = None
+    latency_ms: float | None = None  # of a new connection and one command
+    size_bytes: int | None = None  # this and the ids: of an embedded store only
     pid: int | None = None
     owner_pid: int | None = None
-    detail: str = ""
+    detail: str = ""  # what is wrong
 
 
 async def report(settings: Settings, runtime: Runtime) -> tuple[StoreReport, StoreReport]:
-    """Redis and MongoDB, asked at the same time, each within its own ``timeout_s``."""
+    """Query Redis and MongoDB concurrently, each within its ``timeout_s``."""
 
     async def redis_version(url: str) -> str:
         async with redis.connect(url, timeout_s=settings.redis.timeout_s) as client:
-            return await redis.version(client)
+            return await redis.server_version(client)
 
     async def mongo_version(url: str) -> str:
         async with mongo.connect(url, timeout_s=settings.mongo.timeout_s) as client:
-            return await mongo.version(client)
+            return await mongo.server_version(client)
 
     return await asyncio.gather(
-        _one(embedded_redis.NAME, settings.redis.url, embedded_redis.folder(runtime), runtime, redis_version),
-        _one(embedded_mongo.NAME, settings.mongo.url, embedded_mongo.folder(runtime), runtime, mongo_version),
+        _report_store(embedded_redis.NAME, settings.redis.url, embedded_redis.folder(runtime), runtime, redis_version),
+        _report_store(embedded_mongo.NAME, settings.mongo.url, embedded_mongo.folder(runtime), runtime, mongo_version),
     )
 
 
-async def _one(
-    name: str, url: SecretStr | None, folder: Path, runtime: Runtime, ask: Callable[[str], Awaitable[str]]
+async def _report_store(
+    name: str, url: SecretStr | None, folder: Path, runtime: Runtime, get_version: Callable[[str], Awaitable[str]]
 ) -> StoreReport:
     if url is not None:
         secret = url.get_secret_value()
-        state, version, latency_ms, detail = await _asked(secret, ask)
-        return StoreReport(name, False, shown(secret), state, version, latency_ms, detail=detail)
+        state, version, latency_ms, detail = await _probe(secret, get_version)
+        return StoreReport(name, False, display_url(secret), state, version, latency_ms, detail=detail)
     size_bytes = await asyncio.to_thread(_size_bytes, folder)
     part = runtime.parts().get(name)
     if part is None or not part.owned:
         return StoreReport(name, True, str(folder), StoreState.IDLE, size_bytes=size_bytes)
-    state, version, latency_ms, detail = await _asked(part.address, ask)
+    state, version, latency_ms, detail = await _probe(part.address, get_version)
     return StoreReport(
-        name, True, shown(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
+        name, True, display_url(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
     )
 
 
-async def _asked(url: str, ask: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
-    """State, version, milliseconds until it told its version from a fresh connection, and what is wrong."""
+async def _probe(url: str, get_version: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
+    """State, version, latency in milliseconds, and what is wrong."""
     began = time.perf_counter()
     try:
-        version = await ask(url)
-    except (ConfigError, RedisError, PyMongoError, OSError) as error:  # not translated: that it fails is the answer
+        version = await get_version(url)
+    except (ConfigError, RedisError, PyMongoError, OSError) as error:  # not translated: the error is the result
         return StoreState.DOWN, "", None, redact(safe(error))
     return StoreState.UP, version, round((time.perf_counter() - began) * 1000, 1), ""
 
 
 def _size_bytes(folder: Path) -> int:
-    """What the files under ``folder`` hold; one that vanishes meanwhile counts nothing."""
+    """The total size of the files under ``folder``. A file that vanishes counts as 0."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
-from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, entry_for, line
+from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, encode_line, entry_for
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from botctl.stores import embedded_mongo
 from botctl.stores.mongo import connect
@@ -27,7 +27,7 @@ CLOCK = ManualClock()
 def own_mongo(tmp_path):
     """A server of the test's own, to be killed."""
     (tmp_path / "server").mkdir()
-    with server(embedded_mongo.RECIPE, tmp_path / "server") as running:
+    with server(embedded_mongo.PART, tmp_path / "server") as running:
         yield running
 
 
@@ -69,7 +69,7 @@ async def test_entry_is_stored_as_exact_bytes_with_search_fields(mongo_server, n
         await until(lambda: auditor.counts.written == 1)
         assert auditor.waiting == 0
     document = (await read_all(mongo_server, name))[one.id]
-    assert document["b"] == line(one)
+    assert document["b"] == encode_line(one)
     assert document["x"] == [
         {
             "at": "2026-01-01T00:00:00.000Z", "action": "test.done", "actor": "9", "target": "7", "guild": "7",
@@ -160,7 +160,7 @@ async def test_unwritten_entries_are_spooled_and_written_at_next_start(own_mongo
 async def test_unreadable_spool_file_does_not_stop_the_writer(mongo_server, name, tmp_path, caplog):
     """The file is reported once and kept. Other spooled and new entries are written."""
     spool = Spool(tmp_path / "spool")
-    readable = spool.write([line(entry(1))])
+    readable = spool.write([encode_line(entry(1))])
     stuck = readable.with_name("audit-0.jsonl")
     stuck.mkdir()
     async with running_auditor(mongo_server, name, tmp_path) as auditor:
@@ -205,7 +205,7 @@ async def test_cancelled_stop_spools_entries(own_mongo, name, tmp_path):
         own_mongo.process.send_signal(signal.SIGCONT)  # so that the client can disconnect
     assert task.cancelled()
     (path,) = Spool(tmp_path / "spool").files()
-    assert list(Spool.lines(path)) == [line(entry(1))]
+    assert list(Spool.lines(path)) == [encode_line(entry(1))]
 
 
 async def test_entries_beyond_queue_size_are_counted(own_mongo, name, tmp_path):
@@ -238,7 +238,7 @@ async def test_entry_that_cannot_be_encoded_does_not_stop_others(mongo_server, n
 
 async def test_spool_file_with_bad_line_is_quarantined(mongo_server, name, tmp_path):
     spool = Spool(tmp_path / "spool")
-    spool.write([line(entry(1)), b"{not json"])
+    spool.write([encode_line(entry(1)), b"{not json"])
     async with running_auditor(mongo_server, name, tmp_path) as auditor:
         auditor.record(entry(2))
         await until(lambda: auditor.counts.written == 1)

@@ -20,7 +20,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own(tmp_path):
     """A server of the test's own, to be frozen and killed."""
-    with server(embedded_redis.RECIPE, tmp_path) as running:
+    with server(embedded_redis.PART, tmp_path) as running:
         yield running
 
 
@@ -236,7 +236,7 @@ async def _walk(url, steps):
 async def _begin(cache, truth, key, at_least):
     """Begin to get ``key``, so that it is loaded now and comes home later."""
     truth.slow = True
-    joins, loads = key in cache._flights, truth.loads
+    joins, loads = key in cache._pending, truth.loads
     task = asyncio.create_task(cache.get(key))
     await until(lambda: joins or task.done() or truth.loads > loads)
     return task, at_least
@@ -284,14 +284,14 @@ async def test_an_invalidation_that_redis_did_not_take_is_told_when_it_is_back(o
     truth["a"] = 1
     async with processes(own.url, truth) as (one, two):
         assert [await one.get("a"), await two.get("a")] == [1, 1]
-        tell = one._tell
+        tell = one._send_invalidation
 
         async def fail(key):
             raise ConnectionError(key)
 
-        one._tell = fail
+        one._send_invalidation = fail
         await change(one, truth, "a", 2)
-        one._tell = tell
+        one._send_invalidation = tell
         assert await one.get("a") == 2
         await until(lambda: two.counts.heard == 1)
         assert await two.get("a") == 2
@@ -322,7 +322,7 @@ async def _refuse(**_):
 async def test_a_frozen_redis_costs_its_deadline_once(own):
     truth = Truth()
     truth["a"] = 1
-    async with processes(own.url, truth, 1, deadline_s=0.05) as (cache,):
+    async with processes(own.url, truth, 1, timeout_s=0.05) as (cache,):
         own.process.send_signal(signal.SIGSTOP)
         try:
             began = asyncio.get_running_loop().time()

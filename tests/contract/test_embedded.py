@@ -21,10 +21,10 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
 from botctl.core.processes import embedded as module
 from botctl.core.processes.embedded import embedded
-from botctl.core.processes.process import began
+from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
-from botctl.stores.embedded_redis import RECIPE
+from botctl.stores.embedded_redis import PART
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
@@ -37,11 +37,11 @@ def process(tmp_path):
     """Opens the embedded Redis as a process of its own would: its own `Runtime`, its own locks."""
 
     @asynccontextmanager
-    async def use(*, lasting, owning=False):
-        runtime = Runtime(tmp_path, lasting=lasting, owning=owning)
+    async def use(*, long_lived, exclusive=False):
+        runtime = Runtime(tmp_path, long_lived=long_lived, exclusive=exclusive)
         async with (
             tasks_for("redis") as (tasks, watcher),
-            embedded(RECIPE, runtime, Bus(), tasks) as found,
+            embedded(PART, runtime, Bus(), tasks) as found,
         ):
             yield found.address, watcher, runtime
 
@@ -70,7 +70,7 @@ def forgiving():
 
 
 async def test_a_second_process_joins_the_first(process):
-    async with process(lasting=True) as (first, _, runtime), process(lasting=True) as (second, watcher, _):
+    async with process(long_lived=True) as (first, _, runtime), process(long_lived=True) as (second, watcher, _):
         assert first == second
         assert runtime.live()["redis"].owner_pid == os.getpid()
         async with connect(second, timeout_s=5) as client:
@@ -80,11 +80,11 @@ async def test_a_second_process_joins_the_first(process):
 
 
 async def test_who_is_to_own_joins_nobody(process):
-    async with process(lasting=True):
+    async with process(long_lived=True):
         with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
-            async with process(lasting=True, owning=True):
+            async with process(long_lived=True, exclusive=True):
                 pytest.fail("owned twice")
-    async with process(lasting=True, owning=True), process(lasting=True):
+    async with process(long_lived=True, exclusive=True), process(long_lived=True):
         pass
 
 
@@ -97,7 +97,7 @@ async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, mo
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # pytest's own would be too long for a socket
         monkeypatch.setattr(tempfile, "gettempdir", lambda: short)
         monkeypatch.setattr(address, "SOCKET_BYTES", 1)
-        async with process(lasting=True) as (found, _, _):
+        async with process(long_lived=True) as (found, _, _):
             assert short in found
             assert names(short)
         assert not names(short)
@@ -107,7 +107,7 @@ async def test_four_that_start_at_once_start_one_store(process, tmp_path):
     everybody = asyncio.Barrier(4)
 
     async def use():
-        async with process(lasting=False) as (address, *_):
+        async with process(long_lived=False) as (address, *_):
             await everybody.wait()
             return address
 
@@ -116,17 +116,17 @@ async def test_four_that_start_at_once_start_one_store(process, tmp_path):
 
 
 async def test_data_are_there_the_next_time(process):
-    async with process(lasting=True) as (address, *_), connect(address, timeout_s=5) as client:
+    async with process(long_lived=True) as (address, *_), connect(address, timeout_s=5) as client:
         await client.set("k", "v")
-    async with process(lasting=False) as (address, *_), connect(address, timeout_s=5) as client:
+    async with process(long_lived=False) as (address, *_), connect(address, timeout_s=5) as client:
         assert await client.get("k") == b"v"
 
 
 @pytest.mark.parametrize("how", ["stops", "dies"])
 async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, another_owner, how):
-    owner = process(lasting=True)
+    owner = process(long_lived=True)
     await owner.__aenter__()
-    async with process(lasting=True) as (_, watcher, _):
+    async with process(long_lived=True) as (_, watcher, _):
         if how == "stops":
             await owner.__aexit__(None, None, None)
         else:
@@ -142,14 +142,14 @@ async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, anoth
 async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(process, another_owner, tmp_path):
     """Two servers on the same files would destroy them."""
     runtime = Runtime(tmp_path)
-    launch = RECIPE.launch(runtime, RECIPE.new_address(runtime))
+    launch = PART.launch(runtime, PART.new_address(runtime))
     left = await asyncio.create_subprocess_exec(*launch.command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        await until(lambda: module._answers(RECIPE, module.Endpoint(RECIPE.new_address(runtime))))
-        runtime.publish("redis", pid=left.pid, address=RECIPE.new_address(runtime))
+        await until(lambda: module._is_ready(PART, module.Endpoint(PART.new_address(runtime))))
+        runtime.publish("redis", pid=left.pid, address=PART.new_address(runtime))
         another_owner()
-        async with process(lasting=True) as (*_, mine):
-            assert began(left.pid) is None
+        async with process(long_lived=True) as (*_, mine):
+            assert start_time(left.pid) is None
             assert mine.live()["redis"].pid != left.pid
     finally:
         if left.returncode is None:
@@ -159,9 +159,9 @@ async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(pro
 
 async def test_a_short_verb_waits_for_those_who_joined_it(process):
     """Two short verbs at once: the one that started the store is done first, and the other still finishes."""
-    owner = process(lasting=False)
+    owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
-    async with process(lasting=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
+    async with process(long_lived=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
         leaving = asyncio.create_task(owner.__aexit__(None, None, None))
         for _ in range(50):
             await asyncio.sleep(0)
@@ -175,19 +175,19 @@ async def test_a_short_verb_waits_for_those_who_joined_it(process):
 
 async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(process, tmp_path, monkeypatch):
     class Late(Runtime):
-        def share(self, name):
-            self.withdraw("redis")
-            return super().share(name)
+        def lock_shared(self, name):
+            self.unpublish("redis")
+            return super().lock_shared(name)
 
     monkeypatch.setattr(module, "_TURN_S", 0.1)
-    async with process(lasting=True), tasks_for("redis") as (tasks, _):
+    async with process(long_lived=True), tasks_for("redis") as (tasks, _):
         with pytest.raises(Held):
-            await embedded(RECIPE, Late(tmp_path), Bus(), tasks).__aenter__()
+            await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
 
 
 async def test_a_caller_waits_for_a_redis_that_is_on_its_way_back(tmp_path):
     """Connecting is tried again; only a command that was sent is not."""
-    with server(RECIPE, tmp_path) as own:
+    with server(PART, tmp_path) as own:
         async with connect(own.url, timeout_s=5) as client:
             await client.set("k", "v")
             own.kill()
@@ -210,7 +210,7 @@ async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgiving):
     """However long its calls may take: there is nothing to be told to the store that it would not find out itself."""
-    with server(embedded_mongo.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.PART, tmp_path) as own:
         settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
         async with (
             asyncio.timeout(10),
@@ -227,15 +227,15 @@ async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgivi
 def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
     """The store would fail to start, and its clients would talk to a stranger."""
     runtime = Runtime(tmp_path)
-    address = embedded_mongo.RECIPE.new_address(runtime)
+    address = embedded_mongo.PART.new_address(runtime)
     with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
-        embedded_mongo.RECIPE.launch(runtime, address).prepare()
+        embedded_mongo.PART.launch(runtime, address).prepare()
 
 
 async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
-    verb = process(lasting=False)
+    verb = process(long_lived=False)
     await verb.__aenter__()
-    run = process(lasting=True)
+    run = process(long_lived=True)
     starting = asyncio.create_task(run.__aenter__())
     await asyncio.sleep(0.05)
     assert not starting.done()
@@ -247,9 +247,9 @@ async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
 
 async def test_a_run_does_not_wait_for_ever_for_a_verb(process, monkeypatch):
     monkeypatch.setattr(module, "_TURN_S", 0.1)
-    async with process(lasting=False):
+    async with process(long_lived=False):
         with pytest.raises(Held, match=f"^Process {os.getpid()} already runs redis"):
-            await process(lasting=True).__aenter__()
+            await process(long_lived=True).__aenter__()
 
 
 async def test_a_store_that_cannot_start_leaves_nothing(process, tmp_path):
@@ -257,7 +257,7 @@ async def test_a_store_that_cannot_start_leaves_nothing(process, tmp_path):
     (blocked / "appendonlydir").mkdir(parents=True)
     (blocked / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
     with pytest.raises(ServiceFailed, match="The embedded Redis ended with status 1 while it was starting"):
-        await process(lasting=True).__aenter__()
+        await process(long_lived=True).__aenter__()
     assert Runtime(tmp_path).parts() == {}
 
 
@@ -291,7 +291,7 @@ async def test_a_wrong_password_is_a_matter_of_settings(redis_server, tmp_path):
 
 async def test_a_frozen_redis_holds_nobody_up(process):
     """SIGSTOP: it takes connections and answers none."""
-    async with process(lasting=True) as (address, _, runtime), connect(address, timeout_s=0.1) as client:
+    async with process(long_lived=True) as (address, _, runtime), connect(address, timeout_s=0.1) as client:
         await client.ping()
         pid = runtime.live()["redis"].pid
         os.kill(pid, 19)
@@ -347,7 +347,7 @@ async def _answers(client):
 
 
 async def test_what_botctl_stores_tells(tmp_path, mongo_server):
-    runtime, settings = Runtime(tmp_path, lasting=True), Settings(mongo=MongoSettings(url=mongo_server))
+    runtime, settings = Runtime(tmp_path, long_lived=True), Settings(mongo=MongoSettings(url=mongo_server))
     redis, mongo = await report(settings, runtime)
     assert (redis.state, redis.embedded, redis.owner_pid) == (StoreState.IDLE, True, None)
     assert (mongo.state, mongo.embedded, mongo.version) == (StoreState.UP, False, "nx-27017 0.8.1")

@@ -255,7 +255,7 @@ async def test_kill_9_loses_and_doubles_no_acknowledged_event(tmp_path: Path) ->
     ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
     stop = asyncio.Event()
     random = Random(3)
-    with server(embedded_redis.RECIPE, tmp_path) as store:
+    with server(embedded_redis.PART, tmp_path) as store:
         async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
 
             async def write(writer: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
@@ -79,7 +79,7 @@ async def test_change_is_published_and_audited_with_both_values(stores):
         (event,) = events.take()
     assert (event.guild, event.actor) == (GUILD, "cli")
     assert event.changes == {"locale": ("de", "fr"), "disabled": ([], ["poll"])}
-    first, second = (json.loads(line(entry)) for entry in store_a.auditor.entries)
+    first, second = (json.loads(encode_line(entry)) for entry in store_a.auditor.entries)
     assert first["actor"] == {"type": "user", "id": "9"}
     assert first["changes"] == [{"k": "locale", "old": None, "new": "de"}]
     assert (second["actor"]["type"], second["via"]["iface"]) == ("cli", "cli")
@@ -113,7 +113,7 @@ async def test_concurrent_changes_of_a_guild_are_all_kept(stores):
 
 async def test_mongo_outage_keeps_reads_and_refuses_changes(redis_server, tmp_path):
     name = f"guilds{uuid.uuid4().hex[:12]}"
-    with server(embedded_mongo.RECIPE, tmp_path) as own_mongo:
+    with server(embedded_mongo.PART, tmp_path) as own_mongo:
         async with store(redis_server, own_mongo.url, name, timeout_s=0.3) as guilds:
             new = await guilds.update(GUILD, {"locale": "de"}, actor="9")
             assert await guilds.get(GUILD) == new

@@ -7,31 +7,31 @@ import pytest
 
 from botctl.core.errors import Held
 from botctl.stores import embedded_mongo
-from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, server_time, take
+from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, release, renew, server_time
 from tests.support.stores import new_database, server
 
 
 async def test_the_steps_of_a_lease(documents):
     """All that a lease needs of a store: a whole number is compared and changed in one step."""
     leases = documents[COLLECTION]
-    first = await look(leases, "a")
+    first = await read_lease(leases, "a")
     assert (first.fence, first.free) == (0, True)
-    assert await take(leases, "a", first, holder="h:1:x", ttl_s=9.5)
-    assert not await take(leases, "a", first, holder="h:2:y", ttl_s=9.5)
-    held = await look(leases, "a")
+    assert await acquire(leases, "a", first, holder="h:1:x", ttl_s=9.5)
+    assert not await acquire(leases, "a", first, holder="h:2:y", ttl_s=9.5)
+    held = await read_lease(leases, "a")
     assert (held.fence, held.beats, held.free, held.ttl_s, held.holder) == (1, 0, False, 9.5, "h:1:x")
     assert await renew(leases, "a", 1)
-    assert not await take(leases, "a", held, holder="h:2:y", ttl_s=9.5), "it was renewed since it was seen"
+    assert not await acquire(leases, "a", held, holder="h:2:y", ttl_s=9.5), "it was renewed since it was seen"
     assert isinstance((await leases.find_one({"_id": "a"}))["renewed"], datetime)
-    renewed = await look(leases, "a")
+    renewed = await read_lease(leases, "a")
     assert renewed.beats == 1
-    assert await take(leases, "a", renewed, holder="h:2:y", ttl_s=9.5)
+    assert await acquire(leases, "a", renewed, holder="h:2:y", ttl_s=9.5)
     assert not await renew(leases, "a", 1), "a holder that was succeeded"
     await release(leases, "a", 1)
-    assert not (await look(leases, "a")).free
+    assert not (await read_lease(leases, "a")).free
     await release(leases, "a", 2)
-    assert (await look(leases, "a")).free
-    assert (await look(leases, "a")).fence == 2
+    assert (await read_lease(leases, "a")).free
+    assert (await read_lease(leases, "a")).fence == 2
 
 
 async def test_of_many_who_want_it_at_once_one_has_it_and_each_has_a_fence_of_its_own(mongo_db):
@@ -54,7 +54,9 @@ async def test_of_many_who_want_it_at_once_one_has_it_and_each_has_a_fence_of_it
 
 async def test_whoever_holds_it_stands_in_the_sentence_and_a_dead_holder_is_succeeded(mongo_db):
     leases = MongoLeases(mongo_db[COLLECTION])
-    assert await take(mongo_db[COLLECTION], "a", await look(mongo_db[COLLECTION], "a"), holder="vps:7:x", ttl_s=0.5)
+    assert await acquire(
+        mongo_db[COLLECTION], "a", await read_lease(mongo_db[COLLECTION], "a"), holder="vps:7:x", ttl_s=0.5
+    )
     with pytest.raises(Held, match="a is held by process 7 on vps"):
         async with leases.lease("a", wait_s=0):
             pass
@@ -63,15 +65,15 @@ async def test_whoever_holds_it_stands_in_the_sentence_and_a_dead_holder_is_succ
 
 
 async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
-    with server(embedded_mongo.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.PART, tmp_path) as own:
         async with new_database(own.url) as database:
             leases = MongoLeases(database[COLLECTION])
             async with leases.lease("a", ttl_s=30) as lease:
                 own.kill()
                 own.start()
-                beats = (await look(database[COLLECTION], "a")).beats
+                beats = (await read_lease(database[COLLECTION], "a")).beats
                 assert await renew(database[COLLECTION], "a", lease.fence)
-                assert (await look(database[COLLECTION], "a")).beats == beats + 1
+                assert (await read_lease(database[COLLECTION], "a")).beats == beats + 1
                 assert lease.held
             async with leases.lease("a", ttl_s=30, wait_s=0) as next_one:
                 assert next_one.fence == lease.fence + 1
@@ -82,9 +84,9 @@ async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server
     leases = MongoLeases(collection)
     assert await leases.holder("a") is None
     assert await collection.find_one({"_id": "a"}) is None, "who only looks writes nothing"
-    assert await take(collection, "a", await look(collection, "a"), holder="vps:7:x", ttl_s=9)
+    assert await acquire(collection, "a", await read_lease(collection, "a"), holder="vps:7:x", ttl_s=9)
     holder = await leases.holder("a")
-    assert (holder.who, holder.ttl_s, holder.doubtful) == ("vps:7", 9, False)
+    assert (holder.process, holder.ttl_s, holder.overdue) == ("vps:7", 9, False)
     assert 0 <= holder.silent_s < 3
     later = (await server_time(collection)) + timedelta(seconds=20)
 
@@ -94,6 +96,6 @@ async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server
     monkeypatch.setattr("botctl.stores.leases.server_time", in_a_while)
     holder = await leases.holder("a")
     assert 20 <= holder.silent_s < 23
-    assert holder.gone
+    assert holder.expired
     await release(collection, "a", 1)
     assert await leases.holder("a") is None

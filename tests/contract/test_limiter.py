@@ -27,7 +27,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own_redis(tmp_path):
     """A server for this test only, to be frozen and killed."""
-    with server(embedded_redis.RECIPE, tmp_path) as running:
+    with server(embedded_redis.PART, tmp_path) as running:
         yield running
 
 

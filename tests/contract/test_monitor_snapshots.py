@@ -65,8 +65,8 @@ def monitor_of(redis: Redis) -> Monitor:
 
 async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
     async with snapshot_writer(redis) as writer:
-        writer.metrics.hear(finished("roll"))
-        writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
+        writer.metrics.on_event(finished("roll"))
+        writer.metrics.on_event(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
         await writer.write()
         (report,) = await read_reports(redis, "dice")
         assert report.snapshot is not None
@@ -90,7 +90,7 @@ async def test_snapshot_and_process_set_expire(redis: Redis) -> None:
 
 async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None:
     """The snapshot is older than the Redis that has just started with the stored data."""
-    with server(embedded_redis.RECIPE, tmp_path) as redis_server:
+    with server(embedded_redis.PART, tmp_path) as redis_server:
         async with redis_clients.connect(redis_server.url, timeout_s=2) as redis, snapshot_writer(redis) as writer:
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
@@ -161,7 +161,7 @@ async def test_ping_from_an_earlier_state_is_ignored(redis: Redis, monkeypatch: 
 async def test_writer_and_monitor_survive_redis_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer and the monitor report it, and go on."""
     monkeypatch.setattr(writer_module, "EVERY_S", 0.02)
-    with server(embedded_redis.RECIPE, tmp_path) as redis_server:
+    with server(embedded_redis.PART, tmp_path) as redis_server:
         async with (
             redis_clients.connect(redis_server.url, timeout_s=0.2) as redis,
             tasks_for("monitor") as (tasks, watcher),

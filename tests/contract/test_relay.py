@@ -174,7 +174,7 @@ async def test_skipped_event_types_are_not_relayed() -> None:
 async def test_no_event_is_lost_when_redis_is_killed(tmp_path: Path) -> None:
     """All events are there, once, in order, with contiguous offsets. Publishing raises nothing."""
     published = 0
-    with server(embedded_redis.RECIPE, tmp_path) as store:
+    with server(embedded_redis.PART, tmp_path) as store:
         async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
             async with running_relay(log, queue_size=1_000_000) as (bus, relay):
                 for _ in range(3):

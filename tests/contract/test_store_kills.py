@@ -46,7 +46,7 @@ def opened(tmp_path):
 
     @asynccontextmanager
     async def open_store(name, factory):
-        runtime, bus, restarts = Runtime(tmp_path, lasting=True), Bus(), []
+        runtime, bus, restarts = Runtime(tmp_path, long_lived=True), Bus(), []
         with bus.listen(restarts.append, StoreRestarted):
             async with (
                 tasks_for(name) as (tasks, watcher),

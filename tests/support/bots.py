@@ -21,7 +21,7 @@ from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import CommandFinished, Event
-from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, with_change
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit, Verdict, parse
@@ -90,7 +90,7 @@ class FakeGuilds:
         settings = await self.get(guild)
         for key, raw in changes.items():
             try:
-                settings = changed(settings, key, raw)
+                settings = with_change(settings, key, raw)
             except ValueError as error:
                 raise UsageError(str(error)) from None
         self.settings[guild] = replace(settings, revision=settings.revision + 1)
@@ -205,6 +205,6 @@ async def rig(
             }
             for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(bot_service, name="bot", also=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
+            registry.add(bot_service, name="bot", depends_on=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
                 yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)

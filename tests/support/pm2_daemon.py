@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from botctl.core.processes.process import began, is_running
+from botctl.core.processes.process import is_running, start_time
 from tests.support.cli import CompletedCall
 from tests.support.npm import install
 from tests.support.waiting import wait_for
@@ -123,7 +123,7 @@ def running_pm2() -> Iterator[Pm2]:
 
 def _end(pm2: Pm2) -> None:
     daemon = pm2.daemon
-    started = {pid: start for pid in (daemon, *_children(daemon)) if pid is not None and (start := began(pid))}
+    started = {pid: start for pid in (daemon, *_children(daemon)) if pid is not None and (start := start_time(pid))}
 
     def left() -> list[int]:
         return [pid for pid, start in started.items() if is_running(pid, start)]

@@ -91,14 +91,14 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         Database: database or MemoryDatabase(),
         Bus: bus,
         Clock: SystemClock(),
-        Runtime: Runtime(root, lasting=True),
+        Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
     }
     for key, value in values.items():
         registry.value(key, value)
     for factory in (event_log, relay, rate_limiter, api_keys, process_metrics):
         registry.add(factory)
-    registry.add(realtime_server, name="realtime", also=[Relay], ping=RealtimeServer.ping)
+    registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:
         get = running.get
         yield Rig(get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics), auditor)

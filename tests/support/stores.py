@@ -23,7 +23,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from botctl.core.processes.embedded import PartSpec
-from botctl.core.processes.process import leashed
+from botctl.core.processes.process import die_with_parent
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo, embedded_redis, mongo
@@ -50,7 +50,11 @@ class Server:
         self.launch.log.parent.mkdir(exist_ok=True)
         with self.launch.log.open("ab") as log:
             self.process = subprocess.Popen(
-                leashed(self.launch.command), cwd=self.launch.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                die_with_parent(self.launch.command),
+                cwd=self.launch.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         wait_for(self._is_open, what=f"{self.launch.name} to answer")
 
@@ -90,10 +94,10 @@ class Watcher:
     def __init__(self) -> None:
         self.failures: list[tuple[str, BaseException | None]] = []
 
-    def news(self) -> None:
+    def on_tasks_changed(self) -> None:
         pass
 
-    def failed(self, what: str, error: BaseException | None) -> None:
+    def on_task_failed(self, what: str, error: BaseException | None) -> None:
         self.failures.append((what, error))
 
 
@@ -101,7 +105,7 @@ class Watcher:
 async def tasks_for(name: str) -> AsyncIterator[tuple[Tasks, Watcher]]:
     """The `Tasks` a factory gets from the registry, and what they tell."""
     watcher = Watcher()
-    async with Tasks(name, watcher=watcher, random=Random(0)) as tasks:
+    async with Tasks(name, observer=watcher, random=Random(0)) as tasks:
         yield tasks, watcher
 
 
@@ -128,14 +132,14 @@ async def new_database(url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded Redis."""
-    with server(embedded_redis.RECIPE, tmp_path_factory.mktemp("redis")) as running:
+    with server(embedded_redis.PART, tmp_path_factory.mktemp("redis")) as running:
         yield running.url
 
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded document store."""
-    with server(embedded_mongo.RECIPE, tmp_path_factory.mktemp("mongo")) as running:
+    with server(embedded_mongo.PART, tmp_path_factory.mktemp("mongo")) as running:
         yield running.url
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from botctl.core.config.loading import load
 from botctl.core.config.reference import reference
-from botctl.core.config.sources import NO_SETTINGS
+from botctl.core.config.sources import RESERVED_VARIABLES
 from botctl.sandbox.incidents import register_all, scenario  # noqa: F401 - fills the catalogue
 from tests.support.cli import Project
 from tests.support.waiting import wait_for
@@ -102,7 +102,7 @@ def test_console_block_prints_the_expected_output(bot: Project, block: Block) ->
 def test_shell_blocks_use_existing_targets_and_settings(block: Block) -> None:
     """These blocks are not run: they are for the reader's own machine."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    settings = {setting.variable for setting in reference()} | {"BOTCTL_PROFILE"} | NO_SETTINGS
+    settings = {setting.variable for setting in reference()} | {"BOTCTL_PROFILE"} | RESERVED_VARIABLES
     for line in filter(None, (line.split("  #")[0].strip() for line in block.text.splitlines())):
         if line.startswith("make "):
             assert line.split()[1] in targets, f"{block}: {line}"

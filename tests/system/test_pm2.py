@@ -211,7 +211,7 @@ class TestRestarts:
         project.add_settings('[services]\ncrash = "crash:crash"\n')
         written = project.root / "runs"
         with recording_sandbox() as sandbox:
-            runtime = Runtime(project.root, lasting=True)
+            runtime = Runtime(project.root, long_lived=True)
             with runtime.lock("sandbox"):  # as if this process were the owner of the project's sandbox
                 runtime.publish("sandbox", pid=os.getpid(), address=sandbox.url, secret=SECRET)
                 wait_for_success(start_apps(pm2, (project, {})))

@@ -333,7 +333,7 @@ class TestRecovery:
                 assert reconnected.offsets == [4, 5, 6, 7]
 
     async def test_killed_redis_loses_no_event_and_no_client(self, tmp_path: Path) -> None:
-        with server(embedded_redis.RECIPE, tmp_path) as store:
+        with server(embedded_redis.PART, tmp_path) as store:
             async with (
                 redis_connect(store.url, timeout_s=5.0) as redis,
                 serving(redis, tmp_path) as rig,

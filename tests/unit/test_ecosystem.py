@@ -78,7 +78,7 @@ def test_pm2_waits_longer_than_the_longest_start(plan: tuple[Spec, ...]) -> None
     by_key = {spec.key: spec for spec in plan}
 
     def ready_s(spec: Spec) -> float:
-        needed = [by_key[key] for key in (*(p.key for p in spec.parameters), *spec.also) if key in by_key]
+        needed = [by_key[key] for key in (*(p.key for p in spec.parameters), *spec.depends_on) if key in by_key]
         own_s = spec.start_s if math.isfinite(spec.start_s) else 0.0
         return own_s + max(map(ready_s, needed), default=0.0)
 

@@ -16,7 +16,7 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
-from botctl.core.timeparse import moment
+from botctl.core.timeparse import parse_time
 from botctl.run.oneshot.audit import build_audit_follower, open_audit_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
@@ -106,8 +106,8 @@ def _build_query(
             action=action,
             guild=guild,
             outcome=None if outcome is None else AuditOutcome(outcome),
-            since=None if since is None else moment(since, now),
-            until=None if until is None else moment(until, now),
+            since=None if since is None else parse_time(since, now),
+            until=None if until is None else parse_time(until, now),
         )
     except ValueError as error:
         raise UsageError(f"{error}.") from None

@@ -20,7 +20,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.errors import UsageError
-from botctl.core.timeparse import duration
+from botctl.core.timeparse import parse_duration
 from botctl.run.oneshot.api_keys import open_api_keys
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
         table.add_column(column, overflow="fold", no_wrap=column not in ("name", "topics"))
     now = datetime.now(UTC)
     for api_key in keys:
-        ended = api_key.ended(now)
+        ended = api_key.invalid_reason(now)
         state = "valid" if ended is None else "revoked" if api_key.revoked_at else "expired"
         days = (_format_day(at) for at in (api_key.expires_at, api_key.used_at))
         row = [api_key.id, api_key.name, ", ".join(api_key.topics), *days, str(api_key.uses), state]
@@ -116,7 +116,7 @@ def _with_keys(project: Path | None, profile: str | None, operation: Callable[[A
 
 def _parse_duration(text: str | None) -> timedelta | None:
     try:
-        return None if text is None else duration(text)
+        return None if text is None else parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 

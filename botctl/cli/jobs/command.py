@@ -145,7 +145,7 @@ def _as_json(status: JobStatus) -> dict[str, Any]:
     others = ("outcome", "detail", "error_id", "took_ms", "run", "runs", "skipped", "lost", "fence")
     return {
         "name": status.name,
-        "about": job.about if job else None,
+        "about": job.summary if job else None,
         "schedule": job.schedule.text if job else record.schedule if record else None,
         "missed": job.missed if job else record.missed if record else None,
         "declared": job is not None,
@@ -193,10 +193,10 @@ def _describe_scheduler(holder: LeaseHolder | None) -> str:
     """The process that schedules, and whether it may have ended."""
     if holder is None:
         return "no process schedules these jobs now; start one with `botctl run`"
-    process, sign = safe(holder.who), f"last sign of life {holder.silent_s:.0f} s ago"
-    if holder.gone:
+    process, sign = safe(holder.process), f"last sign of life {holder.silent_s:.0f} s ago"
+    if holder.expired:
         return f"no process schedules these jobs now: {process} has died ({sign}); start one with `botctl run`"
-    if holder.doubtful:
+    if holder.overdue:
         return f"scheduled by {process}, which may have died ({sign}); another can take over after {holder.ttl_s:g} s"
     return f"scheduled by {process} ({sign})"
 

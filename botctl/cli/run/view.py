@@ -30,7 +30,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import RunningServices
 from botctl.core.telemetry.logs import FILE_NAME
 from botctl.core.version import __version__
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 
 _MARKS = {
     ServiceState.IDLE: ("·", "dim"),
@@ -190,9 +190,9 @@ class RunView:
             if name in embedded:
                 facts.append((label, f"{_relative_address(embedded[name].address, root)}  (embedded)"))
         if settings.redis.url:
-            facts.append((_LABELS["redis"], shown(settings.redis.url.get_secret_value())))
+            facts.append((_LABELS["redis"], display_url(settings.redis.url.get_secret_value())))
         if settings.mongo.url:
-            facts.append((_LABELS["mongo"], shown(settings.mongo.url.get_secret_value())))
+            facts.append((_LABELS["mongo"], display_url(settings.mongo.url.get_secret_value())))
         if settings.discord.token:
             facts.append((_LABELS["sandbox"], "the real Discord"))
         if "realtime" in embedded:

@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.text import Text
 
-from botctl.core.escape import visible
+from botctl.core.escape import escape_unprintable
 
 Names = Mapping[str, str]  # id to display name: "@ann", "#general", "@Moderator"
 
@@ -60,7 +60,7 @@ def render_markdown(content: str, names: Names) -> Text:
 
 def escape_line(text: str) -> str:
     """Make control characters in one line of untrusted text visible; tabs become spaces."""
-    return visible(text.replace("\t", "    "))
+    return escape_unprintable(text.replace("\t", "    "))
 
 
 def _ensure_newline(text: Text) -> None:

@@ -13,7 +13,7 @@ from botctl.cli.output import show
 from botctl.cli.sandbox import view
 from botctl.cli.sandbox.markdown import escape_line
 from botctl.core.errors import BotctlError
-from botctl.core.escape import visible
+from botctl.core.escape import escape_unprintable
 from botctl.sandbox.console.command_parser import quote
 from botctl.sandbox.console.repl_commands import LineResult, Notice, Quit
 from botctl.sandbox.console.schemas import ReplySchema, Schema
@@ -47,8 +47,8 @@ def render_result(result: LineResult, session: UserSession) -> RenderableType:
 
 def render_error(error: BotctlError) -> Text:
     """Render an error that does not end the session."""
-    text = Text("\n").join(Text(visible(line), "red") for line in str(error).splitlines())
-    return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
+    text = Text("\n").join(Text(escape_unprintable(line), "red") for line in str(error).splitlines())
+    return text.append(f"\n  → {escape_unprintable(error.hint)}", "not red dim") if error.hint else text
 
 
 def print_next_command(result: LineResult) -> None:

@@ -17,7 +17,7 @@ from botctl.cli.options import Project
 from botctl.cli.output import show
 from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import BotctlError, UsageError
-from botctl.core.escape import visible
+from botctl.core.escape import escape_unprintable
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.incident_args import parse_seconds
 from botctl.sandbox.console.recording import (
@@ -174,5 +174,5 @@ def _print_lines(lines: list[Json]) -> None:
     """Print one line each, cut at the terminal's width; uncut in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        text = visible(format_line(line))
+        text = escape_unprintable(format_line(line))
         print(text if width is None or len(text) <= width else text[: width - 1] + "…")

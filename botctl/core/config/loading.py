@@ -1,6 +1,6 @@
-"""The settings of a project: every layer read, merged, judged, and each value with its origin.
+"""Load the settings of a project: read all layers, merge and validate them, and keep the origin of each value.
 
-Lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment, flag.
+From lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment, flag.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from botctl.core.config.reference import is_secret, shown
+from botctl.core.config.reference import is_secret, to_toml
 from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
-    Found,
     Key,
     Layer,
     Origin,
+    SourcedValue,
     Values,
     from_dotenv,
     from_environment,
     from_flags,
     from_toml,
-    merged,
+    merge,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
-from botctl.core.redact import MARK, redact, redact_shapes, register
+from botctl.core.redact import MARK, redact, redact_patterns, register
 
 PROFILE: Key = ("profile",)
-ADDRESS = "url"  # a secret whose name ends so is one because of the credentials in it
+ADDRESS = "url"  # the last part of a key whose value is secret only if it holds credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, the project's root, and where each value comes from that is not a default (``discord.token``)."""
+    """Settings, the project's root, and the origin of each value that is not a default, by key (``discord.token``)."""
 
     settings: Settings
     root: Path
@@ -47,7 +47,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """One line of ``--explain-config``; secrets are already hidden in ``value_shown``."""
+    """One line of ``--explain-config``. ``value_shown`` holds no secret."""
 
     key: str
     value_shown: str
@@ -55,34 +55,34 @@ class SettingRow:
 
 
 def load(project: Path | None, profile: str | None, env: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
-    """The settings of the project at ``project``, or around the current folder.
+    """Load the settings of the project at ``project``, or of the one that the current folder is in.
 
-    ``flags`` maps a setting to what its option gave: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets that
-    are found are registered with `botctl.core.redact`.
+    ``flags`` maps a setting to the value of its option: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets are
+    registered with `botctl.core.redact`.
 
     Raises:
-        ConfigError: no project here, or settings are wrong: one sentence for each of them, all at once.
+        ConfigError: there is no project, or settings are wrong: one sentence for each of them.
     """
     root = find_root(project, env, Path.cwd())
     faults: list[str] = []
-    found = _all_layers(root, {"profile": profile, **flags}, env, faults)
-    _register_secrets(found)
-    settings = validate(found, faults)
+    values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
+    _register_secrets(values)
+    settings = validate(values, faults)
     if settings is None or faults:
         raise _config_error(faults)
-    return Loaded(settings, root, _origins(found))
+    return Loaded(settings, root, _origins(values))
 
 
-def _origins(found: Values) -> dict[str, Origin]:
-    return {".".join(key): value.origin for key, value in found.items() if value.value != {}}
+def _origins(values: Values) -> dict[str, Origin]:
+    return {".".join(key): value.origin for key, value in values.items() if value.value != {}}
 
 
 def explain(loaded: Loaded) -> list[SettingRow]:
-    """Each setting in force, in the order of the models: its value, secrets hidden, and where it comes from."""
+    """Every setting in the order of the models: its value, without secrets, and its origin."""
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
-        rows.append(SettingRow(name, _shown(key, value), str(loaded.origins.get(name, DEFAULT))))
+        rows.append(SettingRow(name, _display(key, value), str(loaded.origins.get(name, DEFAULT))))
     return rows
 
 
@@ -97,26 +97,25 @@ def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, obj
                 yield key, inner
 
 
-def _shown(key: Key, value: object) -> str:
+def _display(key: Key, value: object) -> str:
     if isinstance(value, SecretStr):
-        return safe(redact_shapes(value.get_secret_value())) if key[-1] == ADDRESS else MARK
-    return safe(redact(shown(value)))
+        return safe(redact_patterns(value.get_secret_value())) if key[-1] == ADDRESS else MARK
+    return safe(redact(to_toml(value)))
 
 
-def _all_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
-    """All layers on top of each other."""
+def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
     base = from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults)
-    above = merged(merged(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
-    profile = _profile_file(root, merged(base, above).get(PROFILE), faults)
+    above = merge(merge(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
+    profile = _profile_file(root, merge(base, above).get(PROFILE), faults)
     if PROFILE in profile:
         faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")
-    return merged(merged(base, profile), above)
+    return merge(merge(base, profile), above)
 
 
-def _profile_file(root: Path, chosen: Found | None, faults: list[str]) -> Values:
-    """The settings of the profile that ``chosen`` names; `production` and `default` need no file of their own."""
+def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) -> Values:
+    """The settings in the file of profile ``chosen``. `production` and `default` need no file."""
     if chosen is None or not isinstance(chosen.value, str) or not NAME.matches(chosen.value):
-        return {}  # no profile, or no name: the models say so
+        return {}  # validation reports a wrong name
     where = SETTINGS_FILE.with_name(f"{chosen.value}.toml")
     folder = root / SETTINGS_FILE.parent
     names = sorted(path.stem for path in folder.glob("*.toml") if path.name != SETTINGS_FILE.name)
@@ -128,15 +127,15 @@ def _profile_file(root: Path, chosen: Found | None, faults: list[str]) -> Values
     return {}
 
 
-def _register_secrets(found: Values) -> None:
-    """Make every secret known to the redactor; an address without credentials is none."""
-    for key, (value, _) in found.items():
-        if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_shapes(value) != value):
+def _register_secrets(values: Values) -> None:
+    """Register every secret with the redactor, but no address without credentials."""
+    for key, (value, _) in values.items():
+        if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_patterns(value) != value):
             register(value)
 
 
 def _config_error(faults: Sequence[str]) -> ConfigError:
-    hint = "Once it is right, `botctl run --explain-config` shows every setting and where it comes from."
+    hint = "Correct it. Then `botctl run --explain-config` shows every setting and where it comes from."
     if len(faults) == 1:
         return ConfigError(faults[0], hint=hint)
     return ConfigError(f"{len(faults)} settings are wrong:" + "".join(f"\n  {fault}" for fault in faults), hint=hint)

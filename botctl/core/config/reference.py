@@ -1,4 +1,4 @@
-"""The list of all settings, read off their models: for documentation, for explanations, for near misses."""
+"""The list of all settings, generated from their models: for the documentation, explanations and suggestions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 
 Path = tuple[str, ...]
 
-ANY = "<name>"  # stands in a path for a name that the operator chooses
+ANY = "<name>"  # in a path: a name that the operator chooses
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text"}
 _BOUNDS = ((annotated_types.Gt, "gt", ">"), (annotated_types.Ge, "ge", "≥"), (annotated_types.Lt, "lt", "<"),
            (annotated_types.Le, "le", "≤"))  # fmt: skip
@@ -27,7 +27,7 @@ _BOUNDS = ((annotated_types.Gt, "gt", ">"), (annotated_types.Ge, "ge", "≥"), (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. ``path`` has `ANY` where the operator chooses a name; ``default`` is as TOML would write it."""
+    """One setting. ``path`` has `ANY` where the operator chooses a name; ``default`` is in TOML."""
 
     path: Path
     type: str
@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """As it is called in sentences and tables: ``discord.token``."""
+        """Its name in sentences and tables: ``discord.token``."""
         return ".".join(self.path)
 
     @property
@@ -46,9 +46,9 @@ class Setting:
         return variable(self.path)
 
     def matches(self, path: Path) -> bool:
-        """Whether ``path`` is this setting, whatever names the operator chose."""
+        """Whether ``path`` is this setting; `ANY` matches every name."""
         return len(path) == len(self.path) and all(
-            mine in (ANY, part) for mine, part in zip(self.path, path, strict=True)
+            own in (ANY, part) for own, part in zip(self.path, path, strict=True)
         )
 
 
@@ -69,17 +69,17 @@ def find(path: Path) -> Setting | None:
 
 
 def is_secret(path: Path) -> bool:
-    """Whether what is set at ``path`` must not be shown."""
+    """Whether the value at ``path`` must not be shown."""
     setting = find(path)
     return setting is not None and setting.secret
 
 
-def shown(value: object) -> str:
-    """``value`` as TOML would write it; `unset` when absent."""
+def to_toml(value: object) -> str:
+    """``value`` in TOML; `unset` for None."""
     if value is None:
         return "unset"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(to_toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -104,23 +104,23 @@ def _of_field(field: FieldInfo, path: Path) -> Iterator[Setting]:
         yield from _of_model(annotation, path)
     else:
         default = None if field.default is PydanticUndefined else field.default
-        words, secret = _type(annotation, metadata)
-        yield Setting(path, words, shown(default), field.description or "", secret)
+        type_text, secret = _type(annotation, metadata)
+        yield Setting(path, type_text, to_toml(default), field.description or "", secret)
 
 
 def _type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
-    """What kind of value it is, in words, and whether it is a secret."""
+    """The type in words, and whether it is a secret."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(args[0], args[1:])
     if origin in (Union, types.UnionType):
         return _type(next(arg for arg in args if arg is not type(None)), metadata)
     if origin is tuple:
-        words, secret = _type(args[0], ())
-        return f"list of: {words}", secret
+        item_type, secret = _type(args[0], ())
+        return f"list of: {item_type}", secret
     for marker in metadata:
-        if isinstance(marker, AfterValidator) and (words := getattr(marker.func, "words", "")):
-            return words, annotation is SecretStr
+        if isinstance(marker, AfterValidator) and (text := getattr(marker.func, "description", "")):
+            return text, annotation is SecretStr
     if issubclass(annotation, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in annotation), False
     return " ".join([_PLAIN[annotation], *_bounds(metadata)]), annotation is SecretStr

@@ -1,7 +1,7 @@
-"""Every setting of a bot: its name, unit, bounds, default and what it is for.
+"""Every setting of a bot: its name, bounds, default and description.
 
-Read once, by `botctl.core.config.loading`, and passed on; nothing reads a setting at import. All of it is frozen.
-A name carries its unit (``_s`` seconds, ``_bytes``). docs/configuration.md is generated from this file.
+`botctl.core.config.loading` reads them once and passes them on; all of them are frozen. A name ends in its unit (``_s``
+seconds, ``_bytes``). docs/configuration.md is generated from this file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ENV_DELIMITER: Final = "__"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Text of a certain shape; ``words`` say which, in the documentation and when it is wrong."""
+    """Text that matches ``pattern``. ``description`` is for the documentation and for errors."""
 
-    words: str
+    description: str
     pattern: str
 
     def matches(self, text: str) -> bool:
@@ -35,38 +35,38 @@ class Pattern:
 
     def __call__(self, text: str) -> str:
         if not self.matches(text):
-            raise ValueError(f"must be {self.words}")
+            raise ValueError(f"must be {self.description}")
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A secret address that begins with one of ``schemes``. Its text never reaches a message."""
+    """A secret URL that begins with one of ``schemes``. No error contains its text."""
 
     schemes: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return f"a URL that begins with {' or '.join(self.schemes)}"
 
     def __call__(self, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(self.schemes):
-            raise ValueError(f"must be {self.words}")
+            raise ValueError(f"must be {self.description}")
         return url
 
 
 def _id_from_number(value: object) -> object:
-    """Let an id be written without quotes; anything else is judged by the type behind."""
+    """Accept an id without quotes. The type validates any other value."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _plain_text(value: object) -> object:
-    """Let text that may stand for a number or a switch be written as one."""
+    """Accept a number or a boolean where text may stand for one."""
     return str(value).lower() if isinstance(value, bool | int | float) else value
 
 
 def _list_from_text(value: object) -> object:
-    """Let a variable hold a list: ``a,b`` or JSON."""
+    """Accept a list in a variable: ``a,b`` or JSON."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -79,9 +79,9 @@ def _list_from_text(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleText:
-    """Text in the grammar of `botctl.core.contracts.throttle`, whose own sentences say what is wrong with it."""
+    """Text in the grammar of `botctl.core.contracts.throttle`."""
 
-    words: str = "limits, as in the default"
+    description: str = "limits, as in the default"
     scopes: frozenset[Scope] = COMMAND_SCOPES
 
     def __call__(self, text: str) -> str:
@@ -113,7 +113,7 @@ MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+s
 
 
 class LogLevel(enum.StrEnum):
-    """How much is logged."""
+    """The least severe level that is logged."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -122,9 +122,9 @@ class LogLevel(enum.StrEnum):
 
 
 class Intent(enum.StrEnum):
-    """What Discord sends, by disnake's names. Discord: Gateway > Gateway Intents.
+    """Gateway intents by disnake's names. Discord: Gateway > Gateway Intents.
 
-    ``default`` is everything that needs no permission from Discord: all but members, presences, message_content.
+    ``default`` is all intents that are not privileged: all but members, presences, message_content.
     """
 
     DEFAULT = "default"
@@ -166,10 +166,10 @@ class DiscordSettings(Section):
         default=(Intent.DEFAULT,), description="What Discord sends to the bot."
     )
     sync_commands: bool = Field(
-        default=True, description="Whether `botctl run` brings Discord's list of commands up to date."
+        default=True, description="Whether `botctl run` updates the list of commands at Discord."
     )
     delete_unknown_commands: bool = Field(
-        default=False, description="Whether commands that Discord knows and this bot does not are removed there."
+        default=False, description="Whether commands that this bot does not have are removed at Discord."
     )
 
 
@@ -189,16 +189,18 @@ class MongoSettings(Section):
 
 
 class CommandSettings(Section):
-    folder: str = Field(default="commands", min_length=1, description="Where command files are, seen from the root.")
+    folder: str = Field(
+        default="commands", min_length=1, description="The folder of the command files, relative to the root."
+    )
     throttle: Throttle = Field(
         default="5/10s per user, 50/10s per guild",
-        description="How often a command may be used that says nothing itself.",
+        description="How often a command may be used that has no throttle of its own.",
     )
     defer_after_s: float = Field(
         default=2.0,
         gt=0,
         lt=3,
-        description="When a slow command is acknowledged by itself; Discord gives up after 3 s.",
+        description="When a slow command is deferred automatically; Discord gives up after 3 s.",
     )
 
 
@@ -209,15 +211,17 @@ class RoleSettings(Section):
 
 class ShutdownSettings(Section):
     drain_s: float = Field(
-        default=10.0, ge=0, le=600, description="How long commands in flight may go on after a stop."
+        default=10.0, ge=0, le=600, description="How long commands in flight may run on after a stop."
     )
 
 
 class LogSettings(Section):
-    folder: str = Field(default="logs", min_length=1, description="Where JSON lines are written, seen from the root.")
-    level: LogLevel = Field(default=LogLevel.INFO, description="The least that is logged.")
-    rotate_bytes: int = Field(default=10_000_000, ge=10_000, description="The size at which a new file is begun.")
-    keep: int = Field(default=5, ge=0, le=1000, description="How many full files are kept.")
+    folder: str = Field(
+        default="logs", min_length=1, description="The folder of the JSON log files, relative to the root."
+    )
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least severe level that is logged.")
+    rotate_bytes: int = Field(default=10_000_000, ge=10_000, description="The size at which the log file is rotated.")
+    keep: int = Field(default=5, ge=0, le=1000, description="How many rotated files are kept.")
 
 
 class AuditSettings(Section):
@@ -225,14 +229,16 @@ class AuditSettings(Section):
         default=10_000, ge=1, le=1_000_000, description="Entries held in memory while MongoDB is slow."
     )
     flush_s: float = Field(
-        default=0.2, gt=0, le=60, description="How long entries are gathered before they are written."
+        default=0.2, gt=0, le=60, description="How long entries are collected before they are written."
     )
 
 
 class MigrateSettings(Section):
-    folder: str = Field(default="migrations", min_length=1, description="Where migrations are, seen from the root.")
+    folder: str = Field(
+        default="migrations", min_length=1, description="The folder of the migrations, relative to the root."
+    )
     on_start: bool = Field(
-        default=False, description="Whether `botctl run` applies what is pending; else it ends with exit code 3."
+        default=False, description="Whether `botctl run` applies pending migrations; if not, it ends with exit code 3."
     )
     lease_s: float = Field(
         default=15.0,
@@ -254,25 +260,36 @@ class JobSettings(Section):
 class RealtimeSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the realtime server listens on.")
     port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
-    auth_s: float = Field(default=10.0, gt=0, le=300, description="How long a client may take to show its key.")
+    auth_s: float = Field(default=10.0, gt=0, le=300, description="How long a client may take to send its key.")
     heartbeat_s: float = Field(default=25.0, gt=0, le=300, description="The time between heartbeats.")
     stall_s: float = Field(
-        default=5.0, gt=0, le=300, description="When a client that takes nothing of what waits for it is cut."
+        default=5.0,
+        gt=0,
+        le=300,
+        description="After how long a client that does not read its messages is disconnected.",
     )
     queue_bytes: int = Field(
-        default=262_144, ge=1024, le=67_108_864, description="What may wait for one client, beyond the socket's own."
+        default=262_144,
+        ge=1024,
+        le=67_108_864,
+        description="The bytes that may wait for one client, in addition to the socket buffer.",
     )
     message_bytes: int = Field(
         default=16_384, ge=256, le=1_048_576, description="The largest message that a client may send."
     )
     recover: int = Field(
-        default=300, ge=0, le=10_000, description="How many missed events a client gets that comes back."
+        default=300, ge=0, le=10_000, description="How many missed events a client gets when it reconnects."
     )
-    topics: int = Field(default=50, ge=1, le=256, description="How many topics one connection may read.")
-    connections: int = Field(default=2000, ge=1, le=100_000, description="How many connections there may be.")
-    connections_per_key: int = Field(default=200, ge=1, le=100_000, description="How many of them with one key.")
+    topics: int = Field(default=50, ge=1, le=256, description="How many topics one connection may subscribe to.")
+    connections: int = Field(default=2000, ge=1, le=100_000, description="The maximum number of connections.")
+    connections_per_key: int = Field(
+        default=200, ge=1, le=100_000, description="The maximum number of connections with one key."
+    )
     connections_per_address: int = Field(
-        default=200, ge=1, le=100_000, description="How many of them from one address, with or without a key."
+        default=200,
+        ge=1,
+        le=100_000,
+        description="The maximum number of connections from one address, with or without a key.",
     )
     connect_throttle: ApiThrottle = Field(
         default="300/1m per address", description="How often one address may connect."
@@ -281,29 +298,29 @@ class RealtimeSettings(Section):
         default="20/1s burst 100 per key", description="How many messages a key may send."
     )
     drain_s: float = Field(
-        default=3.0, ge=0, le=60, description="How long clients have to leave when the server stops."
+        default=3.0, ge=0, le=60, description="How long clients have to disconnect when the server stops."
     )
 
 
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
     limits: dict[LimitName, LimitValue] = Field(
-        default_factory=dict, description="Limits that are not to be Discord's own; see sandbox-limits.md."
+        default_factory=dict, description="Limits that differ from Discord's; see sandbox-limits.md."
     )
 
 
 class Settings(Section):
-    """All settings. ``Settings()`` is the defaults and reads nothing; `settings_load.load` reads every layer."""
+    """All settings. ``Settings()`` holds the defaults and reads nothing; `loading.load` reads every layer."""
 
-    bot: Name = Field(default="bot", description="The bot's name: it keeps bots apart that share stores.")
-    profile: Name = Field(default="default", description="The profile in force; `production` never uses the sandbox.")
+    bot: Name = Field(default="bot", description="The bot's name. Bots that share stores need different names.")
+    profile: Name = Field(default="default", description="The active profile; `production` never uses the sandbox.")
     discord: DiscordSettings = Field(default=DiscordSettings(), description="The bot at Discord.")
     redis: RedisSettings = Field(default=RedisSettings(), description="Redis or Valkey.")
     mongo: MongoSettings = Field(default=MongoSettings(), description="MongoDB.")
     commands: CommandSettings = Field(default=CommandSettings(), description="The operator's commands.")
     roles: dict[RoleName, RoleSettings] = Field(
         default_factory=dict,
-        description="botctl's roles, each a table with Discord users and Discord roles that have it.",
+        description="botctl's roles: each is a table of the Discord users and Discord roles that have it.",
     )
     shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
     logs: LogSettings = Field(default=LogSettings(), description="Logs.")
@@ -313,7 +330,7 @@ class Settings(Section):
     realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
-        default_factory=dict, description="The operator's own services: a name and `module:factory` each."
+        default_factory=dict, description="The operator's own services: a name and `module:factory` for each."
     )
 
     @property
@@ -323,8 +340,8 @@ class Settings(Section):
 
 
 def uses_sandbox(settings: Settings) -> bool:
-    """Whether the bot connects to the sandbox: there is no token setting at all, and this is not production.
+    """Whether the bot connects to the sandbox: no token is set, and the profile is not production.
 
-    A token that is set but empty, and production without one, never pass `settings_load.load`; this says so once more.
+    `loading.load` rejects an empty token, and production without a token.
     """
     return settings.discord.token is None and settings.profile != PRODUCTION

@@ -1,7 +1,7 @@
-"""Where settings come from: each layer read into values that know their origin.
+"""Read each layer of settings into values with their origin.
 
-A layer that cannot be read adds a sentence to ``faults`` and gives what it can, so that a person sees all faults at
-once. Nothing here judges values: that is the models' work.
+A layer that cannot be read adds a sentence to ``faults`` and returns what it can, so that a person sees all faults at
+once. Validation of the values comes later.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
 
-TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
-NO_SETTINGS = frozenset(
+TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
+RESERVED_VARIABLES = frozenset(
     {
         *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is, and which
-sandbox is meant that no `botctl run` has started."""
+"""Variables that are not settings: for ecosystem.config.js, for the OpenAPI check, and for a standalone sandbox."""
 
 Key = tuple[str, ...]
 
 
 class _Variables(BaseSettings, Settings):
-    """The settings as pydantic's source for variables wants to see them; never made."""
+    """The settings in the form that pydantic's source for variables needs. Never instantiated."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
 
 
 class Layer(enum.StrEnum):
-    """From lowest to highest."""
+    """The layers, from lowest to highest."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -57,7 +56,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value comes from. ``where``: a file seen from the root, a variable, a flag; ``line`` counts from 1."""
+    """Where a value comes from. ``where``: a file relative to the root, a variable or a flag. ``line`` counts from 1."""
 
     layer: Layer
     where: str
@@ -70,18 +69,18 @@ class Origin:
 DEFAULT = Origin(Layer.DEFAULT, "default")
 
 
-class Found(NamedTuple):
-    """A value as a layer gave it, not yet judged."""
+class SourcedValue(NamedTuple):
+    """A value of a layer, not yet validated."""
 
     value: object
     origin: Origin
 
 
-Values = dict[Key, Found]
+Values = dict[Key, SourcedValue]
 
 
 def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values:
-    """The settings in ``file``, shown as ``where``."""
+    """The settings in ``file``, which errors call ``where``."""
     text = _text(file, where, faults)
     try:
         tree = tomllib.loads(text)
@@ -93,11 +92,11 @@ def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values
     def line(key: Key) -> int:
         return lines[next(key[:size] for size in range(len(key), 0, -1) if key[:size] in lines)]
 
-    return {key: Found(value, Origin(layer, where, line(key))) for key, value in leaves(tree)}
+    return {key: SourcedValue(value, Origin(layer, where, line(key))) for key, value in flatten(tree)}
 
 
 def from_dotenv(file: Path, faults: list[str]) -> Values:
-    """The settings in a ``.env`` file. Values are taken as they stand: ``$`` refers to nothing."""
+    """The settings in a ``.env`` file. Values are literal: ``$`` has no meaning."""
     where, values = file.name, Values()
     for binding in parse_stream(io.StringIO(_text(file, where, faults))):
         text = binding.original.string
@@ -115,44 +114,44 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     """The settings in variables that begin with ``BOTCTL_``."""
     values = Values()
     for name in sorted(env):
-        if name.startswith(ENV_PREFIX) and name not in NO_SETTINGS and not name.startswith(TEST_PREFIX):
+        if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
             values |= _from_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
     return values
 
 
 def from_flags(flags: Mapping[str, object]) -> Values:
-    """The settings in ``flags``: ``{"sandbox.port": 8080}`` is what ``--sandbox-port`` gave; None was not given."""
+    """The settings in ``flags``: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. None: the option was not given."""
     return {
-        tuple(name.split(".")): Found(value, Origin(Layer.FLAG, "--" + re.sub(r"[._]", "-", name)))
+        tuple(name.split(".")): SourcedValue(value, Origin(Layer.FLAG, "--" + re.sub(r"[._]", "-", name)))
         for name, value in flags.items()
         if value is not None
     }
 
 
-def leaves(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. A table itself comes as an empty one: it may be a role nobody has."""
+def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
+    """The paths and values of nested tables. A table itself is yielded as an empty one: a role may have no members."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
             yield key, {}
-            yield from leaves(value, key)
+            yield from flatten(value, key)
         else:
             yield key, value
 
 
-def merged(below: Values, above: Values) -> Values:
-    """Both layers on top of each other. An empty table adds nothing to what is below it."""
-    return below | {key: found for key, found in above.items() if found.value != {} or key not in below}
+def merge(low: Values, high: Values) -> Values:
+    """Merge two layers. An empty table does not replace a lower value."""
+    return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
 
 
-def near(word: str, words: list[str]) -> str:
-    """``; did you mean …?``, or nothing when no word is near."""
+def suggest(word: str, words: list[str]) -> str:
+    """``; did you mean …?``, or a full stop if no word is similar."""
     close = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {close[0]}?" if close else "."
 
 
 def _text(file: Path, where: str, faults: list[str]) -> str:
-    """What stands in ``file``; nothing when it is not there."""
+    """The text of ``file``; empty if it does not exist."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -172,10 +171,10 @@ def _toml_fault(message: str, where: str, text: str) -> str:
 
 
 def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> Values:
-    """What one variable sets: mostly one setting, several when it holds a section as JSON.
+    """The settings of one variable: mostly one, several when it holds a section as JSON.
 
-    pydantic's source takes the name apart and reads JSON; it is asked for one variable at a time, because of many at
-    once it would not tell which one is wrong.
+    pydantic's source splits the name and parses JSON. It gets one variable at a time, because for many at once it does
+    not say which one is wrong.
     """
     source = EnvSettingsSource(_Variables)
     source.env_vars = {name.lower(): text}
@@ -184,14 +183,14 @@ def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> V
     except SettingsError:
         section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0]
         faults.append(
-            f"{_at(name, origin)} must be JSON; single settings are set as {ENV_PREFIX}{section}{ENV_DELIMITER}<NAME>."
+            f"{_at(name, origin)} must be JSON; set a single setting with {ENV_PREFIX}{section}{ENV_DELIMITER}<NAME>."
         )
         return {}
     if not tree:
-        faults.append(f"{_at(name, origin)} is an unknown variable{near(name, [s.variable for s in reference()])}")
-    return {key: Found(value, origin) for key, value in leaves(tree)}
+        faults.append(f"{_at(name, origin)} is an unknown variable{suggest(name, [s.variable for s in reference()])}")
+    return {key: SourcedValue(value, origin) for key, value in flatten(tree)}
 
 
 def _at(name: str, origin: Origin) -> str:
-    """The variable ``name``, after its file and line if it stands in one."""
+    """The variable ``name``, after its file and line if it has one."""
     return name if origin.line is None else f"{origin}: {name}"

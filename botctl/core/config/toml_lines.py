@@ -1,4 +1,4 @@
-"""Which line of a TOML file a key stands on, which `tomllib` does not tell."""
+"""Find the line of each key of a TOML file, which `tomllib` does not report."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[Path, int]:
     """The line, counted from 1, of each key and table of ``text``, which must be valid TOML.
 
-    What stands inside an inline table has the line of that table's key: ask for the longest known beginning of a path.
-    Of an array of tables the first one counts.
+    A key inside an inline table has the line of that table's key: look up the longest known prefix of a path. Of an
+    array of tables the first one counts.
     """
     lines: dict[Path, int] = {}
     table: Path = ()
@@ -41,14 +41,14 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each key with its value, and each table header: the line it begins on, and its text without comments."""
-    statement, begun, line, depth = "", 1, 1, 0
+    """Each key with its value, and each table header: its first line, and its text without comments."""
+    statement, start, line, depth = "", 1, 1, 0
     for token in _TOKEN.finditer(text + "\n"):
         piece = token.group()
         if token.lastgroup == "newline" and depth == 0:
             if statement.strip():
-                yield begun, statement.strip()
-            statement, begun = "", line + 1
+                yield start, statement.strip()
+            statement, start = "", line + 1
         elif token.lastgroup != "comment":
             statement += piece
             depth += {"open": 1, "close": -1}.get(token.lastgroup or "", 0)
@@ -56,7 +56,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _key(statement: str) -> str:
-    """The key of ``key = value``; a quoted one may hold an equals sign itself."""
+    """The key of ``key = value``. A quoted key may hold an equals sign."""
     end = 0
     for token in _TOKEN.finditer(statement):
         if token.lastgroup == "other" and "=" in token.group():
@@ -66,7 +66,7 @@ def _key(statement: str) -> str:
 
 
 def _path(tree: Any) -> Path:
-    """The one path through ``tree``, whose tables have one key each."""
+    """The path through ``tree``, whose tables have one key each."""
     path: Path = ()
     while isinstance(tree, list | dict) and tree:
         if isinstance(tree, list):

@@ -1,4 +1,4 @@
-"""Found values judged by the models; what is wrong with them as sentences that never show a secret."""
+"""Validate the values with the models. Each error becomes a sentence without secrets."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from pydantic_core import ErrorDetails
 
 from botctl.core.config.reference import is_secret, reference, variable
 from botctl.core.config.settings import PRODUCTION, Settings
-from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values, near
+from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values, suggest
 from botctl.core.escape import safe
-from botctl.core.redact import redact, redact_shapes
+from botctl.core.redact import redact, redact_patterns
 
 
-def validate(found: Values, faults: list[str]) -> Settings | None:
-    """The settings that ``found`` makes, or None; whatever is wrong is added to ``faults``."""
+def validate(values: Values, faults: list[str]) -> Settings | None:
+    """Build the settings from ``values``, or None. Adds a sentence to ``faults`` for each error."""
     faults += [
-        _placed(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
-        for key, value in found.items()
+        _with_origin(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
+        for key, value in values.items()
         if is_secret(key) and isinstance(value.value, str) and not value.value.strip()
     ]
     try:
-        settings = Settings.model_validate(_tree(found))
+        settings = Settings.model_validate(_tree(values))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
-        faults += [sentence for detail in details if (sentence := _sentence(detail, found)) is not None]
+        faults += [sentence for detail in details if (sentence := _sentence(detail, values)) is not None]
         return None
     if settings.profile == PRODUCTION and settings.discord.token is None:
         faults.append("profile production needs discord.token; set BOTCTL_DISCORD__TOKEN. It never uses the sandbox.")
     return settings
 
 
-def _tree(found: Values) -> dict[str, object]:
-    """Nested tables again. Where one layer has a table and another a value, the value stays, for it is a fault."""
+def _tree(values: Values) -> dict[str, object]:
+    """Nest the tables. Where one layer has a table and another a value, the value stays, so that it is reported."""
     tree: dict[str, object] = {}
-    for key in sorted(found, key=len):
+    for key in sorted(values, key=len):
         table: object = tree
         for name in key[:-1]:
             table = table.setdefault(name, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):
-            value = found[key].value
-            table[key[-1]] = {} if value == {} else value  # a fresh one: it is filled by longer keys
+            value = values[key].value
+            table[key[-1]] = {} if value == {} else value  # a new one: longer keys fill it
     return tree
 
 
-_WORDS = (
+_REPLACEMENTS = (
     (r"^Value error, ", ""),
     (r"^throttle limit ", "limit "),
     (r"^(Input|String) should ", "must "),
@@ -58,40 +58,40 @@ _WORDS = (
 )
 
 
-def _sentence(detail: ErrorDetails, found: Values) -> str | None:
-    """What is wrong with one value, where, and what is allowed. None for what has been said already."""
+def _sentence(detail: ErrorDetails, values: Values) -> str | None:
+    """What is wrong with one value, where, and what is allowed. None for an empty secret, which is reported already."""
     key = tuple(part for part in detail["loc"] if isinstance(part, str) and part != "[key]")
-    origin = _origin(key, found)
+    origin = _origin(key, values)
     name = safe(".".join(key))
     if detail["type"] == "extra_forbidden":
-        return _placed(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
+        return _with_origin(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
     value = detail["input"]
     if is_secret(key) and isinstance(value, str) and not value.strip():
         return None
-    said = detail["msg"]
-    for pattern, words in _WORDS:
-        said = re.sub(pattern, words, said)
-    quoted = detail["type"] == "value_error" and "'" in said  # it names what is wrong with the value itself
+    problem = detail["msg"]
+    for pattern, replacement in _REPLACEMENTS:
+        problem = re.sub(pattern, replacement, problem)
+    quoted = detail["type"] == "value_error" and "'" in problem  # the message quotes the value
     hidden = quoted or is_secret(key) or isinstance(value, dict | list | tuple)
-    return _placed(origin, f"{name} {said}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
+    return _with_origin(origin, f"{name} {problem}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
 
 
-def _placed(origin: Origin, sentence: str) -> str:
-    """``sentence`` after where it belongs. What follows ``…TOKEN:`` would be taken for a token, and redacted."""
-    placed = f"{origin}: {sentence}"
-    return placed if redact_shapes(placed) == placed else f"In {origin}, {sentence}"
+def _with_origin(origin: Origin, sentence: str) -> str:
+    """``sentence`` with its origin. Text after ``…TOKEN:`` would be redacted as a token, so that form is avoided."""
+    text = f"{origin}: {sentence}"
+    return text if redact_patterns(text) == text else f"In {origin}, {sentence}"
 
 
-def _origin(key: Key, found: Values) -> Origin:
-    """Where ``key`` was set: itself, a table around it, or the first thing inside it."""
+def _origin(key: Key, values: Values) -> Origin:
+    """Where ``key`` was set: itself, a table around it, or the first key inside it."""
     for size in range(len(key), 0, -1):
-        if key[:size] in found:
-            return found[key[:size]].origin
-    return next((value.origin for inner, value in found.items() if inner[: len(key)] == key), DEFAULT)
+        if key[:size] in values:
+            return values[key[:size]].origin
+    return next((value.origin for inner, value in values.items() if inner[: len(key)] == key), DEFAULT)
 
 
 def _near_setting(key: Key, origin: Origin) -> str:
     if origin.layer in (Layer.ENVIRONMENT, Layer.DOTENV):
-        return near(variable(key), [setting.variable for setting in reference()])
+        return suggest(variable(key), [setting.variable for setting in reference()])
     names = [setting.key for setting in reference()] + list(Settings.model_fields)
-    return near(".".join(key), names)
+    return suggest(".".join(key), names)

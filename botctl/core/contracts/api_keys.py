@@ -1,4 +1,4 @@
-"""API keys: what they allow, and for how long. The text of a key is known to its owner only."""
+"""API keys: what they allow, and for how long. Only the owner knows the text of a key."""
 
 from __future__ import annotations
 
@@ -11,28 +11,25 @@ EVERY_TOPIC: Final = "*"
 
 
 class KeyRefused(Exception):
-    """A key does not open. The text is a sentence for its owner; it tells nothing about keys that are not his."""
+    """A key is not valid. The sentence is for its owner and says nothing about other keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key without its secret. ``topics``: those whose events it may read; `EVERY_TOPIC` stands for all.
-
-    ``used_at`` and ``uses`` come some seconds late: they are written in batches.
-    """
+    """A key without its secret."""
 
     id: str
     name: str
-    topics: tuple[str, ...]
+    topics: tuple[str, ...]  # whose events it may read; `EVERY_TOPIC` stands for all
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    used_at: datetime | None = None
+    used_at: datetime | None = None  # some seconds late, as is ``uses``: both are written in batches
     uses: int = 0
 
-    def ended(self, now: datetime) -> str | None:
-        """Why it does not open any more, in words; None while it does."""
+    def invalid_reason(self, now: datetime) -> str | None:
+        """Why it is not valid any more, in words; None while it is valid."""
         if self.revoked_at is not None:
             return "it was revoked"
         if self.expires_at is not None and self.expires_at <= now:
@@ -40,7 +37,7 @@ class ApiKey:
         return None
 
     def may_read(self, topic: str) -> bool:
-        """Whether it opens ``topic``."""
+        """Whether it may read events of ``topic``."""
         return EVERY_TOPIC in self.topics or topic in self.topics
 
 
@@ -50,18 +47,18 @@ class ApiKeys(Protocol):
     async def create(
         self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
     ) -> tuple[ApiKey, str]:
-        """Make a key; returns it and its text, which nobody can ever get again.
+        """Create a key. Returns it and its text, which cannot be read again.
 
         Raises:
-            UsageError: the name is none, or a topic does not exist.
-            Unreachable: also where the log of events does not say which of the operator's own topics there are.
+            UsageError: the name is not valid, or a topic does not exist.
+            Unreachable: MongoDB does not answer, or the event log, which knows the operator's own topics.
         """
         ...
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """End a key: from now on it opens nothing, and KeyRevoked cuts who is connected with it.
+        """Revoke a key at once. KeyRevoked disconnects its clients.
 
-        Returns it, and whether it had not been revoked before.
+        Returns it, and whether this call revoked it.
 
         Raises:
             UsageError: there is no such key.
@@ -69,22 +66,22 @@ class ApiKeys(Protocol):
         ...
 
     async def list(self) -> list[ApiKey]:
-        """All keys, the oldest first, also those that have ended."""
+        """All keys, the oldest first, including those that are not valid any more."""
         ...
 
     async def check(self, text: str) -> ApiKey:
-        """The key whose text this is. Asks MongoDB each time, so that a revoked key opens nothing from that moment.
+        """The key with this ``text``. Queries MongoDB each time, so that a revocation takes effect at once.
 
         Raises:
-            KeyRefused: there is no such key, or it has ended.
+            KeyRefused: there is no such key, or it is not valid any more.
             Unreachable: MongoDB does not answer.
         """
         ...
 
     async def active(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
-        """The keys with these ids that still open."""
+        """The keys among these ids that are still valid."""
         ...
 
     async def purge(self, *, ended_for: timedelta) -> int:
-        """Forget the keys that ended longer ago than ``ended_for``; returns how many."""
+        """Delete the keys that ended longer ago than ``ended_for``; returns how many."""
         ...

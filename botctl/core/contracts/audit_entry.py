@@ -1,7 +1,7 @@
-"""The audit entry: who did what, to what, and how it came out; and the exact bytes it is kept as.
+"""The audit entry: who did what, to what, and with which outcome; and its canonical encoding.
 
-An entry is written once and never changed. Its canonical line is JSON with sorted keys, no spaces and no floats, so
-that a hash over it can be computed again in any language. Values are strings, integers below 2**53, booleans, null,
+An entry is never changed. Its line is JSON with sorted keys, no spaces and no floats, so that any language can compute
+the same hash over it. Values are strings, integers below 2**53, booleans, null,
 lists and objects; Discord ids are strings, times are ISO 8601 in UTC with milliseconds.
 """
 
@@ -30,11 +30,11 @@ VERSION = 1
 MAX_LINE_BYTES = 16_384
 _MAX_EXACT_INTEGER = 2**53 - 1
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
-_CUTS_BYTES = (4096, 1024, 256, 64)  # tried one after the other until the line fits
+_CUTS_BYTES = (4096, 1024, 256, 64)  # tried in this order until the line fits
 
 
 class Stage(enum.StrEnum):
-    """Whether the entry stands before an action, after it, or for all of it."""
+    """Whether the entry marks the begin of an action, its end, or all of it."""
 
     BEGIN = "begin"
     END = "end"
@@ -42,7 +42,7 @@ class Stage(enum.StrEnum):
 
 
 class AuditOutcome(enum.StrEnum):
-    """How an action came out. ``UNKNOWN``: it was stopped half way, or its end was never seen."""
+    """The outcome of an action. ``UNKNOWN``: it was interrupted, or its end was not seen."""
 
     SUCCESS = "success"
     DENIED = "denied"
@@ -52,7 +52,7 @@ class AuditOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: by which right."""
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: what authorised it."""
 
     type: str
     id: str
@@ -62,7 +62,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The way it came. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: botctl's. ``cmd``: as typed."""
+    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: as typed."""
 
     iface: str
     host: str
@@ -73,7 +73,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What it was done to: ``channel``, ``guild``, ``user``, ``policy``, ``migration``."""
+    """The object of the action. ``type``: ``channel``, ``guild``, ``user``, ``policy``, ``migration``."""
 
     type: str
     id: str
@@ -82,7 +82,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that went from ``old`` to ``new``; ``k`` is its name."""
+    """A value that changed from ``old`` to ``new``. ``k`` is its name."""
 
     k: str
     old: Any = None
@@ -91,43 +91,38 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One line of the audit log.
-
-    ``action`` is dotted (``command.ops.status``, ``guild.settings.set``). ``op`` joins the entries of one action.
-    ``ms`` is how long it took. ``error`` is the error id that stands in the log, ``req`` the interaction's or the HTTP
-    request's id. A field that is None is not written.
-    """
+    """One line of the audit log. A field that is None is not written."""
 
     id: str
     at: datetime
-    action: str
+    action: str  # dotted: ``command.ops.status``, ``guild.settings.set``
     actor: Principal
     outcome: AuditOutcome = AuditOutcome.SUCCESS
     stage: Stage = Stage.POINT
-    op: str | None = None
+    op: str | None = None  # the id that the entries of one action share
     via: Via | None = None
     target: Target | None = None
     guild: str | None = None
     shard: int | None = None
-    reason: str | None = None
+    reason: str | None = None  # for people
     changes: tuple[Change, ...] | None = None
-    ms: int | None = None
-    error: str | None = None
-    req: str | None = None
-    v: int = VERSION
+    ms: int | None = None  # how long it took
+    error: str | None = None  # the error id, which the log has too
+    req: str | None = None  # id of the interaction or of the HTTP request
+    v: int = VERSION  # of this format
 
 
 @functools.cache
 def via(iface: str, cmd: str | None = None) -> Via:
-    """The way through this process."""
+    """The `Via` of this process."""
     return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 
-def operator() -> Principal:
-    """The person at the terminal: whoever this process belongs to."""
+def current_operator() -> Principal:
+    """The operator: the user that this process belongs to."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user may stand in no list
+    except KeyError:  # the user of a container may have no entry
         name = None
     return Principal("cli", f"uid:{os.getuid()}", name)
 
@@ -148,10 +143,7 @@ def make_entry(
     op: str | None = None,
     stage: Stage = Stage.POINT,
 ) -> AuditEntry:
-    """The entry of something that is not an interaction: a change from the CLI, a job's run, a service's failure.
-
-    ``iface`` as in `Via`; the fields as in `AuditEntry`.
-    """
+    """The entry of an action that is not an interaction. ``iface`` as in `Via`, the others as in `AuditEntry`."""
     return AuditEntry(
         id=event_id(),
         at=at,
@@ -171,7 +163,7 @@ def make_entry(
 
 
 def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
-    """The entry of a finished invocation. Its id follows from the invocation's, so writing it again changes nothing."""
+    """The entry of a finished invocation. Its id depends on the invocation only, so writing it twice is harmless."""
     return AuditEntry(
         id=f"{invocation.id}.{Stage.END}",
         at=invocation.at + timedelta(milliseconds=outcome.took_ms),
@@ -197,46 +189,45 @@ def action_of(invocation: Invocation) -> str:
     return f"{kind}.{invocation.name.replace(' ', '.')}"
 
 
-def line(entry: AuditEntry) -> bytes:
-    """``entry`` as its canonical line, without a newline, secrets redacted, at most `MAX_LINE_BYTES` long.
+def encode_line(entry: AuditEntry) -> bytes:
+    """The canonical line of ``entry``: redacted, without a newline, at most `MAX_LINE_BYTES` long.
 
-    Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
-    whole, so that nobody can claim later that it was something else.
+    A value that is too long becomes ``{cut, len, sha256}``: its beginning, its length in bytes, and the hash of all of
+    it, which proves what it was.
     """
     if entry.changes is None:
-        text = _assembled(entry)
+        text = _encode_fast(entry)
         whole = text.encode()
-        if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # nearly always, and then this was all
+        if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # the usual case
             return whole
-    return _careful(entry)
+    return _encode_slow(entry)
 
 
-def _assembled(entry: AuditEntry) -> str:
-    """The JSON of an entry without changes, as `_careful` makes it where there is nothing to redact and to cut."""
+def _encode_fast(entry: AuditEntry) -> str:
+    """The same JSON as `_encode_slow`, for an entry without changes, with nothing to redact or to cut."""
     parts = []
     for name in _SORTED:
         value = getattr(entry, name)
         if value is not None:
-            parts.append(
-                f'"{name}":{_recurring(value) if isinstance(value, (Principal, Via, Target)) else _one(value)}'
-            )
+            encode = _encode_cached if isinstance(value, (Principal, Via, Target)) else _encode_value
+            parts.append(f'"{name}":{encode(value)}')
     return f"{{{','.join(parts)}}}"
 
 
 @functools.lru_cache(maxsize=1024)
-def _recurring(value: Principal | Via | Target) -> str:
-    """The JSON of ``value``: the same few people, places and processes come again and again."""
+def _encode_cached(value: Principal | Via | Target) -> str:
+    """The JSON of ``value``. Cached, because the same few values recur."""
     return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
 
 
-def _one(value: str | float | datetime) -> str:
+def _encode_value(value: str | float | datetime) -> str:
     plain = _text(value) if type(value) is str else _scalar(value)
-    return _quoted(plain) if isinstance(plain, str) else str(plain)
+    return _quote(plain) if isinstance(plain, str) else str(plain)
 
 
-def _careful(entry: AuditEntry) -> bytes:
+def _encode_slow(entry: AuditEntry) -> bytes:
     value = _fields(entry, _NAMES[AuditEntry])
-    if "changes" in value:  # the only part whose names come from elsewhere
+    if "changes" in value:  # the only field with keys from outside
         value["changes"] = _mask(value["changes"])
     value, text = redact_json(value, _ENCODER.encode)
     whole = text.encode()
@@ -249,18 +240,18 @@ def _careful(entry: AuditEntry) -> bytes:
     return whole
 
 
-def _plain(value: Any) -> Any:
-    """``value`` in JSON's words, as the module's docstring promises."""
+def _to_json(value: Any) -> Any:
+    """``value`` as JSON types, as the module's docstring describes them."""
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
     if isinstance(value, (Principal, Via, Target, Change)):
         return _fields(value, _NAMES[type(value)])
     if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(item) for key, item in value.items()}
+        return {_text(str(key)): _to_json(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(item) for item in value), key=_dump)
+        return sorted((_to_json(item) for item in value), key=_dump)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return _text(str(value))
 
 
@@ -273,24 +264,24 @@ def _scalar(value: str | float | datetime | None) -> str | int | None:
 
 
 def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
-    always = isinstance(value, Change)  # "it became nothing" is a change
-    named: dict[str, Any] = {}
+    always = isinstance(value, Change)  # None is a value of a change
+    result: dict[str, Any] = {}
     for name in names:
         item = getattr(value, name)
         if type(item) is str:
-            named[name] = _text(item)
+            result[name] = _text(item)
         elif item is not None or always:
-            named[name] = _plain(item)
-    return named
+            result[name] = _to_json(item)
+    return result
 
 
 def _text(value: str) -> str:
-    """``value`` without lone surrogates, which no UTF-8 knows."""
+    """``value`` without lone surrogates, which UTF-8 cannot encode."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _mask(value: Any) -> Any:
-    """``value`` without what stands under a secret's name: as a key of an object, or as the ``k`` of a change."""
+    """``value`` with secrets masked, by their name: the key of an object, or the ``k`` of a change."""
     if isinstance(value, list):
         return [_mask(item) for item in value]
     if not isinstance(value, dict):
@@ -323,7 +314,7 @@ def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_quoted = json.encoder.encode_basestring  # what the encoder uses itself, in C
+_quote = json.encoder.encode_basestring  # the C function of the encoder
 _SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
 _NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
 _SUCCESS = {

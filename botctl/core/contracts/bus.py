@@ -1,4 +1,4 @@
-"""The bus: events inside one process. Publishing never waits and never fails because of a reader."""
+"""The bus: publish and subscribe inside one process. Publishing never waits and never fails because of a reader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Subscription(AsyncIterator[E]):
-    """A bounded queue of events for one reader. When it is full the oldest is dropped and counted in ``dropped``."""
+    """A bounded queue of events for one reader. When it is full, the oldest event is dropped and counted."""
 
     def __init__(self, name: str, types: tuple[type[E], ...], size: int) -> None:
         self.name = name
@@ -26,14 +26,14 @@ class Subscription(AsyncIterator[E]):
         self._wake = asyncio.Event()
 
     def put(self, event: E) -> None:
-        """Add an event; called by the bus."""
+        """Add an event. Called by the bus."""
         if len(self._events) == self._events.maxlen:
             self.dropped += 1
         self._events.append(event)
         self._wake.set()
 
     def take(self) -> list[E]:
-        """All that has come since the last take, oldest first; empty when nothing has."""
+        """All waiting events, oldest first; may be empty."""
         taken = list(self._events)
         self._events.clear()
         self._wake.clear()
@@ -50,14 +50,14 @@ class Subscription(AsyncIterator[E]):
 
 
 class Bus:
-    """Publish and subscribe, by event class (a base class gets its subclasses too)."""
+    """Publish and subscribe by event class. A base class includes its subclasses."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[Subscription[Event], None] = {}
         self._listeners: dict[object, tuple[Callable[[Event], None], tuple[type[Event], ...]]] = {}
 
     def publish(self, event: Event) -> None:
-        """Hand ``event`` to every reader, now. Never waits; a listener that raises is logged, the rest still hear."""
+        """Pass ``event`` to every reader now. Never waits. An error of a listener is logged."""
         for listener, types in tuple(self._listeners.values()):
             if isinstance(event, types):
                 try:
@@ -81,8 +81,8 @@ class Bus:
 
     @contextmanager
     def listen(self, listener: Callable[[E], None], *types: type[E]) -> Iterator[None]:
-        """Call ``listener`` at once for events of ``types``, until the block ends. For counters; it must not block."""
-        key = object()  # not the listener: it may listen twice
+        """Call ``listener`` for each event of ``types``, until the block ends. It must not block."""
+        key = object()  # not the listener, which may be registered twice
         self._listeners[key] = (cast(Callable[[Event], None], listener), types)
         try:
             yield

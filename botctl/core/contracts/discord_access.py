@@ -1,4 +1,4 @@
-"""The way to Discord, or to a Discord of one's own."""
+"""The token and the address of Discord, or of the sandbox."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
-    """How to get to Discord. ``base_url``: the sandbox's address, ``http://127.0.0.1:8911``; None is Discord itself."""
+    """How to connect. ``base_url``: the sandbox's address, ``http://127.0.0.1:8911``; None for Discord itself."""
 
     token: str = field(repr=False)
     base_url: str | None = None

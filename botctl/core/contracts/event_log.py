@@ -1,7 +1,7 @@
-"""Events between processes: what is kept of each topic, and where a reader is in it.
+"""The event log: events between processes, by topic, and the position of a reader.
 
-A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. The numbers hold as long as the
-*epoch* does: a new epoch says that the sequence is another one, because the store lost what it had.
+A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. The offsets are valid within one
+*epoch*. A new epoch begins when the store has lost its data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from botctl.core.redact import redact_json
 
 Envelope = dict[str, Any]
-"""``{v, id, type, at, bot, proc, guild?, data}``, as `botctl.core.contracts.events.envelope` makes it."""
+"""``{v, id, type, at, bot, proc, guild?, data}``, as from `botctl.core.contracts.events.envelope`."""
 
 MAX_TOPIC: Final = 64
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -23,7 +23,7 @@ _TOPIC = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MAX_TOPIC - 1}}}", re.ASCII)
 
 
 def is_topic(name: str) -> bool:
-    """Whether a topic can be called ``name``: a letter, then up to 63 of a-z, 0-9, ``_``, ``.`` and ``-``."""
+    """Whether ``name`` is a valid topic: a letter, then up to 63 of a-z, 0-9, ``_``, ``.`` and ``-``."""
     return _TOPIC.fullmatch(name) is not None
 
 
@@ -31,63 +31,61 @@ def encode(envelope: Envelope) -> bytes:
     """``envelope`` as compact JSON in UTF-8, without secrets.
 
     Raises:
-        TypeError, ValueError: a value in it is none that JSON knows.
+        TypeError, ValueError: a value cannot be encoded as JSON.
     """
     _, text = redact_json(envelope, _ENCODER.encode)
     try:
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 cannot encode
         return json.dumps(json.loads(text), separators=(",", ":"), allow_nan=False).encode()
 
 
 class Position(NamedTuple):
-    """Where a reader is: it has seen everything up to ``offset``. An empty ``epoch`` stands for whichever is now."""
+    """The position of a reader that has read up to ``offset``. An empty ``epoch`` means the current one."""
 
     epoch: str
     offset: int
 
 
 START: Final = Position("", 0)
-"""Before the oldest entry that is kept."""
+"""Before the oldest stored entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event of a topic. ``data`` is its envelope as JSON, exactly as it was appended."""
+    """One event of a topic. ``data`` is its envelope as JSON, byte for byte as it was appended."""
 
     offset: int
     data: bytes
 
     @property
     def envelope(self) -> Envelope:
-        """The envelope, decoded; pass it to `botctl.core.contracts.events.from_envelope` for the event."""
+        """The decoded envelope. `botctl.core.contracts.events.from_envelope` returns its event."""
         decoded: Envelope = json.loads(self.data)
         return decoded
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """What follows a position. ``first`` and ``last``: the offsets of the oldest and the newest that are kept.
+    """The entries after a position.
 
-    ``position``: where to go on. ``complete``: nothing lies between the position that was asked for and the entries.
-    It is False when that position was of another epoch, is trimmed away, or lies ahead of the newest; the entries then
-    are the oldest ones kept. Where nothing is kept, ``first`` is ``last + 1``.
+    ``complete`` is False when the position was of another epoch, was trimmed, or is ahead of the newest entry. Then the
+    entries are the oldest stored ones.
     """
 
     entries: tuple[Entry, ...]
     epoch: str
-    first: int
-    last: int
-    position: Position
-    complete: bool = True
+    first: int  # offset of the oldest stored entry; ``last + 1`` if none is stored
+    last: int  # offset of the newest one
+    position: Position  # where to continue
+    complete: bool = True  # no entry is missing between the position and ``entries``
 
 
 class Batch(NamedTuple):
-    """Events of several topics, appended together or not at all.
+    """Events of several topics, appended atomically.
 
-    ``writer`` and ``number`` name the batch: one that arrives twice (its writer did not hear whether the first try
-    worked) is appended once. A writer numbers its batches, and does not go on before one is acknowledged.
-    ``events``: by topic, each as `encode` makes it.
+    ``writer`` and ``number`` identify the batch, so that one that is sent twice is appended once. A writer numbers its
+    batches and waits until each is acknowledged. ``events``: by topic, each from `encode`.
     """
 
     writer: str
@@ -96,37 +94,37 @@ class Batch(NamedTuple):
 
 
 class EventLog(Protocol):
-    """The events of a bot, from and for all of its processes. Every method raises Unreachable without its store."""
+    """The events of all processes of a bot. Every method raises Unreachable if the store does not answer."""
 
     async def append(self, topic: str, envelopes: Sequence[Envelope]) -> int:
-        """Append to ``topic``, all or none; returns the offset of the last. Order is kept.
+        """Append to ``topic``, in order, all or none. Returns the offset of the last.
 
-        After Unreachable it is not known whether they were appended; `append_batch` can be repeated.
+        After Unreachable it is unknown whether they were appended; `append_batch` can be retried.
         """
         ...
 
     async def append_batch(self, batch: Batch) -> Mapping[str, int]:
-        """Append to several topics at once; returns the offset of the last by topic. May be repeated."""
+        """Append to several topics; returns the offset of the last entry by topic. May be retried."""
         ...
 
     async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
-        """At most ``limit`` entries after ``after``, oldest first; waits up to ``wait_s`` for one to come."""
+        """At most ``limit`` entries after ``after``, oldest first. Waits up to ``wait_s`` for the first one."""
         ...
 
     async def read_many(
         self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
     ) -> Mapping[str, EventPage]:
-        """`read` for several topics at once: waits until one of them has something."""
+        """`read` for several topics: waits until one of them has an entry."""
         ...
 
     async def position(self, topic: str) -> Position:
-        """The newest of ``topic``: who reads after it gets what comes from now on."""
+        """The position of the newest entry of ``topic``. Reading after it returns only later entries."""
         ...
 
     async def topics(self) -> Mapping[str, Position]:
-        """Every topic that ever had an event, with its newest."""
+        """Every topic that ever had an event, with its newest position."""
         ...
 
     async def trim(self, topic: str, *, keep: int) -> int:
-        """Remove all but about the newest ``keep``; returns how many were removed."""
+        """Remove all but about the newest ``keep`` entries; returns how many were removed."""
         ...

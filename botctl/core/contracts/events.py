@@ -1,7 +1,7 @@
-"""The event vocabulary: one frozen dataclass per thing that happens, and the envelope it travels in.
+"""The events: one frozen dataclass for each, and the envelope that carries it between processes.
 
-Field values are what JSON knows: strings, integers, floats, booleans, None, and tuples or dicts of them. Discord ids
-are strings. A field is never renamed or given another meaning; new fields have defaults. docs/events.md lists all.
+Field values are JSON types: strings, integers, floats, booleans, None, and tuples or dicts of them. Discord ids are
+strings. A field is never renamed and never changes its meaning; new fields have defaults. docs/events.md lists all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENVELOPE_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What every event has. ``topic`` groups events; ``type`` is the class name in dotted lower case."""
+    """The base class. ``topic`` groups events; ``type`` is the class name in dotted lower case."""
 
     topic: ClassVar[str] = "system"
     type: ClassVar[str] = "event"
@@ -41,7 +41,7 @@ BY_TYPE: dict[str, type[Event]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandStarted(Event):
-    """An interaction arrived and its pipeline began."""
+    """An interaction arrived and its pipeline started."""
 
     topic = "commands"
     invocation: str
@@ -54,19 +54,19 @@ class CommandStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandFinished(Event):
-    """An interaction came to its outcome. ``took_ms`` is from arrival to outcome; ``result`` as in `Result`."""
+    """An interaction has its outcome."""
 
     topic = "commands"
-    invocation: str
-    kind: str
+    invocation: str  # the interaction's id
+    kind: str  # as in `invocation.Kind`
     name: str
     user: str
     user_name: str
-    result: str
-    took_ms: float
+    result: str  # as in `invocation.Result`
+    took_ms: float  # from arrival to outcome
     channel: str | None = None
     shard: int = 0
-    reason: str = ""
+    reason: str = ""  # for people
     error_id: str | None = None
     error_type: str | None = None
     retry_after_s: float | None = None
@@ -74,7 +74,7 @@ class CommandFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutocompleteAnswered(Event):
-    """Suggestions for an option of command ``name`` were asked for. ``ok``: they were made without an error."""
+    """Suggestions for an option of command ``name`` were requested. ``ok``: there was no error."""
 
     topic = "commands"
     name: str
@@ -84,7 +84,7 @@ class AutocompleteAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChanged(Event):
-    """A service of the registry went from one state to another. ``detail`` is a sentence when there is news."""
+    """A service changed its state. ``detail``: why, a sentence or empty."""
 
     topic = "services"
     service: str
@@ -96,7 +96,7 @@ class ServiceChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreRestarted(Event):
-    """An embedded store (or the sandbox) ended and was started again at the same address."""
+    """An embedded store (or the sandbox) ended and was restarted at the same address."""
 
     topic = "services"
     store: str
@@ -125,7 +125,7 @@ class GuildSettingsChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationApplied(Event):
-    """A migration was applied, or (``direction`` is ``down``) taken back."""
+    """A migration was applied, or rolled back if ``direction`` is ``down``."""
 
     topic = "migrations"
     name: str
@@ -135,7 +135,7 @@ class MigrationApplied(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationFailed(Event):
-    """A migration failed or was interrupted: it may be half done, and a person must decide how to go on."""
+    """A migration failed or was interrupted. It may be half done, so a person must decide what to do."""
 
     topic = "migrations"
     name: str
@@ -146,7 +146,7 @@ class MigrationFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted(Event):
-    """A run of a job begins. ``due``: the due time it is for, ISO 8601. ``requested``: somebody asked for it."""
+    """A run of a job starts. ``due``: its due time, ISO 8601. ``requested``: an operator requested it."""
 
     topic = "jobs"
     job: str
@@ -158,27 +158,24 @@ class JobStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished(Event):
-    """A run of a job ended; ``result`` as in `core.jobs.Result`. ``skipped``: due times before it that had no run.
-
-    ``took_ms`` is None where nobody saw the end (``lost``).
-    """
+    """A run of a job ended."""
 
     topic = "jobs"
     job: str
     run: str
-    due: str
+    due: str  # ISO 8601
     fence: int
-    result: str
-    requested: bool = False
-    took_ms: float | None = None
-    skipped: int = 0
+    result: str  # as in `jobs.RunResult`
+    requested: bool = False  # by an operator
+    took_ms: float | None = None  # None if the end was not seen (``lost``)
+    skipped: int = 0  # due times before it that had no run
     error_id: str | None = None
     error_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """All services of a `botctl run` are ready. ``roles`` are its roles, ``version`` is botctl's."""
+    """All services of a `botctl run` are ready. ``version`` is the version of botctl."""
 
     topic = "system"
     roles: tuple[str, ...]
@@ -187,7 +184,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnding(Event):
-    """A `botctl run` that had started begins to stop, and will end with ``exit_code``."""
+    """A started `botctl run` begins to stop. It will end with ``exit_code``."""
 
     topic = "system"
     exit_code: int
@@ -195,7 +192,7 @@ class RunEnding(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainStarted(Event):
-    """The process takes no new work and lets the commands in flight finish."""
+    """The process refuses new work and waits for the commands in flight."""
 
     topic = "system"
     reason: str
@@ -205,7 +202,7 @@ class DrainStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsLost(Event):
-    """A process had to drop ``count`` events, its oldest, because Redis was away for too long."""
+    """A process dropped its oldest ``count`` events, because Redis was away for too long."""
 
     topic = "system"
     count: int
@@ -213,7 +210,7 @@ class EventsLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCreated(Event):
-    """An API key was made. ``key`` is its id, ``actor`` who made it."""
+    """An API key was created. ``key`` is its id, ``actor`` its creator."""
 
     topic = "access"
     key: str
@@ -223,7 +220,7 @@ class KeyCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRevoked(Event):
-    """An API key holds no more; whoever is connected with it is cut."""
+    """An API key was revoked. Its clients are disconnected."""
 
     topic = "access"
     key: str
@@ -233,7 +230,7 @@ class KeyRevoked(Event):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an event comes from: the bot's name and ``host:pid`` of the process."""
+    """The sender of an event: the bot's name and ``host:pid`` of the process."""
 
     bot: str
     proc: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
@@ -245,8 +242,8 @@ def _data_names(cls: type) -> tuple[str, ...]:
 
 
 def envelope(event: Event, source: Source, *, at: datetime | None = None) -> dict[str, Any]:
-    """``event`` as it travels between processes: ``{v, id, type, at, bot, proc, guild?, data}``, ready for JSON."""
-    names = _data_names(type(event))  # type: ignore[arg-type]  # mypy takes the class for its instance
+    """The envelope of ``event``: ``{v, id, type, at, bot, proc, guild?, data}``, ready for JSON."""
+    names = _data_names(type(event))  # type: ignore[arg-type]  # mypy confuses the class with its instance
     data = {name: getattr(event, name) for name in names}
     wrapped: dict[str, Any] = {
         "v": ENVELOPE_VERSION,
@@ -263,7 +260,7 @@ def envelope(event: Event, source: Source, *, at: datetime | None = None) -> dic
 
 
 def from_envelope(wrapped: dict[str, Any]) -> Event:
-    """The event inside ``wrapped``; fields that this version does not know are left out.
+    """The event in ``wrapped``. Fields that this version does not know are ignored.
 
     Raises:
         ValueError: the envelope's version or type is unknown, or a field is missing.
@@ -282,7 +279,7 @@ def from_envelope(wrapped: dict[str, Any]) -> Event:
 
 
 def _with_tuples(value: Any) -> Any:
-    """``value`` with tuples again where JSON made lists of them."""
+    """``value`` with tuples instead of the lists of JSON."""
     if isinstance(value, dict):
         return {key: _with_tuples(inner) for key, inner in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What a guild may set for itself, and which values make sense."""
+"""The settings of a guild, and the validation of their values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-NOTHING = ("", "none", "-")
+CLEAR_WORDS = ("", "none", "-")
 """Raw values that clear a setting."""
 
 MAX_DISABLED = 100  # Discord: an application has at most 100 global slash commands
 ALWAYS_ENABLED = frozenset({"settings"})
-"""A guild that switched these off could not switch them on again."""
+"""Without these commands a guild could not enable anything again."""
 
 LOCALES = frozenset(
     {
@@ -27,19 +27,15 @@ _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class GuildSettings:
-    """The settings of one guild; the defaults are those of a guild that never set anything.
+    """The settings of one guild; by default those of a guild without any."""
 
-    ``locale``: None follows the person. ``disabled``: names of commands that are off here, ``ops`` switches off all of
-    its sub-commands. ``log_channel``: a channel's id. ``revision`` counts the changes.
-    """
-
-    locale: str | None = None
-    disabled: frozenset[str] = frozenset()
-    log_channel: str | None = None
-    revision: int = 0
+    locale: str | None = None  # None: the user's own
+    disabled: frozenset[str] = frozenset()  # names of commands; ``ops`` includes its sub-commands
+    log_channel: str | None = None  # an id
+    revision: int = 0  # number of changes
 
     def allows(self, command: str) -> bool:
-        """Whether ``command`` (``ops status`` for a sub-command) is switched on here."""
+        """Whether ``command`` (``ops status`` for a sub-command) is enabled."""
         if not self.disabled:
             return True
         words = command.split(" ")
@@ -49,14 +45,14 @@ class GuildSettings:
 DEFAULTS = GuildSettings()
 
 
-def changed(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) -> GuildSettings:
-    """``settings`` with ``key`` set to what a person wrote. The revision is the store's business.
+def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) -> GuildSettings:
+    """``settings`` with ``key`` set to the text ``raw``. The store updates the revision.
 
-    ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` and ``-name``
-    add to and take from what is set. ``log_channel``: an id or a mention. ``none`` or None clears any of them.
+    ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` adds one and
+    ``-name`` removes one. ``log_channel``: an id or a mention. ``none`` or None clears any of them.
 
     Raises:
-        ValueError: a sentence that says what is wrong with ``key`` or ``raw``.
+        ValueError: ``key`` or ``raw`` is not valid.
     """
     setter = _SETTERS.get(key)
     if setter is None:
@@ -65,20 +61,20 @@ def changed(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) 
     return setter(settings, ", ".join(words).strip())
 
 
-def differences(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
-    """What changed from ``old`` to ``new``: key -> (old value, new value), in JSON's words."""
-    before, after = plain(old), plain(new)
+def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
+    """The changes from ``old`` to ``new``: key -> (old value, new value), as JSON types."""
+    before, after = to_json(old), to_json(new)
     return {key: (before[key], after[key]) for key in KEYS if before[key] != after[key]}
 
 
-def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
-    """What is disabled and names none of ``commands`` (``ops status``), nor a group of them: misspelt, maybe."""
+def unknown_disabled(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
+    """The disabled names that are neither one of ``commands`` (``ops status``) nor a group of them: misspelt?"""
     known = [f"{command.lower()} " for command in commands]
-    return sorted(name for name in settings.disabled if not any(each.startswith(f"{name} ") for each in known))
+    return sorted(name for name in settings.disabled if not any(command.startswith(f"{name} ") for command in known))
 
 
-def plain(settings: GuildSettings) -> dict[str, object]:
-    """``settings`` in JSON's words, sets as sorted lists, without the revision."""
+def to_json(settings: GuildSettings) -> dict[str, object]:
+    """``settings`` as JSON types, without the revision."""
     return {
         "locale": settings.locale,
         "disabled": sorted(settings.disabled),
@@ -87,24 +83,24 @@ def plain(settings: GuildSettings) -> dict[str, object]:
 
 
 def _set_locale(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, locale=None)
-    known = {locale.lower(): locale for locale in LOCALES}.get(raw.lower().replace("_", "-"))
-    if known is None:
+    match = {locale.lower(): locale for locale in LOCALES}.get(raw.lower().replace("_", "-"))
+    if match is None:
         raise ValueError(f"{raw[:40]!r} is not a locale of Discord; write for example 'en-US' or 'de', or 'none'")
-    return replace(settings, locale=known)
+    return replace(settings, locale=match)
 
 
 def _set_disabled(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, disabled=frozenset())
     words = [" ".join(word.lower().split()) for word in raw.split(",")]
     steps = [word for word in words if word.startswith(("+", "-"))]
     if steps and len(steps) != len(words):
         raise ValueError(f"{raw[:60]!r} mixes names with '+name' and '-name'; use either a full list or steps")
     added = frozenset(_command(word.removeprefix("+")) for word in words if not word.startswith("-"))
-    taken = frozenset(_command(word[1:]) for word in words if word.startswith("-"))
-    disabled = ((settings.disabled if steps else frozenset()) | added) - taken
+    removed = frozenset(_command(word[1:]) for word in words if word.startswith("-"))
+    disabled = ((settings.disabled if steps else frozenset()) | added) - removed
     if len(disabled) > MAX_DISABLED:
         raise ValueError(f"at most {MAX_DISABLED} commands can be disabled, this would be {len(disabled)}")
     return replace(settings, disabled=disabled)
@@ -115,12 +111,12 @@ def _command(word: str) -> str:
     if not _COMMAND.fullmatch(name):
         raise ValueError(f"{name[:40]!r} is not the name of a command; write for example 'roll, ops status'")
     if name.split(" ")[0] in ALWAYS_ENABLED:
-        raise ValueError(f"{name[:40]!r} cannot be disabled: nobody could enable it again")
+        raise ValueError(f"{name[:40]!r} cannot be disabled: without it no command could be enabled again")
     return name
 
 
 def _set_log_channel(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, log_channel=None)
     channel = _CHANNEL.fullmatch(raw)
     if channel is None:

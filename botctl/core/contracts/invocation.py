@@ -1,7 +1,7 @@
-"""One Invocation per interaction, and the one Outcome it comes to.
+"""The invocation of a handler by an interaction, and its outcome.
 
-An invocation is made when Discord's interaction arrives, and finished once, whatever happens in between:
-a reply, a refusal, an exception, a cancellation.
+An invocation is created when the interaction arrives. It is finished exactly once: by a reply, a denial, an exception
+or a cancellation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 
 
 class Kind(enum.StrEnum):
-    """What the person did."""
+    """The kind of interaction."""
 
     SLASH = "slash"
     USER = "user"
@@ -25,7 +25,7 @@ class Result(enum.StrEnum):
     """How an invocation ended.
 
     ``DENIED``: not allowed. ``THROTTLED``: too often. ``FAILED``: the handler raised.
-    ``CANCELLED``: stopped before it was done. ``INVALID``: the options were wrong, and the person was told.
+    ``CANCELLED``: stopped before its end. ``INVALID``: the options were wrong, and the user was told.
     """
 
     OK = "ok"
@@ -37,13 +37,13 @@ class Result(enum.StrEnum):
 
     @property
     def refused(self) -> bool:
-        """Whether the handler was never entered."""
+        """Whether the handler was not called."""
         return self in (Result.DENIED, Result.THROTTLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it. ``roles`` are botctl's own (see ``[roles]`` in the settings), not Discord's."""
+    """The user. ``roles`` are those of botctl (``[roles]`` in the settings), not Discord's."""
 
     id: str
     name: str
@@ -52,44 +52,35 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it came out.
-
-    ``reason`` is for people (``5/10s per user``, ``needs role moderator``); ``error_id`` is set when ``result`` is
-    FAILED and stands in the reply, the log and the audit entry alike. ``retry_after_s`` is set when THROTTLED.
-    """
+    """The outcome of an invocation."""
 
     result: Result
-    took_ms: float
-    reason: str = ""
-    error_id: str | None = None
+    took_ms: float  # from arrival to outcome
+    reason: str = ""  # for people: ``5/10s per user``, ``needs role moderator``
+    error_id: str | None = None  # set when FAILED; the same in the reply, the log and the audit entry
     error_type: str | None = None
-    retry_after_s: float | None = None
-    policy: str | None = None
+    retry_after_s: float | None = None  # set when THROTTLED
+    policy: str | None = None  # of the limit that was exceeded
 
 
 @dataclass(slots=True, eq=False)
 class Invocation:
-    """One interaction on its way through the pipeline.
-
-    ``name`` is what a person would call it: ``ops status`` for a sub-command, ``poll:vote`` for a component (its
-    custom id up to the second colon). ``started`` is on the monotonic clock, in seconds. ``outcome`` is None until
-    `finish`.
-    """
+    """One interaction on its way through the pipeline."""
 
     id: str
     kind: Kind
-    name: str
+    name: str  # ``ops status``; ``poll:vote`` for a component: its custom id up to the second colon
     actor: Actor
     at: datetime
-    started: float
-    guild: str | None = None
+    started: float  # seconds on the monotonic clock
+    guild: str | None = None  # None in a direct message
     channel: str | None = None
-    locale: str = "en-US"
+    locale: str = "en-US"  # the user's
     shard: int = 0
-    outcome: Outcome | None = field(default=None, init=False)
+    outcome: Outcome | None = field(default=None, init=False)  # None until `finish`
 
     def finish(self, outcome: Outcome) -> bool:
-        """Set the outcome; the first one counts. Returns whether this was the first."""
+        """Set the outcome, unless there is one already. Returns whether it was set."""
         if self.outcome is not None:
             return False
         self.outcome = outcome

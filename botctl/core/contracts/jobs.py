@@ -1,10 +1,10 @@
-"""Jobs: what is done again and again, or when somebody asks, in one process at a time.
+"""Jobs: functions that run on a schedule or on request, in one process at a time.
 
-A job is declared in code, and what became of its runs is kept in a `JobStore`::
+A job is declared in code. A `JobStore` keeps the record of its runs::
 
     @job("every 10m", missed="skip")
     async def tidy(database: Database) -> None:
-        \"\"\"Forget polls that nobody answers any more.\"\"\"
+        \"\"\"Delete old polls.\"\"\"
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from botctl.core.errors import UsageError
 from botctl.core.signatures import Key, parameters_of
 
 LEASE: Final = "jobs"
-"""The lease whose holder schedules."""
+"""The lease of the process that schedules jobs."""
 TIMEOUT_S: Final = 300.0
-_MARK: Final = "__botctl_job__"
+_JOB_ATTRIBUTE: Final = "__botctl_job__"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
 class MissedPolicy(enum.StrEnum):
-    """What becomes of due times that passed while nobody could run the job.
+    """What to do about due times that passed while no process could run the job.
 
-    ``ONCE``: it runs one time for all of them, as soon as somebody can. ``SKIP``: it waits for the next due time.
+    ``ONCE``: run once for all of them, as soon as possible. ``SKIP``: wait for the next due time.
     """
 
     ONCE = "once"
@@ -41,11 +41,10 @@ class MissedPolicy(enum.StrEnum):
 
 
 class RunResult(enum.StrEnum):
-    """How a run came out.
+    """The result of a run.
 
     ``TIMEOUT``: it was cancelled at its time limit. ``CANCELLED``: its process stopped, or lost the lease. ``LOST``:
-    its process died, or was silent for as long as the lease lasts; how far it came is not known, and it is not
-    repeated.
+    its process died, or did not renew the lease. How far it came is unknown, and it is not repeated.
     """
 
     OK = "ok"
@@ -57,10 +56,10 @@ class RunResult(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """One run. A job that asks for a ``JobRun`` is told of its own.
+    """One run. A job with a ``JobRun`` parameter gets its own.
 
-    ``due``: the due time it is for, or when somebody asked. ``fence`` is greater than that of every process that ran
-    jobs before: a store can refuse what comes with a smaller one.
+    ``due``: its due time, or the time of the request. ``fence`` is greater than that of every process that ran jobs
+    before, so that a store can reject a write with a smaller one.
     """
 
     id: str
@@ -72,7 +71,7 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A declared job. ``timeout_s``: how long a run may take."""
+    """A declared job. ``timeout_s``: the time limit of a run."""
 
     name: str
     function: Callable[..., Awaitable[Any]]
@@ -81,13 +80,13 @@ class Job:
     timeout_s: float = TIMEOUT_S
 
     @property
-    def about(self) -> str:
+    def summary(self) -> str:
         """The first line of its docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @property
-    def needs(self) -> tuple[Key, ...]:
-        """Types of the services that it cannot do without."""
+    def dependencies(self) -> tuple[Key, ...]:
+        """Types of the services that it requires."""
         return tuple(p.key for p in parameters_of(self.function) if not p.optional and p.key is not JobRun)
 
 
@@ -96,40 +95,41 @@ def job(
 ) -> Callable[[F], F]:
     """Run an ``async def`` of a file in ``commands/`` at the due times of ``when``, in one process of the bot.
 
-    ``when``: ``every 10s``, or the five fields of cron, in UTC. Its parameters are services, by annotation; one that is
-    a `JobRun` is told of the run. ``name``: what people call it; the function's name in kebab case when absent.
-    ``missed``: `MissedPolicy`. A run that takes longer than ``timeout_s`` is cancelled.
+    ``when``: ``every 10s``, or the five fields of cron, in UTC. Its parameters are services by annotation, or a
+    `JobRun`.
+    ``name``: by default the function's name in kebab case. ``missed``: a `MissedPolicy`. A run is cancelled after
+    ``timeout_s``.
 
     Raises:
-        ValueError: no such schedule, name, policy or time limit.
+        ValueError: the schedule, name, policy or time limit is not valid.
         TypeError: not an ``async def``.
     """
 
-    def mark(function: F) -> F:
-        called = function.__name__.strip("_").replace("_", "-").lower() if name is None else name
-        waits = inspect.iscoroutinefunction(function)
-        if not waits:
-            raise TypeError(f"the job {called} is not an `async def`")
-        if not _NAME.fullmatch(called):
-            raise ValueError(f"the job name {called!r} is not 1 to 40 of a-z, 0-9 and -, a letter first")
+    def decorate(function: F) -> F:
+        job_name = function.__name__.strip("_").replace("_", "-").lower() if name is None else name
+        is_async = inspect.iscoroutinefunction(function)
+        if not is_async:  # a variable, because mypy narrows the type of a call's argument
+            raise TypeError(f"the job {job_name} is not an `async def`")
+        if not _NAME.fullmatch(job_name):
+            raise ValueError(f"the job name {job_name!r} is not 1 to 40 of a-z, 0-9 and -, a letter first")
         if missed not in tuple(MissedPolicy):
-            raise ValueError(f"the job {called} has missed={missed!r}; write 'once' or 'skip'")
+            raise ValueError(f"the job {job_name} has missed={missed!r}; write 'once' or 'skip'")
         if not 0 < timeout_s <= 86_400:  # noqa: PLR2004  a day
-            raise ValueError(f"the job {called} has timeout_s={timeout_s!r}; it is more than 0, at most a day")
-        setattr(function, _MARK, Job(called, function, parse(when), MissedPolicy(missed), timeout_s))
+            raise ValueError(f"the job {job_name} has timeout_s={timeout_s!r}; it is more than 0, at most a day")
+        setattr(function, _JOB_ATTRIBUTE, Job(job_name, function, parse(when), MissedPolicy(missed), timeout_s))
         return function
 
-    return mark
+    return decorate
 
 
-def declared(function: object) -> Job | None:
-    """The job that ``function`` was declared to be."""
-    found = getattr(function, _MARK, None)
-    return found if isinstance(found, Job) else None
+def get_declared_job(function: object) -> Job | None:
+    """The job that `job` made of ``function``, or None."""
+    declared = getattr(function, _JOB_ATTRIBUTE, None)
+    return declared if isinstance(declared, Job) else None
 
 
-class Planned(Protocol):
-    """A job, as far as its record needs it."""
+class SchedulableJob(Protocol):
+    """The part of a job that its record depends on."""
 
     @property
     def name(self) -> str: ...
@@ -140,8 +140,8 @@ class Planned(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A job as its record has it, whether or not its code can be loaded."""
+class StoredJob:
+    """A job as its record describes it, even if its code cannot be loaded."""
 
     name: str
     schedule: Schedule
@@ -150,52 +150,44 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What is known of a job in the store.
-
-    ``revision`` grows with each change. ``fence``: of the last holder of the lease that wrote. ``run``: the run that is
-    under way. ``last_*`` tell of the newest run, also of one that is under way; ``outcome`` is None until it ends.
-    ``runs`` counts them, ``skipped`` due times that passed without one, ``lost`` runs whose end nobody saw.
-    ``requested``: the id of the run that somebody asked for; ``answered``: of the last such run that has ended, and
-    ``answer`` how. ``unresponsive``: the run under way ignores its cancellation. ``detail``: more of the newest run,
-    a sentence for people. ``removed``: since when the process that schedules knows no such job.
-    """
+    """The stored state of a job. ``last_*``, ``outcome``, ``took_ms`` and ``detail`` describe the newest run."""
 
     name: str
     schedule: str
     missed: MissedPolicy
     next_due: datetime
-    revision: int = 0
-    fence: int = 0
+    revision: int = 0  # number of changes
+    fence: int = 0  # of the last lease holder that wrote
     paused: bool = False
-    run: str | None = None
+    run: str | None = None  # id of the run in progress
     last_id: str | None = None
     last_due: datetime | None = None
-    last_run: datetime | None = None
+    last_run: datetime | None = None  # when it started
     last_end: datetime | None = None
-    outcome: RunResult | None = None
+    outcome: RunResult | None = None  # None until it ends
     error_id: str | None = None
     took_ms: int | None = None
-    runs: int = 0
-    skipped: int = 0
-    lost: int = 0
-    requested: str | None = None
-    answered: str | None = None
-    answer: RunResult | None = None
-    unresponsive: bool = False
-    detail: str | None = None
-    removed: datetime | None = None
+    runs: int = 0  # number of runs
+    skipped: int = 0  # due times that had no run
+    lost: int = 0  # runs whose end was not seen
+    requested: str | None = None  # id of the run that an operator requested
+    answered: str | None = None  # id of the last requested run that has ended
+    answer: RunResult | None = None  # its result
+    unresponsive: bool = False  # the run in progress ignores its cancellation; stored as ``stubborn``
+    detail: str | None = None  # a sentence for people
+    removed: datetime | None = None  # since when the scheduling process has no such job
 
     @property
-    def kept(self) -> Kept:
-        """The job, as far as it is known here."""
-        return Kept(self.name, parse(self.schedule), self.missed)
+    def stored_job(self) -> StoredJob:
+        """The job that this record describes."""
+        return StoredJob(self.name, parse(self.schedule), self.missed)
 
 
 class JobStore(Protocol):
-    """What is known of the bot's jobs; for those who look."""
+    """Read access to the records of the bot's jobs."""
 
     async def all(self) -> Sequence[JobRecord]:
-        """Every job that was ever scheduled or paused, by name.
+        """The record of every job that was ever scheduled or paused, by name.
 
         Raises:
             Unreachable: the store does not answer.
@@ -204,7 +196,7 @@ class JobStore(Protocol):
 
 
 class Jobs(tuple[Job, ...]):
-    """The jobs of a bot: the shipped ones and the operator's. Their names are unique."""
+    """The jobs of a bot: botctl's own and the operator's. Their names are unique."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""A lease: what one process of the bot does at a time, on whatever host. Held by `botctl.stores.leases`."""
+"""A lease: the right to do something, held by one process of the bot at a time. See `botctl.stores.leases`."""
 
 from __future__ import annotations
 
@@ -8,72 +8,72 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-RENEWALS: Final = 3  # tries to renew within one ttl
-LATE: Final = 1.5  # renewals that one may come too late before its holder is doubted
+RENEWALS: Final = 3  # renewals within one ttl
+LATE_FACTOR: Final = 1.5  # a holder is overdue after this many renewal intervals
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """Who holds a lease, for people. ``who``: ``host:pid``. ``silent_s``: since its last sign, by the store's clock."""
+    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock."""
 
-    who: str
+    process: str
     silent_s: float
     ttl_s: float
 
     @property
-    def doubtful(self) -> bool:
-        """Whether it should have given a sign by now."""
-        return self.silent_s > self.ttl_s / RENEWALS * LATE
+    def overdue(self) -> bool:
+        """Whether its next renewal is late."""
+        return self.silent_s > self.ttl_s / RENEWALS * LATE_FACTOR
 
     @property
-    def gone(self) -> bool:
-        """Whether it was silent for so long that anybody who waits may take over."""
+    def expired(self) -> bool:
+        """Whether another process may take over."""
         return self.silent_s > self.ttl_s
 
 
 class Lease(Protocol):
-    """What this process holds for now. ``fence`` is greater than that of every holder before.
+    """A lease that this process took. ``fence`` is greater than that of every earlier holder.
 
-    A write that only the holder may do names its fence, and is refused where a greater one was seen: a process can be
-    paused between looking at ``held`` and writing.
+    A process can be paused between a look at ``held`` and a write. So a write that needs the lease carries its fence,
+    and the store rejects it if it has seen a greater one.
     """
 
     name: str
     fence: int
     lost: asyncio.Event
-    """Set when it is no longer held, before anybody else can hold it; then ``why`` says what happened, in words."""
-    why: str
+    """Set when it is lost, before another process can take it. ``lost_reason`` then says why."""
+    lost_reason: str
 
     @property
     def held(self) -> bool:
-        """Whether it is held at this moment."""
+        """Whether it is held now."""
         ...
 
 
-Waits = Callable[[str, float], None]
-"""Is told who is waited for (``process 4711 on web-1``), and in how many seconds it is succeeded if it has died."""
+OnWait = Callable[[str, float], None]
+"""Called with the holder (``process 4711 on web-1``), and the seconds until its lease expires without a renewal."""
 
 
 class Leases(Protocol):
-    """What one process of the bot does at a time, on whatever host."""
+    """The leases of the bot."""
 
     def lease(
-        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AbstractAsyncContextManager[Lease]:
-        """Hold ``name`` until the block ends; then it is free at once. Renewed meanwhile.
+        """Hold and renew ``name`` until the block ends, then release it.
 
-        A holder that died is succeeded after its ``ttl_s``. ``wait_s``: how long to wait for it, for ever when None;
-        ``waits`` is called once if that takes more than a moment. The block is not ended when the lease is lost: watch
-        ``lost``.
+        The lease of a process that died expires after its ``ttl_s``. ``wait_s``: how long to wait for the lease; None:
+        without limit. ``on_wait`` is called once if that takes more than a moment. The block goes on when the lease is
+        lost: watch ``lost``.
 
         Raises:
-            Held: another process holds it, and did for ``wait_s``; the sentence names it.
+            Held: another process held it for ``wait_s``; the sentence names it.
             Unreachable: the store does not answer.
         """
         ...
 
     async def holder(self, name: str) -> LeaseHolder | None:
-        """Who holds it, as far as the store knows: it may have died. None when it is free.
+        """The holder in the store, which may have died. None when the lease is free.
 
         Raises:
             Unreachable: the store does not answer.

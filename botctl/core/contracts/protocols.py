@@ -1,6 +1,6 @@
-"""What features ask of each other. They meet here, so that none imports another.
+"""The protocols through which features use each other, so that no feature imports another.
 
-Each is also the key under which the registry knows the service: a factory that needs one says ``limiter: Limiter``.
+Each is also the registry's key of the service: a factory that depends on it has a parameter ``limiter: Limiter``.
 """
 
 from __future__ import annotations
@@ -19,66 +19,67 @@ class Limiter(Protocol):
     """Decides whether an invocation is within its limits."""
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
-        """Count ``invocation`` against all of ``limits``, or none of them when one is used up.
+        """Count ``invocation`` against all of ``limits``, or against none when one is used up.
 
         Raises:
-            Exception: the store does not answer and there is no local policy; the pipeline then lets it pass.
+            Exception: the store does not answer and there is no local policy. The pipeline then allows the invocation.
         """
         ...
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
-        """The same for what is no invocation: count one use of ``policy`` by ``subjects``.
+        """The same without an invocation: count one use of ``policy`` by ``subjects``. Raises as `check`.
 
-        ``subjects`` says who it is, by scope: ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit
-        whose scope has no subject there is not counted. Raises as `check`.
+        ``subjects``: by scope, ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit whose scope is
+        missing is not counted.
         """
         ...
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
+        """Publish that ``owner`` (a part of botctl) has exactly these ``policies``. Never waits."""
         ...
 
 
 class Auditor(Protocol):
-    """Keeps the record of who did what."""
+    """Writes the audit log."""
 
     def record(self, entry: AuditEntry) -> None:
-        """Queue ``entry``. Never waits and never raises: a command does not suffer from its record."""
+        """Queue ``entry``. Never waits and never raises."""
         ...
 
 
 class GuildSettingsStore(Protocol):
-    """The settings of each guild, and the way to change them."""
+    """Read and change the settings of each guild."""
 
     async def get(self, guild: str) -> GuildSettings:
-        """The settings of ``guild``; the defaults where nothing was ever set.
+        """The settings of ``guild``, or the defaults.
 
-        On the path of every command, so an answer from memory is expected nearly always.
+        Called for every command, so the answer should nearly always come from memory.
 
         Raises:
-            Exception: neither the cache nor the store answers; the pipeline uses what it last saw, or the defaults.
+            Exception: neither the cache nor the store answers. The pipeline uses the last known settings, or the
+            defaults.
         """
         ...
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
-        """Set the named settings of ``guild``; a value of None goes back to the default. Returns what holds now.
+        """Change settings of ``guild``; None resets to the default. Returns the new settings.
 
-        ``actor`` is the Discord id of who asked, or ``cli``. Publishes GuildSettingsChanged, at once in every process.
+        ``actor``: the user's Discord id, or ``cli``. Publishes GuildSettingsChanged in every process.
 
         Raises:
-            UsageError: no such setting, or a value it cannot have.
-            Unreachable: the store does not answer; the sentence says whether it is known that nothing was changed.
+            UsageError: there is no such setting, or the value is not valid.
+            Unreachable: the store does not answer. The sentence says whether the change may have been made.
         """
         ...
 
 
 class StatusSource(Protocol):
-    """How the services of this process are; the registry's `Running` is one."""
+    """The states of the services of this process. Implemented by `RunningServices`."""
 
     def statuses(self) -> Sequence[ServiceStatus]:
         """Every service with its state, in start order."""
         ...
 
     async def health(self, timeout_s: float = 2.0) -> Sequence[ServiceHealth]:
-        """Ask every service that can be asked, all at once, each for at most ``timeout_s``."""
+        """Ping every service concurrently, each for at most ``timeout_s``."""
         ...

@@ -1,7 +1,7 @@
 """When a job is due: ``every 10s``, ``every 1h``, or the five fields of cron, all in UTC.
 
-Due times do not depend on when anything was started: ``every 1h`` is on the hour, on every host. So all processes speak
-of the same due times, and one of them can be claimed once.
+Due times do not depend on the start of a process: ``every 1h`` is on the hour, on every host. So all processes agree on
+the due times, and each can be claimed once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 EXAMPLE: Final = "'every 10s', 'every 1h' or '*/5 * * * *'"
 MAX_PERIOD_S: Final = 366 * 86_400
-MOST_COUNTED: Final = 1000
-"""Due times that have passed are counted up to this number."""
+MAX_COUNTED: Final = 1000
+"""The most due times that `Schedule.count_due` counts."""
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EVERY: Final = re.compile(r"every\s+(\d{1,9})\s*([smhdw])", re.ASCII)
@@ -25,8 +25,8 @@ _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _DAY: Final = re.compile(
     r"(?P<all>\*)(?:/(?P<each>\d+))?|(?P<first>[a-z]+|\d)(?:-(?P<last>[a-z]+|\d)(?:/(?P<step>\d+))?)?", re.ASCII
 )
-_ORIGIN: Final = datetime(2000, 1, 3, tzinfo=UTC)  # a Monday: weeks begin there
-_MOMENT: Final = timedelta(microseconds=1)
+_ORIGIN: Final = datetime(2000, 1, 3, tzinfo=UTC)  # a Monday: the start of a week
+_RESOLUTION: Final = timedelta(microseconds=1)
 _LOOK_BACK: Final = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=31))
 
 
@@ -34,60 +34,60 @@ class Trigger(Protocol):
     """A trigger of APScheduler."""
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """The first due time that is not before ``now``."""
+        """The first due time at or after ``now``."""
         ...
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A series of due times. ``text`` is how it was written, with single spaces."""
+    """A series of due times. ``text`` is its source, with single spaces."""
 
     text: str
     trigger: Trigger
 
     def next_after(self, at: datetime) -> datetime:
-        """The first due time later than ``at``."""
-        found = self._first(at + _MOMENT)
-        if found is None:
+        """The first due time after ``at``."""
+        due = self._first(at + _RESOLUTION)
+        if due is None:
             raise ValueError(f"the schedule {self.text!r} has no due time after {at.isoformat()}")
-        return found
+        return due
 
-    def passed(self, first: datetime, now: datetime) -> tuple[datetime, int]:
-        """The latest due time up to ``now``, and how many there were from ``first``, which is one of them.
+    def count_due(self, first: datetime, now: datetime) -> tuple[datetime, int]:
+        """The latest due time up to ``now``, and the number of due times since ``first``, which is one of them.
 
-        The number is at most `MOST_COUNTED`.
+        Counts up to `MAX_COUNTED`.
         """
         count, at = 1, first
-        while count < MOST_COUNTED and (following := self.next_after(at)) <= now:
+        while count < MAX_COUNTED and (following := self.next_after(at)) <= now:
             count, at = count + 1, following
-        return (at if count < MOST_COUNTED else self._latest(at, now)), count
+        return (at if count < MAX_COUNTED else self._latest(at, now)), count
 
     def _latest(self, at: datetime, now: datetime) -> datetime:
-        """The latest due time up to ``now``; ``at`` is one before it."""
+        """The latest due time up to ``now``. ``at`` is an earlier one."""
         for back in _LOOK_BACK:
-            found = self._first(max(at, now - back))
-            if found is not None and found <= now:
-                at = found
+            due = self._first(max(at, now - back))
+            if due is not None and due <= now:
+                at = due
                 break
         while (following := self.next_after(at)) <= now:
             at = following
         return at
 
     def _first(self, at: datetime) -> datetime | None:
-        found = self.trigger.get_next_fire_time(None, at)
-        return None if found is None else found.astimezone(UTC)
+        due = self.trigger.get_next_fire_time(None, at)
+        return None if due is None else due.astimezone(UTC)
 
 
 def parse(text: str) -> Schedule:
-    """The schedule that ``text`` is.
+    """Parse ``text``.
 
     Raises:
         ValueError: a sentence with an example.
     """
     text = " ".join(text.lower().split())
     schedule = Schedule(text, _interval(text) if text.startswith("every") else _cron(text))
-    if schedule._first(datetime.now(UTC)) is None:  # noqa: SLF001  its own module
-        raise _fault(text, "is never due")
+    if schedule._first(datetime.now(UTC)) is None:  # noqa: SLF001  same module
+        raise _schedule_error(text, "is never due")
     return schedule
 
 
@@ -95,7 +95,7 @@ def _interval(text: str) -> Trigger:
     match = _EVERY.fullmatch(text)
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if not 1 <= seconds <= MAX_PERIOD_S:
-        raise _fault(text, "is no period from 1 s to 366 days")
+        raise _schedule_error(text, "is no period from 1 s to 366 days")
     trigger: Trigger = IntervalTrigger(seconds=seconds, start_date=_ORIGIN, timezone=UTC)
     return trigger
 
@@ -103,27 +103,27 @@ def _interval(text: str) -> Trigger:
 def _cron(text: str) -> Trigger:
     fields = text.split()
     if len(fields) != 5:  # noqa: PLR2004  minute, hour, day, month, weekday
-        raise _fault(text, "is neither a period nor the five fields of cron")
+        raise _schedule_error(text, "is neither a period nor the five fields of cron")
     minute, hour, day, month, weekday = fields
     weekdays = _weekdays(weekday, text)
     if day != "*" and weekdays != "*":
-        raise _fault(text, "names days of the month and of the week, which crons understand differently")
+        raise _schedule_error(text, "names days of the month and of the week, which crons understand differently")
     try:
         trigger: Trigger = CronTrigger(
             minute=minute, hour=hour, day=day, month=month, day_of_week=weekdays, timezone=UTC
         )
     except ValueError as error:
-        raise _fault(text, f"is no cron expression ({error})") from None
+        raise _schedule_error(text, f"is no cron expression ({error})") from None
     return trigger
 
 
 def _weekdays(field: str, text: str) -> str:
-    """``field`` as names: for cron 0 and 7 are Sunday, for APScheduler 0 is Monday."""
+    """``field`` with names of days: in cron 0 and 7 are Sunday, in APScheduler 0 is Monday."""
     days: set[int] = set()
     for part in field.split(","):
         match = _DAY.fullmatch(part)
         if match is None:
-            raise _fault(text, f"has no weekdays in {part!r}")
+            raise _schedule_error(text, f"has no weekdays in {part!r}")
         if match["all"]:
             days.update(range(0, 7, int(match["each"] or 1) or 1))
             continue
@@ -131,7 +131,7 @@ def _weekdays(field: str, text: str) -> str:
         if last < first and match["last"] in ("0", "sun"):
             last = 7
         if last < first:
-            raise _fault(text, f"has weekdays {part!r} that go backwards")
+            raise _schedule_error(text, f"has weekdays {part!r} that go backwards")
         days.update(day % 7 for day in range(first, last + 1, int(match["step"] or 1) or 1))
     return "*" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in sorted(days))
 
@@ -141,8 +141,8 @@ def _day(word: str, text: str) -> int:
         return int(word)
     if word in _DAYS:
         return _DAYS.index(word)
-    raise _fault(text, f"has no weekday {word!r}")
+    raise _schedule_error(text, f"has no weekday {word!r}")
 
 
-def _fault(text: str, problem: str) -> ValueError:
+def _schedule_error(text: str, problem: str) -> ValueError:
     return ValueError(f"the schedule {text[:60]!r} {problem}; write for example {EXAMPLE}")

@@ -1,4 +1,4 @@
-"""The states of a service, and what the registry tells about it."""
+"""The state, the status and the health of a service."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 
 class ServiceState(enum.StrEnum):
-    """Where a service is in its life.
+    """The state of a service.
 
-    ``DEGRADED``: it serves, not as it should. ``RESTARTING``: one of its tasks ended and waits to be started again.
-    ``FAILED``: it did not start, ended by itself, or could not be stopped; final.
+    ``DEGRADED``: it works with restrictions. ``RESTARTING``: one of its tasks ended and waits for its restart.
+    ``FAILED``: it did not start, ended by itself, or could not be stopped. Final.
     """
 
     IDLE = "idle"
@@ -25,13 +25,13 @@ class ServiceState(enum.StrEnum):
 
     @property
     def up(self) -> bool:
-        """Whether others may use the service."""
+        """Whether other services may use it."""
         return self in (ServiceState.READY, ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """A service at one moment. ``started_in_s`` is None until it is ready; ``restarts`` counts those of its tasks."""
+    """The status of a service. ``started_in_s`` is None until it is ready; ``restarts`` counts those of its tasks."""
 
     name: str
     state: ServiceState
@@ -42,7 +42,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """The answer of a service to a ping. ``ok``: it is READY, and its ping (where it has one) answered in time."""
+    """The result of a ping. ``ok``: the service is READY, and its ping, if it has one, answered in time."""
 
     name: str
     ok: bool
@@ -51,14 +51,14 @@ class ServiceHealth:
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """The one error inside a group of one, however deep: what a TaskGroup raises hides what went wrong."""
+    """The only error in nested groups of one, as a TaskGroup raises them; any other error unchanged."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
-def ending(error: BaseException | None) -> str:
-    """How something ended, in words: ``returned``, ``was cancelled``, or the error's type and text."""
+def describe_end(error: BaseException | None) -> str:
+    """How a task ended: ``returned``, ``was cancelled``, or the error's type and text."""
     if error is None:
         return "returned"
     if isinstance(error, asyncio.CancelledError):

@@ -1,14 +1,14 @@
-"""The throttle grammar, one everywhere: in code, in settings, on the command line.
+"""The throttle grammar of code, settings and command line.
 
-``5/10s per user, 50/1m burst 80 per guild, 500/1s global``: a list of limits, all of which a call must pass::
+``5/10s per user, 50/1m burst 80 per guild, 500/1s global``: a call must be within all of these limits::
 
     limits = limit ("," limit)*                 at most 8
     limit  = count "/" period clause*           clauses in any order; the scope is required
     period = [number] unit                      unit: ms s m h d; "5/m" is "5/1m"; 1 ms to 366 days
     clause = "per" scope | "global" | "burst" number
 
-A limit gives ``count`` calls back per ``period``, evenly, and lets at most ``burst`` (default: ``count``) through at
-once. `format_limits` is the inverse of `parse`.
+A limit refills ``count`` calls per ``period``, evenly, and allows at most ``burst`` (default: ``count``) at once.
+`format_limits` is the inverse of `parse`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXAMPLE = "5/10s per user, 50/1m per guild"
 MAX_LIMITS = 8
 MAX_COUNT = 1_000_000
 MAX_REFILL_S = 366 * 86_400.0
-"""The longest time that a limit may need to be full again: every sum of microseconds stays exact in Lua (2**53)."""
+"""The longest time in which a limit refills: sums of microseconds must stay exact in Lua (2**53)."""
 MIN_PERIOD_S = 0.001
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -32,10 +32,10 @@ _RATE = re.compile(r"(?P<count>\d{1,12})\s*/\s*(?P<number>\d{1,12})?\s*(?P<unit>
 
 
 class Scope(enum.StrEnum):
-    """Whose calls are counted together.
+    """Which calls are counted together.
 
-    ``MEMBER`` is a person within one guild; ``GLOBAL`` is everybody. ``KEY`` and ``ADDRESS`` are callers of the API,
-    and ``CONNECTION`` is one connection of theirs.
+    ``MEMBER`` is a user in one guild; ``GLOBAL`` is all calls. ``KEY`` and ``ADDRESS`` are API clients, ``CONNECTION``
+    is one of their connections.
     """
 
     USER = "user"
@@ -49,11 +49,11 @@ class Scope(enum.StrEnum):
 
 
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
-"""The scopes that an interaction has a subject for."""
+"""The scopes of interactions."""
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
-"""The scopes that a caller of the API has a subject for."""
-EVERYBODY = "all"
-"""The subject of ``GLOBAL``."""
+"""The scopes of API clients."""
+GLOBAL_SUBJECT = "all"
+"""The subject of `Scope.GLOBAL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,16 @@ class Limit:
 
     def __str__(self) -> str:
         burst = "" if self.burst == self.count else f" burst {self.burst}"
-        whom = "global" if self.scope is Scope.GLOBAL else f"per {self.scope}"
-        return f"{self.count}/{_period(self.period_s)}{burst} {whom}"
+        scope = "global" if self.scope is Scope.GLOBAL else f"per {self.scope}"
+        return f"{self.count}/{_period(self.period_s)}{burst} {scope}"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a limiter says of one call.
+    """The decision of a limiter about one call.
 
-    ``retry_after_s`` is 0 when allowed; ``limit`` is the one that refused. ``source`` says who decided: ``redis``,
-    ``local`` (Redis did not answer in time, this process counted alone) or ``none`` (no limit applies).
+    ``retry_after_s`` is 0 when allowed; ``limit`` is the one that is used up. ``source``: ``redis``, ``local`` (this
+    process alone, since Redis did not answer in time) or ``none`` (no limit applies).
     """
 
     allowed: bool
@@ -90,10 +90,10 @@ class Verdict:
 
 
 def parse(text: str, *, scopes: frozenset[Scope] = COMMAND_SCOPES) -> tuple[Limit, ...]:
-    """The limits in ``text``; empty text means no limit. ``scopes``: those that make sense where the text stands.
+    """Parse the limits in ``text``; empty text means no limit. ``scopes``: the allowed ones.
 
     Raises:
-        ValueError: a sentence that shows the part at fault and an example.
+        ValueError: a sentence with the wrong part and an example.
     """
     if not text.strip():
         return ()
@@ -103,60 +103,59 @@ def parse(text: str, *, scopes: frozenset[Scope] = COMMAND_SCOPES) -> tuple[Limi
     limits = tuple(_limit(part.strip(), scopes) for part in parts)
     for index, limit in enumerate(limits):
         if limit in limits[:index]:
-            raise ValueError(f"throttle limit {str(limit)!r} stands there twice")
+            raise ValueError(f"throttle limit {str(limit)!r} is there twice")
     return limits
 
 
 def format_limits(limits: tuple[Limit, ...]) -> str:
-    """``limits`` in the grammar, canonical: ``parse(format_limits(x)) == x``."""
+    """The canonical text of ``limits``: ``parse(format_limits(x)) == x``."""
     return ", ".join(map(str, limits))
 
 
 def subject(scope: Scope, invocation: Invocation) -> str | None:
-    """Whose count ``invocation`` goes to; None where the scope has no subject (those of the API).
+    """The subject that ``invocation`` is counted for; None for a scope of the API.
 
-    In a direct message there is no guild, and the limit is not skipped: the person takes the guild's place
-    (``dm-<user>``), so that what protects a guild from a crowd still holds where the person is the whole crowd.
+    A direct message has no guild. There the user takes the guild's place (``dm-<user>``), so that limits per guild
+    still apply.
     """
     user = invocation.actor.id
-    place = invocation.guild or f"dm-{user}"
+    guild = invocation.guild or f"dm-{user}"
     match scope:
         case Scope.USER:
             return user
         case Scope.GUILD:
-            return place
+            return guild
         case Scope.MEMBER:
-            return f"{place}-{user}"
+            return f"{guild}-{user}"
         case Scope.CHANNEL:
-            return invocation.channel or place
+            return invocation.channel or guild
         case Scope.GLOBAL:
-            return EVERYBODY
+            return GLOBAL_SUBJECT
         case _:
             return None
 
 
 def address_subject(address: str) -> str:
-    """Whose count a call from ``address`` goes to: an IPv4 address itself, of IPv6 the network (/64).
+    """The subject of a call from ``address``: an IPv4 address, or the /64 network of an IPv6 address.
 
-    Whoever has one IPv6 address has at least 2**64 of them: a /64 is what one customer gets (RFC 6177, RFC 7421). What
-    is no address (a Unix socket's path) is ``local``.
+    One customer gets at least a /64 (RFC 6177, RFC 7421). Any other text (a Unix socket's path) becomes ``local``.
     """
     try:
-        found = ip_address(address.partition("%")[0])
+        ip = ip_address(address.partition("%")[0])
     except ValueError:
         return "local"
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
+    return str(ip)
 
 
 def _limit(part: str, scopes: frozenset[Scope]) -> Limit:
     rate = _RATE.match(part.lower())
     if rate is None:
-        raise _fault(part, "does not begin with a count and a period")
+        raise _limit_error(part, "does not begin with a count and a period")
     number, unit = rate["number"] or "1", rate["unit"]
     if unit not in _UNITS_MS:
-        raise _fault(part, f"has the unknown unit {unit!r} (known: ms, s, m, h, d)")
+        raise _limit_error(part, f"has the unknown unit {unit!r} (known: ms, s, m, h, d)")
     scope, burst = _clauses(part, part.lower()[rate.end() :].split(), scopes)
     count = int(rate["count"])
     limit = Limit(count, int(number) * _UNITS_MS[unit] / 1000, scope, count if burst is None else burst)
@@ -176,29 +175,29 @@ def _clauses(part: str, words: list[str], scopes: frozenset[Scope]) -> tuple[Sco
             case ["burst", number, *rest] if burst is None and re.fullmatch(r"\d{1,12}", number, re.ASCII):
                 burst, words = int(number), rest
             case _:
-                raise _fault(part, f"cannot be read from {' '.join(words)!r} on")
+                raise _limit_error(part, f"cannot be read from {' '.join(words)!r} on")
     if scope is None:
-        raise _fault(part, f"does not say for whom ({_names(scopes)})")
+        raise _limit_error(part, f"has no scope ({_names(scopes)})")
     return scope, burst
 
 
 def _scope(part: str, name: str, scopes: frozenset[Scope]) -> Scope:
     if name not in scopes:
-        raise _fault(part, f"counts per {name!r}, which is not known here (known: {_names(scopes)})")
+        raise _limit_error(part, f"counts per {name!r}, which is not known here (known: {_names(scopes)})")
     return Scope(name)
 
 
 def _check_bounds(part: str, limit: Limit, burst: int | None) -> None:
     if not 1 <= limit.count <= MAX_COUNT:
-        raise _fault(part, f"must count between 1 and {MAX_COUNT}")
+        raise _limit_error(part, f"must count between 1 and {MAX_COUNT}")
     if burst is not None and not 1 <= burst <= MAX_COUNT:
-        raise _fault(part, f"must have a burst between 1 and {MAX_COUNT}")
+        raise _limit_error(part, f"must have a burst between 1 and {MAX_COUNT}")
     if not MIN_PERIOD_S <= limit.period_s <= MAX_REFILL_S:
-        raise _fault(part, "must have a period between 1 ms and 366 days")
+        raise _limit_error(part, "must have a period between 1 ms and 366 days")
     if limit.period_s * 1_000_000 < limit.count:
-        raise _fault(part, "gives back more than one call per microsecond")
+        raise _limit_error(part, "gives back more than one call per microsecond")
     if limit.burst * limit.period_s / limit.count > MAX_REFILL_S:
-        raise _fault(part, "needs more than 366 days to be full again")
+        raise _limit_error(part, "needs more than 366 days to be full again")
 
 
 def _period(period_s: float) -> str:
@@ -212,6 +211,6 @@ def _names(scopes: frozenset[Scope]) -> str:
     return ", ".join(words)
 
 
-def _fault(part: str, problem: str) -> ValueError:
-    shown = f"{part:.60}"  # no more of it: it may come from anywhere
-    return ValueError(f"throttle limit {shown!r} {problem}; write for example {EXAMPLE!r}")
+def _limit_error(part: str, problem: str) -> ValueError:
+    excerpt = f"{part:.60}"  # it may come from outside
+    return ValueError(f"throttle limit {excerpt!r} {problem}; write for example {EXAMPLE!r}")

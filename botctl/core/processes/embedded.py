@@ -1,9 +1,8 @@
-"""An embedded part: run here as a child process, or joined when another process of the project runs it already.
+"""Run an embedded part (a store or the sandbox) as a child process, or join one that another process runs.
 
-The embedded stores and the sandbox are such parts. Exactly one process owns a part: it holds the lock ``<name>``.
-Others find the part in ``.botctl/runtime.json`` and hold ``<name>-users`` together while they use it. A verb that owns
-a part for its own short duration waits a little for its users before it takes the part down; a `botctl run` never joins
-such a part, it waits until it is gone; and one that is to own its parts joins nobody at all.
+Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
+share the lock ``<name>-users``. A short verb that owns a part waits up to `LINGER_S` for its users before it stops the
+part. A `botctl run` does not join such a part, it waits for its end; an exclusive one joins no part.
 """
 
 from __future__ import annotations
@@ -24,74 +23,70 @@ from botctl.core.processes.runtime import Part, Runtime
 from botctl.core.services.tasks import Tasks
 
 START_S: Final = 10.0
-LINGER_S: Final = 3.0  # how long an owner that is a short verb waits for the users of its store
-_TURN_S: Final = 10.0  # how long another owner's start or end is waited for
+LINGER_S: Final = 3.0  # how long a short verb waits for the users of its part
+_ACQUIRE_S: Final = 10.0  # how long to wait for another owner to start or to end
 _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.5
 
 
 class Endpoint(NamedTuple):
-    """Where a part is, and the secret that opens it, if it has one."""
+    """The address of a part, and the secret of its control port, if it has one."""
 
     address: str
     secret: str | None = None
 
 
-def _nothing(_address: str) -> None:
-    """For a part that leaves nothing behind."""
+def _ignore(_address: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartSpec:
-    """How a part is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads.
+    """How to run a part."""
 
-    ``clean`` is called with its address after it has stopped. ``secret`` is what others need to talk to it; it is kept
-    in ``runtime.json``, which only this user may read.
-    """
-
-    name: str
-    title: str
+    name: str  # its key in ``runtime.json``
+    title: str  # for people
     new_address: Callable[[Runtime], str]
-    answers: Callable[[Endpoint], Awaitable[bool]]
-    launch: Callable[[Runtime, str], LaunchSpec]
-    clean: Callable[[str], None] = _nothing
-    secret: str | None = field(default=None, repr=False)
+    is_ready: Callable[[Endpoint], Awaitable[bool]]
+    launch: Callable[[Runtime, str], LaunchSpec]  # from its address
+    clean: Callable[[str], None] = _ignore  # called with its address after it has stopped
+    secret: str | None = field(default=None, repr=False)  # of its control port; stored in ``runtime.json``
 
     @property
     def users(self) -> str:
-        """The lock that its users share."""
+        """The name of the lock that its users share."""
         return f"{self.name}-users"
 
 
 @asynccontextmanager
-async def embedded(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
-    """Where the part is, which runs at least until the block ends.
+async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
+    """Run or join the part, at least until the block ends.
 
-    A part that ends is started again at the same address: ``tasks`` is degraded meanwhile, then StoreRestarted is
-    published. If it is another process's and that process ends, a task of ``tasks`` ends with Unreachable.
+    When an owned part ends, ``tasks`` is degraded until it has restarted at the same address, then StoreRestarted is
+    published. When the owner of a joined part ends, a task of ``tasks`` ends with Unreachable.
 
     Raises:
-        Held: a short verb owns the part and this is a `botctl run`; or another one does, and this is to own it.
+        Held: another process owns the part, and this one cannot join it.
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
-        part = await _turn(recipe, runtime, stack)
+        part = await _acquire(spec, runtime, stack)
         if part is None:
-            address = await stack.enter_async_context(_owned(recipe, runtime, bus, tasks))
-            yield Endpoint(address, recipe.secret)
+            address = await stack.enter_async_context(_run_part(spec, runtime, bus, tasks))
+            yield Endpoint(address, spec.secret)
         else:
-            await _until_it_answers(recipe, part)
-            tasks.spawn(partial(_watch, recipe, runtime, part), name="owner")
+            await _wait_until_ready(spec, part)
+            tasks.spawn(partial(_watch_owner, spec, runtime, part), name="owner")
             yield Endpoint(part.address, part.secret)
 
 
-def found(recipe: PartSpec, runtime: Runtime) -> Endpoint:
-    """Where the part is that a `botctl run` of the project runs; for those who only look, and start nothing.
+def find_running(spec: PartSpec, runtime: Runtime) -> Endpoint:
+    """Return the endpoint of the part that a `botctl run` of this project runs. Starts nothing.
 
     Raises:
         Unreachable: there is none.
     """
-    part = runtime.live().get(recipe.name)
+    part = runtime.live().get(spec.name)
     if part is None or not part.lasting:
         raise Unreachable(
             "No `botctl run` of this project is up.", hint="Start it, or name the project with --project."
@@ -99,53 +94,53 @@ def found(recipe: PartSpec, runtime: Runtime) -> Endpoint:
     return Endpoint(part.address, part.secret)
 
 
-async def _turn(recipe: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
-    """The part to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
-    deadline = time.monotonic() + _TURN_S
+async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
+    """Return the part to join, or None if this process is the owner. Puts the lock on ``stack``."""
+    deadline = time.monotonic() + _ACQUIRE_S
     while True:
         try:
             with ExitStack() as locks:
-                part = _joinable(recipe, runtime)
-                locks.enter_context(runtime.share(recipe.users) if part else _taken(recipe, runtime))
-                if part == _joinable(recipe, runtime):  # it may have been withdrawn before the lock was ours
+                part = _joinable(spec, runtime)
+                locks.enter_context(runtime.lock_shared(spec.users) if part else _owner_lock(spec, runtime))
+                if part == _joinable(spec, runtime):  # it may have been unpublished before we had the lock
                     stack.push(locks.pop_all())
                     return part
         except Held:
-            if time.monotonic() > deadline or (runtime.owning and _lasting(recipe, runtime)):
+            if time.monotonic() > deadline or (runtime.exclusive and _has_long_lived_owner(spec, runtime)):
                 raise
         await asyncio.sleep(_POLL_S)
 
 
-def _taken(recipe: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
-    hint = "End that process first, or leave it the embedded parts: other roles join them."
-    return runtime.lock(recipe.name, taken=f"already runs {recipe.name}", hint=hint)
+def _owner_lock(spec: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
+    hint = "End that process first, or start this one without the role `stores`: it then joins the running parts."
+    return runtime.lock(spec.name, message=f"already runs {spec.name}", hint=hint)
 
 
-def _lasting(recipe: PartSpec, runtime: Runtime) -> bool:
-    part = runtime.live().get(recipe.name)
+def _has_long_lived_owner(spec: PartSpec, runtime: Runtime) -> bool:
+    part = runtime.live().get(spec.name)
     return part is not None and part.lasting
 
 
-def _joinable(recipe: PartSpec, runtime: Runtime) -> Part | None:
-    part = runtime.live().get(recipe.name)
-    return part if part and not runtime.owning and (part.lasting or not runtime.lasting) else None
+def _joinable(spec: PartSpec, runtime: Runtime) -> Part | None:
+    part = runtime.live().get(spec.name)
+    return part if part and not runtime.exclusive and (part.lasting or not runtime.long_lived) else None
 
 
 @asynccontextmanager
-async def _owned(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
-    """Run the part; the lock is ours."""
+async def _run_part(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
+    """Run the part. This process holds its lock."""
 
-    def restarted(exit_status: int, down_s: float) -> None:
+    def on_restart(exit_status: int, down_s: float) -> None:
         tasks.recovered()
-        bus.publish(StoreRestarted(store=recipe.name, exit_status=exit_status, down_s=round(down_s, 3)))
+        bus.publish(StoreRestarted(store=spec.name, exit_status=exit_status, down_s=round(down_s, 3)))
 
-    await runtime.end_leftover(recipe.name)
-    address = recipe.new_address(runtime)
+    await runtime.terminate_leftover(spec.name)
+    address = spec.new_address(runtime)
     child = Child(
-        recipe.launch(runtime, address),
-        spawned=lambda pid: _publish(recipe, runtime, pid, address),
-        down=tasks.degraded,
-        restarted=restarted,
+        spec.launch(runtime, address),
+        on_spawn=lambda pid: _publish(spec, runtime, pid, address),
+        on_exit=tasks.degraded,
+        on_restart=on_restart,
     )
     try:
         async with child:
@@ -153,56 +148,55 @@ async def _owned(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
             try:
                 yield address
             finally:
-                await _leave(recipe, runtime)
+                await _unpublish(spec, runtime)
     finally:
-        runtime.withdraw(recipe.name)
-        recipe.clean(address)
+        runtime.unpublish(spec.name)
+        spec.clean(address)
 
 
-def _publish(recipe: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
-    runtime.publish(recipe.name, pid=pid, address=address, secret=recipe.secret)
+def _publish(spec: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
+    runtime.publish(spec.name, pid=pid, address=address, secret=spec.secret)
 
 
-async def _leave(recipe: PartSpec, runtime: Runtime) -> None:
-    """Take the part off the list so that nobody joins it any more; a short verb first lets its users finish."""
-    deadline = time.monotonic() + (0 if runtime.lasting else LINGER_S)
+async def _unpublish(spec: PartSpec, runtime: Runtime) -> None:
+    """Unpublish the part, so that no process joins it. A short verb first waits for its users."""
+    deadline = time.monotonic() + (0 if runtime.long_lived else LINGER_S)
     while True:
         try:
-            with runtime.lock(recipe.users):
-                runtime.withdraw(recipe.name)
+            with runtime.lock(spec.users):
+                runtime.unpublish(spec.name)
                 return
         except Held:
             if time.monotonic() >= deadline:
-                runtime.withdraw(recipe.name)
+                runtime.unpublish(spec.name)
                 return
         await asyncio.sleep(_POLL_S)
 
 
-async def _until_it_answers(recipe: PartSpec, part: Part) -> None:
-    """Its owner may be starting it at this moment."""
+async def _wait_until_ready(spec: PartSpec, part: Part) -> None:
     try:
         async with asyncio.timeout(START_S):
-            while not await _answers(recipe, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  it is in another process
+            while not await _is_ready(spec, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  another process
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        sentence = f"{recipe.title}, which process {part.owner_pid} runs, does not answer."
-        raise ServiceTimeout(sentence, hint="Look at the logs of that process, or end it.") from None
+        sentence = f"{spec.title}, which process {part.owner_pid} runs, does not answer."
+        raise ServiceTimeout(sentence, hint="See the log of that process, or end it.") from None
 
 
-async def _answers(recipe: PartSpec, endpoint: Endpoint) -> bool:
+async def _is_ready(spec: PartSpec, endpoint: Endpoint) -> bool:
     try:
-        return await recipe.answers(endpoint)
+        return await spec.is_ready(endpoint)
     except OSError:
         return False
 
 
-async def _watch(recipe: PartSpec, runtime: Runtime, joined: Part) -> None:
-    """Return never; raise when the part is gone for good: its owner has taken it off the list, or has died."""
-    while _same_owner(runtime.parts().get(recipe.name), joined):  # noqa: ASYNC110  it is another process
+async def _watch_owner(spec: PartSpec, runtime: Runtime, joined: Part) -> None:
+    """Watch a joined part. Raises Unreachable when its owner has unpublished it or has died."""
+    while _same_owner(runtime.parts().get(spec.name), joined):  # noqa: ASYNC110  another process
         await asyncio.sleep(_WATCH_S)
     raise Unreachable(
-        f"{recipe.title} has stopped, because the process that ran it ({joined.owner_pid}) has.",
-        hint="Start this process again: it finds it where it runs next, or runs it itself.",
+        f"{spec.title} has stopped, because its process {joined.owner_pid} has ended.",
+        hint="Start this process again. It then joins the part, or runs it itself.",
     )
 
 

@@ -1,7 +1,6 @@
-"""Processes of this machine, told apart by when they began, and ended by their number.
+"""Identify a process of this machine by id and start time, and terminate it.
 
-A process id is used again after its process has ended, so an id alone proves nothing. An id together with the moment
-its process began names one process for good.
+A process id is reused after its process has ended. The id and the start time together identify one process.
 """
 
 from __future__ import annotations
@@ -18,59 +17,58 @@ from typing import Final
 
 from botctl.core.errors import Held
 
-KILL_S: Final = 5.0  # the kernel needs this long only when the machine is in trouble
+KILL_S: Final = 5.0  # the longest wait after SIGKILL
 _POLL_S: Final = 0.01
 
-# Run by a bare interpreter between the fork and the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
-# The parent may have died before the leash was on; then nobody would pull it, so it is asked for once more.
-_LEASH: Final = (
+# Run by a small interpreter before the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
+# The parent may have died before the call, and then there would be no signal: so check it once more.
+_DIE_WITH_PARENT: Final = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"
 )
 
-# What a child needs of our environment. Secrets of the settings are not among it.
-_HANDED_DOWN: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
+# The variables that a child inherits. None holds a secret of the settings.
+_INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
 
 
-def leashed(command: Sequence[str]) -> tuple[str, ...]:
-    """``command`` (absolute program first), made to be killed by the kernel when the thread that spawns it ends.
+def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
+    """Wrap ``command`` (absolute path first): the kernel kills it when the thread that spawned it ends.
 
-    So spawn from the main thread. It is exec'ed by a small interpreter of its own: code between fork and exec in a
-    process with threads can deadlock, and Python 3.12 warns of it. On other systems the command is as it was, and the
-    next start finds and ends what a killed parent left behind.
+    So spawn it from the main thread. A small interpreter execs it, because code between fork and exec can deadlock in a
+    process with threads. On other systems the command is unchanged, and the next start ends what a killed parent left.
     """
     if sys.platform != "linux":
         return tuple(command)
-    return (sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command)
+    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command)
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
-    """The environment for a child: the few harmless variables of ours, and ``more``."""
-    return {name: os.environ[name] for name in _HANDED_DOWN if name in os.environ} | more
+    """The environment for a child: the inherited variables and ``more``."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | more
 
 
-def began(pid: int) -> str | None:
-    """When the process ``pid`` began, as text that only compares equal for the same process. None: there is none.
+def start_time(pid: int) -> str | None:
+    """The start time of process ``pid``, as text to compare; None if it does not run or is a zombie.
 
-    A zombie has ended already. On Linux it is in clock ticks since this boot, which no change of the clock moves.
+    On Linux it is in clock ticks since boot, which a change of the clock does not affect.
     """
-    return _began_linux(pid) if sys.platform == "linux" else _began_elsewhere(pid)
+    return _start_time_linux(pid) if sys.platform == "linux" else _start_time_elsewhere(pid)
 
 
 def is_running(pid: int, start: str) -> bool:
-    """Whether the process ``pid`` that began at ``start`` still runs."""
-    return began(pid) == start
+    """Whether process ``pid`` with start time ``start`` still runs."""
+    return start_time(pid) == start
 
 
-async def end(pid: int, start: str, *, limit_s: float) -> None:
-    """End the process ``pid`` that began at ``start``: TERM, after ``limit_s`` KILL. No other process is ever touched.
+async def terminate(pid: int, start: str, *, limit_s: float) -> None:
+    """Terminate process ``pid`` with start time ``start``: SIGTERM, and SIGKILL after ``limit_s``.
 
     Raises:
         Held: it belongs to another user, or survives.
     """
-    for number, patience_s in ((signal.SIGTERM, limit_s), (signal.SIGKILL, KILL_S)):
+    for number, wait_s in ((signal.SIGTERM, limit_s), (signal.SIGKILL, KILL_S)):
         if not is_running(pid, start):
             return
         try:
@@ -79,12 +77,12 @@ async def end(pid: int, start: str, *, limit_s: float) -> None:
             return
         except PermissionError:
             break
-        if await _gone(pid, start, patience_s):
+        if await _wait_for_exit(pid, start, wait_s):
             return
     raise Held(f"The process {pid} is still running and cannot be ended.", hint=f"End it yourself: kill -9 {pid}")
 
 
-async def _gone(pid: int, start: str, limit_s: float) -> bool:
+async def _wait_for_exit(pid: int, start: str, limit_s: float) -> bool:
     deadline = time.monotonic() + limit_s
     while is_running(pid, start):
         if time.monotonic() > deadline:
@@ -101,8 +99,8 @@ def _boot() -> str:
         return "boot"
 
 
-def _began_linux(pid: int) -> str | None:
-    """proc_pid_stat(5): the name, in parentheses, may hold any; after it field 3, the state, and 22, the start."""
+def _start_time_linux(pid: int) -> str | None:
+    """proc_pid_stat(5): after the name in parentheses come field 3, the state, and field 22, the start time."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
@@ -110,8 +108,8 @@ def _began_linux(pid: int) -> str | None:
     return None if fields[0] in (b"Z", b"X") else f"{_boot()}:{int(fields[19])}"
 
 
-def _began_elsewhere(pid: int) -> str | None:
-    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import, and only needed here
+def _start_time_elsewhere(pid: int) -> str | None:
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  slow, and only needed here
 
     try:
         process = psutil.Process(pid)

@@ -1,7 +1,7 @@
-"""What of a project is running right now, and who holds which part of it.
+"""The running parts of a project and their locks.
 
-``.botctl/runtime.json`` lists the embedded parts (stores, sandbox) so that other terminals find them.
-``.botctl/*.lock`` are held by flock(2), which the kernel lets go of when their holder ends, however it ends.
+``.botctl/runtime.json`` lists the embedded parts (stores, sandbox), so that other terminals find them.
+``.botctl/*.lock`` are flock(2) locks, which the kernel releases when their holder ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from botctl.core.errors import BotctlError, ConfigError, Held
 from botctl.core.paths import state_folder
-from botctl.core.processes.process import began, end, is_running
+from botctl.core.processes.process import is_running, start_time, terminate
 
 _log = logging.getLogger(__name__)
 
@@ -30,55 +30,51 @@ _NOT_OURS: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """An embedded part that somebody runs.
-
-    ``started`` and ``owner_started`` are `process.began` of the two processes. ``secret`` opens its control port, if
-    it has one. ``lasting``: its owner is a `botctl run`, and not a verb that will be done soon.
-    """
+    """A running embedded part. ``runtime.json`` has the same field names."""
 
     name: str
     pid: int
-    started: str
+    started: str  # `process.start_time` of the part
     address: str
     owner_pid: int
     owner_started: str
-    secret: str | None = field(default=None, repr=False)
-    lasting: bool = False
+    secret: str | None = field(default=None, repr=False)  # of its control port, if it has one
+    lasting: bool = False  # its owner is a `botctl run`
 
     @property
     def owned(self) -> bool:
-        """Whether its owner still runs; the part itself may be on its way back up."""
+        """Whether its owner still runs. The part itself may be restarting."""
         return is_running(self.owner_pid, self.owner_started)
 
     @property
     def live(self) -> bool:
-        """Whether it runs and its owner does."""
+        """Whether the part and its owner run."""
         return self.owned and is_running(self.pid, self.started)
 
 
 class Runtime:
-    """The ``.botctl`` folder of one project, as seen by this process.
+    """The ``.botctl`` folder of one project, as this process uses it.
 
-    ``lasting`` says that this process is a `botctl run`, ``owning`` that it runs the embedded parts itself and joins
-    nobody else's. Every method raises BotctlError when the folder cannot be read or written (no permission, disk full).
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it runs the embedded parts itself and joins no others.
+    Every method raises BotctlError when the folder cannot be read or written.
     """
 
-    def __init__(self, root: Path, *, lasting: bool = False, owning: bool = False) -> None:
+    def __init__(self, root: Path, *, long_lived: bool = False, exclusive: bool = False) -> None:
         self.root = root
-        self.lasting = lasting
-        self.owning = owning
+        self.long_lived = long_lived
+        self.exclusive = exclusive
         self.folder = state_folder(root)
 
     def log(self, name: str) -> Path:
-        """The file where the part ``name`` prints to."""
+        """The log file of the part ``name``."""
         return self.folder / "logs" / f"{name}.log"
 
     def live(self) -> dict[str, Part]:
-        """The parts that run, by name."""
+        """The running parts, by name."""
         return {name: part for name, part in self.parts().items() if part.live}
 
     def parts(self) -> dict[str, Part]:
-        """All that is listed, by name, also what has died since."""
+        """All listed parts, by name, including those that have died."""
         path = self.folder / FILE
         try:
             listed = json.loads(path.read_bytes())
@@ -86,30 +82,30 @@ class Runtime:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise _sentence("read", path, error) from error
-        except (ValueError, TypeError):  # cut short when the machine went down, or of another version: nothing is known
+            raise _file_error("read", path, error) from error
+        except (ValueError, TypeError):  # truncated by a crash, or of another version
             return {}
 
     def publish(self, name: str, *, pid: int, address: str, secret: str | None = None) -> Part:
-        """List the part ``name`` of this process, instead of what was listed under that name."""
+        """List the part ``name`` of this process. Replaces an entry of that name."""
         part = Part(
             name=name,
             pid=pid,
-            started=began(pid) or "",
+            started=start_time(pid) or "",
             address=address,
             secret=secret,
             owner_pid=os.getpid(),
-            owner_started=began(os.getpid()) or "",
-            lasting=self.lasting,
+            owner_started=start_time(os.getpid()) or "",
+            lasting=self.long_lived,
         )
         with self._edit() as parts:
             parts[name] = part
         return part
 
-    def withdraw(self, name: str) -> None:
-        """Take the part ``name`` off the list, if it is this process's own.
+    def unpublish(self, name: str) -> None:
+        """Remove the part ``name`` of this process from the list.
 
-        Where that cannot be written the entry stays; readers see from its process id that it has ended.
+        If the file cannot be written, the entry stays. Readers see from its process id that it has ended.
         """
         try:
             with self._edit() as parts:
@@ -118,71 +114,69 @@ class Runtime:
         except BotctlError as error:
             _log.warning("%s", error)
 
-    async def end_leftover(self, name: str, *, limit_s: float = 5.0) -> None:
-        """End what a former owner of the part ``name`` left running, and take it off the list.
-
-        For the holder of the part's lock: whoever is listed is not its owner any more.
+    async def terminate_leftover(self, name: str, *, limit_s: float = 5.0) -> None:
+        """Terminate the part ``name`` of a former owner and remove it from the list. Needs the lock of the part.
 
         Raises:
-            Held: it cannot be ended.
+            Held: it cannot be terminated.
         """
         part = self.parts().get(name)
         if part is None:
             return
-        await end(part.pid, part.started, limit_s=limit_s)
+        await terminate(part.pid, part.started, limit_s=limit_s)
         with self._edit() as parts:
             if parts.get(name) == part:
                 del parts[name]
 
     @contextmanager
-    def lock(self, name: str, *, taken: str = "", hint: str = "") -> Iterator[None]:
-        """Hold the role ``name``; there is one holder in the whole project.
+    def lock(self, name: str, *, message: str = "", hint: str = "") -> Iterator[None]:
+        """Hold the lock ``name``, exclusive in the project.
 
         Raises:
-            Held: another holds it; the sentence names its process id, and says of it what ``taken`` says.
+            Held: another process holds it. The sentence is "Process <id> ``message`` of this project".
         """
-        with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB, taken, hint) as descriptor:
-            with suppress(OSError):  # the name of the holder is a courtesy; a full disk does not undo the lock
+        with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB, message, hint) as descriptor:
+            with suppress(OSError):  # only the holder's id is lost on a full disk, not the lock
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
 
     @contextmanager
-    def share(self, name: str) -> Iterator[None]:
-        """Hold ``name`` together with others who share it; `lock` is refused meanwhile.
+    def lock_shared(self, name: str) -> Iterator[None]:
+        """Share the lock ``name`` with others.
 
         Raises:
-            Held: somebody holds it alone.
+            Held: a process holds it with `lock`.
         """
         with self._locked(name, fcntl.LOCK_SH | fcntl.LOCK_NB):
             yield
 
     def holder(self, name: str) -> int | None:
-        """The process id of who holds the role ``name``, as far as it can be known without taking the lock."""
+        """The process id of the holder of the lock ``name``, as far as it is known without taking the lock."""
         with suppress(OSError, ValueError):
             pid = int((self.folder / f"{name}.lock").read_text())
-            return pid if began(pid) is not None else None
+            return pid if start_time(pid) is not None else None
         return None
 
     @contextmanager
-    def _locked(self, name: str, how: int, taken: str = "", hint: str = "") -> Iterator[int]:
+    def _locked(self, name: str, how: int, message: str = "", hint: str = "") -> Iterator[int]:
         path = self.folder / f"{name}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _sentence("write", path, error) from error
+            raise _file_error("write", path, error) from error
         try:
             try:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
-                raise _held(os.pread(descriptor, 20, 0), taken or f"already has {name}", hint) from None
+                raise _held_error(os.pread(descriptor, 20, 0), message or f"already has {name}", hint) from None
             yield descriptor
         finally:
             os.close(descriptor)
 
     @contextmanager
     def _edit(self) -> Iterator[dict[str, Part]]:
-        """The list, to be changed in place; nobody else changes it meanwhile, and readers never see half of it."""
+        """The list, to be changed in place under a lock. It is replaced atomically."""
         with self._locked("runtime", fcntl.LOCK_EX):
             parts = self.parts()
             before = dict(parts)
@@ -199,20 +193,22 @@ class Runtime:
             draft.replace(path)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise _sentence("write", path, error) from error
+            raise _file_error("write", path, error) from error
 
 
-def _held(holder: bytes, taken: str, hint: str) -> Held:
-    who = f"Process {int(holder)}" if holder.strip().isdigit() else "Another process"
-    return Held(f"{who} {taken} of this project.", hint=hint or "Wait until it has ended, or end it.")
+def _held_error(holder: bytes, message: str, hint: str) -> Held:
+    holder_text = f"Process {int(holder)}" if holder.strip().isdigit() else "Another process"
+    return Held(
+        f"{holder_text} {message} of this project.", hint=hint or "Wait until that process has ended, or end it."
+    )
 
 
-def _sentence(verb: str, path: Path, error: OSError) -> BotctlError:
+def _file_error(verb: str, path: Path, error: OSError) -> BotctlError:
     if error.errno in _NOT_OURS:
         hint = "The .botctl folder must belong to the user who runs botctl."
-        return ConfigError(f"{path} cannot be {_PAST[verb]}: {error.strerror}.", hint=hint)
-    hint = "Make room on that disk." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return BotctlError(f"{path} cannot be {_PAST[verb]}: {error.strerror}.", hint=hint)
+        return ConfigError(f"{path} cannot be {_PARTICIPLES[verb]}: {error.strerror}.", hint=hint)
+    hint = "Free space on that disk." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return BotctlError(f"{path} cannot be {_PARTICIPLES[verb]}: {error.strerror}.", hint=hint)
 
 
-_PAST: Final = {"read": "read", "write": "written"}
+_PARTICIPLES: Final = {"read": "read", "write": "written"}

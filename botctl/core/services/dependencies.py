@@ -1,4 +1,4 @@
-"""What each service depends on, and the order that follows. Nothing here runs."""
+"""What each service depends on, and the start order that follows. Nothing here runs."""
 
 from __future__ import annotations
 
@@ -16,32 +16,29 @@ from botctl.core.signatures import FACTORY_HINT, Factory, Key, Parameter, label,
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A registered service: how it is made, what it needs, and its limits in seconds.
-
-    ``also`` are needs beyond the parameters: they are ready before it starts and stop after it.
-    """
+    """A registered service."""
 
     key: Key
     name: str
     factory: Factory
     parameters: tuple[Parameter, ...]
-    also: tuple[Key, ...]
-    start_s: float
+    depends_on: tuple[Key, ...]  # in addition to the parameters: ready before it starts, stopped after it
+    start_s: float  # the most that a start may take
     stop_s: float
-    ping: Callable[[Any], Awaitable[str | None]] | None
-    drain: Callable[[Any, float], Awaitable[None]] | None = None
+    ping: Callable[[Any], Awaitable[str | None]] | None  # returns a detail for people
+    drain: Callable[[Any, float], Awaitable[None]] | None = None  # gets its time limit in seconds
 
-    def needs(self, known: Collection[Key]) -> tuple[Key, ...]:
-        """Types that must be there before it starts; an optional one only if it is among ``known``."""
-        asked = (p.key for p in self.parameters if not p.optional or p.key in known)
-        return tuple(dict.fromkeys((*asked, *self.also)))
+    def dependencies(self, known: Collection[Key]) -> tuple[Key, ...]:
+        """Types that must be ready before it starts. An optional one only if it is among ``known``."""
+        parameter_keys = (p.key for p in self.parameters if not p.optional or p.key in known)
+        return tuple(dict.fromkeys((*parameter_keys, *self.depends_on)))
 
 
 def load_factory(reference: str) -> Factory:
-    """The factory that ``reference`` (``module:factory``, as under ``[services]`` in the settings) names.
+    """Import the factory that ``reference`` (``module:factory``, as under ``[services]`` in the settings) names.
 
     Raises:
-        ConfigError: the form is wrong, or the module or the factory is missing or not fit to be one.
+        ConfigError: the form is wrong, the module or the factory is missing, or it is not a factory.
     """
     module_name, _, attribute = reference.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -52,68 +49,68 @@ def load_factory(reference: str) -> Factory:
             raise ConfigError(f"{reference!r}: module {module_name} has no {attribute}", hint="Correct the name.")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise ConfigError(f"{reference!r} is no factory, it is of type {type(factory).__name__}", hint=FACTORY_HINT)
+        raise ConfigError(f"{reference!r} is not a factory, it is of type {type(factory).__name__}", hint=FACTORY_HINT)
     provided_by(factory)
     parameters_of(factory)
     return typing.cast(Factory, factory)
 
 
 def in_order(specs: Mapping[Key, Spec], values: Collection[Key], wanted: Iterable[Key]) -> tuple[Spec, ...]:
-    """The services that ``wanted`` need, and they themselves, each after what it needs.
+    """The services ``wanted`` and their dependencies, each after its own dependencies.
 
     Raises:
-        MissingNeed: one needs, or ``wanted`` names, a type that is neither a service nor among ``values``.
-        CircularNeed: services need each other in a circle.
+        MissingNeed: a needed or wanted type is neither a service nor among ``values``.
+        CircularNeed: services depend on each other in a circle.
     """
     known = {*specs, *values}
     chosen = _reachable(specs, known, wanted)
-    graph = {key: [n for n in specs[key].needs(known) if n in chosen] for key in specs if key in chosen}
+    graph = {key: [n for n in specs[key].dependencies(known) if n in chosen] for key in specs if key in chosen}
     try:
         return tuple(specs[key] for key in TopologicalSorter(graph).static_order())
     except CycleError as error:
-        raise _circle(error.args[1], list(specs), specs) from None
+        raise _circular_need(error.args[1], list(specs), specs) from None
 
 
 def missing(key: Key, path: Iterable[str]) -> MissingNeed:
-    """The error for a need that nobody provides; ``path`` names who needs it, who needs that one, and so on."""
+    """The error for a missing dependency. ``path``: its dependent, the dependent of that one, and so on."""
     steps = "".join(f", which {name} needs" if i else f"; {name} needs it" for i, name in enumerate(path))
     return MissingNeed(
         f"{label(key)} is not registered{steps}",
-        hint="Name its factory under [services] in config/botctl.toml, or correct the annotation.",
+        hint="Add its factory under [services] in config/botctl.toml, or correct the annotation.",
     )
 
 
 def _reachable(specs: Mapping[Key, Spec], known: Collection[Key], wanted: Iterable[Key]) -> set[Key]:
-    chosen: dict[Key, None] = {}  # in the order of discovery, so that the same mistake is told in the same words
-    todo = list(wanted)
-    for key in todo:
+    chosen: dict[Key, None] = {}  # in the order of discovery, so that the same mistake gives the same sentence
+    queue = list(wanted)
+    for key in queue:
         if key not in known:
-            raise missing(key, _upwards(key, [specs[k] for k in chosen], known))
+            raise missing(key, _dependents_path(key, [specs[k] for k in chosen], known))
         if key in specs and key not in chosen:
             chosen[key] = None
-            todo.extend(specs[key].needs(known))
+            queue.extend(specs[key].dependencies(known))
     return set(chosen)
 
 
-def _upwards(key: Key, specs: Iterable[Spec], known: Collection[Key]) -> list[str]:
-    """Names of who needs ``key``, who needs that, up to one that nobody needs."""
-    left = dict.fromkeys(specs)
+def _dependents_path(key: Key, specs: Iterable[Spec], known: Collection[Key]) -> list[str]:
+    """The name of the service that needs ``key``, of the one that needs that service, and so on."""
+    remaining = dict.fromkeys(specs)
     path = []
-    while user := next((spec for spec in left if key in spec.needs(known)), None):
-        del left[user]
+    while user := next((spec for spec in remaining if key in spec.dependencies(known)), None):
+        del remaining[user]
         path.append(user.name)
         key = user.key
     return path
 
 
-def _circle(cycle: list[Key], registered: list[Key], specs: Mapping[Key, Spec]) -> CircularNeed:
-    ring = cycle[:0:-1]  # graphlib names what is needed first, and the first one twice
+def _circular_need(cycle: list[Key], registered: list[Key], specs: Mapping[Key, Spec]) -> CircularNeed:
+    ring = cycle[:0:-1]  # graphlib puts the dependency first, and repeats the first one
     start = min(range(len(ring)), key=lambda i: registered.index(ring[i]))
     ring = ring[start:] + ring[:start]
     path = " -> ".join(specs[key].name for key in (*ring, ring[0]))
     return CircularNeed(
         f"services need each other in a circle: {path}",
-        hint="Split one of them, or let one tell the other through the bus.",
+        hint="Split one of them, or let them communicate through the bus.",
     )
 
 
@@ -122,13 +119,13 @@ def _import(module_name: str, reference: str) -> types.ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise _broken(reference, error) from error
+            raise _import_error(reference, error) from error
         raise ConfigError(f"{reference!r}: there is no module {error.name}", hint="Correct the name.") from None
-    except ANYTHING as error:  # an operator's module may raise anything while it is imported
-        raise _broken(reference, error) from error
+    except ANYTHING as error:  # an operator's module may raise anything
+        raise _import_error(reference, error) from error
 
 
-def _broken(reference: str, error: BaseException) -> ConfigError:
+def _import_error(reference: str, error: BaseException) -> ConfigError:
     return ConfigError(
         f"{reference!r}: its module cannot be imported: {type(error).__name__}: {error}",
         hint="Correct the module.",

@@ -1,6 +1,6 @@
-"""What a service stands on is away: one warning, degraded until it is back, tries further and further apart.
+"""A dependency of a service is away: warn once, mark the service degraded, retry with backoff, recover.
 
-What waits or is lost in the meantime is the service's own business: it may lose some without an outage, too.
+What to keep or to drop in the meantime is up to the service.
 """
 
 from __future__ import annotations
@@ -12,56 +12,56 @@ from typing import Final
 
 from botctl.core.services.tasks import Backoff, Tasks
 
-_PAUSES: Final = Backoff()
+_BACKOFF: Final = Backoff()
 
 
 class Outage:
-    """The outages of one service, one after the other: each is on from `begin` to `end`.
+    """The outages of one service, one after the other, each from `begin` to `end`.
 
-    ``level``: that of the line in ``log`` with which one begins.
+    ``level``: the level of the first log line of an outage.
     """
 
     def __init__(
-        self, tasks: Tasks, log: logging.Logger, pauses: Backoff = _PAUSES, *, level: int = logging.WARNING
+        self, tasks: Tasks, log: logging.Logger, backoff: Backoff = _BACKOFF, *, level: int = logging.WARNING
     ) -> None:
         self._tasks = tasks
         self._log = log
         self._level = level
-        self._pauses = pauses
-        self._paused = 0
-        self._on = asyncio.Event()
-        self._random = Random()  # noqa: S311  spreads the tries of many processes
+        self._backoff = backoff
+        self._pauses = 0
+        self._begun = asyncio.Event()
+        self._random = Random()  # noqa: S311  spreads the retries of many processes
 
     @property
-    def on(self) -> bool:
-        """Whether there is one now."""
-        return self._on.is_set()
+    def active(self) -> bool:
+        """Whether an outage is going on."""
+        return self._begun.is_set()
 
     def begin(self, detail: str) -> None:
-        """Say that there is one, and why, unless that was said already."""
-        if not self.on:
-            self._on.set()
+        """Log ``detail`` and mark the service degraded, unless the outage has begun already."""
+        if not self.active:
+            self._begun.set()
             self._log.log(self._level, detail)
             self._tasks.degraded(detail)
 
-    async def begins(self) -> None:
-        """Return when there is one."""
-        await self._on.wait()
+    async def wait_begun(self) -> None:
+        """Return when an outage is going on."""
+        await self._begun.wait()
 
     async def pause(self) -> None:
-        """Wait until it is time for the next try."""
-        delay_s = self._pauses.delay_s(self._paused, self._random)
-        self._paused += 1
+        """Wait until the next retry."""
+        delay_s = self._backoff.delay_s(self._pauses, self._random)
+        self._pauses += 1
         await asyncio.sleep(delay_s)
 
-    async def failed(self, detail: str) -> None:
-        """`begin` and `pause`: for a loop that tries again."""
+    async def begin_and_pause(self, detail: str) -> None:
+        """`begin` and `pause`, for a retry loop."""
         self.begin(detail)
         await self.pause()
 
     def end(self) -> None:
-        """Say that all is well, if there was one."""
-        self._paused = 0
-        if self.on:
-            self._on.clear()
+        """Mark the service recovered, if there was an outage."""
+        self._pauses = 0
+        if self.active:
+            self._begun.clear()
             self._tasks.recovered()

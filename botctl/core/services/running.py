@@ -1,4 +1,4 @@
-"""Services that run: started and stopped in order, looked after in between."""
+"""The services of an open registry: started and stopped in order, and watched in between."""
 
 from __future__ import annotations
 
@@ -16,30 +16,29 @@ from botctl.core.errors import BotctlError, MissingNeed
 from botctl.core.services.dependencies import Spec, missing
 from botctl.core.services.service import Service, ShutdownDeadline
 from botctl.core.services.tasks import Tasks
-from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrapped
+from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrap_partial
 
 T = TypeVar("T")
 
 
 class Services:
-    """What is ready, by type: for those whose needs are known only when they are loaded.
+    """The ready services by type, for code whose dependencies are known only at run time: the operator's commands.
 
-    The operator's commands are such: the service that loads them asks for a ``Services`` and is registered with
-    ``also=`` what they need. Everything else gets its needs as arguments.
+    The service that loads the commands is registered with ``depends_on=`` their dependencies.
     """
 
     def __init__(self, ready: Mapping[Key, Any]) -> None:
         self._ready = ready
 
     def get(self, key: type[T]) -> T:
-        """The service of type ``key``.
+        """Return the service of type ``key``.
 
         Raises:
             MissingNeed: there is none, or it is not running.
         """
         if key not in self._ready:
             raise MissingNeed(
-                f"{label(key)} is not running", hint="Register it, and name it among what this part needs or opens."
+                f"{label(key)} is not running", hint="Register it, and name it in `depends_on` or `open`."
             )
         return cast(T, self._ready[key])
 
@@ -47,14 +46,14 @@ class Services:
         """Arguments for ``target``, a class or a function, by its annotations.
 
         Raises:
-            MissingNeed: a parameter without default asks for what is not there.
+            MissingNeed: no service provides the type of a parameter without default.
             AssemblyError: a parameter has neither annotation nor default.
         """
-        return fill(parameters_of(target), self._ready, label(unwrapped(target)))
+        return fill(parameters_of(target), self._ready, label(unwrap_partial(target)))
 
 
 def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str) -> dict[str, Any]:
-    """Arguments for ``parameters`` of ``name``; an optional one that is not there keeps its default."""
+    """Arguments for ``parameters`` of ``name``. An optional one keeps its default if no service provides it."""
     for parameter in parameters:
         if parameter.key not in ready and not parameter.optional:
             raise missing(parameter.key, [name])
@@ -62,10 +61,7 @@ def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str)
 
 
 class RunningServices(Services):
-    """A registry that is open. Only `botctl.run` holds it.
-
-    Services may ask for its `StatusSource`.
-    """
+    """The services of an open registry. Only `botctl.run` holds it; services see it as `StatusSource`."""
 
     def __init__(
         self,
@@ -76,102 +72,102 @@ class RunningServices(Services):
         clock: Clock,
         random: Random,
     ) -> None:
-        self._found = {**values, StatusSource: self}
-        super().__init__(self._found)
+        self._ready_services = {**values, StatusSource: self}
+        super().__init__(self._ready_services)
         self._services = {
             spec.key: Service(
-                spec, on_ready=self._ready_now, on_failure=self._fail, publish=publish, clock=clock, random=random
+                spec, on_ready=self._on_ready, on_failure=self._on_failure, publish=publish, clock=clock, random=random
             )
             for spec in plan
         }
         known = {*self._services, *values}
-        self._needs = {s.key: [n for n in s.needs(known) if n in self._services] for s in plan}
+        self._dependencies = {s.key: [n for n in s.dependencies(known) if n in self._services] for s in plan}
         self._failure: asyncio.Future[BotctlError] = asyncio.get_running_loop().create_future()
-        self._patience = ShutdownDeadline()
+        self._deadline = ShutdownDeadline()
         self._closing = False
 
     def statuses(self) -> list[ServiceStatus]:
-        """Every service, in the order in which they start."""
+        """Every service, in start order."""
         return [service.status() for service in self._services.values()]
 
     async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
-        """Ping all at once, each for at most ``timeout_s``; raises nothing."""
+        """Ping all services concurrently, each for at most ``timeout_s``. Raises nothing."""
         return list(await asyncio.gather(*(service.health(timeout_s) for service in self._services.values())))
 
     async def wait(self) -> NoReturn:
-        """Wait until a service can no longer be relied on.
+        """Wait until a service fails.
 
         Raises:
-            ServiceFailed: it ended, or a task of it did that is not restarted. A BotctlError is passed on as it is.
+            ServiceFailed: it ended, or one of its tasks that is not restarted. A BotctlError is raised as it is.
         """
         raise await asyncio.shield(self._failure)
 
     async def drain(self, limit_s: float) -> None:
-        """Let every service finish what is under way, all at once, each for at most ``limit_s``."""
+        """Drain every service concurrently, each for at most ``limit_s``."""
         await asyncio.gather(*(service.drain(limit_s) for service in self._services.values()))
 
-    def hurry(self) -> None:
-        """Wait for nothing longer than a moment from now on (a second signal): a stop under way is shortened too."""
-        self._patience.hurry()
+    def expedite(self) -> None:
+        """Shorten every wait of the shutdown, also those under way: on a second signal."""
+        self._deadline.expedite()
 
     async def start(self) -> None:
-        """Start all, each when what it needs is ready. Called by the registry.
+        """Start all services, each when its dependencies are ready. Called by the registry.
 
         Raises:
-            ServiceFailed, ServiceTimeout, BotctlError: the first failure; nothing was started after it.
+            ServiceFailed, ServiceTimeout, BotctlError: the first failure. Nothing is started after it.
         """
-        walk = asyncio.create_task(_walk(self._needs, self._start), name="registry start")
-        ends: set[asyncio.Future[Any]] = {walk, self._failure}
+        walk = asyncio.create_task(_walk(self._dependencies, self._start), name="registry start")
+        done: set[asyncio.Future[Any]] = {walk, self._failure}
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
         finally:
             walk.cancel()
         self.check()
         walk.result()
 
     def check(self) -> None:
-        """Raise the failure, if there was one."""
+        """Raise the first failure, if there was one."""
         if self._failure.done():
             raise self._failure.result()
 
     async def stop(self) -> None:
-        """Stop all that was started, each when all that need it have stopped. Called by the registry."""
+        """Stop all services, each when its dependents have stopped. Called by the registry."""
         self._closing = True
-        needed_by: dict[Key, list[Key]] = {key: [] for key in self._needs}
-        for key, needs in self._needs.items():
-            for need in needs:
-                needed_by[need].append(key)
-        await _walk(needed_by, lambda key: self._services[key].stop(self._patience))
+        dependents: dict[Key, list[Key]] = {key: [] for key in self._dependencies}
+        for key, dependencies in self._dependencies.items():
+            for dependency in dependencies:
+                dependents[dependency].append(key)
+        await _walk(dependents, lambda key: self._services[key].stop(self._deadline))
 
     async def _start(self, key: Key) -> None:
         if self._closing:
             return
         service = self._services[key]
-        own = {Tasks: service.tasks, Services: Services(self._found)}
-        await service.start(fill(service.spec.parameters, {**self._found, **own}, service.spec.name))
+        own = {Tasks: service.tasks, Services: Services(self._ready_services)}
+        await service.start(fill(service.spec.parameters, {**self._ready_services, **own}, service.spec.name))
 
-    def _ready_now(self, spec: Spec, instance: Any) -> None:
-        self._found[spec.key] = instance
+    def _on_ready(self, spec: Spec, instance: Any) -> None:
+        self._ready_services[spec.key] = instance
 
-    def _fail(self, failure: BotctlError) -> None:
+    def _on_failure(self, failure: BotctlError) -> None:
         self._closing = True
         if not self._failure.done():
             self._failure.set_result(failure)
 
 
 async def _walk(graph: Mapping[Key, Collection[Key]], step: Callable[[Key], Awaitable[None]]) -> None:
-    """Do ``step`` for every key, at once where possible, but after those that ``graph`` names before it."""
+    """Call ``step`` for every key, concurrently where possible, but after its predecessors in ``graph``."""
     sorter = TopologicalSorter(graph)
     sorter.prepare()
     async with asyncio.TaskGroup() as group:
 
-        def go_on() -> None:
+        def start_ready() -> None:
             for key in sorter.get_ready():
                 group.create_task(walk(key))
 
         async def walk(key: Key) -> None:
             await step(key)
             sorter.done(key)
-            go_on()
+            start_ready()
 
-        go_on()
+        start_ready()

@@ -1,4 +1,4 @@
-"""Background tasks of a service: none ends unnoticed."""
+"""The background tasks of a service. The end of each is reported."""
 
 from __future__ import annotations
 
@@ -10,28 +10,23 @@ from random import Random
 from types import TracebackType
 from typing import Protocol, Self
 
-from botctl.core.contracts.service_state import ServiceState, ending, unwrap_group
+from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError
 
 _log = logging.getLogger(__name__)
 
-_ITSELF = ""  # the note of the service's own word, beside those of its tasks
+_SERVICE = ""  # the key of the service's own note, beside those of its tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How long to wait before a task is started again.
-
-    The delay begins at ``first_s``, grows by ``factor`` up to ``limit_s``, and is shortened by a random part of up to
-    ``jitter`` (0 to 1), so that many processes do not come back in the same moment. A task that has run for
-    ``healthy_s`` is taken to be well: the next delay is ``first_s`` again.
-    """
+    """Exponential backoff: the delays before a task is restarted."""
 
     first_s: float = 0.2
     factor: float = 2.0
     limit_s: float = 30.0
-    jitter: float = 0.2
-    healthy_s: float = 10.0
+    jitter: float = 0.2  # each delay is shortened by a random share of up to this (0 to 1)
+    healthy_s: float = 10.0  # after a run of this length the delay is ``first_s`` again
 
     def delay_s(self, restarts: int, random: Random) -> float:
         """Seconds to wait after ``restarts`` restarts in a row, in ``((1 - jitter) * full, full]``."""
@@ -39,78 +34,77 @@ class Backoff:
         return full * (1 - self.jitter * random.random())
 
 
-class Watcher(Protocol):
-    """What a service wants to hear from its tasks."""
+class TasksObserver(Protocol):
+    """Is notified by the tasks of a service."""
 
-    def news(self) -> None:
+    def on_tasks_changed(self) -> None:
         """The state or detail of the tasks has changed."""
 
-    def failed(self, what: str, error: BaseException | None) -> None:
-        """A task has ended for good; ``error`` is None when it returned."""
+    def on_task_failed(self, what: str, error: BaseException | None) -> None:
+        """A task has ended for good. ``error`` is None when it returned."""
 
 
 class Tasks:
-    """The background tasks of one service. A factory that wants some asks for a ``Tasks`` and gets its own.
+    """The background tasks of one service. A factory with a ``Tasks`` parameter gets its own.
 
-    They go on while the factory cleans up, so that it can let them finish (it may `end` them when it likes), and are
-    cancelled after it. From the moment the service is asked to stop, a task that ends is no news.
+    They run until the factory has cleaned up, and are cancelled then; the factory may `cancel` them earlier. Once the
+    service is asked to stop, the end of a task is not reported.
     """
 
-    def __init__(self, service: str, *, watcher: Watcher, random: Random) -> None:
+    def __init__(self, service: str, *, observer: TasksObserver, random: Random) -> None:
         self.restarts = 0
         self._service = service
-        self._watcher = watcher
+        self._observer = observer
         self._random = random
         self._closed = False
-        self._ended = False
+        self._cancelled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._notes: dict[str, tuple[ServiceState, str]] = {}
 
     def spawn(self, run: Callable[[], Awaitable[None]], *, name: str, restart: Backoff | None = None) -> None:
         """Run ``run()`` in the background until the service stops. ``name`` is unique among the service's tasks.
 
-        Without ``restart``, its end (a return as well as an exception) unwinds the whole registry. With it, ``run`` is
-        called again after a delay: RESTARTING while it waits, DEGRADED until it has run for ``healthy_s`` (or the
-        service says that it has `recovered`). A BotctlError that is not ``transient`` says that trying again does not
-        help, and unwinds all the same.
+        Without ``restart``, its end (a return or an exception) stops the whole registry. With it, ``run`` is called
+        again after a delay: RESTARTING during the delay, DEGRADED until it has run for ``healthy_s`` or the service has
+        `recovered`. A BotctlError that is not ``transient`` stops the registry in any case.
         """
-        if self._ended:
-            raise RuntimeError(f"task {name} comes too late: {self._service} has ended its tasks")
-        life = self._watch(run, name) if restart is None else self._restart(run, name, restart)
-        task = asyncio.create_task(life, name=f"{self._service}/{name}")
+        if self._cancelled:
+            raise RuntimeError(f"task {name} cannot be spawned: {self._service} has cancelled its tasks")
+        work = self._watch(run, name) if restart is None else self._restart(run, name, restart)
+        task = asyncio.create_task(work, name=f"{self._service}/{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def degraded(self, detail: str) -> None:
-        """Tell that the service serves, but not as it should; ``detail`` is a sentence for the operator."""
-        self._note(_ITSELF, ServiceState.DEGRADED, detail)
+        """Mark the service as degraded. ``detail`` is a sentence for the operator."""
+        self._note(_SERVICE, ServiceState.DEGRADED, detail)
 
     def recovered(self) -> None:
-        """Tell that the service is well again. A task that waits for its restart still counts."""
+        """Mark the service as healthy, except for tasks that wait for their restart."""
         self._notes = {name: note for name, note in self._notes.items() if note[0] is ServiceState.RESTARTING}
-        self._watcher.news()
+        self._observer.on_tasks_changed()
 
-    async def end(self) -> None:
-        """Cancel the tasks and wait until they have ended. Their end is no news, and no more can be spawned."""
-        self._closed = self._ended = True
+    async def cancel(self) -> None:
+        """Cancel the tasks and wait until they have ended, without a report. No more can be spawned."""
+        self._closed = self._cancelled = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     def close(self) -> None:
-        """From now on the end of a task is no news. Called by the registry when the service is to stop."""
+        """Stop reporting the ends of tasks. Called by the registry when the service is to stop."""
         self._closed = True
 
     @property
     def state(self) -> ServiceState:
-        """READY when nothing is amiss, else the worst of what is."""
+        """READY, or the worst state of a task or of the service."""
         states = {state for state, _ in self._notes.values()}
         return next((s for s in (ServiceState.RESTARTING, ServiceState.DEGRADED) if s in states), ServiceState.READY)
 
     @property
     def detail(self) -> str:
-        """What is amiss, in words."""
+        """What is wrong, in words."""
         return "; ".join(detail for _, detail in self._notes.values())
 
     @property
@@ -124,33 +118,33 @@ class Tasks:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.end()
+        await self.cancel()
 
     async def _watch(self, run: Callable[[], Awaitable[None]], name: str) -> None:
-        error = await _end_of(run)
+        error = await _run_to_end(run)
         if not self._closed:
-            self._watcher.failed(f"lost its task {name}", error)
+            self._observer.on_task_failed(f"lost its task {name}", error)
 
     async def _restart(self, run: Callable[[], Awaitable[None]], name: str, backoff: Backoff) -> None:
         loop = asyncio.get_running_loop()
-        in_a_row = 0
+        failures = 0
         while True:
-            well = loop.call_later(backoff.healthy_s, self._forget, name)
+            healthy = loop.call_later(backoff.healthy_s, self._remove_note, name)
             try:
-                error = await _end_of(run)
+                error = await _run_to_end(run)
             finally:
-                well.cancel()
+                healthy.cancel()
             if self._closed:
                 return
             if isinstance(error, BotctlError) and not error.transient:
-                self._watcher.failed(f"lost its task {name}", error)
+                self._observer.on_task_failed(f"lost its task {name}", error)
                 return
-            in_a_row = 0 if well.when() <= loop.time() else in_a_row
-            delay_s = backoff.delay_s(in_a_row, self._random)
-            in_a_row += 1
+            failures = 0 if healthy.when() <= loop.time() else failures
+            delay_s = backoff.delay_s(failures, self._random)
+            failures += 1
             self.restarts += 1
-            what = f"task {name} ended: {ending(error)}".rstrip(".")  # an error's own sentence has one
-            expected = isinstance(error, BotctlError)  # a store is away: where that was noticed helps nobody
+            what = f"task {name} ended: {describe_end(error)}".rstrip(".")
+            expected = isinstance(error, BotctlError)  # no traceback: it would not help
             trace = None if expected else error
             _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
             self._note(name, ServiceState.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
@@ -159,22 +153,22 @@ class Tasks:
 
     def _note(self, name: str, state: ServiceState, detail: str) -> None:
         self._notes[name] = (state, detail)
-        self._watcher.news()
+        self._observer.on_tasks_changed()
 
-    def _forget(self, name: str) -> None:
+    def _remove_note(self, name: str) -> None:
         if self._notes.pop(name, None):
-            self._watcher.news()
+            self._observer.on_tasks_changed()
 
 
-async def _end_of(run: Callable[[], Awaitable[None]]) -> BaseException | None:
-    """How ``run()`` ended: None when it returned. Only a cancellation of this very task goes through."""
+async def _run_to_end(run: Callable[[], Awaitable[None]]) -> BaseException | None:
+    """Return how ``run()`` ended: None when it returned. Raises only a cancellation of this task."""
     try:
         await run()
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        return error  # from within: without this, the task would end without a word
-    except ANYTHING as error:  # whatever it is, it is reported
+        return error  # raised by ``run`` itself: report it
+    except ANYTHING as error:
         return unwrap_group(error)
     return None

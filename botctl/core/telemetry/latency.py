@@ -1,4 +1,4 @@
-"""How long things took: a histogram with fixed bounds, so that those of several processes add up to the true one."""
+"""A latency histogram with fixed bounds, so that the histograms of several processes can be merged exactly."""
 
 from __future__ import annotations
 
@@ -12,47 +12,45 @@ BOUNDS_MS: Final = (
     *(1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750),
     *(1000, 1500, 2000, 2500, 3000, 5000, 7500, 10_000, 15_000, 30_000, 60_000),
 )
-"""Upper bounds in milliseconds, none more than twice the one before it: a quantile is right to within its bucket.
-Discord's 3 s for a first answer are one of them. What takes longer than the last goes into a bucket without a bound."""
+"""Upper bounds in milliseconds, each at most twice the one before. Discord's 3 s for a first response is one of them.
+Longer latencies go into one more bucket, without a bound."""
 
 
 @dataclass(slots=True)
 class Latencies:
-    """``counts`` by bucket (one more than there are bounds), and the sum of all in milliseconds."""
+    """``counts`` by bucket (one more than there are bounds), and the sum in milliseconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
     sum_ms: float = 0.0
 
     def add(self, took_ms: float) -> None:
-        """Count one that took ``took_ms``; a bound belongs to the bucket below it."""
+        """Count ``took_ms``. A value on a bound belongs to the bucket below it."""
         self.counts[bisect_left(BOUNDS_MS, took_ms)] += 1
         self.sum_ms += took_ms
 
     @property
     def count(self) -> int:
-        """How many there are."""
         return sum(self.counts)
 
 
-def merged(counts: Iterable[Sequence[int]]) -> list[int]:
-    """The counts of several histograms as those of one. Each has one number per bucket; other shapes are left out."""
+def merge(counts: Iterable[Sequence[int]]) -> list[int]:
+    """Add up the counts of several histograms. One with another number of buckets is ignored."""
     total = [0] * (len(BOUNDS_MS) + 1)
-    for one in counts:
-        if len(one) == len(total):
-            total = [a + b for a, b in zip(total, one, strict=True)]
+    for buckets in counts:
+        if len(buckets) == len(total):
+            total = [a + b for a, b in zip(total, buckets, strict=True)]
     return total
 
 
-def quantile_ms(counts: Sequence[int], share: float) -> float | None:
-    """The milliseconds that ``share`` (0 to 1) of them did not exceed; None of nothing.
+def quantile_ms(counts: Sequence[int], quantile: float) -> float | None:
+    """The ``quantile`` (0 to 1) in milliseconds; None if all counts are 0.
 
-    Within a bucket they are taken to lie evenly, as Prometheus does (histogram_quantile); beyond the last bound the
-    answer is that bound.
+    Interpolates within a bucket, as histogram_quantile of Prometheus. Above the last bound it returns that bound.
     """
     if not any(counts):
         return None
     ranks = list(accumulate(counts))
-    rank = share * ranks[-1]
+    rank = quantile * ranks[-1]
     bucket = next(i for i, upto in enumerate(ranks) if upto >= rank and counts[i])
     if bucket == len(BOUNDS_MS):
         return float(BOUNDS_MS[-1])

@@ -1,14 +1,14 @@
-"""One line of the log, for machines and for people.
+"""Format one log line as JSON and as text.
 
-For machines, in ``logs/botctl.jsonl``, one JSON object a line::
+``logs/botctl.jsonl`` has one JSON object per line::
 
     {"at": "2026-01-02T03:04:05.678Z", "level": "INFO", "logger": "botctl.bot.pipeline", "message": "…",
      "command": "roll", "guild": "…", "user": "…", "interaction": "…", "error_id": "…", "service": "…",
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 
-Fields and ``error`` stand there only when they have something to say; a field that is no number, boolean or null is
-text. Secrets are out of all of it. For people the same stands on one line, and a traceback below it. loguru's own
-``serialize`` writes another shape (``{"text", "record"}``, with thread and process), and takes no secret out.
+Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. All of it is
+redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
+(``{"text", "record"}``, with thread and process) and does not redact.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from botctl.core.escape import ELLIPSIS, visible
+from botctl.core.escape import ELLIPSIS, escape_unprintable
 from botctl.core.redact import redact
 
-MESSAGE_LIMIT: Final = 4_000  # characters: more is somebody's payload
+MESSAGE_LIMIT: Final = 4_000  # characters
 FIELDS: Final = ("command", "guild", "user", "interaction", "error_id", "service")
-TRACE_LIMIT: Final = 20_000  # characters, of which the end says most
+TRACE_LIMIT: Final = 20_000  # characters, from its end
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 
-_AS_IT_IS: Final = frozenset({bool, int})
+_JSON_SCALARS: Final = frozenset({bool, int})
 Scalar = str | int | float | bool | None
 
 
 class LoggedError(NamedTuple):
-    """What was raised: its type's name, its text, and how it came there."""
+    """An exception: the name of its type, its text, and its traceback."""
 
     type: str
     message: str
@@ -46,7 +46,7 @@ class LoggedError(NamedTuple):
 
 
 class LogLine(NamedTuple):
-    """A line with its secrets taken out. ``at`` is ISO 8601 in UTC, with milliseconds."""
+    """A redacted line. ``at`` is ISO 8601 in UTC, with milliseconds."""
 
     at: str
     level: str
@@ -56,7 +56,7 @@ class LogLine(NamedTuple):
     error: LoggedError | None = None
 
 
-def line_of(
+def make_line(
     at: datetime,
     level: str,
     logger: str,
@@ -65,24 +65,24 @@ def line_of(
     fields: Mapping[str, object] = MappingProxyType({}),
     error: tuple[BaseException, str] | None = None,
 ) -> LogLine:
-    """What was logged, redacted and cut. ``error`` is an exception with its formatted traceback."""
+    """Redact and cut a log record. ``error`` is an exception with its formatted traceback."""
     return LogLine(
         iso(at),
         level,
         logger,
-        _cut(redact(message)),
+        _truncate(redact(message)),
         {name: _scalar(value) for name, value in fields.items() if value is not None},
         _error(*error) if error else None,
     )
 
 
 def iso(at: datetime) -> str:
-    """`clock.iso_ms`, several times as fast: lines of one second share most of their text."""
+    """As `clock.iso_ms`, but several times faster, because it caches the text of a second."""
     return f"{_second(int(at.timestamp()))}.{at.microsecond // 1000:03}Z"
 
 
 def as_json(line: LogLine) -> bytes:
-    """``line`` as one JSON object and a newline. A field that has the name of something else here gets a ``_``."""
+    """``line`` as one JSON object and a newline. A field with a reserved name gets a ``_`` appended."""
     data: dict[str, object] = {"at": line.at, "level": line.level, "logger": line.logger, "message": line.message}
     for name, value in line.fields.items():
         data[f"{name}_" if name in data or name == "error" else name] = value
@@ -92,18 +92,19 @@ def as_json(line: LogLine) -> bytes:
 
 
 def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
-    """``line`` for people, with its newline. Nothing in it can move a cursor or pass for a line of its own."""
+    """``line`` for people, with its newline, escaped."""
     dim, reset = (_DIM, _RESET) if colour else ("", "")
     level = _COLOURS.get(line.level, "") if colour else ""
     at = line.at if date else line.at[11:]
-    fields = "".join(f" {name}={_word(value)}" for name, value in line.fields.items())
+    logger = escape_unprintable(line.logger)
+    fields = "".join(f" {name}={_quote_spaces(value)}" for name, value in line.fields.items())
     text = (
-        f"{dim}{at}{reset} {level}{line.level:<7}{reset if level else ''} {dim}{visible(line.logger)}{reset} "
+        f"{dim}{at}{reset} {level}{line.level:<7}{reset if level else ''} {dim}{logger}{reset} "
         f"{_indented(line.message)}{dim if fields else ''}{fields}{reset if fields else ''}\n"
     )
     if line.error is None:
         return text
-    return text + "".join(f"  {visible(row)}\n" for row in line.error.trace.rstrip("\n").split("\n"))
+    return text + "".join(f"  {escape_unprintable(row)}\n" for row in line.error.trace.rstrip("\n").split("\n"))
 
 
 @functools.lru_cache(maxsize=4)
@@ -112,12 +113,12 @@ def _second(at_s: int) -> str:
 
 
 def _scalar(value: object) -> Scalar:
-    if type(value) in _AS_IT_IS or (type(value) is float and math.isfinite(value)):
+    if type(value) in _JSON_SCALARS or (type(value) is float and math.isfinite(value)):
         return cast("Scalar", value)
     try:
-        return _cut(redact(str(value)))
-    except Exception as error:  # noqa: BLE001 - somebody's __str__ must not cost us the line
-        return f"<{type(value).__name__}: {type(error).__name__} when asked for its text>"
+        return _truncate(redact(str(value)))
+    except Exception as error:  # noqa: BLE001 a failing __str__ must not lose the line
+        return f"<{type(value).__name__}: {type(error).__name__} in __str__>"
 
 
 def _error(error: BaseException, trace: str) -> LoggedError:
@@ -126,7 +127,7 @@ def _error(error: BaseException, trace: str) -> LoggedError:
     return LoggedError(type(error).__name__, str(_scalar(error)), trace)
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + ELLIPSIS
 
 
@@ -137,9 +138,9 @@ def _indented(text: str) -> str:
 
 
 def _visible_rows(text: str) -> Iterator[str]:
-    return map(visible, text.split("\n"))
+    return map(escape_unprintable, text.split("\n"))
 
 
-def _word(value: Scalar) -> str:
-    text = visible(str(value))
+def _quote_spaces(value: Scalar) -> str:
+    text = escape_unprintable(str(value))
     return text if text and " " not in text else f'"{text}"'

@@ -1,9 +1,8 @@
-"""Logs: loguru in front, a readable line on stderr and a JSON line in ``logs/botctl.jsonl`` behind.
+"""Set up logging: readable lines on stderr and JSON lines in ``logs/botctl.jsonl``.
 
-botctl logs with `logging`, as its libraries do, and all of that comes here, like what is warned of, or raised in a
-thread. loguru is the way out, and no other module of botctl knows it; an author's code may use it, and its
-``logger.contextualize(command=…)``. No secret reaches a sink: `log_lines` takes them out of each line, tracebacks
-included, and loguru's own ``diagnose``, which prints values of variables, is off.
+botctl and its libraries use `logging`. Its records, warnings, and exceptions of threads all go to loguru, which has the
+sinks. No other module of botctl uses loguru; the operator's code may, with ``logger.contextualize(command=…)``.
+`log_lines` redacts each line and traceback. loguru's ``diagnose``, which prints values of variables, is off.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from loguru import logger
 
 from botctl.core.telemetry.log_file import LogFile
-from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, line_of
+from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, make_line
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "botctl.jsonl"
 
-# These write URLs and bodies with tokens, or whole documents, at DEBUG: below INFO they are not asked.
+# At DEBUG these log URLs and bodies with tokens, or whole documents, so their level is at least INFO.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
-TOLD: Final = "botctl.told"  # the logger of what a person is told anyway: its lines stand in the file alone
-_STANDARD: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+FILE_ONLY: Final = "botctl.told"  # a logger that writes to the file only: the terminal shows the same in another form
+_STANDARD_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
 @contextmanager
@@ -45,38 +44,38 @@ def start_logs(
     json_stderr: bool = False,
     stream: TextIO | None = None,
 ) -> Iterator[None]:
-    """Let everything that is logged inside reach its sinks; afterwards all is as it was.
+    """Install the log sinks for the block, and restore logging afterwards.
 
-    ``stderr_level`` is the least that is shown (default: ``logs.level``, which also is the least in the file);
-    ``json_stderr`` writes JSON lines there too; ``stream`` stands in for stderr. Nothing here raises for a folder that
-    cannot be written: a sentence on stderr says so, and the bot goes on.
+    ``stderr_level`` is the level of stderr (default: ``logs.level``, which is also that of the file). ``json_stderr``
+    writes JSON lines there. ``stream`` replaces stderr. A log folder that cannot be written causes a line on stderr,
+    not an error.
     """
-    shown = _number(stderr_level or settings.logs.level)
-    kept = _number(settings.logs.level)
+    console_level = _number(stderr_level or settings.logs.level)
+    file_level = _number(settings.logs.level)
     console = _Console(stream, as_json_lines=json_stderr)
     file = LogFile(
         root / settings.logs.folder / FILE_NAME,
         settings.logs.rotate_bytes,
         settings.logs.keep,
-        complain=console.complain,
+        warn=console.warn,
     )
     with ExitStack() as stack:
         stack.callback(file.close)
-        stack.enter_context(_handler(_Sink(console, shown, file, kept), min(shown, kept)))
-        stack.enter_context(_captured(max(min(shown, kept), logging.DEBUG)))
+        stack.enter_context(_installed(_Sink(console, console_level, file, file_level), min(console_level, file_level)))
+        stack.enter_context(_capture_logging(max(min(console_level, file_level), logging.DEBUG)))
         yield
 
 
 @contextmanager
 def stderr_logs() -> Iterator[None]:
-    """Let what is logged inside, from INFO on, reach stderr alone: for a process without settings."""
+    """Log to stderr only, from INFO on: for a process without settings."""
     sink = _Sink(_Console(None, as_json_lines=False), logging.INFO)
-    with _handler(sink, logging.INFO), _captured(logging.INFO):
+    with _installed(sink, logging.INFO), _capture_logging(logging.INFO):
         yield
 
 
 class _Console:
-    """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere, for those who keep it."""
+    """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere."""
 
     def __init__(self, stream: TextIO | None, *, as_json_lines: bool) -> None:
         terminal = (stream or sys.stderr).isatty()
@@ -88,30 +87,30 @@ class _Console:
     def write(self, line: LogLine) -> None:
         text = as_json(line).decode() if self._json else as_text(line, colour=self._colour, date=self._date)
         try:
-            stream = self._stream or sys.stderr  # asked each time: a live display stands in for it while it draws
+            stream = self._stream or sys.stderr  # read each time: a live display replaces it
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError):  # closed, or nobody reads it any more: the file has it all
+        except (OSError, ValueError):  # closed; the file has all lines
             return
 
-    def complain(self, sentence: str) -> None:
-        """Say what is wrong with the logs themselves, and cannot be logged."""
-        self.write(line_of(datetime.now(UTC), "WARNING", __name__, sentence))
+    def warn(self, sentence: str) -> None:
+        """Report a problem of the logs themselves."""
+        self.write(make_line(datetime.now(UTC), "WARNING", __name__, sentence))
 
 
 class _Sink:
-    """What loguru calls, once for each line: both sinks share the line's making."""
+    """The sink of loguru: makes each line once, for stderr and for the file."""
 
-    def __init__(self, console: _Console, shown: int, file: LogFile | None = None, kept: int = 0) -> None:
+    def __init__(self, console: _Console, console_level: int, file: LogFile | None = None, file_level: int = 0) -> None:
         self._console = console
-        self._shown = shown
+        self._console_level = console_level
         self._file = file
-        self._kept = kept
+        self._file_level = file_level
 
     def __call__(self, message: Message) -> None:
         record = message.record
         level, raised = record["level"], record["exception"]
-        line = line_of(
+        line = make_line(
             record["time"],
             level.name,
             record["name"] or "?",
@@ -119,24 +118,28 @@ class _Sink:
             fields=record["extra"],
             error=(raised.value, str(message)) if raised is not None and raised.value is not None else None,
         )
-        if self._file is not None and level.no >= self._kept:
+        if self._file is not None and level.no >= self._file_level:
             self._file.write(as_json(line))
-        if level.no >= self._shown and line.logger != TOLD and not self._is_chatter(line.logger, level.no):
+        if (
+            level.no >= self._console_level
+            and line.logger != FILE_ONLY
+            and not self._is_library_noise(line.logger, level.no)
+        ):
             self._console.write(line)
 
-    def _is_chatter(self, name: str, level: int) -> bool:
-        """What a library tells of its ordinary life stands in the file; a person sees it who asks for DEBUG."""
-        return level < logging.WARNING and self._shown > logging.DEBUG and name.partition(".")[0] in _NOISY
+    def _is_library_noise(self, name: str, level: int) -> bool:
+        """Whether a library logged it below WARNING: then stderr shows it only at DEBUG."""
+        return level < logging.WARNING and self._console_level > logging.DEBUG and name.partition(".")[0] in _NOISY
 
 
 def _only_exception(_record: Record) -> str:
-    """The format: loguru does the traceback, `log_lines` the rest."""
+    """The format: loguru formats the traceback, `log_lines` the rest."""
     return "{exception}"
 
 
 @contextmanager
-def _handler(sink: _Sink, level: int) -> Iterator[None]:
-    logger.remove()  # loguru begins with a sink of its own, which redacts nothing
+def _installed(sink: _Sink, level: int) -> Iterator[None]:
+    logger.remove()  # loguru has a default sink, which does not redact
     handler = logger.add(sink, level=level, format=_only_exception, backtrace=False, diagnose=False)
     try:
         yield
@@ -145,56 +148,56 @@ def _handler(sink: _Sink, level: int) -> Iterator[None]:
 
 
 class _ToLoguru(logging.Handler):
-    """A record of `logging` as a line, with its logger's name, its level, and what ``extra`` says of `FIELDS`."""
+    """Passes a record of `logging` to loguru, with its logger, its level, and those `FIELDS` that ``extra`` has."""
 
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info if record.exc_info and record.exc_info[1] else None
-        level = record.levelname if record.levelname in _STANDARD else record.levelno
-        given = vars(record)
-        named = logger.bind(**{field: given[field] for field in FIELDS if field in given})
-        named = named.patch(lambda line: line.update({"name": record.name}))
-        named.opt(exception=raised).log(level, _message(record))
+        level = record.levelname if record.levelname in _STANDARD_LEVELS else record.levelno
+        attributes = vars(record)
+        bound = logger.bind(**{field: attributes[field] for field in FIELDS if field in attributes})
+        bound = bound.patch(lambda line: line.update({"name": record.name}))
+        bound.opt(exception=raised).log(level, _message(record))
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The record's text; `logging` itself would print wrong arguments to stderr, secrets and all."""
+    """The text of the record. For wrong arguments, `logging` itself would print them, with secrets, to stderr."""
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001 - whatever the arguments do
+    except Exception:  # noqa: BLE001  wrong arguments may raise anything
         text = f"{record.msg!s} (its arguments do not fit)"
     return f"{text}\n{record.stack_info}" if record.stack_info else text
 
 
 @contextmanager
-def _captured(level: int) -> Iterator[None]:
-    """Take over `logging`, warnings, and exceptions that nobody would hear of."""
-    top = logging.getLogger()
-    saved = (top.handlers[:], top.level, {name: logging.getLogger(name).level for name in _NOISY})
+def _capture_logging(level: int) -> Iterator[None]:
+    """Redirect `logging`, warnings, and uncaught exceptions of threads and finalizers to loguru."""
+    root_logger = logging.getLogger()
+    saved = (root_logger.handlers[:], root_logger.level, {name: logging.getLogger(name).level for name in _NOISY})
     hooks = (threading.excepthook, sys.unraisablehook)
-    top.handlers[:] = [_ToLoguru()]
-    top.setLevel(level)
+    root_logger.handlers[:] = [_ToLoguru()]
+    root_logger.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
     logging.captureWarnings(True)
-    threading.excepthook, sys.unraisablehook = _thread_died, _unraisable
+    threading.excepthook, sys.unraisablehook = _log_thread_exception, _log_unraisable
     try:
         yield
     finally:
         threading.excepthook, sys.unraisablehook = hooks
         logging.captureWarnings(False)
-        top.handlers[:] = saved[0]
-        top.setLevel(saved[1])
+        root_logger.handlers[:] = saved[0]
+        root_logger.setLevel(saved[1])
         for name, before in saved[2].items():
             logging.getLogger(name).setLevel(before)
 
 
-def _thread_died(args: threading.ExceptHookArgs) -> None:
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
         name = args.thread.name if args.thread else "?"
         logger.opt(exception=args.exc_value).error("Thread {} ended with an exception", name)
 
 
-def _unraisable(args: sys.UnraisableHookArgs) -> None:
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
     logger.opt(exception=args.exc_value).error("{} in {!r}", args.err_msg or "Exception ignored", args.object)
 
 

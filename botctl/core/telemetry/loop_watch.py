@@ -1,7 +1,7 @@
-"""Who holds the event loop up: a thread looks while it happens, a line of the log tells it afterwards.
+"""Find out what blocks the event loop, and log it.
 
-Python cannot say after a `time.sleep` who it was. So while the loop does not come back, the thread reads what its
-thread is at, once; otherwise it sleeps.
+After a blocking call the culprit is unknown. So a thread watches the loop, and reads its stack once while it is
+blocked.
 """
 
 from __future__ import annotations
@@ -17,29 +17,33 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-HELD_S: Final = 1.0
-"""Since when it is worth a line: a third of what Discord waits for an answer."""
-LOOK_EVERY_S: Final = 0.25
+BLOCKED_S: Final = 1.0
+"""The shortest block that is logged: a third of the time that Discord waits for a response."""
+CHECK_EVERY_S: Final = 0.25
 _LIBRARIES: Final = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib"))
 _log = logging.getLogger(__name__)
 
 
 class LoopWatch:
-    """Watches the running loop while it is entered; the loop calls `beat` every ``beat_s``.
+    """Watches the running event loop, which calls `record_lag` every ``interval_s``.
 
-    ``doing`` says what a task does in words that people know (``/block``), or None. It is called by the thread.
+    ``describe_task`` returns what a task does (``/block``), or None. The thread calls it.
     """
 
     def __init__(
-        self, doing: Callable[[asyncio.Task[Any]], str | None], *, beat_s: float, held_s: float = HELD_S
+        self,
+        describe_task: Callable[[asyncio.Task[Any]], str | None],
+        *,
+        interval_s: float,
+        blocked_s: float = BLOCKED_S,
     ) -> None:
-        self._doing = doing
-        self._held_s = held_s
-        self._suspect_s = beat_s + held_s / 2
+        self._describe_task = describe_task
+        self._blocked_s = blocked_s
+        self._capture_after_s = interval_s + blocked_s / 2
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
-        self._last = time.monotonic()
-        self._seen: tuple[float, str] | None = None
+        self._last_record_s = time.monotonic()
+        self._blocker: tuple[float, str] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop watch", daemon=True)
 
@@ -53,41 +57,43 @@ class LoopWatch:
         self._stop.set()
         self._thread.join(1.0)
 
-    def beat(self, lag_ms: float) -> None:
-        """The loop came ``lag_ms`` too late; once that is ``held_s`` or more, it is told."""
-        seen, last, self._last = self._seen, self._last, time.monotonic()
-        if lag_ms < self._held_s * 1000:
+    def record_lag(self, lag_ms: float) -> None:
+        """Take note that the loop was ``lag_ms`` late. Logs it from ``blocked_s`` on."""
+        blocker, last_s, self._last_record_s = self._blocker, self._last_record_s, time.monotonic()
+        if lag_ms < self._blocked_s * 1000:
             return
-        if seen is not None and seen[0] == last:
-            _log.warning("%s held the event loop for %.1f s: nobody was answered meanwhile", seen[1], lag_ms / 1000)
-        else:  # suspended, out of processor time, or in a library that lets no other thread run
+        if blocker is not None and blocker[0] == last_s:
+            _log.warning(
+                "%s blocked the event loop for %.1f s: the bot answered no one in that time", blocker[1], lag_ms / 1000
+            )
+        else:  # suspended, without CPU time, or in a library that holds the GIL
             _log.info("the whole process stood still for %.1f s", lag_ms / 1000)
 
     @property
-    def seen(self) -> str | None:
-        """Who holds the loop since the last beat, as far as the thread has seen."""
-        return self._seen[1] if self._seen is not None and self._seen[0] == self._last else None
+    def blocker(self) -> str | None:
+        """What has blocked the loop since the last `record_lag`, as far as the thread knows."""
+        return self._blocker[1] if self._blocker is not None and self._blocker[0] == self._last_record_s else None
 
     def _watch(self) -> None:
-        every_s = min(LOOK_EVERY_S, self._held_s / 4)
-        looked = time.monotonic()
+        every_s = min(CHECK_EVERY_S, self._blocked_s / 4)
+        checked = time.monotonic()
         while not self._stop.wait(every_s):
-            before, looked = looked, time.monotonic()
-            last = self._last
-            standstill = looked - before > every_s + self._held_s / 2
-            if looked - last > self._suspect_s and self.seen is None and not standstill:
-                self._seen = (last, self._look())
+            before, checked = checked, time.monotonic()
+            last_s = self._last_record_s
+            standstill = checked - before > every_s + self._blocked_s / 2
+            if checked - last_s > self._capture_after_s and self.blocker is None and not standstill:
+                self._blocker = (last_s, self._capture())
 
-    def _look(self) -> str:
+    def _capture(self) -> str:
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001
-        place = place_of(frame)
-        name = self._doing(task) if task is not None else None
-        return f"{name} ({place})" if name else place
+        location = frame_location(frame)
+        name = self._describe_task(task) if task is not None else None
+        return f"{name} ({location})" if name else location
 
 
-def place_of(frame: FrameType | None) -> str:
-    """``commands/block.py:9``: where ``frame`` is, libraries left out as far as there is anything else."""
+def frame_location(frame: FrameType | None) -> str:
+    """The location of ``frame``, such as ``commands/block.py:9``. Skips frames of libraries if possible."""
     innermost = frame
     while frame is not None and frame.f_code.co_filename.startswith((*_LIBRARIES, "<")):
         frame = frame.f_back

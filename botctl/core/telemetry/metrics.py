@@ -1,7 +1,7 @@
-"""The numbers of one process: counted from the events on its bus, rendered for Prometheus, kept for the last minute.
+"""The metrics of one process: counted from the events on its bus, and rendered for Prometheus.
 
-Other parts add their own: ``metrics.watch("botctl_limiter_checks_total", "…", lambda: counts.checks)``, or any metric
-of the library with ``registry=metrics.registry``. Nothing here waits, and an event costs some microseconds.
+Features add their own: ``metrics.watch("botctl_limiter_checks_total", "…", lambda: counts.checks)``, or any metric of
+prometheus_client with ``registry=metrics.registry``. An event costs some microseconds.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from botctl.core.telemetry.window import Window
 from botctl.core.version import __version__
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-"""What `render_prometheus` returns, as HTTP says it."""
+"""The content type of `render_prometheus`."""
 MAX_NAMES: Final = 200
-"""Command names that are told apart; names of components may hold anything. The rest are counted as `OTHERS`."""
+"""The most command names that get their own label. All others are counted as `OTHERS`."""
 OTHERS: Final = "(others)"
 LAG_EVERY_S: Final = 0.25
 LAST_COMMANDS: Final = 20
@@ -60,7 +60,7 @@ Read = Callable[[], float | Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class LastCommand:
-    """A command that has finished; ``name`` and ``user`` are as they came, not escaped."""
+    """A finished command. ``name`` and ``user`` are not escaped."""
 
     name: str
     user: str
@@ -71,7 +71,7 @@ class LastCommand:
 
 @dataclass(slots=True)
 class ShardConnection:
-    """A connection to the gateway. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
+    """A gateway connection. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
 
     state: str
     latency_ms: float | None = None
@@ -79,14 +79,13 @@ class ShardConnection:
 
     @property
     def connected(self) -> bool:
-        """Whether it can receive."""
         return self.state != "disconnected"
 
 
 class Metrics:
-    """What has been counted so far. `hear` every event; the rest may be read at any time, by the event loop's thread.
+    """The metrics so far. `on_event` counts an event; the thread of the event loop may read the rest at any time.
 
-    ``dropped``: events that were lost, by reader. ``services``: 1.0 for each that can be used, 0.0 for the others.
+    ``dropped``: lost events by reader. ``services``: 1.0 for each usable service, 0.0 for the others.
     """
 
     def __init__(
@@ -113,11 +112,11 @@ class Metrics:
         self.services = services
         self.bot = bot
         self._clock = clock
-        self._born = clock.monotonic()
+        self._created_s = clock.monotonic()
         self._names: set[str] = set()
         self._connections: Callable[[], int] = int
         self._latencies_ms: Callable[[], Mapping[int, float]] = dict
-        self._doing: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
+        self._describe_task: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
         self.watched: dict[str, tuple[str, str, Read]] = {}
         self._process = psutil.Process()
         self.registry.register(_Collector(self))
@@ -125,77 +124,73 @@ class Metrics:
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since this was made."""
-        return self._clock.monotonic() - self._born
+        """Seconds since this object was created."""
+        return self._clock.monotonic() - self._created_s
 
     @property
     def rss_bytes(self) -> int:
-        """Memory of the process that is in RAM."""
+        """Resident memory of the process."""
         return int(self._process.memory_info().rss)
 
     def cpu_percent(self) -> float:
-        """Share of one core that the process used since this was last asked; 0 the first time."""
+        """CPU use since the last call, in percent of one core; 0 at the first call."""
         return float(self._process.cpu_percent())
 
     def finished(self, result: str) -> int:
-        """How many invocations came to ``result``."""
+        """The number of invocations with ``result``."""
         return sum(count for (_, ended), count in self.commands.items() if ended == result)
 
     def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
-        """Ask ``read`` whenever metrics are rendered; a name that ends in ``_total`` is a counter, any other a gauge.
+        """Call ``read`` when metrics are rendered. A name that ends in ``_total`` is a counter, any other a gauge.
 
-        With a ``label``, ``read`` returns a number for each of its values, which must be few. A name that is watched
-        already is watched anew.
+        With a ``label``, ``read`` returns a number for each of its values, which must be few. Replaces a metric of the
+        same name.
         """
         self.watched[name] = (help_text, label, read)
 
     def watch_connections(self, count: Callable[[], int]) -> None:
-        """Ask ``count`` for the clients of the realtime server; the last one that was given is asked."""
+        """Use ``count`` for the number of realtime clients. Replaces an earlier one."""
         self._connections = count
 
     def watch_bot(
-        self, latencies_ms: Callable[[], Mapping[int, float]], doing: Callable[[asyncio.Task[Any]], str | None]
+        self, latencies_ms: Callable[[], Mapping[int, float]], describe_task: Callable[[asyncio.Task[Any]], str | None]
     ) -> None:
-        """Ask the bot for the latencies of its shards, and for what a task does; the last one that was given is asked.
-
-        ``doing`` is called by the thread that watches the loop; None where it does not know the task.
-        """
+        """Use the bot's functions for the latencies of its shards and for `describe_task`. Replaces earlier ones."""
         self._latencies_ms = latencies_ms
-        self._doing = doing
+        self._describe_task = describe_task
 
     @property
     def connections(self) -> int:
-        """Clients of the realtime server."""
+        """Number of realtime clients."""
         return self._connections()
 
     def latencies_ms(self) -> Mapping[int, float]:
-        """Heartbeat to answer by shard, as the bot knows it now."""
+        """Current heartbeat latency by shard."""
         return self._latencies_ms()
 
-    def doing(self, task: asyncio.Task[Any]) -> str | None:
-        """What ``task`` does, as people would call it, where that is known. Any thread may ask."""
-        return self._doing(task)
+    def describe_task(self, task: asyncio.Task[Any]) -> str | None:
+        """What ``task`` does (``/block``), or None. Any thread may call it."""
+        return self._describe_task(task)
 
-    def late(self, lag_ms: float) -> None:
-        """The event loop came ``lag_ms`` too late."""
+    def record_lag(self, lag_ms: float) -> None:
+        """Take note that the event loop was ``lag_ms`` late."""
         second = self.window.now()
         second.lag_ms = max(second.lag_ms, lag_ms)
 
-    def hear(self, event: Event) -> None:
-        """Count ``event``."""
+    def on_event(self, event: Event) -> None:
         count = _COUNTED.get(type(event))
         if count is not None:
             count(self, event)
 
-    def _started(self, event: CommandStarted) -> None:  # noqa: ARG002  its type is what counts
+    def _started(self, event: CommandStarted) -> None:  # noqa: ARG002  only its type counts
         self.in_flight += 1
 
     def _finished(self, event: CommandFinished) -> None:
         self.in_flight = max(0, self.in_flight - 1)
-        self.commands[self._bounded(event.name), event.result] += 1
+        self.commands[self._limit_name(event.name), event.result] += 1
         second = self.window.now()
         second.finished += 1
-        if not Result(event.result).refused:  # a refusal is quick, and would make the handlers look so
+        if not Result(event.result).refused:  # denials are quick and would distort the latencies
             second.latencies = second.latencies or Latencies()
             second.latencies.add(event.took_ms)
             self.latencies.add(event.took_ms)
@@ -220,7 +215,7 @@ class Metrics:
     def _draining(self, event: DrainStarted) -> None:  # noqa: ARG002
         self.draining = True
 
-    def _bounded(self, name: str) -> str:
+    def _limit_name(self, name: str) -> str:
         if name not in self._names and len(self._names) >= MAX_NAMES:
             return OTHERS
         self._names.add(name)
@@ -239,57 +234,59 @@ _COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
 
 
 def render_prometheus(metrics: Metrics) -> str:
-    """All metrics in Prometheus' text format; see `CONTENT_TYPE`."""
+    """All metrics in Prometheus' text format."""
     return generate_latest(metrics.registry).decode()
 
 
 @asynccontextmanager
 async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, tasks: Tasks) -> AsyncIterator[Metrics]:
-    """Factory of the service: the metrics of this process, which hear all that its bus tells."""
+    """Factory of the service: the metrics of this process, fed by its bus."""
 
     def services() -> dict[str, float]:
-        return {each.name: float(each.state.up) for each in status.statuses()}
+        return {service.name: float(service.state.up) for service in status.statuses()}
 
     metrics = Metrics(bot=settings.bot, dropped=bus.dropped, services=services)
-    watch = LoopWatch(metrics.doing, beat_s=LAG_EVERY_S)
+    watch = LoopWatch(metrics.describe_task, interval_s=LAG_EVERY_S)
 
-    def late(lag_ms: float) -> None:
-        metrics.late(lag_ms)
-        watch.beat(lag_ms)
+    def record_lag(lag_ms: float) -> None:
+        metrics.record_lag(lag_ms)
+        watch.record_lag(lag_ms)
 
-    tasks.spawn(lambda: measure_lag(late), name="loop lag", restart=Backoff())
-    with bus.listen(metrics.hear, Event), watch:
+    tasks.spawn(lambda: measure_lag(record_lag), name="loop lag", restart=Backoff())
+    with bus.listen(metrics.on_event, Event), watch:
         yield metrics
 
 
-async def measure_lag(late: Callable[[float], None]) -> None:
-    """Tell ``late`` by how many milliseconds the event loop comes too late, again and again; returns never."""
+async def measure_lag(record_lag: Callable[[float], None]) -> None:
+    """Call ``record_lag`` with the milliseconds that the event loop is late, every `LAG_EVERY_S`. Never returns."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LAG_EVERY_S
         await asyncio.sleep(LAG_EVERY_S)
-        late(max(0.0, loop.time() - due) * 1000)
+        record_lag(max(0.0, loop.time() - due) * 1000)
 
 
 class _Collector(Collector):
-    """Makes the library's families of botctl's numbers, at the moment they are asked for."""
+    """Builds the metric families when they are collected."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
-        about = InfoMetricFamily("botctl", "Which botctl this is.")
-        about.add_metric([], {"bot": m.bot, "version": __version__, "proc": Source(m.bot).proc})
-        yield about
+        info = InfoMetricFamily("botctl", "Which botctl this is.")
+        info.add_metric([], {"bot": m.bot, "version": __version__, "proc": Source(m.bot).proc})
+        yield info
         yield from _commands(m)
         yield from _gateway(m)
         yield _family("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
         yield _family("botctl_connections", "Clients of the realtime server.", m.connections)
-        yield _family("botctl_uptime_seconds", "Since the process began its work.", m.uptime_s)
+        yield _family("botctl_uptime_seconds", "Since the process started.", m.uptime_s)
         lag_s = m.window.lag_ms(10) / 1000
-        yield _family("botctl_loop_lag_seconds", "The longest that the event loop came too late in 10 s.", lag_s)
-        yield _family("botctl_bus_dropped_total", "Events that a reader was too slow for.", m.dropped(), "reader")
+        yield _family("botctl_loop_lag_seconds", "The longest delay of the event loop in 10 s.", lag_s)
+        yield _family(
+            "botctl_bus_dropped_total", "Events dropped because a reader was too slow.", m.dropped(), "reader"
+        )
         yield _family("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
         yield _family("botctl_service_up", "Whether a service can be used.", m.services(), "service")
         for name, (help_text, label, read) in m.watched.items():
@@ -298,17 +295,17 @@ class _Collector(Collector):
 
 def _commands(m: Metrics) -> Iterator[Metric]:
     yield _family("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
-    yield _family("botctl_commands_in_flight", "Invocations under way.", m.in_flight)
-    took = HistogramMetricFamily("botctl_command_seconds", "From arrival to outcome; refusals left out.")
+    yield _family("botctl_commands_in_flight", "Invocations in flight.", m.in_flight)
+    took = HistogramMetricFamily("botctl_command_seconds", "From arrival to outcome, without denials.")
     uppers = [*(str(bound / 1000) for bound in BOUNDS_MS), "+Inf"]
     took.add_metric([], list(zip(uppers, accumulate(m.latencies.counts), strict=True)), m.latencies.sum_ms / 1000)
     yield took
-    yield _family("botctl_autocompletes_total", "Suggestions asked for.", m.autocompletes, "ok")
+    yield _family("botctl_autocompletes_total", "Requests for suggestions.", m.autocompletes, "ok")
 
 
 def _gateway(m: Metrics) -> Iterator[Metric]:
     changes = {(str(number), state): n for number, shard in m.shards.items() for state, n in shard.changes.items()}
-    yield _family("botctl_gateway_changes_total", "Changes of a shard's connection.", changes, "shard", "state")
+    yield _family("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
     connected = {str(number): shard.connected for number, shard in m.shards.items()}
     yield _family("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
     latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.latencies_ms().items()}
@@ -316,9 +313,9 @@ def _gateway(m: Metrics) -> Iterator[Metric]:
 
 
 def _family(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
-    """A counter when ``name`` ends in ``_total``, else a gauge: one number, or one for each value of the labels."""
+    """A counter if ``name`` ends in ``_total``, else a gauge: one number, or one for each value of the labels."""
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     family = kind(name, help_text, labels=[label for label in labels if label])
-    for each, number in value.items() if isinstance(value, Mapping) else [((), value)]:
-        family.add_metric([each] if isinstance(each, str) else [str(part) for part in each], number)
+    for key, number in value.items() if isinstance(value, Mapping) else [((), value)]:
+        family.add_metric([key] if isinstance(key, str) else [str(part) for part in key], number)
     return family

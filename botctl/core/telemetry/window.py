@@ -1,4 +1,4 @@
-"""The last minute, second by second."""
+"""Statistics of the last minute, by second."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from botctl.core.telemetry.latency import Latencies, merged
+from botctl.core.telemetry.latency import Latencies, merge
 
 WINDOW_S: Final = 60
 
 
 @dataclass(slots=True)
 class Second:
-    """What was in one second of the window."""
+    """The statistics of one second."""
 
     number: int
     finished: int = 0
@@ -24,14 +24,14 @@ class Second:
 
 
 class Window:
-    """The last `WINDOW_S` seconds, one by one, of a monotonic clock."""
+    """The last `WINDOW_S` seconds of a monotonic clock."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._seconds: deque[Second] = deque()
 
     def now(self) -> Second:
-        """The current second, to be counted in; what is too old is forgotten."""
+        """The current second, to be updated. Drops old seconds."""
         number = int(self._monotonic())
         if not self._seconds or self._seconds[-1].number != number:
             self._seconds.append(Second(number))
@@ -40,7 +40,7 @@ class Window:
         return self._seconds[-1]
 
     def finished(self) -> list[int]:
-        """Commands finished in each full second of the window, oldest first; the second under way is left out."""
+        """Commands finished in each second of the window, oldest first, without the current second."""
         last = self.now().number - 1
         by_number = {second.number: second.finished for second in self._seconds}
         return [by_number.get(number, 0) for number in range(last - WINDOW_S + 2, last + 1)]
@@ -48,9 +48,9 @@ class Window:
     def latencies(self) -> list[int]:
         """Counts by bucket over the window."""
         self.now()
-        return merged(second.latencies.counts for second in self._seconds if second.latencies)
+        return merge(second.latencies.counts for second in self._seconds if second.latencies)
 
     def lag_ms(self, seconds: int = WINDOW_S) -> float:
-        """The longest that the event loop came too late within the last ``seconds``."""
+        """The longest delay of the event loop within the last ``seconds``."""
         since = self.now().number - seconds
         return max(second.lag_ms for second in self._seconds if second.number > since)

@@ -36,12 +36,12 @@ async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIter
     dependencies: tuple[Any, ...] = ()
     blocked_by: ConfigError | None = None
     if run is not None:
-        needs = _find_job(jobs, run, is_complete=is_complete).needs
+        needs = _find_job(jobs, run, is_complete=is_complete).dependencies
         try:
             dependencies = (*needs, add_migration_gate(registry, loaded, apply=False))
         except MigrationFaults as error:
             blocked_by = error
-    registry.add(partial(job_admin, blocked_by=blocked_by), name="admin", also=dependencies)
+    registry.add(partial(job_admin, blocked_by=blocked_by), name="admin", depends_on=dependencies)
     async with registry.open(JobAdmin) as running:
         yield running.get(JobAdmin)
 

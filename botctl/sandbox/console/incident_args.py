@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.core.timeparse import duration
+from botctl.core.timeparse import parse_duration
 
 Json = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ def parse_incident(line: str) -> dict[str, Any]:
 def parse_seconds(period: str) -> float:
     """Parse ``10s`` or ``1h30m``. Raises UsageError."""
     try:
-        return duration(period).total_seconds()
+        return parse_duration(period).total_seconds()
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 

@@ -66,8 +66,8 @@ def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
             log=runtime.log(NAME),
-            answers=lambda: _is_running(Endpoint(address, secret)),
-            refusal=_startup_error,
+            is_ready=lambda: _is_running(Endpoint(address, secret)),
+            exit_error=_startup_error,
             env=child_environment(
                 BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check_environment()
             ),
@@ -78,7 +78,7 @@ def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
-        answers=_is_running,
+        is_ready=_is_running,
         launch=launch,
         secret=secret,
     )

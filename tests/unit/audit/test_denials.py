@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.audit.denials import OTHERS, DenialAggregator
-from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal, Stage, entry_for, line
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal, Stage, encode_line, entry_for
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from tests.support.clock import ManualClock
 
@@ -22,7 +22,7 @@ def denied(user="9", name="roll", reason="5/10s per user", after_s=0.0):
 
 
 def times(entry):
-    return json.loads(line(entry))["changes"][0]["new"]
+    return json.loads(encode_line(entry))["changes"][0]["new"]
 
 
 def test_flood_is_one_entry_after_its_minute():

@@ -23,7 +23,7 @@ GOOD = """
 def test_jobs_are_found_without_their_services(tmp_path: Path):
     catalog = load(write_commands(tmp_path / "commands", good=GOOD), ValidationContext(provides=lambda _: False))
     (job,) = catalog.jobs
-    assert (job.name, job.about) == ("tidy", "Tidy.")
+    assert (job.name, job.summary) == ("tidy", "Tidy.")
     assert catalog.dependencies == set(), "the bot does not wait for what jobs need"
 
 

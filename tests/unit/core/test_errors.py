@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from botctl.core import errors
-from botctl.core.errors import BotctlError, CommandFaults, ExitCode, Unreachable, look_at, translated
+from botctl.core.errors import BotctlError, CommandFaults, ExitCode, Unreachable, store_hint, translated
 
 CLASSES = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, BotctlError)}
 
@@ -100,9 +100,9 @@ def test_command_faults_tells_all_of_them(count, start):
 def test_where_a_store_does_not_answer_the_hint_stands_in_one_place():
     """So that it says the same everywhere, and can be made better everywhere."""
     package = Path(errors.__file__).parents[1]
-    told = [path.name for path in package.rglob("*.py") if "Look whether" in path.read_text(encoding="utf-8")]
+    told = [path.name for path in package.rglob("*.py") if "Check that" in path.read_text(encoding="utf-8")]
     assert told == ["errors.py"]
-    assert errors.look_at("Redis") == "Look whether Redis runs (botctl stores), then try again."
+    assert errors.store_hint("Redis") == "Check that Redis is running (botctl stores), then try again."
 
 
 class DriverError(Exception):
@@ -113,7 +113,7 @@ class Again(DriverError):
     """A kind of it."""
 
 
-IT = translated(DriverError, OSError, sentence="It cannot be read: Redis fails ({error}).", hint=look_at("Redis"))
+IT = translated(DriverError, OSError, sentence="It cannot be read: Redis fails ({error}).", hint=store_hint("Redis"))
 
 
 @pytest.mark.parametrize("raised", [DriverError("at 10.0.0.1"), Again(), ConnectionResetError("by peer")])
@@ -121,7 +121,7 @@ def test_what_a_driver_raises_is_unreachable_with_a_hint(raised):
     with pytest.raises(Unreachable) as told, IT:
         raise raised
     assert str(told.value) == f"It cannot be read: Redis fails ({type(raised).__name__})."
-    assert (told.value.hint, told.value.__cause__) == (look_at("Redis"), raised)
+    assert (told.value.hint, told.value.__cause__) == (store_hint("Redis"), raised)
 
 
 @pytest.mark.parametrize("raised", [ValueError("no"), Unreachable("It is away."), KeyboardInterrupt()])
@@ -140,7 +140,7 @@ def test_a_translation_can_be_used_within_itself():
 
 def test_a_sentence_can_be_told_what_the_driver_said():
     block = translated(
-        DriverError, sentence="Nothing: {error}.", said=lambda error: f"it said {str(error)!r} {{error}}"
+        DriverError, sentence="Nothing: {error}.", describe=lambda error: f"it said {str(error)!r} {{error}}"
     )
     with pytest.raises(Unreachable, match=r"^Nothing: it said 'no' \{error\}\.$") as told, block:
         raise DriverError("no")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.escape import ELLIPSIS, safe, visible
+from botctl.core.escape import ELLIPSIS, escape_unprintable, safe
 
 any_text = st.text(st.characters(codec=None))  # lone surrogates included
 
@@ -23,7 +23,7 @@ any_text = st.text(st.characters(codec=None))  # lone surrogates included
     ],
 )
 def test_unprintable_characters_are_shown_as_escapes(text: str, shown: str) -> None:
-    assert visible(text) == safe(text) == shown
+    assert escape_unprintable(text) == safe(text) == shown
 
 
 @given(any_text, st.integers(1, 60))
@@ -31,7 +31,7 @@ def test_whatever_comes_the_result_is_one_printable_line_within_the_limit(text: 
     shown = safe(text, limit)
     assert len(shown) <= limit
     assert shown.replace("\u200d", "").replace("\u200c", "").isprintable()
-    assert shown == visible(text) or shown.endswith(ELLIPSIS)
+    assert shown == escape_unprintable(text) or shown.endswith(ELLIPSIS)
     shown.encode("utf-8")
 
 

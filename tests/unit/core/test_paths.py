@@ -37,4 +37,4 @@ def test_a_full_disk_is_no_wrong_setting(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(BotctlError, match="No space left") as told:
         state_folder(tmp_path)
-    assert (told.value.exit_code, told.value.hint) == (1, "Make room on that disk.")
+    assert (told.value.exit_code, told.value.hint) == (1, "Free space on that disk.")

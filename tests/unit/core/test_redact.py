@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from botctl.core.redact import MARK, MIN_LENGTH, Redactor, redact_json, redact_shapes
+from botctl.core.redact import MARK, MIN_LENGTH, Redactor, redact_json, redact_patterns
 
 BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
 INTERACTION_TOKEN = "aW50ZXJhY3Rpb246MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6abcdef"
@@ -110,7 +110,7 @@ def test_short_values_are_left_to_their_shapes() -> None:
     ],
 )
 def test_shapes_are_redacted_and_what_is_around_them_stays(text: str, shown: str) -> None:
-    assert redact_shapes(text) == shown
+    assert redact_patterns(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -126,18 +126,18 @@ def test_shapes_are_redacted_and_what_is_around_them_stays(text: str, shown: str
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert redact_shapes(text) == text
+    assert redact_patterns(text) == text
 
 
 @given(st.text(max_size=300))
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
-    once = redact_shapes(text)
-    assert redact_shapes(once) == once
+    once = redact_patterns(text)
+    assert redact_patterns(once) == once
 
 
 @given(st.dictionaries(st.sampled_from(["token", "password", "name"]), st.text(st.characters(categories=["L", "N"]))))
 def test_json_stays_json(data: dict[str, str]) -> None:
-    assert json.loads(redact_shapes(json.dumps(data))).keys() == data.keys()
+    assert json.loads(redact_patterns(json.dumps(data))).keys() == data.keys()
 
 
 def compact(value: object) -> str:
@@ -163,4 +163,4 @@ def test_no_secret_survives_in_json_and_json_it_stays(value: object, data: st.Da
 def test_a_long_line_is_redacted_in_linear_time() -> None:
     """No quantifier of the shapes may run away on a text made to provoke it."""
     for piece in ("://", "token", "token=", "a.", "authorization:", "://a", "A" * 22 + ".", "\\\"'"):
-        redact_shapes(piece * (200_000 // len(piece)))
+        redact_patterns(piece * (200_000 // len(piece)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.timeparse import EXAMPLE, duration, moment
+from botctl.core.timeparse import EXAMPLE, parse_duration, parse_time
 
 NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 
@@ -25,12 +25,12 @@ NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
     ],
 )
 def test_so_long_ago_or_a_date(text, expected):
-    assert moment(text, NOW) == expected
+    assert parse_time(text, NOW) == expected
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_parts_add_up(hours, minutes):
-    assert moment(f"{hours}h{minutes}m", NOW) == NOW - timedelta(hours=hours, minutes=minutes)
+    assert parse_time(f"{hours}h{minutes}m", NOW) == NOW - timedelta(hours=hours, minutes=minutes)
 
 
 @given(
@@ -40,7 +40,7 @@ def test_parts_add_up(hours, minutes):
 )
 def test_any_text_is_a_moment_in_utc_or_a_sentence(text):
     try:
-        found, sentence = moment(text, NOW), EXAMPLE
+        found, sentence = parse_time(text, NOW), EXAMPLE
     except ValueError as error:
         found, sentence = NOW, str(error)
     assert found.utcoffset() == timedelta()
@@ -51,10 +51,10 @@ def test_any_text_is_a_moment_in_utc_or_a_sentence(text):
     ("text", "means"), [("30d", timedelta(days=30)), (" 1H30m ", timedelta(minutes=90)), ("8w", timedelta(weeks=8))]
 )
 def test_durations(text: str, means: timedelta) -> None:
-    assert duration(text) == means
+    assert parse_duration(text) == means
 
 
 @pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "soon", "999999999w", "2026-01-31"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration; write for example 30d"):
-        duration(text)
+        parse_duration(text)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.jobs import Jobs, RunResult
 from botctl.core.errors import Held, MigrationFaults, Unreachable, UsageError
 from botctl.jobs.admin import JobAdmin
@@ -39,7 +39,7 @@ class AdminRig(JobAdmin):
 
     @property
     def actions(self) -> list[str]:
-        return [json.loads(line(entry))["action"] for entry in self.auditor.entries]
+        return [json.loads(encode_line(entry))["action"] for entry in self.auditor.entries]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_pause_and_resume_are_audited_once(admin):
     assert not await admin.set_paused("well", paused=True)
     assert await admin.set_paused("well", paused=False)
     assert admin.actions == ["job.pause", "job.resume"]
-    (entry, _) = (json.loads(line(entry)) for entry in admin.auditor.entries)
+    (entry, _) = (json.loads(encode_line(entry)) for entry in admin.auditor.entries)
     assert entry["actor"]["type"] == "cli"
     assert entry["target"] == {"type": "job", "id": "well"}
 

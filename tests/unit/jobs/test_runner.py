@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import JobRun, RunResult
 from botctl.core.errors import Unreachable
@@ -50,7 +50,7 @@ async def test_successful_run_is_recorded_published_and_audited(rig):
     started, finished = rig.events
     assert (started.type, started.job, started.run) == ("job.started", "tidy", run.id)
     assert (finished.type, finished.result, finished.took_ms) == ("job.finished", "ok", 2000)
-    entry = json.loads(line(rig.auditor.entries[0]))
+    entry = json.loads(encode_line(rig.auditor.entries[0]))
     assert (entry["action"], entry["actor"], entry["outcome"]) == ("job.run", {"type": "job", "id": "tidy"}, "success")
     assert (entry["op"], entry["ms"], entry["target"]) == (run.id, 2000, {"type": "job", "id": "tidy"})
     assert not await rig.runner.run_due(job, FakeLease(fence=7))
@@ -321,7 +321,7 @@ async def test_run_that_blocked_the_loop_ends_with_a_detail(rig):
     lease = FakeLease()
 
     async def blocks() -> None:
-        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost_reason = "something blocked the event loop for 20 s or more"
         lease.lost.set()
 
     job = make_job(blocks)
@@ -337,7 +337,7 @@ async def test_lost_run_that_still_ends_adds_a_detail(rig, caplog):
     job = make_job(nothing)
 
     async def blocks() -> None:
-        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost_reason = "something blocked the event loop for 20 s or more"
         lease.lost.set()
         await rig.store.take_over(job, 2, rig.clock.now())
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import ConfigError
 from botctl.stores import address
-from botctl.stores.address import SOCKET_BYTES, forget_socket, shown, socket_path
+from botctl.stores.address import SOCKET_BYTES, display_url, remove_socket_folder, socket_path
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from botctl.stores.address import SOCKET_BYTES, forget_socket, shown, socket_pat
     ],
 )
 def test_an_address_is_shown_without_secrets(url, seen):
-    assert shown(url) == seen
+    assert display_url(url) == seen
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="@hosT:"), min_size=1))
 def test_no_password_is_ever_shown(password):
-    assert shown(f"redis://:{password}@host") == "redis://host"
+    assert display_url(f"redis://:{password}@host") == "redis://host"
 
 
 def test_a_socket_lies_in_the_folder_when_its_path_is_short(tmp_path):
@@ -54,11 +54,11 @@ def test_the_private_place_is_removed_when_nothing_is_in_it_and_nothing_else_eve
     monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
     path = socket_path(tmp_path / ("x" * SOCKET_BYTES), "s")
     path.touch()
-    forget_socket(path)
+    remove_socket_folder(path)
     assert path.exists()
     path.unlink()
-    forget_socket(path)
+    remove_socket_folder(path)
     assert not path.parent.exists()
     (tmp_path / "mine").mkdir()
-    forget_socket(tmp_path / "mine" / "s")
+    remove_socket_folder(tmp_path / "mine" / "s")
     assert (tmp_path / "mine").is_dir()

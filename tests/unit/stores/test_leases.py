@@ -15,7 +15,7 @@ from pymongo.errors import AutoReconnect
 
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import Held, Unreachable
-from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, take
+from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, release, renew
 from botctl.stores.leasing import MARGIN, Candidate, LeaseRecord, LeaseState
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
@@ -50,9 +50,9 @@ class Actor:
 
     offset_s: float
     speed: float
-    contender: Candidate = field(default_factory=Candidate)
-    mark: LeaseRecord | None = None
-    belief: LeaseState | None = None
+    candidate: Candidate = field(default_factory=Candidate)
+    record: LeaseRecord | None = None
+    state: LeaseState | None = None
     fence: int = 0
     message: Message | None = None
 
@@ -60,10 +60,10 @@ class Actor:
         return self.offset_s + self.speed * world_s
 
     def believes(self, world_s: float) -> bool:
-        return self.belief is not None and self.belief.holds(self.clock_s(world_s))
+        return self.state is not None and self.state.is_valid(self.clock_s(world_s))
 
     def forget(self) -> None:
-        self.contender, self.mark, self.belief = Candidate(), None, None
+        self.candidate, self.record, self.state = Candidate(), None, None
 
 
 class LeaseMachine(RuleBasedStateMachine):
@@ -101,7 +101,7 @@ class LeaseMachine(RuleBasedStateMachine):
             return
         if actor.message is not None and not actor.message.applied:
             self.ghosts.append(actor.message)
-        if what == "let go" and actor.belief is not None:
+        if what == "let go" and actor.state is not None:
             self.ghosts.append(Message("release", release(self.store, NAME, actor.fence), 0))
         actor.message = None
         if what != "lose":
@@ -118,26 +118,26 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def _send(self, actor: Actor) -> None:
         now_s = actor.clock_s(self.world_s)
-        if actor.belief is not None and not actor.belief.holds(now_s):
+        if actor.state is not None and not actor.state.is_valid(now_s):
             actor.forget()
-        if actor.belief is not None:
+        if actor.state is not None:
             actor.message = Message("renew", renew(self.store, NAME, actor.fence), now_s)
-        elif actor.mark is not None and actor.contender.may_take(now_s):
-            taking = take(self.store, NAME, actor.mark, holder="a:1:b", ttl_s=TTL_S)
-            actor.message = Message("take", taking, now_s)
-            actor.fence = actor.mark.fence + 1
+        elif actor.record is not None and actor.candidate.can_take(now_s):
+            taking = acquire(self.store, NAME, actor.record, holder="a:1:b", ttl_s=TTL_S)
+            actor.message = Message("acquire", taking, now_s)
+            actor.fence = actor.record.fence + 1
         else:
-            actor.message = Message("look", look(self.store, NAME), now_s)
+            actor.message = Message("read_lease", read_lease(self.store, NAME), now_s)
 
     def _answer(self, actor: Actor, message: Message) -> None:
         actor.message = None
-        if message.kind == "look":
-            actor.mark = message.answer
-            actor.contender.seen(message.answer, actor.clock_s(self.world_s))
-        elif message.kind == "take" and message.answer:
-            actor.belief = LeaseState(TTL_S, message.sent_at_s)
-        elif message.kind == "renew" and message.answer and actor.belief:
-            actor.belief.renewed(message.sent_at_s)
+        if message.kind == "read_lease":
+            actor.record = message.answer
+            actor.candidate.observe(message.answer, actor.clock_s(self.world_s))
+        elif message.kind == "acquire" and message.answer:
+            actor.state = LeaseState(TTL_S, message.sent_at_s)
+        elif message.kind == "renew" and message.answer and actor.state:
+            actor.state.renewed(message.sent_at_s)
         else:
             actor.forget()
 
@@ -158,8 +158,8 @@ class LeaseMachine(RuleBasedStateMachine):
     def _apply(self, message: Message) -> None:
         message.answer = done(message.work)
         message.applied = True
-        if message.kind == "take" and message.answer:
-            self.fences.append(done(look(self.store, NAME)).fence)
+        if message.kind == "acquire" and message.answer:
+            self.fences.append(done(read_lease(self.store, NAME)).fence)
 
 
 LeaseMachine.TestCase.settings = settings(
@@ -168,41 +168,41 @@ LeaseMachine.TestCase.settings = settings(
 TestLease = LeaseMachine.TestCase
 
 
-@pytest.mark.soak
+@pytest.record.soak
 class TestLeaseLong(LeaseMachine.TestCase):
     settings = settings(
         max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=list(HealthCheck)
     )
 
 
-def mark(*, free: bool = False, beats: int = 0) -> LeaseRecord:
+def record(*, free: bool = False, beats: int = 0) -> LeaseRecord:
     return LeaseRecord(fence=3, beats=beats, free=free, ttl_s=10.0, holder="h:1:x")
 
 
 def test_what_is_free_may_be_taken_at_once():
-    contender = Candidate()
-    assert not contender.may_take(0)
-    contender.seen(mark(free=True), 5)
-    assert contender.may_take(5)
+    candidate = Candidate()
+    assert not candidate.can_take(0)
+    candidate.observe(record(free=True), 5)
+    assert candidate.can_take(5)
 
 
 def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
-    contender = Candidate()
-    contender.seen(mark(), 5)
-    contender.seen(mark(), 14)
-    assert contender.due_in_s(14) == pytest.approx(1)
-    contender.seen(mark(beats=1), 14.9)
-    assert not contender.may_take(24.8)
-    assert contender.may_take(24.9)
+    candidate = Candidate()
+    candidate.observe(record(), 5)
+    candidate.observe(record(), 14)
+    assert candidate.available_in_s(14) == pytest.approx(1)
+    candidate.observe(record(beats=1), 14.9)
+    assert not candidate.can_take(24.8)
+    assert candidate.can_take(24.9)
 
 
 def test_a_holder_stops_believing_a_margin_before_its_ttl():
     belief = LeaseState(12.0, sent_at_s=0)
-    assert belief.holds(9.99)
-    assert not belief.holds(10)
+    assert belief.is_valid(9.99)
+    assert not belief.is_valid(10)
     belief.renewed(4)
     belief.renewed(2)  # an answer that was overtaken
-    assert belief.ends_at_s == pytest.approx(14)
+    assert belief.expires_at_s == pytest.approx(14)
 
 
 class Flaky:
@@ -229,7 +229,7 @@ def two() -> tuple[Flaky, MongoLeases, MongoLeases]:
     return flaky, MongoLeases(flaky, clock.monotonic), MongoLeases(other, clock.monotonic)
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
     _, one, other = two()
     async with one.lease("a", ttl_s=6) as lease:
@@ -244,7 +244,7 @@ async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
         assert next_one.fence == lease.fence + 1
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
     flaky, one, other = two()
     loop = asyncio.get_running_loop()
@@ -262,7 +262,7 @@ async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
             assert third.fence == lease.fence + 2
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_a_short_cut_loses_nothing():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
@@ -274,7 +274,7 @@ async def test_a_short_cut_loses_nothing():
         assert lease.held
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_without_a_store_there_is_no_lease():
     flaky, one, _ = two()
     flaky.cut = True
@@ -283,7 +283,7 @@ async def test_without_a_store_there_is_no_lease():
             pass
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_who_was_paused_does_not_believe_when_it_wakes():
     """No task could set ``lost`` meanwhile: ``held`` asks the clock."""
     now_s = 0.0
@@ -294,52 +294,52 @@ async def test_who_was_paused_does_not_believe_when_it_wakes():
         assert not lease.held
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_a_blocked_loop_is_why_it_was_lost():
     """Its keeper could not run in time: nobody else is to blame."""
     loop, ahead_s = asyncio.get_running_loop(), 0.0
     leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: loop.time() + ahead_s)
     async with leases.lease("a", ttl_s=6) as lease:
         await asyncio.sleep(1)
-        assert lease.why == ""
+        assert lease.lost_reason == ""
         ahead_s = 20.0
         await lease.lost.wait()
-        assert "blocked the event loop" in lease.why
-        assert "20 s or more" in lease.why
+        assert "blocked the event loop" in lease.lost_reason
+        assert "20 s or more" in lease.lost_reason
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_what_else_may_be_why_it_was_lost():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
         flaky.cut = True
         await lease.lost.wait()
-        assert lease.why == "MongoDB confirmed no renewal in time"
+        assert lease.lost_reason == "MongoDB confirmed no renewal in time"
         flaky.cut = False
     async with one.lease("a", ttl_s=6) as lease:
         await flaky.inner.update_one({"_id": "a"}, {"$inc": {"fence": 1}})
         await lease.lost.wait()
-        assert lease.why == "another process holds it"
+        assert lease.lost_reason == "another process holds it"
 
 
-@pytest.mark.looptime
+@pytest.record.looptime
 async def test_who_waits_is_told_once_for_whom_and_how_long():
     _, one, other = two()
     told: list[tuple[str, float]] = []
     async with one.lease("a", ttl_s=6):
         with pytest.raises(Held):
-            async with other.lease("a", wait_s=0.5, waits=lambda *words: told.append(words)):
+            async with other.lease("a", wait_s=0.5, on_wait=lambda *words: told.append(words)):
                 pass
         assert told == [], "a moment is not worth a word"
         with pytest.raises(Held):
-            async with other.lease("a", wait_s=20, waits=lambda *words: told.append(words)):
+            async with other.lease("a", wait_s=20, on_wait=lambda *words: told.append(words)):
                 pass
     ((who, left_s),) = told
     assert who.startswith("process ")
     assert 0 < left_s <= 6
 
 
-@pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
+@pytest.record.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
 def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
     holder = LeaseHolder("vps:7", silent_s, 15)
-    assert ("gone" if holder.gone else "doubtful" if holder.doubtful else "") == said
+    assert ("gone" if holder.expired else "doubtful" if holder.overdue else "") == said

@@ -1,6 +1,6 @@
 """The list of all settings is complete, and docs/configuration.md is it."""
 
-from botctl.core.config.reference import as_table, find, is_secret, reference, shown
+from botctl.core.config.reference import as_table, find, is_secret, reference, to_toml
 from botctl.core.config.settings import Settings
 from tests.support import ROOT
 
@@ -36,4 +36,4 @@ def test_chosen_names_are_found_and_secrets_known() -> None:
 
 def test_values_are_shown_as_toml_writes_them() -> None:
     values: tuple[object, ...] = (None, True, 2.0, 'a"b', ("x",), {})
-    assert [shown(value) for value in values] == ["unset", "true", "2.0", '"a\\"b"', '["x"]', "{}"]
+    assert [to_toml(value) for value in values] == ["unset", "true", "2.0", '"a\\"b"', '["x"]', "{}"]

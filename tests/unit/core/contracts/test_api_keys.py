@@ -11,8 +11,8 @@ KEY = ApiKey("id", "name", ("commands",), NOW, "ann", expires_at=NOW + timedelta
 
 
 def test_it_opens_until_it_ends() -> None:
-    assert KEY.ended(NOW + timedelta(hours=23)) is None
-    assert KEY.ended(NOW + timedelta(days=1)) == "it has expired"
+    assert KEY.invalid_reason(NOW + timedelta(hours=23)) is None
+    assert KEY.invalid_reason(NOW + timedelta(days=1)) == "it has expired"
 
 
 def test_it_opens_its_topics() -> None:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.guild_settings import DEFAULTS, KEYS, GuildSettings, changed, differences, plain, unknown
+from botctl.core.contracts.guild_settings import (
+    DEFAULTS,
+    KEYS,
+    GuildSettings,
+    diff,
+    to_json,
+    unknown_disabled,
+    with_change,
+)
 
 SOME = GuildSettings("de", frozenset({"roll", "ops status"}), "123456789012345678", revision=4)
 
@@ -29,9 +37,9 @@ SOME = GuildSettings("de", frozenset({"roll", "ops status"}), "12345678901234567
 )
 def test_accepted(key, raw, field):
     """One setting changes, the others and the revision stay."""
-    new = changed(SOME, key, raw)
+    new = with_change(SOME, key, raw)
     assert getattr(new, key) == field
-    assert set(differences(SOME, new)) <= {key}
+    assert set(diff(SOME, new)) <= {key}
     assert new.revision == SOME.revision
 
 
@@ -52,7 +60,7 @@ def test_accepted(key, raw, field):
 )
 def test_mistakes_are_sentences(key, raw, says):
     with pytest.raises(ValueError) as caught:
-        changed(SOME, key, raw)
+        with_change(SOME, key, raw)
     assert says in str(caught.value)
 
 
@@ -60,10 +68,10 @@ def test_mistakes_are_sentences(key, raw, says):
 def test_any_value_is_a_setting_or_a_sentence(key, raw):
     """What is accepted is stable: setting it again from its own words changes nothing."""
     try:
-        new = changed(DEFAULTS, key, raw)
+        new = with_change(DEFAULTS, key, raw)
     except ValueError:
         return
-    assert changed(new, key, plain(new)[key]) == new
+    assert with_change(new, key, to_json(new)[key]) == new
 
 
 def test_a_disabled_group_switches_off_its_sub_commands():
@@ -75,10 +83,10 @@ def test_a_disabled_group_switches_off_its_sub_commands():
 
 
 def test_differences_are_in_the_words_of_json():
-    new = changed(SOME, "disabled", "b, a")
-    assert differences(SOME, new) == {"disabled": (["ops status", "roll"], ["a", "b"])}
+    new = with_change(SOME, "disabled", "b, a")
+    assert diff(SOME, new) == {"disabled": (["ops status", "roll"], ["a", "b"])}
 
 
 def test_what_is_disabled_and_names_no_command_is_known():
     settings = GuildSettings(disabled=frozenset({"ops", "ops status", "who is", "rol", "op", "roll x"}))
-    assert unknown(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]
+    assert unknown_disabled(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]

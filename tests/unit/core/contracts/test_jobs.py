@@ -6,7 +6,7 @@ import pytest
 
 import botctl
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import JobRun, Jobs, MissedPolicy, declared, job
+from botctl.core.contracts.jobs import JobRun, Jobs, MissedPolicy, get_declared_job, job
 from botctl.core.errors import UsageError
 
 
@@ -18,7 +18,7 @@ async def tidy_up(bus: Bus, run: JobRun, size: int = 5) -> None:
 
 
 def test_a_function_becomes_a_job():
-    found = declared(job("every  10s")(tidy_up))
+    found = get_declared_job(job("every  10s")(tidy_up))
     assert found is not None
     assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", MissedPolicy.ONCE)
     assert found.about == "Put things in order."
@@ -26,7 +26,7 @@ def test_a_function_becomes_a_job():
 
 
 def test_what_was_not_declared_is_no_job():
-    assert declared(pytest) is None
+    assert get_declared_job(pytest) is None
 
 
 def test_the_author_finds_it_where_everything_else_is():
@@ -55,7 +55,7 @@ def test_a_function_that_blocks_is_none():
 
 
 def test_a_job_is_found_by_its_name():
-    tidy = declared(job("every 1h", name="tidy")(tidy_up))
+    tidy = get_declared_job(job("every 1h", name="tidy")(tidy_up))
     assert Jobs([tidy]).named("tidy") is tidy
     with pytest.raises(UsageError, match="no job 'x'"):
         Jobs([tidy]).named("x")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.schedule import MOST_COUNTED, parse
+from botctl.core.contracts.schedule import MAX_COUNTED, parse
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 TEXTS = ["every 7s", "every 1m", "every 3h", "every 2w", "* * * * *", "*/7 * * * *", "30 4 * * 1-5", "0 0 1,15 * *"]
@@ -74,13 +74,13 @@ def test_what_passed_is_counted_and_the_latest_found(schedule, moment, count, pa
     for _ in range(count + 1):
         dues.append(schedule.next_after(dues[-1]))
     now = dues[-2] + (dues[-1] - dues[-2]) * part
-    assert schedule.passed(dues[0], now) == (dues[-2], count + 1)
+    assert schedule.count_due(dues[0], now) == (dues[-2], count + 1)
 
 
 @pytest.mark.parametrize("text", ["every 1s", "* * * * *", "*/5 2-4 * * *"])
 def test_after_a_long_time_the_latest_is_right_and_the_count_has_an_end(text: str) -> None:
     schedule = parse(text)
     now = MONDAY + timedelta(days=500, hours=2, seconds=1)
-    latest, count = schedule.passed(schedule.next_after(MONDAY), now)
-    assert count == MOST_COUNTED
+    latest, count = schedule.count_due(schedule.next_after(MONDAY), now)
+    assert count == MAX_COUNTED
     assert latest <= now < schedule.next_after(latest)

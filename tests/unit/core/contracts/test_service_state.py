@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from botctl.core.contracts.service_state import ServiceState, ending, unwrap_group
+from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 
 
 def test_others_may_use_what_is_ready_degraded_or_restarting():
@@ -33,4 +33,4 @@ def test_blame_finds_the_one_error_in_groups_of_one_and_leaves_larger_groups():
     ],
 )
 def test_an_ending_in_words(error, words):
-    assert ending(error) == words
+    assert describe_end(error) == words

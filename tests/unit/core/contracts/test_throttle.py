@@ -73,7 +73,7 @@ def test_accepted(text, expected):
         ("5/10s per user, fast", "fast", "does not begin"),
         ("5/10s per user,", "''", "does not begin"),
         ("5/10y per user", "5/10y per user", "unknown unit 'y'"),
-        ("5/10s", "5/10s", "does not say for whom"),
+        ("5/10s", "5/10s", "has no scope"),
         ("5/10s per dog", "per dog", "per 'dog', which is not known here"),
         ("5/10s per key", "per key", "per 'key', which is not known here"),
         ("5/10s per user per guild", "5/10s per user per guild", "cannot be read from 'per guild' on"),

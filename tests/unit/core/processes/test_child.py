@@ -11,7 +11,7 @@ import pytest
 
 from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
 from botctl.core.processes.child import LOG_BYTES, Child, LaunchSpec
-from botctl.core.processes.process import began, is_running
+from botctl.core.processes.process import is_running, start_time
 from tests.support.waiting import until
 
 SERVE = """
@@ -77,10 +77,10 @@ async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
     news = News()
     async with Child(launch(), **news()) as child:
         pid = child.pid
-        assert await child.launch.answers()
+        assert await child.launch.is_ready()
         assert news.spawned == [pid]
     assert child.pid is None
-    assert not is_running(pid, began(pid) or "gone")
+    assert not is_running(pid, start_time(pid) or "gone")
     await child.stop()  # again is fine
 
 
@@ -91,7 +91,7 @@ async def test_it_has_a_session_of_its_own(launch):
 
 
 async def test_one_that_ends_while_starting_is_quoted(launch):
-    said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", answers=_never)
+    said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", is_ready=_never)
     with pytest.raises(
         ServiceFailed, match=r"ended with status 3 while it was starting: cannot \\x1b\[31m bind"
     ) as caught:
@@ -104,12 +104,12 @@ async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch)
         return Held(f"{said} ({status})")
 
     with pytest.raises(Held, match=r"^it is taken \(6\)$"):
-        await Child(launch("print('it is taken'); raise SystemExit(6)", answers=_never, refusal=refusal)).start()
+        await Child(launch("print('it is taken'); raise SystemExit(6)", is_ready=_never, exit_error=refusal)).start()
 
 
 async def test_a_program_that_is_not_there(launch):
     with pytest.raises(ServiceFailed, match="The test server"):
-        await Child(launch(command=("/nonexistent/program",), answers=_never)).start()
+        await Child(launch(command=("/nonexistent/program",), is_ready=_never)).start()
 
 
 async def test_an_address_that_cannot_be_prepared(launch):
@@ -124,19 +124,19 @@ async def test_one_that_never_answers_is_ended(launch):
     """`async with` leaves nothing behind when the start takes too long."""
     news = News()
     with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
-        async with Child(launch(answers=_never, start_s=0.1), **news()):
+        async with Child(launch(is_ready=_never, start_s=0.1), **news()):
             pytest.fail("it does not answer")
-    assert not any(map(began, news.spawned))
+    assert not any(map(start_time, news.spawned))
 
 
 async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
     async def yes():
-        await until(lambda: began(news.spawned[0]) is None)
+        await until(lambda: start_time(news.spawned[0]) is None)
         return True
 
     news = News()
     with pytest.raises(ServiceFailed, match="ended with status 1"):
-        await Child(launch("raise SystemExit(1)", answers=yes), **news()).start()
+        await Child(launch("raise SystemExit(1)", is_ready=yes), **news()).start()
 
 
 async def test_a_killed_one_comes_back_at_the_same_address(launch):
@@ -145,7 +145,7 @@ async def test_a_killed_one_comes_back_at_the_same_address(launch):
         for round_ in range(3):
             os.kill(child.pid, signal.SIGKILL)
             await until(lambda: len(news.restarted) == round_ + 1)  # noqa: B023
-            assert await child.launch.answers()
+            assert await child.launch.is_ready()
         assert len(set(news.spawned)) == 4
         assert child.pid == news.spawned[-1]
     assert Counter(status for status, _ in news.restarted) == {-signal.SIGKILL: 3}
@@ -169,7 +169,7 @@ async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
         assert not news.restarted
         blocked.unlink()
         await until(lambda: bool(news.restarted))
-        assert await child.launch.answers()
+        assert await child.launch.is_ready()
     assert "No space left on device" in news.down[1]
 
 
@@ -195,7 +195,7 @@ async def test_stop_while_it_is_started_again_leaves_nothing(launch):
         os.kill(child.pid, signal.SIGKILL)
         await until(lambda: len(news.spawned) == 2)
         await child.stop()
-        await until(lambda: not any(map(began, news.spawned)))
+        await until(lambda: not any(map(start_time, news.spawned)))
     assert not news.restarted
 
 
@@ -208,7 +208,7 @@ async def test_one_that_does_not_listen_is_killed(launch, frozen):
     if frozen:
         os.kill(pid, signal.SIGSTOP)
     await child.stop()
-    assert began(pid) is None
+    assert start_time(pid) is None
 
 
 @pytest.mark.parametrize(("short_lives", "delay_s"), [(0, 0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])

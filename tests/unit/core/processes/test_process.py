@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from botctl.core.processes.process import began, child_environment, end, is_running, leashed
+from botctl.core.processes.process import child_environment, die_with_parent, is_running, start_time, terminate
 from tests.support.waiting import wait_for
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
@@ -37,14 +37,14 @@ def spawn():
 
 def test_a_running_process_is_known_by_its_start(spawn):
     pid = spawn(SLEEPER).pid
-    assert began(pid) == began(pid)
-    assert is_running(pid, began(pid))
-    assert not is_running(pid, began(os.getpid()))
+    assert start_time(pid) == start_time(pid)
+    assert is_running(pid, start_time(pid))
+    assert not is_running(pid, start_time(os.getpid()))
 
 
 def test_a_zombie_has_ended(spawn):
     process = spawn(SLEEPER)
-    start = began(process.pid)
+    start = start_time(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has collected it
     assert not is_running(process.pid, start)
@@ -52,19 +52,19 @@ def test_a_zombie_has_ended(spawn):
 
 async def test_end_asks_first(spawn):
     process = spawn(SLEEPER)
-    await end(process.pid, began(process.pid), limit_s=5)
+    await terminate(process.pid, start_time(process.pid), limit_s=5)
     assert process.wait(5) == -signal.SIGTERM
 
 
 async def test_end_kills_what_does_not_listen(spawn):
     process = spawn(STUBBORN)
-    await end(process.pid, began(process.pid), limit_s=0.05)
+    await terminate(process.pid, start_time(process.pid), limit_s=0.05)
     assert process.wait(5) == -signal.SIGKILL
 
 
 async def test_end_never_touches_another_process_with_the_same_number(spawn):
     process = spawn(SLEEPER)
-    await end(process.pid, "some other start", limit_s=0)
+    await terminate(process.pid, "some other start", limit_s=0)
     assert process.poll() is None
 
 
@@ -77,14 +77,13 @@ def test_children_see_no_settings(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="linux-only: the kernel pulls the leash")
 def test_a_leashed_process_dies_with_its_killed_parent():
     """kill -9 of the parent leaves it no time to clean up, and still nothing is left running."""
-    program = (
-        f"import subprocess, time; p = subprocess.Popen({leashed(SLEEPER)!r}); print(p.pid, flush=True); time.sleep(60)"
-    )
+    program = f"import subprocess, time; p = subprocess.Popen({die_with_parent(SLEEPER)!r}); print(p.pid, flush=True)"
+    program += "; time.sleep(60)"
     program = program.replace(repr(str(os.getpid())), "str(__import__('os').getpid())")
     with subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
         assert parent.stdout.readline() == b"up\n"
-        start = began(pid)
+        start = start_time(pid)
         assert start is not None
         parent.kill()
     wait_for(lambda: not is_running(pid, start), what="the child to end")
@@ -92,5 +91,5 @@ def test_a_leashed_process_dies_with_its_killed_parent():
 
 def test_a_leashed_process_does_not_start_without_its_parent():
     """The parent may die between the fork and the leash."""
-    command = [word if word != str(os.getpid()) else "1" for word in leashed(SLEEPER)]
+    command = [word if word != str(os.getpid()) else "1" for word in die_with_parent(SLEEPER)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
-from botctl.core.processes.process import began
+from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
@@ -78,10 +78,10 @@ def test_a_number_that_was_used_again_is_not_the_part(runtime, sleeper, field):
 def test_a_withdrawn_part_is_gone_and_only_its_owner_withdraws(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="a")
     runtime.publish("mongo", pid=sleeper.pid, address="b")
-    runtime.withdraw("redis")
+    runtime.unpublish("redis")
     assert set(runtime.live()) == {"mongo"}
     doctored(runtime, owner_pid=1)
-    runtime.withdraw("mongo")
+    runtime.unpublish("mongo")
     assert set(runtime.parts()) == {"mongo"}
 
 
@@ -104,15 +104,15 @@ async def test_a_leftover_is_ended(runtime, sleeper):
     """The owner was killed, its child was not: where the kernel has no leash."""
     runtime.publish("redis", pid=sleeper.pid, address="a")
     doctored(runtime, owner_pid=1, owner_started="another boot:1")
-    await runtime.end_leftover("redis")
-    assert began(sleeper.pid) is None
+    await runtime.terminate_leftover("redis")
+    assert start_time(sleeper.pid) is None
     assert runtime.parts() == {}
 
 
 async def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="a")
     doctored(runtime, started="another boot:1")
-    await runtime.end_leftover("redis")
+    await runtime.terminate_leftover("redis")
     assert sleeper.poll() is None
     assert runtime.parts() == {}
 
@@ -121,7 +121,7 @@ def test_a_role_has_one_holder_and_the_refusal_names_it(runtime, tmp_path):
     with (
         runtime.lock("bot"),
         pytest.raises(Held) as caught,
-        Runtime(tmp_path).lock("bot", taken="is already the bot", hint="Start another part with --only."),
+        Runtime(tmp_path).lock("bot", message="is already the bot", hint="Start another part with --only."),
     ):
         pytest.fail("held twice")
     assert caught.value.exit_code is ExitCode.HELD
@@ -152,9 +152,9 @@ def test_a_killed_holder_holds_nothing(runtime, tmp_path):
 
 def test_sharers_keep_a_holder_out_and_the_other_way_round(runtime, tmp_path):
     other = Runtime(tmp_path)
-    with runtime.share("users"), other.share("users"), pytest.raises(Held), runtime.lock("users"):
+    with runtime.lock_shared("users"), other.lock_shared("users"), pytest.raises(Held), runtime.lock("users"):
         pytest.fail("shared and held")
-    with runtime.lock("users"), pytest.raises(Held), other.share("users"):
+    with runtime.lock("users"), pytest.raises(Held), other.lock_shared("users"):
         pytest.fail("shared and held")
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_does_not_stop_a_stop(runtime, sleeper, monkeypatch, caplog)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(json, "dump", full)
-    runtime.withdraw("redis")
+    runtime.unpublish("redis")
     assert "No space left" in caplog.text
     sleeper.kill()
     sleeper.wait()

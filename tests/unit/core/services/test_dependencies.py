@@ -140,12 +140,12 @@ class TestLoad:
             ("tests.nowhere:engine", "there is no module tests.nowhere"),
             ("nowhere_at_all:engine", "there is no module nowhere_at_all"),
             (f"{HERE}:motor", "has no motor"),
-            (f"{HERE}:number", "is no factory, it is of type int"),
+            (f"{HERE}:number", "is not a factory, it is of type int"),
             (f"{HERE}:undecorated", "undecorated is not an async context manager"),
             (f"{HERE}:coroutine", "coroutine is not an async context manager"),
-            (f"{HERE}:plain", "plain does not say that it is an async context manager"),
-            (f"{HERE}:unsaid", "unsaid does not say that it is an async context manager"),
-            (f"{HERE}:Engine", "Engine does not say that it is an async context manager"),
+            (f"{HERE}:plain", "plain has no return annotation that says what it yields"),
+            (f"{HERE}:unsaid", "unsaid has no return annotation that says what it yields"),
+            (f"{HERE}:Engine", "Engine has no return annotation that says what it yields"),
             (f"{HERE}:untyped", "parameter wheels of .*untyped has no annotation"),
             (f"{HERE}:hidden", "name 'Decimal' is not defined"),
         ],
@@ -192,7 +192,7 @@ class TestOrder:
         assert order(bot, a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
 
     def test_needs_beyond_the_parameters_count_too(self):
-        assert order(a_spec(Bot, also=(Redis,)), a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
+        assert order(a_spec(Bot, depends_on=(Redis,)), a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
 
     @pytest.mark.parametrize("wanted", [(App,), ()])
     def test_a_missing_need_names_the_path(self, wanted):

@@ -22,7 +22,7 @@ class Watcher:
     """Notes the states of the service."""
 
     def __init__(self):
-        self.tasks = Tasks("relay", watcher=self, random=Random(1))
+        self.tasks = Tasks("relay", observer=self, random=Random(1))
         self.heard = []
 
     def news(self):
@@ -49,12 +49,12 @@ def now():
 async def test_it_is_told_once_and_the_service_is_degraded_until_it_is_over(outage, watcher, caplog):
     outage.begin("events wait: Redis failed (ConnectionError)")
     outage.begin("events wait: Redis failed (TimeoutError)")
-    assert outage.on
+    assert outage.active
     assert [(r.levelname, r.name, r.message) for r in caplog.records] == [
         ("WARNING", _log.name, "events wait: Redis failed (ConnectionError)")
     ]
     outage.end()
-    assert not outage.on
+    assert not outage.active
     assert watcher.heard == [
         (ServiceState.DEGRADED, "events wait: Redis failed (ConnectionError)"),
         (ServiceState.READY, ""),
@@ -83,11 +83,11 @@ async def test_others_may_have_warned_already(watcher, caplog):
 @pytest.mark.looptime
 async def test_pauses_grow_and_begin_again_with_the_next_outage(outage):
     for _ in range(5):
-        await outage.failed("away")
+        await outage.begin_and_pause("away")
     assert now() == 1 + 2 + 4 + 8 + 8
     outage.end()
     began = now()
-    await outage.failed("away again")
+    await outage.begin_and_pause("away again")
     assert now() - began == 1
 
 
@@ -107,7 +107,7 @@ async def test_who_waits_for_one_hears_of_each(outage):
 
     async def listen():
         while True:
-            await outage.begins()
+            await outage.wait_begun()
             heard.append(now())
             outage.end()
 
@@ -131,10 +131,10 @@ def test_law_whatever_comes_each_row_of_failures_is_one_outage(rounds):
         if well:
             outage.end()
         else:
-            if not outage.on:
+            if not outage.active:
                 began.append(f"failure {n}")
             outage.begin(f"failure {n}")
-        assert outage.on is not well
+        assert outage.active is not well
         assert (watcher.tasks.state, watcher.tasks.detail) == (
             (ServiceState.READY, "") if well else (ServiceState.DEGRADED, began[-1])
         )

@@ -120,7 +120,7 @@ def test_two_services_of_one_name_are_an_error():
 
 @pytest.mark.parametrize("key", [Tasks, Services, StatusSource])
 def test_what_the_registry_gives_cannot_be_registered(key):
-    with pytest.raises(AssemblyError, match="is the registry's own to give"):
+    with pytest.raises(AssemblyError, match="the registry provides it itself"):
         Registry().add(redis, key=key)
 
 

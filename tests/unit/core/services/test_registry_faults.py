@@ -110,7 +110,7 @@ async def run(scenario):
     for at in scenario.cancels:
         loop.call_at(at, task.cancel)
     if scenario.hurry is not None:
-        loop.call_at(scenario.hurry, lambda: [running.hurry() for running in held])
+        loop.call_at(scenario.hurry, lambda: [running.expedite() for running in held])
     await asyncio.wait({task}, timeout=10_000)
     took_s, lines = loop.time(), list(journal.lines)
     assert task.done(), "it did not come to an end"

@@ -12,7 +12,7 @@ import pytest
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
 from botctl.core.services.registry import Backoff, Registry, ServiceHealth, Services, ServiceState, Tasks
-from botctl.core.services.service import GRACE_S, HURRY_S
+from botctl.core.services.service import EXPEDITED_S, GRACE_S
 from tests.support.services import Journal, LoopClock, raises, service, sleeps, stubborn
 
 pytestmark = pytest.mark.looptime
@@ -103,7 +103,7 @@ class TestOrder:
         assert journal.of("begin") == ["begin A", "begin B"]
 
     async def test_a_need_beyond_the_parameters_is_ready_before_and_stops_after(self, registry, journal):
-        registry.add(service(B, journal=journal), also=[A])
+        registry.add(service(B, journal=journal), depends_on=[A])
         registry.add(service(A, journal=journal))
         async with registry.open(B):
             pass
@@ -370,14 +370,14 @@ class TestStop:
         registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=100)
         async with registry.open() as running:
             asyncio.get_running_loop().call_later(10, running.hurry)
-        assert now() == pytest.approx(10 + 2 * HURRY_S)
+        assert now() == pytest.approx(10 + 2 * EXPEDITED_S)
         assert journal.of("left") == ["left B", "left A"]
 
     async def test_hurry_does_not_lengthen_a_short_limit(self, registry, journal):
         registry.add(service(A, journal=journal, stop=hangs()), stop_s=0.2)
         async with registry.open() as running:
-            running.hurry()
-            running.hurry()
+            running.expedite()
+            running.expedite()
         assert now() == pytest.approx(0.2)
 
     async def test_tasks_go_on_while_the_factory_cleans_up_and_end_after_it(self, registry):
@@ -725,7 +725,7 @@ class TestLookUp:
         async def bot(services: Services) -> AsyncIterator[Roll]:
             yield Roll(**services.resolve(Roll))
 
-        registry.add(bot, key=Roll, also=[A])
+        registry.add(bot, key=Roll, depends_on=[A])
         registry.add(service(A, journal=journal))
         async with registry.open(Roll) as running:
             assert running.get(Roll).a is running.get(A)

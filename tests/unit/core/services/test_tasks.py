@@ -24,7 +24,7 @@ class Watcher:
         self.failures = []
         self.tasks = None
 
-    def news(self):
+    def on_tasks_changed(self):
         self.heard.append((asyncio.get_running_loop().time(), self.tasks.state, self.tasks.detail))
 
     def failed(self, what, error):
@@ -42,7 +42,7 @@ def watcher():
 
 @pytest.fixture
 def tasks(watcher):
-    watcher.tasks = Tasks("bot", watcher=watcher, random=Random(1))
+    watcher.tasks = Tasks("bot", observer=watcher, random=Random(1))
     return watcher.tasks
 
 
@@ -170,7 +170,7 @@ class TestRestart:
         assert starts == [1, 2, 9.9 + 4, 10 + 1, 2]
 
     async def test_jitter_comes_from_the_random_that_was_given(self, watcher):
-        watcher.tasks = tasks = Tasks("bot", watcher=watcher, random=Random(5))
+        watcher.tasks = tasks = Tasks("bot", observer=watcher, random=Random(5))
         run, began = runs(0)
         backoff = Backoff(first_s=1, jitter=0.5)
         async with tasks:
@@ -274,7 +274,7 @@ class TestOwnWord:
 async def test_a_service_may_end_its_tasks_early_and_spawn_none_after(tasks):
     run, _ = runs()
     tasks.spawn(run, name="loop")
-    await tasks.end()
+    await tasks.cancel()
     assert tasks.alive == []
-    with pytest.raises(RuntimeError, match="task late comes too late"):
+    with pytest.raises(RuntimeError, match="task late cannot be spawned"):
         tasks.spawn(run, name="late")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.telemetry.latency import BOUNDS_MS, Latencies, merged, quantile_ms
+from botctl.core.telemetry.latency import BOUNDS_MS, Latencies, merge, quantile_ms
 
 times = st.floats(min_value=0, max_value=2 * BOUNDS_MS[-1])
 
@@ -25,7 +25,7 @@ def counted(took: list[float]) -> Latencies:
 def test_merged_is_the_histogram_of_all(parts):
     """Whoever counted what."""
     whole = counted([ms for part in parts for ms in part])
-    assert merged(counted(part).counts for part in parts) == whole.counts
+    assert merge(counted(part).counts for part in parts) == whole.counts
     assert whole.count == sum(map(len, parts))
 
 
@@ -53,7 +53,7 @@ def test_bounds_grow_and_no_bucket_is_wide():
 def test_nothing_has_no_quantile():
     """And a histogram of another shape is left out."""
     assert quantile_ms(Latencies().counts, 0.5) is None
-    assert merged([[1, 2, 3]]) == Latencies().counts
+    assert merge([[1, 2, 3]]) == Latencies().counts
 
 
 @pytest.mark.parametrize(("took", "p50"), [([10.0], 8.75), ([4.0] * 10, 4.0), ([1e9], 60_000.0)])

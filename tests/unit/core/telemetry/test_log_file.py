@@ -18,7 +18,7 @@ class Setup:
         self.path = folder / "logs" / "botctl.jsonl"
         self.said: list[str] = []
         self.clock = ManualClock()
-        self.file = LogFile(self.path, rotate_bytes, keep, complain=self.said.append, clock=self.clock)
+        self.file = LogFile(self.path, rotate_bytes, keep, warn=self.said.append, clock=self.clock)
 
     def write(self, text: str) -> None:
         self.file.write(text.encode() + b"\n")
@@ -124,12 +124,12 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_tried_again_later(setup: 
     setup.clock.advance(10)
     setup.write("lost too")
     assert len(setup.said) == 1
-    assert setup.said[0].endswith("botctl.jsonl cannot be written: File exists; the bot goes on without it.")
+    assert setup.said[0].endswith("botctl.jsonl cannot be written: File exists. The bot runs on without it.")
     setup.path.parent.unlink()
     setup.clock.advance(10)
     setup.write("back")
     assert setup.path.read_text() == "back\n"
-    assert setup.said[1].endswith("is written again; 4 lines were lost.")
+    assert setup.said[1].endswith("can be written again. 4 lines were lost.")
 
 
 def test_a_full_disk_is_said_once_and_half_a_line_is_closed(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_put_aside_goes_on_growing(setup: Setup, monkeypat
 
 def _write_many(path: Path, name: str, lines: int, start: Barrier) -> None:
     start.wait(30)
-    file = LogFile(path, 20_000, 1000, complain=lambda _sentence: os._exit(9))
+    file = LogFile(path, 20_000, 1000, warn=lambda _sentence: os._exit(9))
     for number in range(lines):
         file.write(f"{name}:{number:05}:{'x' * 80}\n".encode())
     os._exit(0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.clock import iso_ms
-from botctl.core.telemetry.log_lines import MESSAGE_LIMIT, TRACE_LIMIT, as_json, as_text, iso, line_of
+from botctl.core.telemetry.log_lines import MESSAGE_LIMIT, TRACE_LIMIT, as_json, as_text, iso, make_line
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 any_text = st.text(st.characters(codec=None), max_size=200)
@@ -15,7 +15,7 @@ any_text = st.text(st.characters(codec=None), max_size=200)
 
 def test_the_shape_of_a_json_line() -> None:
     error = ValueError("token=abcdef")
-    line = line_of(
+    line = make_line(
         AT,
         "ERROR",
         "botctl.x",
@@ -36,7 +36,7 @@ def test_the_shape_of_a_json_line() -> None:
 
 
 def test_the_shape_of_a_line_for_people() -> None:
-    line = line_of(
+    line = make_line(
         AT, "INFO", "botctl.x", "done", fields={"command": "ops status"}, error=(ValueError("v"), "a\nb\x1b\n")
     )
     assert as_text(line) == '2026-01-02T03:04:05.678Z INFO    botctl.x done command="ops status"\n  a\n  b\\x1b\n'
@@ -45,7 +45,7 @@ def test_the_shape_of_a_line_for_people() -> None:
 
 
 def test_a_field_cannot_take_the_place_of_what_is_always_there() -> None:
-    line = line_of(AT, "INFO", "x", "real", fields={"message": "forged", "error": "none"})
+    line = make_line(AT, "INFO", "x", "real", fields={"message": "forged", "error": "none"})
     data = json.loads(as_json(line))
     assert (data["message"], data["message_"], data["error_"]) == ("real", "forged", "none")
 
@@ -56,13 +56,13 @@ def test_values_that_json_does_not_know_are_text() -> None:
             raise RuntimeError
 
     fields = {"a": float("nan"), "b": [1], "c": Broken(), "d": True, "e": 1.5}
-    data = json.loads(as_json(line_of(AT, "INFO", "x", "m", fields=fields)))
+    data = json.loads(as_json(make_line(AT, "INFO", "x", "m", fields=fields)))
     assert (data["a"], data["b"], data["d"], data["e"]) == ("nan", "[1]", True, 1.5)
     assert "Broken" in data["c"]
 
 
 def test_long_texts_are_cut_and_of_a_trace_the_end_stays() -> None:
-    line = line_of(AT, "INFO", "x", "m" * 10_000, error=(ValueError(), "t" * 100_000 + "end"))
+    line = make_line(AT, "INFO", "x", "m" * 10_000, error=(ValueError(), "t" * 100_000 + "end"))
     assert len(line.message) == MESSAGE_LIMIT
     assert line.error is not None
     assert len(line.error.trace) == TRACE_LIMIT
@@ -71,7 +71,7 @@ def test_long_texts_are_cut_and_of_a_trace_the_end_stays() -> None:
 
 @given(any_text, st.dictionaries(st.sampled_from(["command", "user"]), any_text))
 def test_whatever_comes_it_is_one_json_line_and_no_forged_text_line(message: str, fields: dict[str, str]) -> None:
-    line = line_of(AT, "INFO", "x", message, fields=fields)
+    line = make_line(AT, "INFO", "x", message, fields=fields)
     raw = as_json(line)
     assert raw.count(b"\n") == 1
     assert json.loads(raw).keys() >= fields.keys()

@@ -15,7 +15,7 @@ from loguru import logger
 
 from botctl.core.config.settings import LogLevel, Settings
 from botctl.core.redact import redact, register
-from botctl.core.telemetry.logs import TOLD, start_logs, stderr_logs
+from botctl.core.telemetry.logs import FILE_ONLY, start_logs, stderr_logs
 
 SECRET = "hunter2-of-the-logs"
 BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
@@ -152,7 +152,7 @@ def test_what_libraries_tell_of_their_ordinary_life_is_kept_and_not_shown(logs: 
 
 def test_what_a_person_is_told_anyway_stands_in_the_file_alone(logs: Logs) -> None:
     with logs.start():
-        logging.getLogger(TOLD).error("Redis does not answer.")
+        logging.getLogger(FILE_ONLY).error("Redis does not answer.")
     assert [line["message"] for line in logs.lines] == ["Redis does not answer."]
     assert logs.stderr.getvalue() == ""
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from botctl.core.telemetry.loop_watch import LoopWatch, place_of
+from botctl.core.telemetry.loop_watch import LoopWatch, frame_location
 
 LINE = logging.WARNING
 
@@ -18,7 +18,7 @@ LINE = logging.WARNING
 def hold(watch: LoopWatch) -> None:
     """Do not give way until the thread has seen it."""
     deadline = time.monotonic() + 20
-    while watch.seen is None:
+    while watch.blocker is None:
         assert time.monotonic() < deadline, "the thread saw nothing"
         time.sleep(0.001)
 
@@ -28,17 +28,17 @@ async def test_who_holds_the_loop_is_named_once(name: str | None, caplog: pytest
     """By the command's name where there is one, and by its line; not after it has let go."""
     asked: list[asyncio.Task[None] | None] = []
 
-    def doing(task: asyncio.Task[None]) -> str | None:
+    def describe_task(task: asyncio.Task[None]) -> str | None:
         asked.append(task)
         return name
 
-    with LoopWatch(doing, beat_s=0.0, held_s=0.02) as watch:
+    with LoopWatch(describe_task, interval_s=0.0, blocked_s=0.02) as watch:
         hold(watch)
-        watch.beat(20_000)
-        watch.beat(3)
+        watch.record_lag(20_000)
+        watch.record_lag(3)
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == LINE]
     assert "telemetry/test_loop_watch.py:" in line
-    assert line.endswith("held the event loop for 20.0 s: nobody was answered meanwhile")
+    assert line.endswith("blocked the event loop for 20.0 s: the bot answered no one in that time")
     assert line.startswith("/block (") is (name is not None)
     assert asked == [asyncio.current_task()]
 
@@ -46,8 +46,8 @@ async def test_who_holds_the_loop_is_named_once(name: str | None, caplog: pytest
 async def test_a_process_that_stood_still_blames_nobody(caplog: pytest.LogCaptureFixture):
     """Suspended, or short of processor time: the thread saw nothing either."""
     caplog.set_level(logging.INFO)
-    with LoopWatch(lambda _: None, beat_s=1000.0) as watch:
-        watch.beat(5000)
+    with LoopWatch(lambda _: None, interval_s=1000.0) as watch:
+        watch.record_lag(5000)
     assert [(record.levelno, record.getMessage()) for record in caplog.records if "stood" in record.getMessage()] == [
         (logging.INFO, "the whole process stood still for 5.0 s")
     ]
@@ -58,9 +58,9 @@ def test_a_place_is_that_of_whoever_called_the_library():
     places: list[str] = []
 
     def look(_: str) -> int:
-        places.append(place_of(sys._getframe(1)))
+        places.append(frame_location(sys._getframe(1)))
         return 1
 
     json.loads("1", parse_int=look)
     assert places[0].startswith("telemetry/test_loop_watch.py:")
-    assert place_of(None) == "something"
+    assert frame_location(None) == "something"

@@ -52,12 +52,12 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def test_commands_are_counted_by_name_and_result():
     """And their latency; a refusal is quick and would make the handlers look so."""
     metrics = Metrics()
-    metrics.hear(CommandStarted(invocation="1", kind="slash", name="roll", user="1"))
+    metrics.on_event(CommandStarted(invocation="1", kind="slash", name="roll", user="1"))
     assert metrics.in_flight == 1
-    metrics.hear(finished())
-    metrics.hear(finished("ops status", "failed", 2500.5))
-    metrics.hear(finished(result="throttled", took_ms=0.5))
-    metrics.hear(finished(result="denied", took_ms=0.5))
+    metrics.on_event(finished())
+    metrics.on_event(finished("ops status", "failed", 2500.5))
+    metrics.on_event(finished(result="throttled", took_ms=0.5))
+    metrics.on_event(finished(result="denied", took_ms=0.5))
     assert metrics.in_flight == 0
     assert value(metrics, "botctl_commands_total", command="roll", result="ok") == 1
     assert value(metrics, "botctl_commands_total", command="ops status", result="failed") == 1
@@ -73,7 +73,7 @@ def test_buckets_are_cumulative():
     """One more for each bound, and the last is the count."""
     metrics = Metrics()
     for bound in BOUNDS_MS:
-        metrics.hear(finished(took_ms=bound))
+        metrics.on_event(finished(took_ms=bound))
     found = samples(metrics)
     uppers = [found["botctl_command_seconds_bucket", frozenset({("le", str(b / 1000))})] for b in BOUNDS_MS]
     assert uppers == list(range(1, len(BOUNDS_MS) + 1))
@@ -83,10 +83,10 @@ def test_names_are_bounded():
     """Whoever presses buttons with made-up ids cannot fill the memory."""
     metrics = Metrics()
     for number in range(MAX_NAMES + 50):
-        metrics.hear(finished(f"poll:{number}"))
+        metrics.on_event(finished(f"poll:{number}"))
     assert len(metrics.commands) == MAX_NAMES + 1
     assert metrics.commands[OTHERS, "ok"] == 50
-    metrics.hear(finished("poll:0"))
+    metrics.on_event(finished("poll:0"))
     assert metrics.commands["poll:0", "ok"] == 2
 
 
@@ -94,19 +94,19 @@ def test_labels_survive_whatever_they_hold():
     """Quotes, backslashes and newlines are escaped; the text stays one that can be parsed."""
     metrics = Metrics()
     nasty = 'a"b\\c\nbotctl_up 1 {é}'
-    metrics.hear(finished(nasty))
+    metrics.on_event(finished(nasty))
     assert value(metrics, "botctl_commands_total", command=nasty, result="ok") == 1
 
 
 def test_the_rest_of_the_vocabulary():
     """Shards, stores, jobs, suggestions, the drain; an event that is not counted does nothing."""
     metrics = Metrics(bot="dice", dropped=lambda: {"relay": 3})
-    metrics.hear(GatewayChanged(shard=2, state="connected"))
-    metrics.hear(GatewayChanged(shard=2, state="disconnected"))
-    metrics.hear(AutocompleteAnswered(name="roll", took_ms=1, ok=False))
-    metrics.hear(StoreRestarted(store="redis", exit_status=-9, down_s=0.3))
-    metrics.hear(JobFinished(job="trim", run="1", due="x", fence=1, result="ok"))
-    metrics.hear(GuildSettingsChanged(actor="cli"))
+    metrics.on_event(GatewayChanged(shard=2, state="connected"))
+    metrics.on_event(GatewayChanged(shard=2, state="disconnected"))
+    metrics.on_event(AutocompleteAnswered(name="roll", took_ms=1, ok=False))
+    metrics.on_event(StoreRestarted(store="redis", exit_status=-9, down_s=0.3))
+    metrics.on_event(JobFinished(job="trim", run="1", due="x", fence=1, result="ok"))
+    metrics.on_event(GuildSettingsChanged(actor="cli"))
     metrics.watch_bot(lambda: {2: 41.5}, lambda _: None)
     metrics.watch_connections(lambda: 7)
     assert value(metrics, "botctl_gateway_connected", shard="2") == 0
@@ -120,7 +120,7 @@ def test_the_rest_of_the_vocabulary():
     assert value(metrics, "process_resident_memory_bytes") > 1e6
     assert any(name == "botctl_info" and ("bot", "dice") in labels for name, labels in samples(metrics))
     assert not metrics.draining
-    metrics.hear(DrainStarted(reason="stop", in_flight=0, limit_s=1))
+    metrics.on_event(DrainStarted(reason="stop", in_flight=0, limit_s=1))
     assert metrics.draining
 
 
@@ -157,8 +157,8 @@ def test_rate_and_lag_are_of_a_window():
     """By the clock that it is given."""
     clock = ManualClock()
     metrics = Metrics(clock=clock)
-    metrics.hear(finished())
-    metrics.late(1500)
+    metrics.on_event(finished())
+    metrics.record_lag(1500)
     assert value(metrics, "botctl_loop_lag_seconds") == 1.5
     clock.advance(11)
     assert value(metrics, "botctl_loop_lag_seconds") == 0
