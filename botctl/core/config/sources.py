@@ -56,7 +56,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value comes from. ``where``: a file relative to the root, a variable or a flag. ``line`` counts from 1."""
+    """Where a value comes from. ``where``: a file seen from the root, a variable or a flag. ``line`` begins at 1."""
 
     layer: Layer
     where: str
