@@ -20,7 +20,7 @@ MARGIN: Final = 1 / 6  # of the ttl: how much earlier the lease expires for its 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A lease in the store. ``fence`` and ``beats`` are unchanged as long as no process takes, renews or releases it."""
+    """A lease in the store. ``fence`` and ``beats`` change whenever a process takes, renews or releases it."""
 
     fence: int
     beats: int

@@ -56,7 +56,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value comes from. ``where``: a file relative to the root, a variable, or a flag. ``line`` counts from 1."""
+    """The origin of a value. ``where``: a file relative to the root, a variable, or a flag. ``line`` counts from 1."""
 
     layer: Layer
     where: str
@@ -129,7 +129,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. A table itself is yielded as an empty one: it may be a role without members."""
+    """The paths and values of nested tables. A table itself is yielded as ``{}``: it may be a role without members."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
