@@ -151,7 +151,6 @@ def suggest(word: str, words: list[str]) -> str:
 
 
 def _text(file: Path, where: str, faults: list[str]) -> str:
-    """The text of ``file``; empty if it does not exist."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -74,7 +74,6 @@ def unknown_disabled(settings: GuildSettings, commands: Iterable[str]) -> list[s
 
 
 def to_json(settings: GuildSettings) -> dict[str, object]:
-    """``settings`` as JSON types, without the revision."""
     return {
         "locale": settings.locale,
         "disabled": sorted(settings.disabled),
