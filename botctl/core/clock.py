@@ -10,8 +10,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
-
     def now(self) -> datetime:
         """The wall clock, aware, in UTC. It may jump."""
         ...
@@ -22,8 +20,6 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of this machine."""
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -42,5 +38,4 @@ def unix_ms(at: datetime) -> int:
 
 
 def from_unix_ms(ms: int) -> datetime:
-    """The inverse of `unix_ms`, aware, in UTC."""
     return _EPOCH + timedelta(milliseconds=ms)

@@ -69,8 +69,6 @@ class UsageError(BotctlError):
 
 
 class WorkPending(BotctlError):
-    """Something else must be done first."""
-
     exit_code = ExitCode.PENDING
 
 

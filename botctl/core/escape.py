@@ -40,7 +40,6 @@ def safe(value: object, limit: int = 200) -> str:
 
 
 def _truncate(pieces: list[str], limit: int) -> str:
-    """As many of ``pieces`` as fit before the ellipsis."""
     length = sum(map(len, pieces))
     while pieces and length > limit - 1:
         length -= len(pieces.pop())

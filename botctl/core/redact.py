@@ -47,7 +47,6 @@ def _replace(match: re.Match[str]) -> str:
 
 
 def redact_patterns(text: str) -> str:
-    """``text`` without what looks like a secret."""
     if len(text) < _MIN_PATTERN_LENGTH and text.isalnum():
         return text  # an id or a name: no pattern matches so short a text without punctuation
     lower = text.lower()

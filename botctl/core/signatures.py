@@ -29,12 +29,10 @@ class Parameter:
 
 
 def label(key: Key) -> str:
-    """``key`` as source code names it."""
     return str(getattr(key, "__name__", key))
 
 
 def unwrap_partial(target: Any) -> Any:
-    """The function or class inside nested partials."""
     while isinstance(target, functools.partial):
         target = target.func
     return target

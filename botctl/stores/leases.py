@@ -48,8 +48,6 @@ def boot_time_s() -> float:
 
 
 class Collection(Protocol):
-    """The methods of a pymongo collection that leases use."""
-
     @property
     def database(self) -> Any: ...
 
@@ -114,7 +112,6 @@ class MongoLeases:
     async def lease(
         self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AsyncIterator[Lease]:
-        """As `Leases.lease`."""
         taken = await self._take(name, ttl_s, wait_s, on_wait)
         renewing = asyncio.create_task(self._renew_until_lost(taken), name=f"lease {name}")
         try:
@@ -126,7 +123,6 @@ class MongoLeases:
             await self._release(taken)
 
     async def holder(self, name: str) -> LeaseHolder | None:
-        """As `Leases.holder`."""
         with _translate_errors(name):
             document = await self.collection.find_one({"_id": name})
             if document is None or document["free"]:
@@ -158,7 +154,6 @@ class MongoLeases:
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
-        """Renew until it is lost, then set ``lost``."""
         late_s = self.clock_s() - lease.state.sent_at_s
         try:
             while (now_s := self.clock_s()) < lease.state.expires_at_s:
@@ -208,7 +203,6 @@ class MongoLeases:
 
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
-    """Factory of the service."""
     yield MongoLeases(database[COLLECTION])
 
 

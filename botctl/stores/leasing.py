@@ -73,5 +73,4 @@ class LeaseState:
 
     @property
     def renew_every_s(self) -> float:
-        """The time between renewals."""
         return self.ttl_s / RENEWALS

@@ -32,8 +32,6 @@ class StoreState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """One store."""
-
     name: str
     embedded: bool
     address: str  # without secrets

@@ -42,7 +42,6 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
         return variable(self.path)
 
     def matches(self, path: Path) -> bool:
@@ -53,13 +52,11 @@ class Setting:
 
 
 def variable(path: Path) -> str:
-    """The environment variable that sets ``path``."""
     return ENV_PREFIX + ENV_DELIMITER.join(part.upper() for part in path)
 
 
 @functools.cache
 def reference() -> tuple[Setting, ...]:
-    """Every setting, in the order of the models."""
     return tuple(_of_model(Settings, ()))
 
 
@@ -69,7 +66,6 @@ def find(path: Path) -> Setting | None:
 
 
 def is_secret(path: Path) -> bool:
-    """Whether the value at ``path`` must not be shown."""
     setting = find(path)
     return setting is not None and setting.secret
 
@@ -84,7 +80,6 @@ def to_toml(value: object) -> str:
 
 
 def as_table() -> str:
-    """The table of docs/configuration.md."""
     lines = ["| setting | type | default | variable | what it is for |", "|---|---|---|---|---|"]
     lines += [f"| `{s.key}` | {s.type} | `{s.default}` | `{s.variable}` | {s.description} |" for s in reference()]
     return "\n".join(lines) + "\n"
@@ -109,7 +104,6 @@ def _of_field(field: FieldInfo, path: Path) -> Iterator[Setting]:
 
 
 def _type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
-    """The type in words, and whether it is a secret."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(args[0], args[1:])

@@ -113,8 +113,6 @@ MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+s
 
 
 class LogLevel(enum.StrEnum):
-    """The least severe level that is logged."""
-
     DEBUG = "DEBUG"
     INFO = "INFO"
     WARNING = "WARNING"
@@ -152,8 +150,6 @@ class Intent(enum.StrEnum):
 
 
 class Section(BaseModel):
-    """A table of botctl.toml."""
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -335,7 +331,6 @@ class Settings(Section):
 
     @property
     def database(self) -> str:
-        """The name of the MongoDB database of this bot."""
         return self.mongo.database or f"botctl_{self.bot}"
 
 

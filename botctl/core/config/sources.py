@@ -56,7 +56,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value comes from. ``where``: a file seen from the root, a variable or a flag. ``line`` begins at 1."""
+    """The origin of a value. ``where``: a file seen from the root, a variable or a flag. ``line`` begins at 1."""
 
     layer: Layer
     where: str
@@ -129,7 +129,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. A table itself is yielded as an empty one: a role may have no members."""
+    """The paths and values of nested tables. A table itself is yielded as ``{}``: a role may have no members."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -151,7 +151,6 @@ def suggest(word: str, words: list[str]) -> str:
 
 
 def _text(file: Path, where: str, faults: list[str]) -> str:
-    """The text of ``file``; empty if it does not exist."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

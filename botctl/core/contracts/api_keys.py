@@ -37,7 +37,6 @@ class ApiKey:
         return None
 
     def may_read(self, topic: str) -> bool:
-        """Whether it may read events of ``topic``."""
         return EVERY_TOPIC in self.topics or topic in self.topics
 
 

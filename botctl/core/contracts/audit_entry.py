@@ -114,7 +114,6 @@ class AuditEntry:
 
 @functools.cache
 def via(iface: str, cmd: str | None = None) -> Via:
-    """The `Via` of this process."""
     return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 

@@ -26,7 +26,6 @@ class Subscription(AsyncIterator[E]):
         self._wake = asyncio.Event()
 
     def put(self, event: E) -> None:
-        """Add an event. Called by the bus."""
         if len(self._events) == self._events.maxlen:
             self.dropped += 1
         self._events.append(event)

@@ -121,9 +121,7 @@ class EventLog(Protocol):
         """The position of the newest entry of ``topic``. Reading after it returns only later entries."""
         ...
 
-    async def topics(self) -> Mapping[str, Position]:
-        """Every topic that ever had an event, with its newest position."""
-        ...
+    async def topics(self) -> Mapping[str, Position]: ...
 
     async def trim(self, topic: str, *, keep: int) -> int:
         """Remove all but about the newest ``keep`` entries; returns how many were removed."""

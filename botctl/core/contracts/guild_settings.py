@@ -68,13 +68,12 @@ def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, obje
 
 
 def unknown_disabled(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
-    """The disabled names that are neither one of ``commands`` (``ops status``) nor a group of them: misspelt?"""
+    """The disabled names that are neither one of ``commands`` (``ops status``) nor a group: misspelt?"""
     known = [f"{command.lower()} " for command in commands]
     return sorted(name for name in settings.disabled if not any(command.startswith(f"{name} ") for command in known))
 
 
 def to_json(settings: GuildSettings) -> dict[str, object]:
-    """``settings`` as JSON types, without the revision."""
     return {
         "locale": settings.locale,
         "disabled": sorted(settings.disabled),

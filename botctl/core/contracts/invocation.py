@@ -12,8 +12,6 @@ from datetime import datetime
 
 
 class Kind(enum.StrEnum):
-    """The kind of interaction."""
-
     SLASH = "slash"
     USER = "user"
     MESSAGE = "message"
@@ -37,7 +35,6 @@ class Result(enum.StrEnum):
 
     @property
     def refused(self) -> bool:
-        """Whether the handler was not called."""
         return self in (Result.DENIED, Result.THROTTLED)
 
 
@@ -52,8 +49,6 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of an invocation."""
-
     result: Result
     took_ms: float  # from arrival to outcome
     reason: str = ""  # for people: ``5/10s per user``, ``needs role moderator``

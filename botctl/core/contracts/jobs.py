@@ -81,12 +81,10 @@ class Job:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @property
     def dependencies(self) -> tuple[Key, ...]:
-        """Types of the services that it requires."""
         return tuple(p.key for p in parameters_of(self.function) if not p.optional and p.key is not JobRun)
 
 
@@ -123,7 +121,6 @@ def job(
 
 
 def get_declared_job(function: object) -> Job | None:
-    """The job that `job` made of ``function``, or None."""
     declared = getattr(function, _JOB_ATTRIBUTE, None)
     return declared if isinstance(declared, Job) else None
 
@@ -179,7 +176,6 @@ class JobRecord:
 
     @property
     def stored_job(self) -> StoredJob:
-        """The job that this record describes."""
         return StoredJob(self.name, parse(self.schedule), self.missed)
 
 

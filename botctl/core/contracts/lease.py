@@ -22,7 +22,6 @@ class LeaseHolder:
 
     @property
     def overdue(self) -> bool:
-        """Whether its next renewal is late."""
         return self.silent_s > self.ttl_s / RENEWALS * LATE_FACTOR
 
     @property
@@ -45,9 +44,7 @@ class Lease(Protocol):
     lost_reason: str
 
     @property
-    def held(self) -> bool:
-        """Whether it is held now."""
-        ...
+    def held(self) -> bool: ...
 
 
 OnWait = Callable[[str, float], None]
@@ -55,8 +52,6 @@ OnWait = Callable[[str, float], None]
 
 
 class Leases(Protocol):
-    """The leases of the bot."""
-
     def lease(
         self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AbstractAsyncContextManager[Lease]:

@@ -16,8 +16,6 @@ from botctl.core.contracts.throttle import Limit, Scope, Verdict
 
 
 class Limiter(Protocol):
-    """Decides whether an invocation is within its limits."""
-
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``, or against none when one is used up.
 
@@ -40,16 +38,12 @@ class Limiter(Protocol):
 
 
 class Auditor(Protocol):
-    """Writes the audit log."""
-
     def record(self, entry: AuditEntry) -> None:
         """Queue ``entry``. Never waits and never raises."""
         ...
 
 
 class GuildSettingsStore(Protocol):
-    """Read and change the settings of each guild."""
-
     async def get(self, guild: str) -> GuildSettings:
         """The settings of ``guild``, or the defaults.
 
@@ -76,9 +70,7 @@ class GuildSettingsStore(Protocol):
 class StatusSource(Protocol):
     """The states of the services of this process. Implemented by `RunningServices`."""
 
-    def statuses(self) -> Sequence[ServiceStatus]:
-        """Every service with its state, in start order."""
-        ...
+    def statuses(self) -> Sequence[ServiceStatus]: ...
 
     async def health(self, timeout_s: float = 2.0) -> Sequence[ServiceHealth]:
         """Ping every service concurrently, each for at most ``timeout_s``."""

@@ -31,11 +31,7 @@ _LOOK_BACK: Final = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 class Trigger(Protocol):
-    """A trigger of APScheduler."""
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """The first due time at or after ``now``."""
-        ...
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,6 @@ class Schedule:
     trigger: Trigger
 
     def next_after(self, at: datetime) -> datetime:
-        """The first due time after ``at``."""
         due = self._first(at + _RESOLUTION)
         if due is None:
             raise ValueError(f"the schedule {self.text!r} has no due time after {at.isoformat()}")

@@ -25,7 +25,6 @@ class ServiceState(enum.StrEnum):
 
     @property
     def up(self) -> bool:
-        """Whether other services may use it."""
         return self in (ServiceState.READY, ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 

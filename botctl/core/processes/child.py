@@ -34,8 +34,6 @@ def _ignore(*_args: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
-    """How to start a child."""
-
     name: str  # for people
     command: tuple[str, ...]  # begins with an absolute path
     folder: Path  # its working directory
@@ -233,7 +231,6 @@ def _exit_text(status: int) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """The last line that is not empty, cut and escaped."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 2000))

@@ -42,8 +42,6 @@ def _ignore(_address: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartSpec:
-    """How to run a part."""
-
     name: str  # its key in ``runtime.json``
     title: str  # for people
     new_address: Callable[[Runtime], str]
@@ -54,7 +52,6 @@ class PartSpec:
 
     @property
     def users(self) -> str:
-        """The name of the lock that its users share."""
         return f"{self.name}-users"
 
 
@@ -128,8 +125,6 @@ def _joinable(spec: PartSpec, runtime: Runtime) -> Part | None:
 
 @asynccontextmanager
 async def _run_part(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
-    """Run the part. This process holds its lock."""
-
     def on_restart(exit_status: int, down_s: float) -> None:
         tasks.recovered()
         bus.publish(StoreRestarted(store=spec.name, exit_status=exit_status, down_s=round(down_s, 3)))

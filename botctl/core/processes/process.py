@@ -58,7 +58,6 @@ def start_time(pid: int) -> str | None:
 
 
 def is_running(pid: int, start: str) -> bool:
-    """Whether process ``pid`` with start time ``start`` still runs."""
     return start_time(pid) == start
 
 

@@ -48,7 +48,6 @@ class Part:
 
     @property
     def live(self) -> bool:
-        """Whether the part and its owner run."""
         return self.owned and is_running(self.pid, self.started)
 
 
@@ -66,11 +65,9 @@ class Runtime:
         self.folder = state_folder(root)
 
     def log(self, name: str) -> Path:
-        """The log file of the part ``name``."""
         return self.folder / "logs" / f"{name}.log"
 
     def live(self) -> dict[str, Part]:
-        """The running parts, by name."""
         return {name: part for name, part in self.parts().items() if part.live}
 
     def parts(self) -> dict[str, Part]:

@@ -34,7 +34,6 @@ class Outage:
 
     @property
     def active(self) -> bool:
-        """Whether an outage is going on."""
         return self._begun.is_set()
 
     def begin(self, detail: str) -> None:
@@ -45,11 +44,9 @@ class Outage:
             self._tasks.degraded(detail)
 
     async def wait_begun(self) -> None:
-        """Return when an outage is going on."""
         await self._begun.wait()
 
     async def pause(self) -> None:
-        """Wait until the next retry."""
         delay_s = self._backoff.delay_s(self._pauses, self._random)
         self._pauses += 1
         await asyncio.sleep(delay_s)

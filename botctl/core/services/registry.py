@@ -153,7 +153,6 @@ class Registry:
         return {*self._values, *self._specs, *_BUILT_IN}
 
     def provides(self, key: Any) -> bool:
-        """Whether a service may depend on ``key``."""
         return key in self._known()
 
     def _check_free(self, key: Key, name: str, *, replace: bool) -> None:

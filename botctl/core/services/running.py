@@ -87,7 +87,6 @@ class RunningServices(Services):
         self._closing = False
 
     def statuses(self) -> list[ServiceStatus]:
-        """Every service, in start order."""
         return [service.status() for service in self._services.values()]
 
     async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
@@ -126,7 +125,6 @@ class RunningServices(Services):
         walk.result()
 
     def check(self) -> None:
-        """Raise the first failure, if there was one."""
         if self._failure.done():
             raise self._failure.result()
 

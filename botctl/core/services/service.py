@@ -31,7 +31,6 @@ class ShutdownDeadline:
         self._waits: set[asyncio.Timeout] = set()
 
     def expedite(self) -> None:
-        """Limit every wait to `EXPEDITED_S` from now on."""
         self._limit_s = EXPEDITED_S
         latest = asyncio.get_running_loop().time() + EXPEDITED_S
         for wait in self._waits:
@@ -123,7 +122,6 @@ class Service:
             await self.spec.drain(self._instance, limit_s)
 
     def status(self) -> ServiceStatus:
-        """Its current status."""
         return ServiceStatus(self.spec.name, self.state, self._started_in_s, self._detail, self.tasks.restarts)
 
     async def health(self, timeout_s: float) -> ServiceHealth:
@@ -138,7 +136,6 @@ class Service:
         return ServiceHealth(self.spec.name, ok, took_ms, "; ".join(filter(None, (problem, answer))))
 
     def on_tasks_changed(self) -> None:
-        """Take over the state of its tasks."""
         if self.state.up:
             self._set_state(self.tasks.state, self.tasks.detail)
 

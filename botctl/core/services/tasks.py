@@ -104,12 +104,10 @@ class Tasks:
 
     @property
     def detail(self) -> str:
-        """What is wrong, in words."""
         return "; ".join(detail for _, detail in self._notes.values())
 
     @property
     def alive(self) -> list[str]:
-        """Names of the tasks that have not ended."""
         return sorted(task.get_name().removeprefix(f"{self._service}/") for task in self._tasks)
 
     async def __aenter__(self) -> Self:

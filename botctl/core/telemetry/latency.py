@@ -12,7 +12,7 @@ BOUNDS_MS: Final = (
     *(1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750),
     *(1000, 1500, 2000, 2500, 3000, 5000, 7500, 10_000, 15_000, 30_000, 60_000),
 )
-"""Upper bounds in milliseconds, each at most twice the one before. Discord's 3 s for a first response is one of them.
+"""Upper bounds in milliseconds, each at most twice the one before. They include Discord's 3 s limit.
 Longer latencies go into one more bucket, without a bound."""
 
 

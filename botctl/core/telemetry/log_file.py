@@ -62,7 +62,6 @@ class LogFile:
             self._fail(error, now)
 
     def close(self) -> None:
-        """Close the file. The next line opens it again."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -135,7 +134,6 @@ class LogFile:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def _rotated_files(self) -> list[Path]:
-        """The rotated files, oldest first."""
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
     def _fail(self, error: OSError, now: float) -> None:

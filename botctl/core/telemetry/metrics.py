@@ -124,12 +124,10 @@ class Metrics:
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since this object was created."""
         return self._clock.monotonic() - self._created_s
 
     @property
     def rss_bytes(self) -> int:
-        """Resident memory of the process."""
         return int(self._process.memory_info().rss)
 
     def cpu_percent(self) -> float:
@@ -137,7 +135,6 @@ class Metrics:
         return float(self._process.cpu_percent())
 
     def finished(self, result: str) -> int:
-        """The number of invocations with ``result``."""
         return sum(count for (_, ended), count in self.commands.items() if ended == result)
 
     def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
@@ -161,7 +158,6 @@ class Metrics:
 
     @property
     def connections(self) -> int:
-        """Number of realtime clients."""
         return self._connections()
 
     def latencies_ms(self) -> Mapping[int, float]:
@@ -234,7 +230,6 @@ _COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
 
 
 def render_prometheus(metrics: Metrics) -> str:
-    """All metrics in Prometheus' text format."""
     return generate_latest(metrics.registry).decode()
 
 
@@ -267,8 +262,6 @@ async def measure_lag(record_lag: Callable[[float], None]) -> None:
 
 
 class _Collector(Collector):
-    """Builds the metric families when they are collected."""
-
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 

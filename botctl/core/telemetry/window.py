@@ -15,8 +15,6 @@ WINDOW_S: Final = 60
 
 @dataclass(slots=True)
 class Second:
-    """The statistics of one second."""
-
     number: int
     finished: int = 0
     lag_ms: float = 0.0
@@ -46,7 +44,6 @@ class Window:
         return [by_number.get(number, 0) for number in range(last - WINDOW_S + 2, last + 1)]
 
     def latencies(self) -> list[int]:
-        """Counts by bucket over the window."""
         self.now()
         return merge(second.latencies.counts for second in self._seconds if second.latencies)
 

@@ -168,7 +168,7 @@ LeaseMachine.TestCase.settings = settings(
 TestLease = LeaseMachine.TestCase
 
 
-@pytest.record.soak
+@pytest.mark.soak
 class TestLeaseLong(LeaseMachine.TestCase):
     settings = settings(
         max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=list(HealthCheck)
@@ -229,7 +229,7 @@ def two() -> tuple[Flaky, MongoLeases, MongoLeases]:
     return flaky, MongoLeases(flaky, clock.monotonic), MongoLeases(other, clock.monotonic)
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
     _, one, other = two()
     async with one.lease("a", ttl_s=6) as lease:
@@ -244,7 +244,7 @@ async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
         assert next_one.fence == lease.fence + 1
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
     flaky, one, other = two()
     loop = asyncio.get_running_loop()
@@ -262,7 +262,7 @@ async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
             assert third.fence == lease.fence + 2
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_a_short_cut_loses_nothing():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
@@ -274,16 +274,16 @@ async def test_a_short_cut_loses_nothing():
         assert lease.held
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_without_a_store_there_is_no_lease():
     flaky, one, _ = two()
     flaky.cut = True
-    with pytest.raises(Unreachable, match="who holds a"):
+    with pytest.raises(Unreachable, match="holder of a"):
         async with one.lease("a"):
             pass
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_who_was_paused_does_not_believe_when_it_wakes():
     """No task could set ``lost`` meanwhile: ``held`` asks the clock."""
     now_s = 0.0
@@ -294,7 +294,7 @@ async def test_who_was_paused_does_not_believe_when_it_wakes():
         assert not lease.held
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_a_blocked_loop_is_why_it_was_lost():
     """Its keeper could not run in time: nobody else is to blame."""
     loop, ahead_s = asyncio.get_running_loop(), 0.0
@@ -308,7 +308,7 @@ async def test_a_blocked_loop_is_why_it_was_lost():
         assert "20 s or more" in lease.lost_reason
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_what_else_may_be_why_it_was_lost():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
@@ -322,7 +322,7 @@ async def test_what_else_may_be_why_it_was_lost():
         assert lease.lost_reason == "another process holds it"
 
 
-@pytest.record.looptime
+@pytest.mark.looptime
 async def test_who_waits_is_told_once_for_whom_and_how_long():
     _, one, other = two()
     told: list[tuple[str, float]] = []
@@ -339,7 +339,7 @@ async def test_who_waits_is_told_once_for_whom_and_how_long():
     assert 0 < left_s <= 6
 
 
-@pytest.record.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
+@pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
 def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
     holder = LeaseHolder("vps:7", silent_s, 15)
     assert ("gone" if holder.expired else "doubtful" if holder.overdue else "") == said

@@ -278,7 +278,7 @@ class TestFaults:
                 {"BOTCTL_DISCORD__TOKN": TOKEN},
                 "BOTCTL_DISCORD__TOKN: discord.tokn is an unknown setting; did you mean BOTCTL_DISCORD__TOKEN?",
             ),
-            ({"BOTCTL_REDIS": TOKEN}, "BOTCTL_REDIS must be JSON; single settings are set as BOTCTL_REDIS__<NAME>."),
+            ({"BOTCTL_REDIS": TOKEN}, "BOTCTL_REDIS must be JSON; set a single setting with BOTCTL_REDIS__<NAME>."),
             ({"BOTCTL_DISCORD__TOKEN__X": "x"}, "In BOTCTL_DISCORD__TOKEN__X, discord.token must be text."),
             (
                 {"BOTCTL_REDIS__URL": f"http://u:{TOKEN}@h"},

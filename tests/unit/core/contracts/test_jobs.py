@@ -21,8 +21,8 @@ def test_a_function_becomes_a_job():
     found = get_declared_job(job("every  10s")(tidy_up))
     assert found is not None
     assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", MissedPolicy.ONCE)
-    assert found.about == "Put things in order."
-    assert found.needs == (Bus,), "neither what is optional, nor the run itself"
+    assert found.summary == "Put things in order."
+    assert found.dependencies == (Bus,), "neither what is optional, nor the run itself"
 
 
 def test_what_was_not_declared_is_no_job():

@@ -26,15 +26,15 @@ while True: s.accept()[0].close()
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
-class News:
+class CallbackLog:
     def __init__(self):
         self.spawned, self.down, self.restarted = [], [], []
 
     def __call__(self):
         return {
-            "spawned": self.spawned.append,
-            "down": self.down.append,
-            "restarted": lambda *args: self.restarted.append(args),
+            "on_spawn": self.spawned.append,
+            "on_exit": self.down.append,
+            "on_restart": lambda *args: self.restarted.append(args),
         }
 
 
@@ -45,26 +45,26 @@ def launch(tmp_path):
     def make(text=SERVE, extra="", **more):
         address = str(tmp_path / "socket")
 
-        async def answers():
+        async def is_ready():
             _, writer = await asyncio.open_unix_connection(address)
             writer.close()
             return True
 
-        facts = {
+        defaults = {
             "name": "The test server",
             "command": (sys.executable, "-I", "-S", "-c", text.replace("{extra}", extra), address),
             "folder": tmp_path,
             "log": tmp_path / "logs" / "test.log",
-            "answers": answers,
+            "is_ready": is_ready,
         }
-        return LaunchSpec(**(facts | more))
+        return LaunchSpec(**(defaults | more))
 
     return make
 
 
 @asynccontextmanager
-async def supervised(launch, news):
-    async with Child(launch, **news()) as child:
+async def supervised(launch, callbacks):
+    async with Child(launch, **callbacks()) as child:
         supervisor = asyncio.create_task(child.supervise())
         try:
             yield child
@@ -74,11 +74,11 @@ async def supervised(launch, news):
 
 
 async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
-    news = News()
-    async with Child(launch(), **news()) as child:
+    callbacks = CallbackLog()
+    async with Child(launch(), **callbacks()) as child:
         pid = child.pid
         assert await child.launch.is_ready()
-        assert news.spawned == [pid]
+        assert callbacks.spawned == [pid]
     assert child.pid is None
     assert not is_running(pid, start_time(pid) or "gone")
     await child.stop()  # again is fine
@@ -122,81 +122,81 @@ async def test_an_address_that_cannot_be_prepared(launch):
 
 async def test_one_that_never_answers_is_ended(launch):
     """`async with` leaves nothing behind when the start takes too long."""
-    news = News()
+    callbacks = CallbackLog()
     with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
-        async with Child(launch(is_ready=_never, start_s=0.1), **news()):
+        async with Child(launch(is_ready=_never, start_s=0.1), **callbacks()):
             pytest.fail("it does not answer")
-    assert not any(map(start_time, news.spawned))
+    assert not any(map(start_time, callbacks.spawned))
 
 
 async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
     async def yes():
-        await until(lambda: start_time(news.spawned[0]) is None)
+        await until(lambda: start_time(callbacks.spawned[0]) is None)
         return True
 
-    news = News()
+    callbacks = CallbackLog()
     with pytest.raises(ServiceFailed, match="ended with status 1"):
-        await Child(launch("raise SystemExit(1)", is_ready=yes), **news()).start()
+        await Child(launch("raise SystemExit(1)", is_ready=yes), **callbacks()).start()
 
 
 async def test_a_killed_one_comes_back_at_the_same_address(launch):
-    news = News()
-    async with supervised(launch(), news) as child:
+    callbacks = CallbackLog()
+    async with supervised(launch(), callbacks) as child:
         for round_ in range(3):
             os.kill(child.pid, signal.SIGKILL)
-            await until(lambda: len(news.restarted) == round_ + 1)  # noqa: B023
+            await until(lambda: len(callbacks.restarted) == round_ + 1)  # noqa: B023
             assert await child.launch.is_ready()
-        assert len(set(news.spawned)) == 4
-        assert child.pid == news.spawned[-1]
-    assert Counter(status for status, _ in news.restarted) == {-signal.SIGKILL: 3}
-    assert all(down_s > 0 for _, down_s in news.restarted)
-    assert news.down[0] == "The test server was ended by signal 9; starting it again"
+        assert len(set(callbacks.spawned)) == 4
+        assert child.pid == callbacks.spawned[-1]
+    assert Counter(status for status, _ in callbacks.restarted) == {-signal.SIGKILL: 3}
+    assert all(down_s > 0 for _, down_s in callbacks.restarted)
+    assert callbacks.down[0] == "The test server was ended by signal 9; starting it again"
 
 
 async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
-    """Each failure is news; it comes back when what was in its way is gone."""
+    """Each failure is callbacks; it comes back when what was in its way is gone."""
     blocked = tmp_path / "blocked"
 
     def prepare():
         if blocked.exists():
             raise OSError(28, "No space left on device")
 
-    news = News()
-    async with supervised(launch(prepare=prepare), news) as child:
+    callbacks = CallbackLog()
+    async with supervised(launch(prepare=prepare), callbacks) as child:
         blocked.touch()
         os.kill(child.pid, signal.SIGKILL)
-        await until(lambda: len(news.down) >= 3)
-        assert not news.restarted
+        await until(lambda: len(callbacks.down) >= 3)
+        assert not callbacks.restarted
         blocked.unlink()
-        await until(lambda: bool(news.restarted))
+        await until(lambda: bool(callbacks.restarted))
         assert await child.launch.is_ready()
-    assert "No space left on device" in news.down[1]
+    assert "No space left on device" in callbacks.down[1]
 
 
 async def test_stopping_is_not_an_end_to_mend(launch):
-    news = News()
-    async with supervised(launch(), news) as child:
+    callbacks = CallbackLog()
+    async with supervised(launch(), callbacks) as child:
         await child.stop()
         assert child.pid is None
-    assert not news.down
-    assert len(news.spawned) == 1
+    assert not callbacks.down
+    assert len(callbacks.spawned) == 1
 
 
 async def test_stop_while_it_is_started_again_leaves_nothing(launch):
-    news = News()
+    callbacks = CallbackLog()
     slow = asyncio.Event()
-    async with supervised(launch(), news) as child:
-        real = child.launch.answers
+    async with supervised(launch(), callbacks) as child:
+        real = child.launch.is_ready
 
-        async def answers():
+        async def is_ready():
             return slow.is_set() and await real()
 
-        object.__setattr__(child.launch, "answers", answers)
+        object.__setattr__(child.launch, "is_ready", is_ready)
         os.kill(child.pid, signal.SIGKILL)
-        await until(lambda: len(news.spawned) == 2)
+        await until(lambda: len(callbacks.spawned) == 2)
         await child.stop()
-        await until(lambda: not any(map(start_time, news.spawned)))
-    assert not news.restarted
+        await until(lambda: not any(map(start_time, callbacks.spawned)))
+    assert not callbacks.restarted
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -211,18 +211,18 @@ async def test_one_that_does_not_listen_is_killed(launch, frozen):
     assert start_time(pid) is None
 
 
-@pytest.mark.parametrize(("short_lives", "delay_s"), [(0, 0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])
-def test_short_lives_are_followed_by_growing_delays(launch, short_lives, delay_s):
+@pytest.mark.parametrize(("quick_exits", "delay_s"), [(0, 0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])
+def test_quick_exits_are_followed_by_growing_delays(launch, quick_exits, delay_s):
     child = Child(launch())
-    child._short_lives = short_lives
-    child._since = asyncio_now()
+    child._quick_exits = quick_exits
+    child._started_at = monotonic_now()
     assert child._delay_s() == pytest.approx(delay_s)
 
 
 def test_a_healthy_life_is_followed_by_none(launch):
     child = Child(launch())
-    child._short_lives = 50
-    child._since = asyncio_now() - 11
+    child._quick_exits = 50
+    child._started_at = monotonic_now() - 11
     assert child._delay_s() == 0
 
 
@@ -240,7 +240,7 @@ async def _never():
     return False
 
 
-def asyncio_now():
+def monotonic_now():
     import time
 
     return time.monotonic()

@@ -77,7 +77,8 @@ def test_children_see_no_settings(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="linux-only: the kernel pulls the leash")
 def test_a_leashed_process_dies_with_its_killed_parent():
     """kill -9 of the parent leaves it no time to clean up, and still nothing is left running."""
-    program = f"import subprocess, time; p = subprocess.Popen({die_with_parent(SLEEPER)!r}); print(p.pid, flush=True)"
+    command = die_with_parent(SLEEPER)
+    program = f"import subprocess, time; p = subprocess.Popen({command!r}); print(p.pid, flush=True)"
     program += "; time.sleep(60)"
     program = program.replace(repr(str(os.getpid())), "str(__import__('os').getpid())")
     with subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE) as parent:

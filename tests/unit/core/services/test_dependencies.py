@@ -39,9 +39,9 @@ async def bot(redis: Redis, spare: Spare, other: Optional[App] = None, limit: "i
     yield Bot()
 
 
-def a_spec(key: Any, *needs: Any, optional: Any = (), also: Any = ()) -> Spec:
+def a_spec(key: Any, *needs: Any, optional: Any = (), depends_on: Any = ()) -> Spec:
     parameters = [Parameter(f"p{i}", need, need in optional) for i, need in enumerate(needs)]
-    return Spec(key, label(key), lambda: None, tuple(parameters), also, 1, 1, None)  # type: ignore[arg-type]
+    return Spec(key, label(key), lambda: None, tuple(parameters), depends_on, 1, 1, None)  # type: ignore[arg-type]
 
 
 def order(*specs: Spec, values: Any = (), wanted: Any = ()) -> list[Any]:

@@ -25,10 +25,10 @@ class Watcher:
         self.tasks = Tasks("relay", observer=self, random=Random(1))
         self.heard = []
 
-    def news(self):
+    def on_tasks_changed(self):
         self.heard.append((self.tasks.state, self.tasks.detail))
 
-    def failed(self, what, error):
+    def on_task_failed(self, what, error):
         raise AssertionError(what)
 
 

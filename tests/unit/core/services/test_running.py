@@ -369,7 +369,7 @@ class TestStop:
         registry.add(service(A, journal=journal, stop=hangs()), stop_s=100)
         registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=100)
         async with registry.open() as running:
-            asyncio.get_running_loop().call_later(10, running.hurry)
+            asyncio.get_running_loop().call_later(10, running.expedite)
         assert now() == pytest.approx(10 + 2 * EXPEDITED_S)
         assert journal.of("left") == ["left B", "left A"]
 

@@ -27,7 +27,7 @@ class Watcher:
     def on_tasks_changed(self):
         self.heard.append((asyncio.get_running_loop().time(), self.tasks.state, self.tasks.detail))
 
-    def failed(self, what, error):
+    def on_task_failed(self, what, error):
         self.failures.append((what, error))
 
     @property

@@ -149,7 +149,7 @@ def test_every_metric_has_a_help_text_and_a_type():
 def test_two_processes_in_one_do_not_meet():
     """There is no registry for all."""
     first, second = Metrics(), Metrics()
-    first.hear(finished())
+    first.on_event(finished())
     assert second.commands.total() == 0
 
 
