@@ -30,7 +30,7 @@ VERBS: Final = (
     _verb(OPERATE, "audit", "Read the audit log."),
     _verb(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
     _verb(ACCESS, "auth", "Create, list and revoke API keys."),
-    _verb(DEVELOP, "sandbox", "Talk to the bot in the local Discord; alone, a prompt."),
+    _verb(DEVELOP, "sandbox", "Use the bot in the local Discord."),
     _verb(DEVELOP, "init", "Create a new bot in the folder DIR."),
 )
 

@@ -179,7 +179,7 @@ async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(proces
             self.unpublish("redis")
             return super().lock_shared(name)
 
-    monkeypatch.setattr(module, "_TURN_S", 0.1)
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=True), tasks_for("redis") as (tasks, _):
         with pytest.raises(Held):
             await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
@@ -246,7 +246,7 @@ async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
 
 
 async def test_a_run_does_not_wait_for_ever_for_a_verb(process, monkeypatch):
-    monkeypatch.setattr(module, "_TURN_S", 0.1)
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=False):
         with pytest.raises(Held, match=f"^Process {os.getpid()} already runs redis"):
             await process(long_lived=True).__aenter__()
@@ -284,7 +284,7 @@ async def test_a_wrong_password_is_a_matter_of_settings(redis_server, tmp_path):
     """Trying again does not help, so the supervisor must not."""
     url = redis_server.replace("unix://", "unix://ann:hunter22@")
     async with tasks_for("x") as (tasks, _):
-        with pytest.raises(ConfigError, match=r"Redis at unix:///.* refuses") as caught:
+        with pytest.raises(ConfigError, match=r"Redis at unix:///.* rejects") as caught:
             await redis_store(Settings(redis=RedisSettings(url=url)), Runtime(tmp_path), Bus(), tasks).__aenter__()
     assert "hunter22" not in str(caught.value)
 

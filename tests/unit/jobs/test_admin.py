@@ -210,9 +210,7 @@ async def test_notice_names_scheduler_after_two_seconds(admin):
         asking = asyncio.create_task(admin.run("well", notices.append))
         await asyncio.sleep(3)
         ((sentence,),) = (notices,)
-        assert (
-            "schedules, and has not started the job yet. If that process has died, the job is run here in" in sentence
-        )
+        assert "schedules, and has not started the job. If that process has died, the job is run here in" in sentence
         running = asyncio.create_task(admin.rig.runner.run_due(admin.jobs.named("well"), lease))
         await asyncio.sleep(1)
         again = asyncio.create_task(admin.run("well", notices.append))

@@ -38,7 +38,7 @@ async def test_probe_rejects_other_servers_and_sends_no_secret(response: bytes) 
 
 def test_taken_port_keeps_the_error_of_the_sandbox_process(tmp_path: Path) -> None:
     launch = sandbox_spec(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
-    error = launch.refusal(ExitCode.HELD, "The port is taken.")
+    error = launch.exit_error(ExitCode.HELD, "The port is taken.")
     assert isinstance(error, Held)
     assert str(error) == "The port is taken."
-    assert launch.refusal(1, "a fault") is None
+    assert launch.exit_error(1, "a fault") is None
