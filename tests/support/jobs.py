@@ -28,7 +28,7 @@ class FakeLease:
     fence: int = 1
     name: str = "jobs"
     lost: asyncio.Event = field(default_factory=asyncio.Event)
-    why: str = ""
+    lost_reason: str = ""
 
     @property
     def held(self) -> bool:

@@ -13,7 +13,7 @@ import typer
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.settings import DISCORD_ID
-from botctl.core.contracts.guild_settings import GuildSettings, to_json, unknown_disabled
+from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.run.oneshot.guild_settings import guild_settings
@@ -76,7 +76,7 @@ def _settings_of(
 
 def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
     """Say what is switched off and seems to be misspelt; or that nobody knows."""
-    names = unknown_disabled(settings, commands)
+    names = unknown(settings, commands)
     if names and commands:
         typer.echo(f"Note: the bot has no command {', '.join(names)}; is it misspelt?", err=True)
     elif names:
@@ -84,7 +84,7 @@ def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
 
 
 def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:
-    values = to_json(settings)
+    values = plain(settings)
     if as_json:
         print(json.dumps({"guild": guild, "revision": settings.revision} | values))
         return
