@@ -3,7 +3,7 @@ from typing import Literal
 import disnake
 
 from botctl import Command, Context, GuildSettingsStore
-from botctl.core.contracts.guild_settings import GuildSettings, to_json, unknown_disabled
+from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 
 Key = Literal["locale", "disabled", "log_channel"]
 UNKNOWN = {"en": "There is no such command. Is it misspelt?", "de": "So einen Befehl habe ich nicht; vertippt?"}
@@ -41,12 +41,12 @@ class Settings(Command):
     async def change(self, ctx: Context, setting: Key, value: str | None) -> None:
         # An invalid value raises UsageError, whose text the user sees.
         settings = await self.store.update(ctx.guild, {setting: value}, actor=str(ctx.user.id))
-        names = unknown_disabled(settings, ctx.bot.policies()) if setting == "disabled" else []
+        names = unknown(settings, ctx.bot.policies()) if setting == "disabled" else []
         await self.show(ctx, settings, f"{ctx.pick(UNKNOWN)} {', '.join(names)}" if names else None)
 
     async def show(self, ctx: Context, settings: GuildSettings, note: str | None = None) -> None:
         embed = disnake.Embed(title=ctx.pick(TITLE), colour=disnake.Colour.blurple())
-        for key, value in to_json(settings).items():
+        for key, value in plain(settings).items():
             shown = ", ".join(value) if isinstance(value, list) else value
             embed.add_field(key, f"<#{shown}>" if key == "log_channel" and shown else shown or "-", inline=False)
         await ctx.reply(note, embed=embed, ephemeral=True)

@@ -20,7 +20,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
-from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, to_json, with_change
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, plain, with_change
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.errors import Held, UsageError, store_hint, translated
 from botctl.core.services.tasks import Tasks
@@ -92,7 +92,7 @@ class GuildSettingsCache:
     async def _compare_and_swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
         """Replace ``old`` by ``new``. False if ``old`` is out of date."""
         collection = self.database[COLLECTION]
-        values = to_json(new) | {"revision": new.revision}
+        values = plain(new) | {"revision": new.revision}
         try:
             with _writing, suppress(DuplicateKeyError):
                 if old.revision == 0:
@@ -148,7 +148,7 @@ async def load(database: Database, guild: str) -> GuildSettings | None:
 
 def encode(settings: GuildSettings) -> bytes:
     """``settings`` for the cache."""
-    return json.dumps(to_json(settings) | {"revision": settings.revision}).encode()
+    return json.dumps(plain(settings) | {"revision": settings.revision}).encode()
 
 
 def decode(data: bytes) -> GuildSettings:

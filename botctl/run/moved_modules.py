@@ -21,14 +21,8 @@ MOVED_MODULES: Final = {
     "botctl.core.tasks": "botctl.core.services.tasks",
 }
 
-RENAMED: Final = {"botctl.core.contracts.guild_settings": {"plain": "to_json", "unknown": "unknown_disabled"}}
-
 
 def alias_moved_modules() -> None:
     """Let imports of the old names find the modules at their new place."""
     for old, new in MOVED_MODULES.items():
         sys.modules.setdefault(old, importlib.import_module(new))
-    for name, functions in RENAMED.items():
-        module = importlib.import_module(name)
-        for old, new in functions.items():
-            setattr(module, old, getattr(module, new))

@@ -73,7 +73,7 @@ async def change(cache, truth, key, value):
 # --- the layers ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_one_process_loaded_is_shared_and_then_near(redis_server):
+async def test_loaded_value_is_shared_then_near(redis_server):
     truth = Truth()
     truth["a"] = 1
     async with processes(redis_server, truth) as (one, two):
@@ -82,14 +82,14 @@ async def test_what_one_process_loaded_is_shared_and_then_near(redis_server):
         assert (one.counts.loads, two.counts.shared, two.counts.near) == (1, 1, 1)
 
 
-async def test_nothing_is_remembered_too(redis_server):
+async def test_missing_value_is_cached(redis_server):
     truth = Truth()
     async with processes(redis_server, truth) as (one, two):
         assert [await one.get("a"), await two.get("a"), await one.get("a")] == [None, None, None]
         assert truth.loads == 1
 
 
-async def test_a_hundred_who_want_the_same_cause_one_load(redis_server):
+async def test_concurrent_reads_cause_one_load(redis_server):
     truth = Truth()
     truth["a"] = 1
     async with processes(redis_server, truth, 1) as (cache,):
@@ -97,7 +97,7 @@ async def test_a_hundred_who_want_the_same_cause_one_load(redis_server):
         assert truth.loads == 1
 
 
-async def test_when_the_one_who_fetches_is_cancelled_another_does(redis_server):
+async def test_cancelled_fetch_is_taken_over(redis_server):
     truth = Truth()
     truth["a"], truth.slow = 1, True
     async with processes(redis_server, truth, 1) as (cache,):
@@ -109,7 +109,7 @@ async def test_when_the_one_who_fetches_is_cancelled_another_does(redis_server):
         assert await asyncio.gather(*tasks[1:]) == [1, 1]
 
 
-async def test_what_the_loader_raises_reaches_all_who_wait_and_is_not_remembered(redis_server):
+async def test_loader_error_reaches_all_waiters_and_is_not_cached(redis_server):
     truth = Truth()
     failing = True
 
@@ -126,7 +126,7 @@ async def test_what_the_loader_raises_reaches_all_who_wait_and_is_not_remembered
         assert await cache.get("a") == 7
 
 
-async def test_values_live_for_their_time_and_an_old_one_stands_in_when_the_loader_fails(redis_server):
+async def test_expired_value_is_returned_when_the_loader_fails(redis_server):
     truth = Truth()
     truth["a"] = 1
 
@@ -156,7 +156,7 @@ async def test_bytes_of_another_version_are_loaded_again(redis_server):
 # --- invalidation --------------------------------------------------------------------------------------------------
 
 
-async def test_a_change_is_seen_by_its_process_at_once_and_by_the_others_when_they_hear_of_it(redis_server):
+async def test_change_is_visible_locally_first_then_everywhere(redis_server):
     truth = Truth()
     truth["a"] = 1
     async with processes(redis_server, truth, 3) as caches:
@@ -168,7 +168,7 @@ async def test_a_change_is_seen_by_its_process_at_once_and_by_the_others_when_th
         assert [await cache.get("a") for cache in caches] == [2, 2, 2]
 
 
-async def test_a_slow_reader_never_leaves_an_old_value_behind(redis_server):
+async def test_slow_reader_does_not_cache_an_old_value(redis_server):
     """It read before the change and comes home after it: nobody but itself may see what it brings."""
     truth = Truth()
     truth["a"], truth.slow = 1, True
@@ -197,7 +197,7 @@ _STEPS = st.one_of(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_STEPS, max_size=30))
-def test_no_reader_sees_less_than_what_it_knows_of(redis_server, steps):
+def test_reader_never_sees_older_than_invalidated_value(redis_server, steps):
     """After any steps: a process sees its own acknowledged changes, and those of others that it has heard of.
 
     Values only grow, so "not older" is "not less". A slow reader may bring what held when it began, and no less.
@@ -254,7 +254,7 @@ async def _arrive(truth, pending):
 # --- faults --------------------------------------------------------------------------------------------------------
 
 
-async def test_without_redis_the_loader_is_asked_and_what_was_shared_before_is_void_when_it_is_back(own):
+async def test_after_an_outage_earlier_shared_values_are_void(own):
     """The server keeps its data over a kill, so the old value is there again; nobody may believe it.
 
     Who changed it meanwhile is not there any more to tell.
@@ -278,7 +278,7 @@ async def test_without_redis_the_loader_is_asked_and_what_was_shared_before_is_v
         assert await one.get("a") == 3
 
 
-async def test_an_invalidation_that_redis_did_not_take_is_told_when_it_is_back(own):
+async def test_failed_invalidation_is_sent_when_redis_is_back(own):
     """One process loses its way to Redis for a moment, and the other one does not notice anything."""
     truth = Truth()
     truth["a"] = 1
@@ -297,9 +297,7 @@ async def test_an_invalidation_that_redis_did_not_take_is_told_when_it_is_back(o
         assert await two.get("a") == 2
 
 
-async def test_an_invalidation_that_redis_did_not_take_before_the_cache_ran_is_told_when_it_runs(
-    redis_server, monkeypatch
-):
+async def test_failed_invalidation_before_start_is_sent_at_start(redis_server, monkeypatch):
     truth = Truth()
     truth["a"] = 1
     async with processes(redis_server, truth, 1) as (other,), connect(redis_server, timeout_s=2.0) as redis:
@@ -319,7 +317,7 @@ async def _refuse(**_):
     raise ConnectionError
 
 
-async def test_a_frozen_redis_costs_its_deadline_once(own):
+async def test_frozen_redis_costs_one_timeout(own):
     truth = Truth()
     truth["a"] = 1
     async with processes(own.url, truth, 1, timeout_s=0.05) as (cache,):
@@ -336,7 +334,7 @@ async def test_a_frozen_redis_costs_its_deadline_once(own):
 
 
 @pytest.mark.looptime
-async def test_processes_do_not_all_come_back_in_the_same_moment():
+async def test_processes_reconnect_at_different_times():
     """Their pauses grow to two seconds, and are shortened by chance."""
     loop = asyncio.get_running_loop()
 
@@ -364,7 +362,7 @@ async def test_processes_do_not_all_come_back_in_the_same_moment():
     assert max(later - earlier for earlier, later in itertools.pairwise(one)) <= 2.0
 
 
-async def test_a_subscription_that_has_gone_silent_is_noticed(own):
+async def test_silent_subscription_is_detected(own):
     """Nothing is read, nothing is written, and still: what is near is not believed for long."""
     truth = Truth()
     async with processes(own.url, truth, 1) as (cache,):

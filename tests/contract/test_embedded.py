@@ -79,7 +79,7 @@ async def test_a_second_process_joins_the_first(process):
     assert runtime.parts() == {}
 
 
-async def test_who_is_to_own_joins_nobody(process):
+async def test_exclusive_process_joins_no_other(process):
     async with process(long_lived=True):
         with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
             async with process(long_lived=True, exclusive=True):
@@ -92,7 +92,7 @@ def names(folder: str) -> list[Path]:
     return list(Path(folder).iterdir())
 
 
-async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, monkeypatch):
+async def test_temporary_socket_folder_is_removed_at_stop(process, monkeypatch):
     """Sockets have short paths, so this one is in the folder for temporary files."""
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # pytest's own would be too long for a socket
         monkeypatch.setattr(tempfile, "gettempdir", lambda: short)
@@ -115,7 +115,7 @@ async def test_four_that_start_at_once_start_one_store(process, tmp_path):
     assert (tmp_path / ".botctl" / "logs" / "redis.log").read_text().count("Ready to accept connections") == 1
 
 
-async def test_data_are_there_the_next_time(process):
+async def test_data_survive_a_restart(process):
     async with process(long_lived=True) as (address, *_), connect(address, timeout_s=5) as client:
         await client.set("k", "v")
     async with process(long_lived=False) as (address, *_), connect(address, timeout_s=5) as client:
@@ -123,7 +123,7 @@ async def test_data_are_there_the_next_time(process):
 
 
 @pytest.mark.parametrize("how", ["stops", "dies"])
-async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, another_owner, how):
+async def test_joined_process_is_notified_when_the_owner_ends(process, another_owner, how):
     owner = process(long_lived=True)
     await owner.__aenter__()
     async with process(long_lived=True) as (_, watcher, _):
@@ -139,7 +139,7 @@ async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, anoth
         await owner.__aexit__(None, None, None)
 
 
-async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(process, another_owner, tmp_path):
+async def test_store_of_dead_owner_is_terminated_before_next_start(process, another_owner, tmp_path):
     """Two servers on the same files would destroy them."""
     runtime = Runtime(tmp_path)
     launch = PART.launch(runtime, PART.new_address(runtime))
@@ -157,7 +157,7 @@ async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(pro
         await left.wait()
 
 
-async def test_a_short_verb_waits_for_those_who_joined_it(process):
+async def test_short_verb_waits_for_its_users(process):
     """Two short verbs at once: the one that started the store is done first, and the other still finishes."""
     owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
@@ -173,7 +173,7 @@ async def test_a_short_verb_waits_for_those_who_joined_it(process):
     assert runtime.parts() == {}
 
 
-async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(process, tmp_path, monkeypatch):
+async def test_store_unpublished_during_join_is_not_joined(process, tmp_path, monkeypatch):
     class Late(Runtime):
         def lock_shared(self, name):
             self.unpublish("redis")
@@ -185,7 +185,7 @@ async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(proces
             await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
 
 
-async def test_a_caller_waits_for_a_redis_that_is_on_its_way_back(tmp_path):
+async def test_caller_waits_for_a_restarting_redis(tmp_path):
     """Connecting is tried again; only a command that was sent is not."""
     with server(PART, tmp_path) as own:
         async with connect(own.url, timeout_s=5) as client:
@@ -199,7 +199,7 @@ async def test_a_caller_waits_for_a_redis_that_is_on_its_way_back(tmp_path):
             assert await call == b"v"
 
 
-async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
+async def test_stale_pid_file_is_ignored(tmp_path):
     """Its number may be another process's by now; this one's, for example."""
     runtime = Runtime(tmp_path)
     (runtime.folder / "mongo.pid").write_text(str(os.getpid()))
@@ -208,7 +208,7 @@ async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgiving):
+async def test_client_of_stopped_store_closes_quickly(tmp_path, forgiving):
     """However long its calls may take: there is nothing to be told to the store that it would not find out itself."""
     with server(embedded_mongo.PART, tmp_path) as own:
         settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
@@ -224,7 +224,7 @@ async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgivi
                 await things.find_one()
 
 
-def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
+def test_port_in_use_is_not_shared(tmp_path):
     """The store would fail to start, and its clients would talk to a stranger."""
     runtime = Runtime(tmp_path)
     address = embedded_mongo.PART.new_address(runtime)
@@ -232,7 +232,7 @@ def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
         embedded_mongo.PART.launch(runtime, address).prepare()
 
 
-async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
+async def test_run_waits_for_a_short_verb_to_end(process):
     verb = process(long_lived=False)
     await verb.__aenter__()
     run = process(long_lived=True)
@@ -245,14 +245,14 @@ async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
     await run.__aexit__(None, None, None)
 
 
-async def test_a_run_does_not_wait_for_ever_for_a_verb(process, monkeypatch):
+async def test_run_waits_a_limited_time_for_a_verb(process, monkeypatch):
     monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=False):
         with pytest.raises(Held, match=f"^Process {os.getpid()} already runs redis"):
             await process(long_lived=True).__aenter__()
 
 
-async def test_a_store_that_cannot_start_leaves_nothing(process, tmp_path):
+async def test_store_that_cannot_start_leaves_no_entry(process, tmp_path):
     blocked = Runtime(tmp_path).folder / "valkey"
     (blocked / "appendonlydir").mkdir(parents=True)
     (blocked / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
@@ -262,7 +262,7 @@ async def test_a_store_that_cannot_start_leaves_nothing(process, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-async def test_a_server_that_is_not_there_is_a_sentence_without_its_password(tmp_path, forgiving):
+async def test_unreachable_server_error_hides_the_password(tmp_path, forgiving):
     redis = RedisSettings(url="redis://ann:hunter22@127.0.0.1:1/0", timeout_s=0.1)
     mongo = MongoSettings(url="mongodb://ann:hunter22@127.0.0.1:1/?appName=x", timeout_s=0.1)
     settings = Settings(redis=redis, mongo=mongo)
@@ -280,16 +280,16 @@ async def test_a_server_that_is_not_there_is_a_sentence_without_its_password(tmp
     assert "hunter22" not in repr(reports)
 
 
-async def test_a_wrong_password_is_a_matter_of_settings(redis_server, tmp_path):
+async def test_wrong_password_is_a_config_error(redis_server, tmp_path):
     """Trying again does not help, so the supervisor must not."""
     url = redis_server.replace("unix://", "unix://ann:hunter22@")
     async with tasks_for("x") as (tasks, _):
-        with pytest.raises(ConfigError, match=r"Redis at unix:///.* rejects") as caught:
+        with pytest.raises(ConfigError, match=r"Redis at unix:///.* rejects the connection") as caught:
             await redis_store(Settings(redis=RedisSettings(url=url)), Runtime(tmp_path), Bus(), tasks).__aenter__()
     assert "hunter22" not in str(caught.value)
 
 
-async def test_a_frozen_redis_holds_nobody_up(process):
+async def test_frozen_redis_times_out(process):
     """SIGSTOP: it takes connections and answers none."""
     async with process(long_lived=True) as (address, _, runtime), connect(address, timeout_s=0.1) as client:
         await client.ping()
@@ -346,7 +346,7 @@ async def _answers(client):
     return await client.ping()
 
 
-async def test_what_botctl_stores_tells(tmp_path, mongo_server):
+async def test_report_of_botctl_stores(tmp_path, mongo_server):
     runtime, settings = Runtime(tmp_path, long_lived=True), Settings(mongo=MongoSettings(url=mongo_server))
     redis, mongo = await report(settings, runtime)
     assert (redis.state, redis.embedded, redis.owner_pid) == (StoreState.IDLE, True, None)

@@ -34,7 +34,7 @@ async def test_the_steps_of_a_lease(documents):
     assert (await read_lease(leases, "a")).fence == 2
 
 
-async def test_of_many_who_want_it_at_once_one_has_it_and_each_has_a_fence_of_its_own(mongo_db):
+async def test_one_of_many_holds_it_each_with_a_new_fence(mongo_db):
     leases = MongoLeases(mongo_db[COLLECTION])
     fences, inside = [], 0
 
@@ -52,7 +52,7 @@ async def test_of_many_who_want_it_at_once_one_has_it_and_each_has_a_fence_of_it
     assert len(fences) == 4
 
 
-async def test_whoever_holds_it_stands_in_the_sentence_and_a_dead_holder_is_succeeded(mongo_db):
+async def test_error_names_the_holder_and_dead_holder_is_replaced(mongo_db):
     leases = MongoLeases(mongo_db[COLLECTION])
     assert await acquire(
         mongo_db[COLLECTION], "a", await read_lease(mongo_db[COLLECTION], "a"), holder="vps:7:x", ttl_s=0.5
@@ -79,7 +79,7 @@ async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
                 assert next_one.fence == lease.fence + 1
 
 
-async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server(documents, monkeypatch):
+async def test_holder_has_silence_by_the_server_clock(documents, monkeypatch):
     collection = documents[COLLECTION]
     leases = MongoLeases(collection)
     assert await leases.holder("a") is None

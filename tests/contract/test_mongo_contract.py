@@ -125,7 +125,7 @@ async def test_a_projection_leaves_out_the_rest(documents):
     assert await documents.entries.find_one({"_id": "1"}, {"b": 0}) == {"_id": "1", "a": 1}
 
 
-async def test_what_is_not_there(documents):
+async def test_missing_fields(documents):
     assert await documents.none.find_one({"_id": "1"}) is None
     assert await documents.none.find().to_list() == []
     assert await documents.none.count_documents({}) == 0
@@ -154,7 +154,7 @@ async def test_an_upsert_creates_once_and_then_changes(documents):
     assert await documents.guilds.find_one() == {"_id": "g", "n": 1, "first": 0}
 
 
-async def test_an_upsert_whose_condition_fails_on_an_existing_id_is_a_duplicate(documents):
+async def test_upsert_with_failing_condition_is_a_duplicate(documents):
     """With update_one, and with one plain condition beside the ``_id``. (For other forms see the traps.)"""
     await documents.leases.insert_one({"_id": "l", "fence": 5})
     with pytest.raises(DuplicateKeyError):

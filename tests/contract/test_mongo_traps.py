@@ -148,7 +148,7 @@ async def test_uuids_come_back_as_bytes(db):
     assert (await db.x.find_one())["u"] == UUID(int=5).bytes
 
 
-async def test_a_projection_with_dots_is_flat_and_into_a_list_empty(db):
+async def test_dotted_projection_is_flat(db):
     """Instead: whole fields."""
     await db.x.insert_one({"_id": "1", "list": [{"a": 1, "b": 2}], "m": {"a": 1, "b": 2}})
     assert await db.x.find_one({"_id": "1"}, {"_id": 0, "m.a": 1}) == {"m.a": 1}

@@ -107,7 +107,7 @@ async def test_a_script_that_fails_raises_and_says_why(redis):
         await redis.eval("return redis.error_reply('ERR refused on purpose')", 0)
 
 
-async def test_a_stream_takes_the_ids_it_is_given_in_order_only(redis):
+async def test_stream_accepts_increasing_ids_only(redis):
     assert await redis.xadd("s", {"event": "a"}, id="0-1") == b"0-1"
     assert await redis.xadd("s", {"event": "b"}, id="0-2") == b"0-2"
     for late in ("0-1", "0-2"):
@@ -162,7 +162,7 @@ async def test_a_trimmed_stream_keeps_the_newest_and_goes_on_counting(redis):
         await redis.xadd("s", {"n": 10}, id="0-10")
 
 
-async def test_who_is_subscribed_hears_in_order(redis):
+async def test_subscriber_receives_in_order(redis):
     async with redis.pubsub() as subscriber:
         await subscriber.subscribe("news")
         assert (await subscriber.get_message(timeout=5))["type"] == "subscribe"
@@ -184,7 +184,7 @@ async def test_keys_of_one_bot_are_found_by_their_prefix(redis):
     assert len(found) == 50
 
 
-async def test_bots_that_share_a_server_do_not_see_each_others_number(redis_url):
+async def test_bots_on_one_server_are_separate(redis_url):
     """Two clients of two processes see the same data at once."""
     async with connect(redis_url, timeout_s=5) as one, connect(redis_url, timeout_s=5) as other:
         await one.set("k", 1)

@@ -13,7 +13,7 @@ import typer
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.settings import DISCORD_ID
-from botctl.core.contracts.guild_settings import GuildSettings, to_json, unknown_disabled
+from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.run.oneshot.guild_settings import open_guild_settings
@@ -74,7 +74,7 @@ def _read_or_change(
 
 
 def _warn_of_unknown_commands(settings: GuildSettings, commands: Sequence[str]) -> None:
-    names = unknown_disabled(settings, commands)
+    names = unknown(settings, commands)
     if names and commands:
         typer.echo(f"Note: the bot has no command {', '.join(names)}; is it misspelt?", err=True)
     elif names:
@@ -82,7 +82,7 @@ def _warn_of_unknown_commands(settings: GuildSettings, commands: Sequence[str]) 
 
 
 def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:
-    values = to_json(settings)
+    values = plain(settings)
     if as_json:
         print(json.dumps({"guild": guild, "revision": settings.revision} | values))
         return

@@ -63,17 +63,17 @@ def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | No
 
 def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
     """The changes from ``old`` to ``new``: key -> (old value, new value), as JSON types."""
-    before, after = to_json(old), to_json(new)
+    before, after = plain(old), plain(new)
     return {key: (before[key], after[key]) for key in KEYS if before[key] != after[key]}
 
 
-def unknown_disabled(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
+def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
     """The disabled names that are neither one of ``commands`` (``ops status``) nor a group: misspelt?"""
     known = [f"{command.lower()} " for command in commands]
     return sorted(name for name in settings.disabled if not any(command.startswith(f"{name} ") for command in known))
 
 
-def to_json(settings: GuildSettings) -> dict[str, object]:
+def plain(settings: GuildSettings) -> dict[str, object]:
     return {
         "locale": settings.locale,
         "disabled": sorted(settings.disabled),

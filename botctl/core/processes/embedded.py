@@ -190,7 +190,7 @@ async def _watch_owner(spec: PartSpec, runtime: Runtime, joined: Part) -> None:
     while _same_owner(runtime.parts().get(spec.name), joined):  # noqa: ASYNC110  another process
         await asyncio.sleep(_WATCH_S)
     raise Unreachable(
-        f"{spec.title} has stopped, because its process {joined.owner_pid} has ended.",
+        f"{spec.title} has stopped, because its owner process ({joined.owner_pid}) has ended.",
         hint="Start this process again. It then joins the part, or runs it itself.",
     )
 

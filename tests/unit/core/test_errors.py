@@ -52,7 +52,7 @@ def test_the_table_names_no_other():
     assert CODES.keys() == CLASSES.keys()
 
 
-def test_the_drawing_is_the_tree():
+def test_error_tree_in_docstring_is_complete():
     real = {
         name: (None if cls is BotctlError else cls.__base__.__name__, int(cls.exit_code))
         for name, cls in CLASSES.items()
@@ -60,7 +60,7 @@ def test_the_drawing_is_the_tree():
     assert drawn() == real
 
 
-def test_the_drawing_says_which_are_transient():
+def test_error_tree_in_docstring_marks_transient():
     marked = re.findall(r"([A-Z]\w+) +\d+ .*\(transient\)", errors.__doc__)
     assert marked == [name for name, cls in CLASSES.items() if cls.transient]
 
@@ -88,7 +88,7 @@ def test_an_error_is_its_sentence_and_keeps_its_hint():
 
 
 @pytest.mark.parametrize(("count", "start"), [(1, "1 fault in"), (2, "2 faults in")])
-def test_command_faults_tells_all_of_them(count, start):
+def test_command_faults_lists_all_faults(count, start):
     faults = [f"commands/roll.py:{i}: no" for i in range(count)]
     error = CommandFaults(faults)
     assert error.faults == tuple(faults)
@@ -97,7 +97,7 @@ def test_command_faults_tells_all_of_them(count, start):
     assert "--skip-broken" in error.hint
 
 
-def test_hint_for_an_unreachable_store_is_written_once():
+def test_store_hint_is_written_in_one_place():
     """So that it says the same everywhere, and can be made better everywhere."""
     package = Path(errors.__file__).parents[1]
     texts = {path.name: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
@@ -125,7 +125,7 @@ def test_what_a_driver_raises_is_unreachable_with_a_hint(raised):
 
 
 @pytest.mark.parametrize("raised", [ValueError("no"), Unreachable("It is away."), KeyboardInterrupt()])
-def test_what_is_not_the_drivers_goes_through(raised):
+def test_other_errors_are_not_translated(raised):
     with pytest.raises(type(raised)) as found, IT:
         raise raised
     assert found.value is raised
@@ -138,7 +138,7 @@ def test_a_translation_can_be_used_within_itself():
         pass
 
 
-def test_a_sentence_can_be_told_what_the_driver_said():
+def test_sentence_can_contain_the_driver_error():
     block = translated(
         DriverError, sentence="Nothing: {error}.", describe=lambda error: f"it said {str(error)!r} {{error}}"
     )

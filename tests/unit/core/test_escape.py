@@ -27,7 +27,7 @@ def test_unprintable_characters_are_shown_as_escapes(text: str, shown: str) -> N
 
 
 @given(any_text, st.integers(1, 60))
-def test_whatever_comes_the_result_is_one_printable_line_within_the_limit(text: str, limit: int) -> None:
+def test_result_is_one_printable_line_within_the_limit(text: str, limit: int) -> None:
     shown = safe(text, limit)
     assert len(shown) <= limit
     assert shown.replace("\u200d", "").replace("\u200c", "").isprintable()

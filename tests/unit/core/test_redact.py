@@ -76,7 +76,7 @@ def test_a_url_is_registered_with_its_password_plain_and_encoded() -> None:
     assert redactor.redact("it was p@ssw0rd or p%40ssw0rd") == f"it was {MARK} or {MARK}"
 
 
-def test_short_values_are_left_to_their_shapes() -> None:
+def test_short_values_are_redacted_by_pattern_only() -> None:
     redactor = Redactor()
     redactor.register("abc", "      ", "")
     assert redactor.redact("abc is a word") == "abc is a word"
@@ -109,7 +109,7 @@ def test_short_values_are_left_to_their_shapes() -> None:
         ("Passwd: hunter2", f"Passwd: {MARK}"),
     ],
 )
-def test_shapes_are_redacted_and_what_is_around_them_stays(text: str, shown: str) -> None:
+def test_patterns_are_redacted_and_surrounding_text_stays(text: str, shown: str) -> None:
     assert redact_patterns(text) == shown
 
 
@@ -151,7 +151,7 @@ def test_json_without_secrets_is_the_same_object_and_read_once() -> None:
 
 
 @given(st.recursive(st.text(max_size=8), lambda v: st.lists(v) | st.dictionaries(st.text(max_size=8), v)), st.data())
-def test_no_secret_survives_in_json_and_json_it_stays(value: object, data: st.DataObject) -> None:
+def test_redacted_json_has_no_secret_and_is_valid(value: object, data: st.DataObject) -> None:
     around = data.draw(st.text(max_size=5))
     hidden = {"a": value, "deep": [{"reason": f"{around} {BOT_TOKEN} {around}"}]}
     clean, text = redact_json(hidden, compact)

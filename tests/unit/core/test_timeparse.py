@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
         ("2026-01-31T18:00:00.123Z", datetime(2026, 1, 31, 18, 0, 0, 123_000, tzinfo=UTC)),
     ],
 )
-def test_so_long_ago_or_a_date(text, expected):
+def test_parse_time_accepts_durations_and_dates(text, expected):
     assert parse_time(text, NOW) == expected
 
 
@@ -55,6 +55,6 @@ def test_durations(text: str, means: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "soon", "999999999w", "2026-01-31"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration; write for example 30d"):
         parse_duration(text)

@@ -32,11 +32,11 @@ def test_no_password_is_ever_shown(password):
     assert display_url(f"redis://:{password}@host") == "redis://host"
 
 
-def test_a_socket_lies_in_the_folder_when_its_path_is_short(tmp_path):
+def test_short_socket_path_is_in_the_folder(tmp_path):
     assert socket_path(tmp_path, "s") == tmp_path / "s"
 
 
-def test_a_socket_of_a_deep_folder_goes_to_a_private_place(tmp_path, monkeypatch):
+def test_long_socket_path_is_in_a_private_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
     deep = tmp_path / ("d" * 200)
     deep.mkdir()
@@ -50,7 +50,7 @@ def test_a_socket_of_a_deep_folder_goes_to_a_private_place(tmp_path, monkeypatch
         socket_path(deep, "s")
 
 
-def test_the_private_place_is_removed_when_nothing_is_in_it_and_nothing_else_ever(tmp_path, monkeypatch):
+def test_only_the_empty_private_folder_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
     path = socket_path(tmp_path / ("x" * SOCKET_BYTES), "s")
     path.touch()

@@ -21,19 +21,19 @@ async def test_a_cancellation_that_comes_with_the_result_is_not_lost(result):
     assert waiting.cancelled()
 
 
-async def test_pymongo_has_no_other():
+async def test_pymongo_uses_the_replacement():
     await connect("mongodb://127.0.0.1:1", timeout_s=1).close()
     assert lock.wait_for is asyncio.wait_for
 
 
-async def test_it_waits_no_longer_than_it_may():
+async def test_wait_for_times_out():
     asleep = asyncio.create_task(asyncio.sleep(60))
     with pytest.raises(TimeoutError):
         await wait_for(asleep, 0.001)
     assert asleep.cancelled()
 
 
-async def test_without_any_time_only_what_is_done_has_a_result():
+async def test_zero_timeout_returns_only_a_finished_result():
     done = asyncio.get_running_loop().create_future()
     done.set_result(7)
     assert await wait_for(done, 0) == 7

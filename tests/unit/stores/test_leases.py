@@ -179,14 +179,14 @@ def record(*, free: bool = False, beats: int = 0) -> LeaseRecord:
     return LeaseRecord(fence=3, beats=beats, free=free, ttl_s=10.0, holder="h:1:x")
 
 
-def test_what_is_free_may_be_taken_at_once():
+def test_free_lease_can_be_taken_immediately():
     candidate = Candidate()
     assert not candidate.can_take(0)
     candidate.observe(record(free=True), 5)
     assert candidate.can_take(5)
 
 
-def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
+def test_held_lease_can_be_taken_after_one_ttl():
     candidate = Candidate()
     candidate.observe(record(), 5)
     candidate.observe(record(), 14)
@@ -196,7 +196,7 @@ def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
     assert candidate.can_take(24.9)
 
 
-def test_a_holder_stops_believing_a_margin_before_its_ttl():
+def test_lease_expires_for_its_holder_before_the_ttl():
     belief = LeaseState(12.0, sent_at_s=0)
     assert belief.is_valid(9.99)
     assert not belief.is_valid(10)
@@ -230,7 +230,7 @@ def two() -> tuple[Flaky, MongoLeases, MongoLeases]:
 
 
 @pytest.mark.looptime
-async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
+async def test_lease_is_held_until_the_block_ends():
     _, one, other = two()
     async with one.lease("a", ttl_s=6) as lease:
         await asyncio.sleep(60)
@@ -245,7 +245,7 @@ async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
 
 
 @pytest.mark.looptime
-async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
+async def test_holder_without_renewal_loses_the_lease_before_takeover():
     flaky, one, other = two()
     loop = asyncio.get_running_loop()
     async with one.lease("a", ttl_s=6) as lease:
@@ -284,7 +284,7 @@ async def test_without_a_store_there_is_no_lease():
 
 
 @pytest.mark.looptime
-async def test_who_was_paused_does_not_believe_when_it_wakes():
+async def test_paused_holder_does_not_hold_after_resume():
     """No task could set ``lost`` meanwhile: ``held`` asks the clock."""
     now_s = 0.0
     leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: now_s)
@@ -295,7 +295,7 @@ async def test_who_was_paused_does_not_believe_when_it_wakes():
 
 
 @pytest.mark.looptime
-async def test_a_blocked_loop_is_why_it_was_lost():
+async def test_blocked_loop_is_a_lost_reason():
     """Its keeper could not run in time: nobody else is to blame."""
     loop, ahead_s = asyncio.get_running_loop(), 0.0
     leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: loop.time() + ahead_s)
@@ -309,7 +309,7 @@ async def test_a_blocked_loop_is_why_it_was_lost():
 
 
 @pytest.mark.looptime
-async def test_what_else_may_be_why_it_was_lost():
+async def test_other_lost_reasons():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
         flaky.cut = True
@@ -323,7 +323,7 @@ async def test_what_else_may_be_why_it_was_lost():
 
 
 @pytest.mark.looptime
-async def test_who_waits_is_told_once_for_whom_and_how_long():
+async def test_on_wait_is_called_once():
     _, one, other = two()
     told: list[tuple[str, float]] = []
     async with one.lease("a", ttl_s=6):
@@ -340,6 +340,6 @@ async def test_who_waits_is_told_once_for_whom_and_how_long():
 
 
 @pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
-def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
+def test_holder_is_overdue_then_expired(silent_s, said):
     holder = LeaseHolder("vps:7", silent_s, 15)
     assert ("gone" if holder.expired else "doubtful" if holder.overdue else "") == said

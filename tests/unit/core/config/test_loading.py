@@ -63,7 +63,7 @@ class TestLayers:
         assert loaded.origins == {}
         assert uses_sandbox(loaded.settings)
 
-    def test_each_layer_wins_over_those_below_and_says_where_it_is(self, project: Project) -> None:
+    def test_higher_layer_overrides_lower_and_reports_origin(self, project: Project) -> None:
         keys = ("redis.timeout_s", "mongo.timeout_s", "shutdown.drain_s", "audit.flush_s", "sandbox.port")
         project.write("config/botctl.toml", "# ours\n" + "".join(f"{key} = 11\n" for key in keys))
         project.write(
@@ -91,7 +91,7 @@ class TestLayers:
         assert (settings.logs.keep, settings.logs.level) == (1, LogLevel.DEBUG)
         assert settings.discord.test_guilds == ("100000000000000002",)
 
-    def test_a_role_nobody_has_and_a_role_in_an_inline_table(self, project: Project) -> None:
+    def test_empty_role_and_role_in_inline_table(self, project: Project) -> None:
         project.write("config/botctl.toml", '[roles]\nguest = {}\nstaff = { users = ["100000000000000001"] }')
         loaded = project.load(BOTCTL_ROLES__STAFF__ROLES='["100000000000000002"]')
         assert loaded.settings.roles["guest"].users == ()
@@ -103,13 +103,13 @@ class TestLayers:
         assert loaded.settings.redis.timeout_s == 3
         assert str(loaded.origins["redis.timeout_s"]) == "BOTCTL_REDIS"
 
-    def test_in_dotenv_a_dollar_is_a_dollar_and_other_names_are_others_business(self, project: Project) -> None:
+    def test_dotenv_dollar_is_literal_and_foreign_names_are_ignored(self, project: Project) -> None:
         project.write(".env", "HOME_PAGE=x\nBOTCTL_DISCORD__TOKEN=pa${HOME}ss\n")
         token = project.load().settings.discord.token
         assert token is not None
         assert token.get_secret_value() == "pa${HOME}ss"
 
-    def test_variables_of_tests_and_of_the_root_are_no_settings(self, project: Project) -> None:
+    def test_reserved_variables_are_not_settings(self, project: Project) -> None:
         assert project.load(BOTCTL_TEST_REDIS_URL="x", BOTCTL_PROJECT="/nowhere", PATH="x").origins == {}
 
     def test_the_settings_of_the_example_are_right(self) -> None:
@@ -118,7 +118,7 @@ class TestLayers:
 
 
 class TestRoot:
-    def test_what_is_named_wins_over_the_variable_and_the_variable_over_parents(self, tmp_path: Path) -> None:
+    def test_project_option_beats_variable_and_variable_beats_parent_folders(self, tmp_path: Path) -> None:
         roots = [tmp_path / name for name in ("named", "variable", "parent")]
         for root in roots:
             root.mkdir()
@@ -162,7 +162,7 @@ class TestProfile:
         assert project.faults("hme") == "--profile: profile hme has no file config/hme.toml (there is home)."
         assert "BOTCTL_PROFILE: profile hme" in project.faults(BOTCTL_PROFILE="hme")
 
-    def test_a_path_is_no_profile(self, project: Project) -> None:
+    def test_path_is_not_a_profile(self, project: Project) -> None:
         assert "profile must be 1 to 32" in project.faults("../botctl")
 
     def test_a_profile_cannot_pick_a_profile(self, project: Project) -> None:
@@ -172,7 +172,7 @@ class TestProfile:
 
 class TestToken:
     @pytest.mark.parametrize("token", ["", "  "])
-    def test_set_but_empty_never_looks_healthy(self, project: Project, token: str) -> None:
+    def test_empty_token_is_rejected(self, project: Project, token: str) -> None:
         expected = "In BOTCTL_DISCORD__TOKEN, discord.token is set but empty; give it a value, or remove it."
         assert project.faults(BOTCTL_DISCORD__TOKEN=token) == expected
         project.write(".env", f"BOTCTL_DISCORD__TOKEN={TOKEN}")
@@ -194,19 +194,19 @@ class TestToken:
             (None, {"BOTCTL_DISCROD__TOKEN": "none"}),
         ],
     )
-    def test_the_redactor_leaves_what_is_said_about_it(
+    def test_error_about_token_is_not_redacted(
         self, project: Project, profile: str | None, env: dict[str, str]
     ) -> None:
         """A name that ends in token, a colon and a word look like a token; our sentences must not."""
         said = project.faults(profile, **env)
         assert redact(said) == said
 
-    def test_an_empty_store_address_is_said_once(self, project: Project) -> None:
+    def test_empty_store_address_is_reported_once(self, project: Project) -> None:
         assert project.faults(BOTCTL_REDIS__URL="") == (
             "BOTCTL_REDIS__URL: redis.url is set but empty; give it a value, or remove it."
         )
 
-    def test_secrets_are_known_to_the_redactor_and_plain_addresses_are_not(self, project: Project) -> None:
+    def test_secrets_are_registered_but_not_plain_addresses(self, project: Project) -> None:
         project.load(
             BOTCTL_DISCORD__TOKEN=TOKEN,
             BOTCTL_REDIS__URL="redis://localhost:1",
@@ -299,7 +299,7 @@ class TestFaults:
             "--sandbox-port: sandbox.port must be less than or equal to 65535, not 70000."
         )
 
-    def test_lines_of_dotenv_that_are_none(self, project: Project) -> None:
+    def test_invalid_dotenv_lines_are_reported(self, project: Project) -> None:
         project.write(".env", "BOTCTL_BOT\nfoo bar=1\n\nBOTCTL_PROJECT=x\n")
         assert project.faults().splitlines() == [
             "3 settings are wrong:",
@@ -308,7 +308,7 @@ class TestFaults:
             "  .env:4: BOTCTL_PROJECT can only be set in the environment, or as --project.",
         ]
 
-    def test_all_faults_of_all_layers_come_at_once(self, project: Project) -> None:
+    def test_faults_of_all_layers_are_reported_together(self, project: Project) -> None:
         project.write("config/botctl.toml", "comands.folder = 'x'\nredis.timeout_s = -1")
         project.write("config/home.toml", "[")
         project.write(".env", "BOTCTL_DISCORD__TOKEN=")
@@ -326,7 +326,7 @@ class TestFaults:
         assert "config/botctl.toml: is not UTF-8 text." in project.faults()
         assert ".env: cannot be read: Is a directory." in project.faults()
 
-    def test_names_that_pydantic_means_for_itself_are_unknown_settings(self, project: Project) -> None:
+    def test_pydantic_reserved_names_are_unknown_settings(self, project: Project) -> None:
         project.write("config/botctl.toml", "_env_file = '.env'\nmodel_config = 1")
         assert project.faults().count("is an unknown setting") == 2
 

@@ -64,6 +64,6 @@ def test_a_list_may_be_text_and_an_id_a_number() -> None:
         {"sandbox": {"port": 70000}},
     ],
 )
-def test_what_is_out_of_bounds_is_refused(wrong: dict[str, object]) -> None:
+def test_value_out_of_bounds_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(wrong)

@@ -36,7 +36,7 @@ x = 2
 '''
 
 
-def test_every_key_and_table_has_the_line_it_stands_on() -> None:
+def test_every_key_and_table_has_its_line() -> None:
     tomllib.loads(TEXT)
     assert key_lines(TEXT) == {
         ("bot",): 2,

@@ -85,7 +85,7 @@ _words = st.none() | st.text(max_size=40) | st.sampled_from(["token=abcdefgh1234
 
 
 @given(_words, _words, _words, st.integers(0, 2**60), st.booleans())
-def test_the_quick_way_to_a_line_gives_the_bytes_of_the_careful_one(reason, name, guild, shard, cli):
+def test_fast_and_slow_encoding_are_identical(reason, name, guild, shard, cli):
     """Whatever stands in the fields, secrets and lone surrogates too."""
     made = entry(
         reason=reason, guild=guild, shard=shard, actor=Principal("user", "9", name), ms=3,
@@ -167,7 +167,7 @@ def test_actions_are_dotted(kind, name, action):
     assert action_of(invocation(kind, name)) == action
 
 
-def test_what_happened_outside_of_discord_is_one_entry():
+def test_entry_of_action_outside_discord():
     """The person at the terminal is the owner of this process; fields that say nothing are not written."""
     what = make_entry("ratelimit.reset", current_operator(), at=AT, iface="cli", target=Target("user", "9"), ms=1.6)
     fields = json.loads(encode_line(what))

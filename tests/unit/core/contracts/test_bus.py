@@ -31,7 +31,7 @@ class TestSubscribe:
             assert events.take() == [gateway(1), gateway(2)]
             assert events.take() == []
 
-    def test_a_base_class_stands_for_all_of_its_kind(self, bus):
+    def test_base_class_includes_subclasses(self, bus):
         with bus.subscribe(Event, name="r") as events:
             bus.publish(RESTART)
             bus.publish(gateway(1))
@@ -45,7 +45,7 @@ class TestSubscribe:
             assert bus.dropped() == {"slow": 3}
             assert events.take() == [gateway(3), gateway(4)]
 
-    def test_readers_do_not_take_from_each_other(self, bus):
+    def test_each_reader_gets_every_event(self, bus):
         with bus.subscribe(Event, name="a") as a, bus.subscribe(Event, name="b") as b:
             bus.publish(RESTART)
             assert a.take() == b.take() == [RESTART]
@@ -80,7 +80,7 @@ class TestSubscribe:
 
 
 class TestListen:
-    def test_is_called_at_once_for_its_types_until_the_block_ends(self, bus):
+    def test_listener_is_called_immediately_until_block_ends(self, bus):
         got = []
         with bus.listen(got.append, GatewayChanged):
             bus.publish(gateway(1))
@@ -89,7 +89,7 @@ class TestListen:
         bus.publish(gateway(2))
         assert got == [gateway(1)]
 
-    def test_one_that_raises_is_logged_and_the_rest_still_hear(self, bus, caplog):
+    def test_failing_listener_is_logged_and_others_are_called(self, bus, caplog):
         def broken(_):
             raise ValueError("no")
 
@@ -101,7 +101,7 @@ class TestListen:
         assert record.levelno == logging.ERROR
         assert "store.restarted" in record.getMessage()
 
-    def test_one_may_listen_twice_and_each_ends_by_itself(self, bus):
+    def test_same_listener_can_be_registered_twice(self, bus):
         got = []
         with bus.listen(got.append, GatewayChanged):
             with bus.listen(got.append, StoreRestarted):
@@ -121,5 +121,5 @@ class TestListen:
         listening.__exit__(None, None, None)
 
 
-def test_publishing_to_nobody_is_fine(bus):
+def test_publish_without_subscribers(bus):
     bus.publish(RESTART)

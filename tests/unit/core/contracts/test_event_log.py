@@ -34,15 +34,15 @@ def test_secrets_are_taken_out_and_it_stays_json() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}, b"x"])
-def test_what_json_does_not_know_is_an_error(value: object) -> None:
+def test_value_unknown_to_json_is_an_error(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode({"value": value})
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a b", "a:b", "a/b", "é", "x" * 65, "a\n", "*"])
-def test_what_is_no_topic(name: str) -> None:
+def test_invalid_topic_names(name: str) -> None:
     assert not is_topic(name)
 
 
-def test_the_topics_of_all_events_are_some() -> None:
+def test_event_topics_are_valid_topic_names() -> None:
     assert all(is_topic(event.topic) for event in events.BY_TYPE.values())

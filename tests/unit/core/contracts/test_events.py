@@ -59,7 +59,7 @@ def hints_of(cls):
 
 @settings(deadline=None)
 @given(any_event())
-def test_law_every_event_comes_back_from_its_envelope_and_from_json(event):
+def test_every_event_survives_envelope_and_json(event):
     wrapped = envelope(event, SOURCE)
     assert from_envelope(wrapped) == event
     assert from_envelope(json.loads(json.dumps(wrapped))) == event
@@ -85,7 +85,7 @@ def test_an_event_of_no_guild_has_none_in_its_envelope():
     assert from_envelope(wrapped).guild is None
 
 
-def test_a_field_that_this_version_does_not_know_is_left_out():
+def test_unknown_field_is_ignored():
     wrapped = envelope(READY, SOURCE)
     wrapped["data"]["colour"] = "red"
     wrapped["also"] = 3
@@ -114,7 +114,7 @@ def test_lists_of_json_are_tuples_again():
         ({"data": {}}, "gateway.changed: .*missing"),
     ],
 )
-def test_what_cannot_be_understood_is_a_value_error(wrong, sentence):
+def test_invalid_envelope_is_a_value_error(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         from_envelope(envelope(READY, SOURCE) | wrong)
 

@@ -9,8 +9,8 @@ from botctl.core.contracts.guild_settings import (
     KEYS,
     GuildSettings,
     diff,
-    to_json,
-    unknown_disabled,
+    plain,
+    unknown,
     with_change,
 )
 
@@ -71,7 +71,7 @@ def test_any_value_is_a_setting_or_a_sentence(key, raw):
         new = with_change(DEFAULTS, key, raw)
     except ValueError:
         return
-    assert with_change(new, key, to_json(new)[key]) == new
+    assert with_change(new, key, plain(new)[key]) == new
 
 
 def test_a_disabled_group_switches_off_its_sub_commands():
@@ -82,11 +82,11 @@ def test_a_disabled_group_switches_off_its_sub_commands():
     assert settings.allows("opsx")
 
 
-def test_differences_are_in_the_words_of_json():
+def test_diff_uses_json_types():
     new = with_change(SOME, "disabled", "b, a")
     assert diff(SOME, new) == {"disabled": (["ops status", "roll"], ["a", "b"])}
 
 
-def test_what_is_disabled_and_names_no_command_is_known():
+def test_unknown_disabled_commands_are_listed():
     settings = GuildSettings(disabled=frozenset({"ops", "ops status", "who is", "rol", "op", "roll x"}))
-    assert unknown_disabled(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]
+    assert unknown(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]

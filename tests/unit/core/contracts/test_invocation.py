@@ -22,7 +22,7 @@ def test_the_first_outcome_counts():
 
 
 @pytest.mark.parametrize("result", Result)
-def test_refused_are_those_whose_handler_was_never_entered(result):
+def test_refused_means_handler_was_not_called(result):
     assert result.refused == (result in {Result.DENIED, Result.THROTTLED})
 
 

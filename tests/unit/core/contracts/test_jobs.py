@@ -25,11 +25,11 @@ def test_a_function_becomes_a_job():
     assert found.dependencies == (Bus,), "neither what is optional, nor the run itself"
 
 
-def test_what_was_not_declared_is_no_job():
+def test_undeclared_function_is_not_a_job():
     assert get_declared_job(pytest) is None
 
 
-def test_the_author_finds_it_where_everything_else_is():
+def test_job_is_exported_by_botctl():
     assert (botctl.job, botctl.JobRun) == (job, JobRun)
 
 
@@ -42,12 +42,12 @@ def test_the_author_finds_it_where_everything_else_is():
         ({"when": "every 1h", "timeout_s": 0}, "timeout_s=0"),
     ],
 )
-def test_a_wrong_declaration_is_told(arguments, words):
+def test_invalid_declaration_raises(arguments, words):
     with pytest.raises(ValueError, match=words):
         job(**arguments)(tidy_up)
 
 
-def test_a_function_that_blocks_is_none():
+def test_sync_function_is_not_a_job():
     def blocking() -> None: ...
 
     with pytest.raises(TypeError, match="async def"):

@@ -54,13 +54,13 @@ def test_when_it_is_due_next(text: str, due: str) -> None:
         ),
     ],
 )
-def test_what_is_no_schedule_is_told_with_an_example(text: str) -> None:
+def test_invalid_schedule_error_has_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write for example 'every 10s'"):
         parse(text)
 
 
 @given(SCHEDULES, MOMENTS)
-def test_due_times_do_not_depend_on_where_one_begins(schedule, moment) -> None:
+def test_due_times_do_not_depend_on_the_start(schedule, moment) -> None:
     """Between a moment and its next due time, that is everybody's next."""
     due = schedule.next_after(moment)
     assert due > moment
@@ -69,7 +69,7 @@ def test_due_times_do_not_depend_on_where_one_begins(schedule, moment) -> None:
 
 
 @given(SCHEDULES, MOMENTS, st.integers(0, 50), st.floats(0, 0.999))
-def test_what_passed_is_counted_and_the_latest_found(schedule, moment, count, part) -> None:
+def test_passed_due_times_are_counted_up_to_the_latest(schedule, moment, count, part) -> None:
     dues = [schedule.next_after(moment)]
     for _ in range(count + 1):
         dues.append(schedule.next_after(dues[-1]))
@@ -78,7 +78,7 @@ def test_what_passed_is_counted_and_the_latest_found(schedule, moment, count, pa
 
 
 @pytest.mark.parametrize("text", ["every 1s", "* * * * *", "*/5 2-4 * * *"])
-def test_after_a_long_time_the_latest_is_right_and_the_count_has_an_end(text: str) -> None:
+def test_count_of_passed_due_times_is_capped(text: str) -> None:
     schedule = parse(text)
     now = MONDAY + timedelta(days=500, hours=2, seconds=1)
     latest, count = schedule.count_due(schedule.next_after(MONDAY), now)

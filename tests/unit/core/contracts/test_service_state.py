@@ -7,7 +7,7 @@ import pytest
 from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 
 
-def test_others_may_use_what_is_ready_degraded_or_restarting():
+def test_ready_degraded_and_restarting_are_up():
     assert [state for state in ServiceState if state.up] == [
         ServiceState.READY,
         ServiceState.DEGRADED,
@@ -15,7 +15,7 @@ def test_others_may_use_what_is_ready_degraded_or_restarting():
     ]
 
 
-def test_blame_finds_the_one_error_in_groups_of_one_and_leaves_larger_groups():
+def test_unwrap_group_keeps_groups_of_several_errors():
     error = ValueError("x")
     two = ExceptionGroup("two", [error, KeyError("y")])
     assert unwrap_group(error) is error
@@ -32,5 +32,5 @@ def test_blame_finds_the_one_error_in_groups_of_one_and_leaves_larger_groups():
         (TimeoutError(), "TimeoutError"),
     ],
 )
-def test_an_ending_in_words(error, words):
+def test_describe_end(error, words):
     assert describe_end(error) == words

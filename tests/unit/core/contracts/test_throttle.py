@@ -90,14 +90,14 @@ def test_accepted(text, expected):
         (", ".join(f"{n}/1s per user" for n in range(1, 10)), "9", "at most 8"),
     ],
 )
-def test_mistakes_are_sentences_that_show_the_part_at_fault(text, at_fault, says):
+def test_error_shows_the_wrong_part(text, at_fault, says):
     with pytest.raises(ValueError) as caught:
         parse(text)
     assert at_fault in str(caught.value)
     assert says in str(caught.value)
 
 
-def test_a_sentence_shows_little_of_a_long_part_and_escapes_it():
+def test_error_cuts_and_escapes_the_wrong_part():
     with pytest.raises(ValueError) as caught:
         parse("\x1b[31m" + "x" * 5000)
     assert "\x1b" not in str(caught.value)
@@ -121,7 +121,7 @@ def invocation(guild="7", channel="8"):
         (Scope.ADDRESS, None, None),
     ],
 )
-def test_whose_count_a_call_goes_to(scope, in_guild, in_dm):
+def test_subject_of_an_invocation(scope, in_guild, in_dm):
     """In a direct message the person takes the guild's place; the API's scopes have no subject."""
     assert subject(scope, invocation()) == in_guild
     assert subject(scope, invocation(guild=None, channel=None)) == in_dm

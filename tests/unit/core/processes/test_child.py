@@ -73,7 +73,7 @@ async def supervised(launch, callbacks):
             await asyncio.wait({supervisor})
 
 
-async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
+async def test_start_waits_until_ready_and_stop_until_ended(launch):
     callbacks = CallbackLog()
     async with Child(launch(), **callbacks()) as child:
         pid = child.pid
@@ -90,7 +90,7 @@ async def test_it_has_a_session_of_its_own(launch):
         assert os.getsid(child.pid) == child.pid != os.getsid(0)
 
 
-async def test_one_that_ends_while_starting_is_quoted(launch):
+async def test_last_output_of_failed_start_is_in_the_error(launch):
     said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", is_ready=_never)
     with pytest.raises(
         ServiceFailed, match=r"ended with status 3 while it was starting: cannot \\x1b\[31m bind"
@@ -99,7 +99,7 @@ async def test_one_that_ends_while_starting_is_quoted(launch):
     assert str(said.log) in caught.value.hint
 
 
-async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch):
+async def test_failed_start_can_have_its_own_error(launch):
     def refusal(status, said):
         return Held(f"{said} ({status})")
 
@@ -107,12 +107,12 @@ async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch)
         await Child(launch("print('it is taken'); raise SystemExit(6)", is_ready=_never, exit_error=refusal)).start()
 
 
-async def test_a_program_that_is_not_there(launch):
+async def test_missing_program_is_service_failed(launch):
     with pytest.raises(ServiceFailed, match="The test server"):
         await Child(launch(command=("/nonexistent/program",), is_ready=_never)).start()
 
 
-async def test_an_address_that_cannot_be_prepared(launch):
+async def test_failing_prepare_is_service_failed(launch):
     def prepare():
         raise OSError(98, "Address already in use")
 
@@ -120,7 +120,7 @@ async def test_an_address_that_cannot_be_prepared(launch):
         await Child(launch(prepare=prepare)).start()
 
 
-async def test_one_that_never_answers_is_ended(launch):
+async def test_child_that_is_never_ready_is_terminated(launch):
     """`async with` leaves nothing behind when the start takes too long."""
     callbacks = CallbackLog()
     with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
@@ -129,7 +129,7 @@ async def test_one_that_never_answers_is_ended(launch):
     assert not any(map(start_time, callbacks.spawned))
 
 
-async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
+async def test_other_server_at_its_address_does_not_count(launch):
     async def yes():
         await until(lambda: start_time(callbacks.spawned[0]) is None)
         return True
@@ -139,7 +139,7 @@ async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
         await Child(launch("raise SystemExit(1)", is_ready=yes), **callbacks()).start()
 
 
-async def test_a_killed_one_comes_back_at_the_same_address(launch):
+async def test_killed_child_restarts_at_the_same_address(launch):
     callbacks = CallbackLog()
     async with supervised(launch(), callbacks) as child:
         for round_ in range(3):
@@ -153,7 +153,7 @@ async def test_a_killed_one_comes_back_at_the_same_address(launch):
     assert callbacks.down[0] == "The test server was ended by signal 9; starting it again"
 
 
-async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
+async def test_failed_restart_is_retried(launch, tmp_path):
     """Each failure is callbacks; it comes back when what was in its way is gone."""
     blocked = tmp_path / "blocked"
 
@@ -173,7 +173,7 @@ async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
     assert "No space left on device" in callbacks.down[1]
 
 
-async def test_stopping_is_not_an_end_to_mend(launch):
+async def test_stopped_child_is_not_restarted(launch):
     callbacks = CallbackLog()
     async with supervised(launch(), callbacks) as child:
         await child.stop()
@@ -182,7 +182,7 @@ async def test_stopping_is_not_an_end_to_mend(launch):
     assert len(callbacks.spawned) == 1
 
 
-async def test_stop_while_it_is_started_again_leaves_nothing(launch):
+async def test_stop_during_restart_leaves_no_process(launch):
     callbacks = CallbackLog()
     slow = asyncio.Event()
     async with supervised(launch(), callbacks) as child:
@@ -200,7 +200,7 @@ async def test_stop_while_it_is_started_again_leaves_nothing(launch):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-async def test_one_that_does_not_listen_is_killed(launch, frozen):
+async def test_child_that_ignores_sigterm_is_killed(launch, frozen):
     """It ignores TERM, or is stopped by a signal and cannot hear it."""
     child = Child(launch(extra=DEAF, stop_s=0.05))
     await child.start()
@@ -219,14 +219,14 @@ def test_quick_exits_are_followed_by_growing_delays(launch, quick_exits, delay_s
     assert child._delay_s() == pytest.approx(delay_s)
 
 
-def test_a_healthy_life_is_followed_by_none(launch):
+def test_no_delay_after_a_long_run(launch):
     child = Child(launch())
     child._quick_exits = 50
     child._started_at = monotonic_now() - 11
     assert child._delay_s() == 0
 
 
-async def test_what_it_prints_is_kept_for_its_owner_only(launch):
+async def test_log_is_rotated_and_private(launch):
     chatty = launch(extra="print('hello', flush=True)")
     chatty.log.parent.mkdir()
     chatty.log.write_bytes(b"x" * (LOG_BYTES + 1))

@@ -50,32 +50,32 @@ def test_a_zombie_has_ended(spawn):
     assert not is_running(process.pid, start)
 
 
-async def test_end_asks_first(spawn):
+async def test_terminate_sends_sigterm_first(spawn):
     process = spawn(SLEEPER)
     await terminate(process.pid, start_time(process.pid), limit_s=5)
     assert process.wait(5) == -signal.SIGTERM
 
 
-async def test_end_kills_what_does_not_listen(spawn):
+async def test_terminate_kills_a_process_that_ignores_sigterm(spawn):
     process = spawn(STUBBORN)
     await terminate(process.pid, start_time(process.pid), limit_s=0.05)
     assert process.wait(5) == -signal.SIGKILL
 
 
-async def test_end_never_touches_another_process_with_the_same_number(spawn):
+async def test_terminate_ignores_another_process_with_the_same_pid(spawn):
     process = spawn(SLEEPER)
     await terminate(process.pid, "some other start", limit_s=0)
     assert process.poll() is None
 
 
-def test_children_see_no_settings(monkeypatch):
+def test_child_environment_has_no_settings(monkeypatch):
     monkeypatch.setenv("BOTCTL_DISCORD__TOKEN", "secret")
     assert "BOTCTL_DISCORD__TOKEN" not in child_environment()
     assert child_environment(MORE="1")["MORE"] == "1"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="linux-only: the kernel pulls the leash")
-def test_a_leashed_process_dies_with_its_killed_parent():
+def test_child_dies_with_its_killed_parent():
     """kill -9 of the parent leaves it no time to clean up, and still nothing is left running."""
     command = die_with_parent(SLEEPER)
     program = f"import subprocess, time; p = subprocess.Popen({command!r}); print(p.pid, flush=True)"
@@ -90,7 +90,7 @@ def test_a_leashed_process_dies_with_its_killed_parent():
     wait_for(lambda: not is_running(pid, start), what="the child to end")
 
 
-def test_a_leashed_process_does_not_start_without_its_parent():
+def test_child_does_not_start_without_its_parent():
     """The parent may die between the fork and the leash."""
     command = [word if word != str(os.getpid()) else "1" for word in die_with_parent(SLEEPER)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1

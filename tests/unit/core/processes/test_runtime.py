@@ -69,13 +69,13 @@ def test_a_part_that_ended_is_not_live(runtime, sleeper):
 
 
 @pytest.mark.parametrize("field", ["started", "owner_started"])
-def test_a_number_that_was_used_again_is_not_the_part(runtime, sleeper, field):
+def test_reused_pid_is_not_the_part(runtime, sleeper, field):
     runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
     doctored(runtime, **{field: "another boot:1"})
     assert runtime.live() == {}
 
 
-def test_a_withdrawn_part_is_gone_and_only_its_owner_withdraws(runtime, sleeper):
+def test_only_the_owner_can_unpublish_a_part(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="a")
     runtime.publish("mongo", pid=sleeper.pid, address="b")
     runtime.unpublish("redis")
@@ -86,21 +86,21 @@ def test_a_withdrawn_part_is_gone_and_only_its_owner_withdraws(runtime, sleeper)
 
 
 @pytest.mark.parametrize("content", ["", "[{", '{"a": 1}', '[{"name": "redis", "of": "another version"}]'])
-def test_a_file_that_makes_no_sense_says_nothing(runtime, sleeper, content):
+def test_corrupt_file_means_no_parts(runtime, sleeper, content):
     (runtime.folder / "runtime.json").write_text(content)
     assert runtime.live() == {}
     runtime.publish("redis", pid=sleeper.pid, address="a")
     assert set(runtime.live()) == {"redis"}
 
 
-def test_many_at_once_lose_nothing(tmp_path, sleeper):
+def test_concurrent_publishes_lose_nothing(tmp_path, sleeper):
     names = [f"part-{n}" for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: Runtime(tmp_path).publish(name, pid=sleeper.pid, address=name), names))
     assert set(Runtime(tmp_path).live()) == set(names)
 
 
-async def test_a_leftover_is_ended(runtime, sleeper):
+async def test_leftover_is_terminated(runtime, sleeper):
     """The owner was killed, its child was not: where the kernel has no leash."""
     runtime.publish("redis", pid=sleeper.pid, address="a")
     doctored(runtime, owner_pid=1, owner_started="another boot:1")
@@ -109,7 +109,7 @@ async def test_a_leftover_is_ended(runtime, sleeper):
     assert runtime.parts() == {}
 
 
-async def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(runtime, sleeper):
+async def test_other_process_with_leftover_pid_is_not_terminated(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="a")
     doctored(runtime, started="another boot:1")
     await runtime.terminate_leftover("redis")
@@ -117,7 +117,7 @@ async def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(runtime, s
     assert runtime.parts() == {}
 
 
-def test_a_role_has_one_holder_and_the_refusal_names_it(runtime, tmp_path):
+def test_lock_is_exclusive_and_error_names_its_holder(runtime, tmp_path):
     with (
         runtime.lock("bot"),
         pytest.raises(Held) as caught,
@@ -140,7 +140,7 @@ def test_the_holder_is_known_without_taking_the_lock(runtime, tmp_path):
     assert runtime.holder("bot") is None
 
 
-def test_a_killed_holder_holds_nothing(runtime, tmp_path):
+def test_lock_of_killed_holder_is_free(runtime, tmp_path):
     with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(Held, match=f"^Process {holder.pid} already has bot of this"), runtime.lock("bot"):
@@ -150,7 +150,7 @@ def test_a_killed_holder_holds_nothing(runtime, tmp_path):
         pass
 
 
-def test_sharers_keep_a_holder_out_and_the_other_way_round(runtime, tmp_path):
+def test_shared_and_exclusive_lock_exclude_each_other(runtime, tmp_path):
     other = Runtime(tmp_path)
     with runtime.lock_shared("users"), other.lock_shared("users"), pytest.raises(Held), runtime.lock("users"):
         pytest.fail("shared and held")
@@ -161,7 +161,7 @@ def test_sharers_keep_a_holder_out_and_the_other_way_round(runtime, tmp_path):
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.ENOSPC, BotctlError), (errno.EACCES, ConfigError), (errno.EROFS, ConfigError)]
 )
-def test_a_disk_that_refuses_is_a_sentence(runtime, sleeper, monkeypatch, number, kind):
+def test_disk_error_is_an_expected_error(runtime, sleeper, monkeypatch, number, kind):
     def refuse(self, target):
         raise OSError(number, os.strerror(number))
 
@@ -173,7 +173,7 @@ def test_a_disk_that_refuses_is_a_sentence(runtime, sleeper, monkeypatch, number
     assert sorted(path.name for path in runtime.folder.iterdir()) == [".gitignore", "runtime.lock"]
 
 
-def test_a_full_disk_does_not_stop_a_stop(runtime, sleeper, monkeypatch, caplog):
+def test_unpublish_survives_a_full_disk(runtime, sleeper, monkeypatch, caplog):
     """What cannot be taken off the list has ended all the same, and readers see that."""
     runtime.publish("redis", pid=sleeper.pid, address="here")
 

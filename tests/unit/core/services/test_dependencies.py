@@ -58,7 +58,7 @@ class TestParameters:
             Parameter("limit", int, optional=True),
         )
 
-    def test_what_a_partial_has_bound_is_no_need(self):
+    def test_bound_argument_of_partial_is_not_a_dependency(self):
         assert [p.name for p in parameters_of(functools.partial(bot, redis=Redis()))] == ["spare", "other", "limit"]
         assert [p.name for p in parameters_of(functools.partial(bot, Redis()))] == ["spare", "other", "limit"]
 
@@ -88,7 +88,7 @@ class TestParameters:
 
         assert parameters_of(wants)[0].key == dict[str, int]
 
-    def test_one_without_annotation_is_an_error_unless_it_has_a_default(self):
+    def test_missing_annotation_without_default_is_an_error(self):
         def wants(thing): ...
 
         def has(thing=3): ...
@@ -97,7 +97,7 @@ class TestParameters:
             parameters_of(wants)
         assert parameters_of(has) == ()
 
-    def test_an_annotation_unknown_at_run_time_is_an_error_that_names_it(self):
+    def test_unresolvable_annotation_is_an_error(self):
         def wants(thing: "Nowhere"): ...  # noqa: F821  # type: ignore[name-defined]
 
         with pytest.raises(AssemblyError, match=r"annotations of .*wants cannot be read: name 'Nowhere'") as caught:
@@ -174,7 +174,7 @@ class TestLoad:
 
 
 class TestOrder:
-    def test_needs_come_first_whatever_the_order_of_registration(self):
+    def test_dependencies_come_first_in_any_registration_order(self):
         assert order(a_spec(App, Bot), a_spec(Bot, Redis), a_spec(Redis)) == [Redis, Bot, App]
 
     def test_only_what_is_wanted_and_what_that_needs(self):
@@ -186,12 +186,12 @@ class TestOrder:
         assert order(a_spec(Bot, Redis), values=[Redis]) == [Bot]
         assert order(a_spec(Bot, Redis), values=[Redis], wanted=[Redis]) == []
 
-    def test_an_optional_need_counts_only_where_somebody_provides_it(self):
+    def test_optional_dependency_counts_only_if_provided(self):
         bot = a_spec(Bot, Redis, optional=[Redis])
         assert order(bot) == [Bot]
         assert order(bot, a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
 
-    def test_needs_beyond_the_parameters_count_too(self):
+    def test_depends_on_is_a_dependency(self):
         assert order(a_spec(Bot, depends_on=(Redis,)), a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
 
     @pytest.mark.parametrize("wanted", [(App,), ()])
@@ -207,7 +207,7 @@ class TestOrder:
         with pytest.raises(MissingNeed, match=r"^Redis is not registered$"):
             order(a_spec(Bot), wanted=[Redis])
 
-    def test_what_nobody_wants_may_lack_what_it_needs(self):
+    def test_unwanted_service_may_lack_a_dependency(self):
         assert order(a_spec(Bot, Redis), a_spec(App), wanted=[App]) == [App]
 
     def test_a_circle_names_the_path(self):
@@ -216,13 +216,13 @@ class TestOrder:
         with pytest.raises(CircularNeed, match=r"in a circle: Bot -> Bot$"):
             order(a_spec(Bot, Bot))
 
-    def test_a_missing_need_behind_a_circle_is_found_and_told_in_bounded_words(self):
+    def test_missing_dependency_behind_a_circle_is_reported_briefly(self):
         with pytest.raises(MissingNeed, match=r"^Redis is not registered; Bot needs it, which App needs$"):
             order(a_spec(App, Bot), a_spec(Bot, App, Redis))
 
     @settings(deadline=None)
     @given(st.data())
-    def test_law_each_comes_once_and_after_what_it_needs(self, data):
+    def test_each_service_comes_once_after_its_dependencies(self, data):
         keys = KEYS[: data.draw(st.integers(1, len(KEYS)))]
         needs = {k: data.draw(st.sets(st.sampled_from(keys[:i]))) if i else set() for i, k in enumerate(keys)}
         specs = [a_spec(key, *needs[key]) for key in data.draw(st.permutations(keys))]

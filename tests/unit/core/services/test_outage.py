@@ -46,7 +46,7 @@ def now():
     return asyncio.get_running_loop().time()
 
 
-async def test_it_is_told_once_and_the_service_is_degraded_until_it_is_over(outage, watcher, caplog):
+async def test_outage_is_logged_once_and_degrades_the_service(outage, watcher, caplog):
     outage.begin("events wait: Redis failed (ConnectionError)")
     outage.begin("events wait: Redis failed (TimeoutError)")
     assert outage.active
@@ -61,13 +61,13 @@ async def test_it_is_told_once_and_the_service_is_degraded_until_it_is_over(outa
     ]
 
 
-async def test_without_one_its_end_is_no_news(outage, watcher):
+async def test_end_without_outage_has_no_effect(outage, watcher):
     outage.end()
     outage.end()
     assert watcher.heard == []
 
 
-async def test_a_detail_is_text_and_no_format(outage, caplog):
+async def test_detail_is_not_a_format_string(outage, caplog):
     outage.begin("100 %s of {}")
     assert [record.getMessage() for record in caplog.records] == ["100 %s of {}"]
 
@@ -81,7 +81,7 @@ async def test_others_may_have_warned_already(watcher, caplog):
 
 
 @pytest.mark.looptime
-async def test_pauses_grow_and_begin_again_with_the_next_outage(outage):
+async def test_pauses_grow_and_restart_with_next_outage(outage):
     for _ in range(5):
         await outage.begin_and_pause("away")
     assert now() == 1 + 2 + 4 + 8 + 8
@@ -92,7 +92,7 @@ async def test_pauses_grow_and_begin_again_with_the_next_outage(outage):
 
 
 @pytest.mark.looptime
-async def test_pauses_without_a_word_begin_again_at_the_end_too(outage, watcher):
+async def test_pauses_without_begin_also_restart_at_end(outage, watcher):
     await outage.pause()
     await outage.pause()
     outage.end()
@@ -102,7 +102,7 @@ async def test_pauses_without_a_word_begin_again_at_the_end_too(outage, watcher)
 
 
 @pytest.mark.looptime
-async def test_who_waits_for_one_hears_of_each(outage):
+async def test_wait_begun_returns_for_each_outage(outage):
     heard = []
 
     async def listen():
@@ -122,7 +122,7 @@ async def test_who_waits_for_one_hears_of_each(outage):
 
 @settings(deadline=None)
 @given(st.lists(st.booleans()))
-def test_law_whatever_comes_each_row_of_failures_is_one_outage(rounds):
+def test_consecutive_failures_are_one_outage(rounds):
     watcher, lines = Watcher(), []
     log = SimpleNamespace(log=lambda _level, line: lines.append(line))
     outage = Outage(watcher.tasks, log)

@@ -49,7 +49,7 @@ def names(registry, *wanted):
     return [spec.name for spec in registry.plan(*wanted)]
 
 
-def test_services_are_planned_in_an_order_in_which_they_can_start():
+def test_plan_is_in_start_order():
     registry = Registry()
     registry.add(bot)
     registry.add(spare)
@@ -65,7 +65,7 @@ def test_a_name_for_people_replaces_that_of_the_type():
     assert names(registry) == ["the store"]
 
 
-def test_a_key_may_be_given_for_a_factory_that_is_not_annotated():
+def test_key_replaces_a_missing_return_annotation():
     registry = Registry()
 
     def unsaid():
@@ -75,7 +75,7 @@ def test_a_key_may_be_given_for_a_factory_that_is_not_annotated():
     assert names(registry, Redis) == ["Redis"]
 
 
-def test_a_factory_that_yields_nothing_is_started_and_nobody_can_ask_for_it():
+def test_factory_that_yields_none_is_started():
     registry = Registry()
     registry.value(Redis, Redis())
     registry.add(sweeper)
@@ -94,7 +94,7 @@ def test_limits_are_kept():
 
 @pytest.mark.parametrize("second", ["add", "value"])
 @pytest.mark.parametrize("first", ["add", "value"])
-def test_registering_a_type_twice_is_an_error_unless_it_is_meant(first, second):
+def test_type_registered_twice_needs_replace(first, second):
     def register(how, **replace):
         if how == "add":
             registry.add(redis, **replace)
@@ -119,12 +119,12 @@ def test_two_services_of_one_name_are_an_error():
 
 
 @pytest.mark.parametrize("key", [Tasks, Services, StatusSource])
-def test_what_the_registry_gives_cannot_be_registered(key):
+def test_built_in_types_cannot_be_registered(key):
     with pytest.raises(AssemblyError, match="the registry provides it itself"):
         Registry().add(redis, key=key)
 
 
-def test_it_tells_what_a_service_may_ask_for():
+def test_provides_lists_possible_dependencies():
     registry = Registry()
     registry.add(redis)
     registry.value(int, 3)
@@ -151,7 +151,7 @@ async def test_missing_and_circular_needs_are_found_before_anything_starts():
     assert journal.lines == []
 
 
-async def test_a_part_opens_although_another_part_lacks_something():
+async def test_open_ignores_missing_dependencies_of_other_services():
     journal = Journal()
     registry = Registry()
     registry.add(service(Redis, journal=journal))

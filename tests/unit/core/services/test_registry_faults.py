@@ -269,7 +269,7 @@ CHAIN = (Node(), Node(frozenset({0})), Node(frozenset({1})))
 @example(Scenario((Node(stop="stubborn"), Node(frozenset({0}), stop="stubborn")), cancels=(0.5, 1.5), hurry=3))
 @given(scenarios())
 @settings(max_examples=200, deadline=None)
-def test_whatever_happens_all_that_was_started_is_stopped_in_order_and_once(scenario):
+def test_all_started_services_are_stopped_once_in_order(scenario):
     logging.disable(logging.CRITICAL)
     try:
         outcome = play(scenario)
@@ -285,5 +285,5 @@ def test_whatever_happens_all_that_was_started_is_stopped_in_order_and_once(scen
 @pytest.mark.timeout(600)
 @given(scenarios())
 @settings(max_examples=20_000, deadline=None)
-def test_the_same_for_long(scenario):
-    test_whatever_happens_all_that_was_started_is_stopped_in_order_and_once.hypothesis.inner_test(scenario)
+def test_all_started_services_are_stopped_long(scenario):
+    test_all_started_services_are_stopped_once_in_order.hypothesis.inner_test(scenario)

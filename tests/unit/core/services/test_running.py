@@ -102,14 +102,14 @@ class TestOrder:
             assert list(states(running)) == ["A", "B"]
         assert journal.of("begin") == ["begin A", "begin B"]
 
-    async def test_a_need_beyond_the_parameters_is_ready_before_and_stops_after(self, registry, journal):
+    async def test_depends_on_is_ready_before_and_stops_after(self, registry, journal):
         registry.add(service(B, journal=journal), depends_on=[A])
         registry.add(service(A, journal=journal))
         async with registry.open(B):
             pass
         assert journal.of("ready", "leave") == ["ready A", "ready B", "leave B", "leave A"]
 
-    async def test_a_service_is_entered_and_left_in_one_task_so_that_scopes_work_in_it(self, registry):
+    async def test_factory_runs_in_one_task(self, registry):
         seen = []
 
         @asynccontextmanager
@@ -172,9 +172,7 @@ class TestStartFailure:
         assert "begin C" not in journal.lines
 
     @pytest.mark.parametrize("wrap", [lambda e: e, lambda e: ExceptionGroup("g", [e])])
-    async def test_an_expected_error_is_passed_on_as_it_is_so_that_its_exit_code_survives(
-        self, registry, journal, wrap
-    ):
+    async def test_expected_error_is_raised_unchanged(self, registry, journal, wrap):
         error = Unreachable("no redis", hint="start it")
         registry.add(service(A, journal=journal, start=raises(wrap(error))))
         with pytest.raises(Unreachable) as caught:
@@ -203,7 +201,7 @@ class TestStartFailure:
         assert "abandoned" in journal.events[-3].detail
         release.set()
 
-    async def test_a_task_that_fails_while_its_service_starts_fails_the_start(self, registry):
+    async def test_failing_task_fails_the_start(self, registry):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             tasks.spawn(raises(OSError("x")), name="loop")
@@ -251,7 +249,7 @@ class TestStop:
                 raise KeyError("body")
         assert "left A" in journal.lines
 
-    async def test_one_that_raises_is_logged_and_in_the_statuses_and_the_rest_stop(self, registry, journal, caplog):
+    async def test_failing_stop_is_logged_and_the_rest_stop(self, registry, journal, caplog):
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal, stop=raises(OSError("flush"))))
         async with registry.open() as running:
@@ -263,7 +261,7 @@ class TestStop:
         assert "OSError: flush" in record.getMessage()
         assert record.exc_info
 
-    async def test_one_that_hangs_is_cancelled_after_its_limit_and_the_rest_stop(self, registry, journal, caplog):
+    async def test_hanging_stop_is_cancelled_and_the_rest_stop(self, registry, journal, caplog):
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=3)
         async with registry.open() as running:
@@ -274,9 +272,7 @@ class TestStop:
         assert details(running)["B"] == "did not stop in 3.0 s and was cancelled"
         assert "B did not stop in 3.0 s and was cancelled" in caplog.text
 
-    async def test_one_that_does_not_heed_that_is_abandoned_with_news_and_the_rest_stop(
-        self, registry, journal, caplog
-    ):
+    async def test_service_that_ignores_cancellation_is_abandoned(self, registry, journal, caplog):
         release = asyncio.Event()
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal, stop=stubborn(release)), stop_s=3)
@@ -292,7 +288,7 @@ class TestStop:
         await asyncio.sleep(1)
         assert states(running)["B"] is ServiceState.FAILED
 
-    async def test_a_task_that_does_not_heed_its_cancellation_is_named(self, registry):
+    async def test_task_that_ignores_cancellation_is_named(self, registry):
         release = asyncio.Event()
 
         @asynccontextmanager
@@ -308,7 +304,7 @@ class TestStop:
         release.set()
         await asyncio.sleep(1)
 
-    async def test_goes_on_to_the_end_however_often_the_opener_is_cancelled(self, registry, journal):
+    async def test_stop_completes_despite_repeated_cancellation(self, registry, journal):
         async def opener():
             async with registry.open():
                 await asyncio.Event().wait()
@@ -337,7 +333,7 @@ class TestStop:
             await task
         assert journal.of("left") == ["left A"]
 
-    async def test_an_error_of_the_block_wins_over_a_cancellation_while_stopping(self, registry, journal):
+    async def test_block_error_takes_precedence_over_cancellation(self, registry, journal):
         async def opener():
             async with registry.open():
                 raise KeyError("body")
@@ -365,7 +361,7 @@ class TestStop:
         assert journal.of("left") == ["left B", "left A"]
         assert "begin C" not in journal.lines
 
-    async def test_hurry_shortens_the_stop_under_way_and_those_to_come(self, registry, journal):
+    async def test_expedite_shortens_current_and_later_stops(self, registry, journal):
         registry.add(service(A, journal=journal, stop=hangs()), stop_s=100)
         registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=100)
         async with registry.open() as running:
@@ -373,14 +369,14 @@ class TestStop:
         assert now() == pytest.approx(10 + 2 * EXPEDITED_S)
         assert journal.of("left") == ["left B", "left A"]
 
-    async def test_hurry_does_not_lengthen_a_short_limit(self, registry, journal):
+    async def test_expedite_does_not_extend_a_short_limit(self, registry, journal):
         registry.add(service(A, journal=journal, stop=hangs()), stop_s=0.2)
         async with registry.open() as running:
             running.expedite()
             running.expedite()
         assert now() == pytest.approx(0.2)
 
-    async def test_tasks_go_on_while_the_factory_cleans_up_and_end_after_it(self, registry):
+    async def test_tasks_run_until_the_factory_has_cleaned_up(self, registry):
         done = []
 
         @asynccontextmanager
@@ -410,7 +406,7 @@ class TestStop:
         assert states(running) == {"A": ServiceState.STOPPED}
 
     @pytest.mark.parametrize("restart", [None, Backoff()])
-    async def test_a_task_that_ends_while_the_factory_cleans_up_is_no_news(self, registry, journal, restart):
+    async def test_task_end_during_cleanup_is_not_reported(self, registry, journal, restart):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             async def run():
@@ -467,19 +463,19 @@ class TestFailureWhileRunning:
             async with registry.open() as running:
                 await running.wait()
 
-    async def test_an_expected_error_is_passed_on_as_it_is(self, registry, brittle):
+    async def test_expected_error_is_raised_unchanged(self, registry, brittle):
         brittle.append(DeadToken("Discord refuses the token"))
         with pytest.raises(DeadToken) as caught:
             async with registry.open() as running:
                 await running.wait()
         assert caught.value.exit_code is ExitCode.CONFIG
 
-    async def test_a_block_that_does_not_wait_hears_of_it_at_its_end(self, registry, brittle):
+    async def test_failure_is_raised_at_the_end_of_the_block(self, registry, brittle):
         with pytest.raises(ServiceFailed):
             async with registry.open():
                 await asyncio.sleep(10)
 
-    async def test_every_waiter_is_told_and_one_that_gives_up_harms_nobody(self, registry, brittle):
+    async def test_cancelled_waiter_does_not_affect_other_waiters(self, registry, brittle):
         async def opener():
             async with registry.open() as running:
                 with pytest.raises(TimeoutError):
@@ -490,7 +486,7 @@ class TestFailureWhileRunning:
         with pytest.raises(ServiceFailed):
             await opener()
 
-    async def test_a_task_group_inside_a_factory_that_breaks_is_a_failure(self, registry, journal):
+    async def test_failing_task_group_in_factory_is_a_failure(self, registry, journal):
         @asynccontextmanager
         async def a() -> AsyncIterator[A]:
             async def run():
@@ -509,7 +505,7 @@ class TestFailureWhileRunning:
         assert journal.of("left") == ["left B"]
         assert states(running) == {"A": ServiceState.FAILED, "B": ServiceState.STOPPED}
 
-    async def test_a_supervised_task_is_restarted_with_news_and_nothing_is_unwound(self, registry, journal):
+    async def test_supervised_task_is_restarted_without_a_shutdown(self, registry, journal):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             lives = iter([1.0])
@@ -564,7 +560,7 @@ class TestFailureWhileRunning:
 
 
 class TestNews:
-    async def test_every_change_of_state_is_an_event_that_follows_from_the_one_before(self, registry, journal):
+    async def test_every_state_change_is_published(self, registry, journal):
         registry.add(service(A, journal=journal, start=sleeps(2), stop=sleeps(1)))
         async with registry.open() as running:
             [status] = running.statuses()
@@ -621,7 +617,7 @@ class TestHealth:
             await running.health()
             assert got == [running.get(A)]
 
-    async def test_a_ping_that_does_not_heed_its_cancellation_holds_nobody_up(self, registry, journal):
+    async def test_ping_that_ignores_cancellation_delays_no_other(self, registry, journal):
         release = asyncio.Event()
 
         async def ping(_):
@@ -639,7 +635,7 @@ class TestHealth:
         release.set()
         await asyncio.sleep(1)
 
-    async def test_a_ping_is_cancelled_when_its_time_or_the_asker_is_gone(self, registry, journal):
+    async def test_ping_is_cancelled_on_timeout_or_with_its_caller(self, registry, journal):
         ends = []
 
         async def ping(_):
@@ -716,7 +712,7 @@ class TestLookUp:
         async with registry.open() as running:
             assert sorted(status.name for status in running.get(list)) == ["A", "list"]
 
-    async def test_a_service_may_ask_for_the_look_up_for_what_it_loads(self, registry, journal):
+    async def test_service_can_depend_on_services(self, registry, journal):
         class Roll:
             def __init__(self, a: A) -> None:
                 self.a = a

@@ -77,7 +77,7 @@ class TestBackoff:
         st.integers(0, 10**9),
         st.randoms(),
     )
-    def test_law_a_delay_is_at_most_the_full_one_less_the_jitter(self, backoff, restarts, random):
+    def test_delay_is_within_the_jitter(self, backoff, restarts, random):
         full = replace(backoff, jitter=0).delay_s(restarts, random)
         assert full <= backoff.limit_s
         assert full * (1 - backoff.jitter) <= backoff.delay_s(restarts, random) <= full
@@ -107,7 +107,7 @@ class TestWithoutRestart:
             await asyncio.sleep(1)
         assert watcher.failures == [("lost its task loop", error)]
 
-    async def test_a_cancellation_from_within_is_a_failure_too(self, tasks, watcher):
+    async def test_cancellation_by_the_task_itself_is_a_failure(self, tasks, watcher):
         async def run():
             raise asyncio.CancelledError
 
@@ -118,7 +118,7 @@ class TestWithoutRestart:
         assert what == "lost its task loop"
         assert isinstance(error, asyncio.CancelledError)
 
-    async def test_the_end_at_stop_is_no_news(self, tasks, watcher):
+    async def test_task_end_after_close_is_not_reported(self, tasks, watcher):
         run, _ = runs()
         async with tasks:
             tasks.spawn(run, name="loop")
@@ -131,7 +131,7 @@ class TestWithoutRestart:
 
 @pytest.mark.looptime
 class TestRestart:
-    async def test_delays_grow_and_are_news(self, tasks, watcher):
+    async def test_delays_grow_and_are_reported(self, tasks, watcher):
         run, began = runs(0, 0, 0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -179,7 +179,7 @@ class TestRestart:
         assert began[1] == pytest.approx(backoff.delay_s(0, Random(5)), abs=1e-5)
 
     @pytest.mark.parametrize("error", [DeadToken("no"), ExceptionGroup("g", [DeadToken("no")])])
-    async def test_an_error_that_says_trying_again_is_no_use_is_a_failure(self, tasks, watcher, error):
+    async def test_permanent_error_is_not_retried(self, tasks, watcher, error):
         async def run():
             raise error
 
@@ -204,7 +204,7 @@ class TestRestart:
         ("error", "traced"),
         [(Unreachable("redis"), False), (ExceptionGroup("g", [Unreachable("redis")]), False), (KeyError("x"), True)],
     )
-    async def test_only_what_nobody_expects_is_logged_with_a_traceback(self, tasks, caplog, error, traced):
+    async def test_only_unexpected_errors_are_logged_with_traceback(self, tasks, caplog, error, traced):
         async def run():
             raise error from OSError("long story")
 
@@ -246,7 +246,7 @@ class TestOwnWord:
         assert (tasks.state, tasks.detail) == (ServiceState.READY, "")
         assert len(watcher.heard) == 3
 
-    async def test_recovered_ends_the_doubt_after_a_restart_but_not_the_wait_for_one(self, tasks):
+    async def test_recovered_does_not_end_a_pending_restart(self, tasks):
         run, _ = runs(0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -258,7 +258,7 @@ class TestOwnWord:
             tasks.recovered()
             assert tasks.state is ServiceState.READY
 
-    async def test_the_worst_of_several_troubles_counts(self, tasks):
+    async def test_worst_state_counts(self, tasks):
         run, _ = runs(0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -271,7 +271,7 @@ class TestOwnWord:
 
 
 @pytest.mark.looptime
-async def test_a_service_may_end_its_tasks_early_and_spawn_none_after(tasks):
+async def test_no_task_can_be_spawned_after_cancel(tasks):
     run, _ = runs()
     tasks.spawn(run, name="loop")
     await tasks.cancel()

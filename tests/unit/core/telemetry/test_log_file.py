@@ -32,13 +32,13 @@ def setup(tmp_path: Path) -> Setup:
     return Setup(tmp_path)
 
 
-def test_a_line_is_in_the_file_at_once_and_only_the_owner_reads_it(setup: Setup) -> None:
+def test_line_is_written_immediately_to_a_private_file(setup: Setup) -> None:
     setup.write("one")
     assert setup.path.read_text() == "one\n"
     assert setup.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_full_file_is_put_aside_and_the_newest_are_kept(setup: Setup) -> None:
+def test_full_file_is_rotated_and_newest_files_are_kept(setup: Setup) -> None:
     for number in range(5):
         setup.write(f"{number}" * 60)
         setup.clock.advance(0.01)
@@ -47,7 +47,7 @@ def test_a_full_file_is_put_aside_and_the_newest_are_kept(setup: Setup) -> None:
     assert setup.said == []
 
 
-def test_files_put_aside_in_the_same_millisecond_do_not_overwrite_each_other(setup: Setup) -> None:
+def test_rotations_in_one_millisecond_do_not_overwrite(setup: Setup) -> None:
     for number in range(3):
         setup.write(f"{number}" * 60)
     assert len(setup.old()) == 2
@@ -73,7 +73,7 @@ def test_a_line_longer_than_the_limit_is_written_whole(setup: Setup) -> None:
     assert setup.path.read_text() == "x" * 500 + "\n"
 
 
-def test_a_file_that_others_moved_away_is_begun_again_within_a_second(setup: Setup) -> None:
+def test_moved_file_is_reopened_within_a_second(setup: Setup) -> None:
     setup.write("one")
     setup.path.rename(setup.path.with_name("theirs"))
     setup.write("two")
@@ -92,14 +92,14 @@ def test_what_other_processes_write_counts_within_a_second(setup: Setup) -> None
     assert setup.path.read_text() == "two is more than fits\n"
 
 
-def test_half_a_line_of_a_crash_does_not_spoil_the_next(setup: Setup) -> None:
+def test_partial_line_of_a_crash_is_completed(setup: Setup) -> None:
     setup.path.parent.mkdir()
     setup.path.write_text('{"half')
     setup.write("whole")
     assert setup.path.read_text() == '{"half\nwhole\n'
 
 
-def test_a_line_that_another_process_is_writing_is_not_half_a_line(setup: Setup) -> None:
+def test_line_being_written_is_not_a_partial_line(setup: Setup) -> None:
     """Of a long line the beginning is there before the rest: without the wait, most of these opens see no end."""
     line = b"x" * 500_000 + b"\n"
 
@@ -117,7 +117,7 @@ def test_a_line_that_another_process_is_writing_is_not_half_a_line(setup: Setup)
     assert setup.path.stat().st_size == 60 * len(line)
 
 
-def test_a_folder_that_cannot_be_made_is_said_once_and_tried_again_later(setup: Setup) -> None:
+def test_missing_folder_is_reported_once_and_retried(setup: Setup) -> None:
     setup.path.parent.write_text("a file where the folder should be")
     for _ in range(3):
         setup.write("lost")
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_tried_again_later(setup: 
     assert setup.said[1].endswith("can be written again. 4 lines were lost.")
 
 
-def test_a_full_disk_is_said_once_and_half_a_line_is_closed(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_once(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     setup.write("one")
     real = os.write
     with monkeypatch.context() as patch:
@@ -147,7 +147,7 @@ def test_a_full_disk_is_said_once_and_half_a_line_is_closed(setup: Setup, monkey
     assert setup.path.read_text() == "one\nsec\nfourth\n"
 
 
-def test_a_file_that_cannot_be_put_aside_goes_on_growing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_cannot_be_rotated_keeps_growing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_self: Path, _target: Path) -> Path:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -171,7 +171,7 @@ def _write_many(path: Path, name: str, lines: int, start: Barrier) -> None:
     os._exit(0)
 
 
-def test_two_processes_that_rotate_one_file_lose_and_mix_nothing(tmp_path: Path) -> None:
+def test_two_processes_can_rotate_one_file(tmp_path: Path) -> None:
     path = tmp_path / "botctl.jsonl"
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)

@@ -44,13 +44,13 @@ def test_the_shape_of_a_line_for_people() -> None:
     assert "\x1b[" in as_text(line, colour=True)
 
 
-def test_a_field_cannot_take_the_place_of_what_is_always_there() -> None:
+def test_field_cannot_replace_a_reserved_key() -> None:
     line = make_line(AT, "INFO", "x", "real", fields={"message": "forged", "error": "none"})
     data = json.loads(as_json(line))
     assert (data["message"], data["message_"], data["error_"]) == ("real", "forged", "none")
 
 
-def test_values_that_json_does_not_know_are_text() -> None:
+def test_values_unknown_to_json_become_text() -> None:
     class Broken:
         def __str__(self) -> str:
             raise RuntimeError
@@ -61,7 +61,7 @@ def test_values_that_json_does_not_know_are_text() -> None:
     assert "Broken" in data["c"]
 
 
-def test_long_texts_are_cut_and_of_a_trace_the_end_stays() -> None:
+def test_long_text_and_traceback_are_cut() -> None:
     line = make_line(AT, "INFO", "x", "m" * 10_000, error=(ValueError(), "t" * 100_000 + "end"))
     assert len(line.message) == MESSAGE_LIMIT
     assert line.error is not None
@@ -70,7 +70,7 @@ def test_long_texts_are_cut_and_of_a_trace_the_end_stays() -> None:
 
 
 @given(any_text, st.dictionaries(st.sampled_from(["command", "user"]), any_text))
-def test_whatever_comes_it_is_one_json_line_and_no_forged_text_line(message: str, fields: dict[str, str]) -> None:
+def test_any_record_is_one_json_line(message: str, fields: dict[str, str]) -> None:
     line = make_line(AT, "INFO", "x", message, fields=fields)
     raw = as_json(line)
     assert raw.count(b"\n") == 1
@@ -82,6 +82,6 @@ def test_whatever_comes_it_is_one_json_line_and_no_forged_text_line(message: str
 
 
 @given(st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1)), st.integers(-12, 12))  # noqa: DTZ001 - zones come below
-def test_times_are_written_as_everywhere(at: datetime, hours: int) -> None:
+def test_time_format_equals_iso_ms(at: datetime, hours: int) -> None:
     aware = at.replace(tzinfo=timezone(timedelta(hours=hours)))
     assert iso(aware) == iso_ms(aware)

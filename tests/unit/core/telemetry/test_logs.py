@@ -57,7 +57,7 @@ def logs(tmp_path: Path) -> Logs:
     return Logs(tmp_path)
 
 
-def test_fields_of_the_context_and_of_the_logger_stand_in_both_sinks(logs: Logs) -> None:
+def test_context_fields_are_in_both_sinks(logs: Logs) -> None:
     with logs.start(), logger.contextualize(command="roll", guild="1", user="2", interaction="3"):
         logger.bind(service="bot").info("answered with {}", 42)
     (line,) = logs.lines
@@ -69,7 +69,7 @@ def test_fields_of_the_context_and_of_the_logger_stand_in_both_sinks(logs: Logs)
     assert "answered with 42 command=roll guild=1 user=2 interaction=3 service=bot" in logs.stderr.getvalue()
 
 
-def test_an_exception_has_its_type_text_and_trace_and_no_values_of_variables(logs: Logs) -> None:
+def test_exception_is_logged_without_values_of_variables(logs: Logs) -> None:
     def fail(hidden: str) -> None:
         raise ValueError("out of " + str(len(hidden)))
 
@@ -122,9 +122,7 @@ def test_standard_logging_hands_its_known_fields_over_and_no_other(logs: Logs) -
     assert (line["command"], line["error_id"], "other" in line) == ("roll", "abcd2345", False)
 
 
-def test_arguments_that_do_not_fit_cost_neither_the_line_nor_a_secret(
-    logs: Logs, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_arguments_are_logged_and_redacted(logs: Logs, capsys: pytest.CaptureFixture[str]) -> None:
     register(SECRET)
     with logs.start():
         logging.getLogger("lib").info("%d", SECRET)
@@ -132,7 +130,7 @@ def test_arguments_that_do_not_fit_cost_neither_the_line_nor_a_secret(
     assert SECRET not in capsys.readouterr().err
 
 
-def test_libraries_that_log_tokens_at_debug_are_not_asked(logs: Logs) -> None:
+def test_noisy_libraries_never_log_debug(logs: Logs) -> None:
     with logs.start(LogLevel.DEBUG):
         assert not logging.getLogger("disnake.http").isEnabledFor(logging.DEBUG)
         assert not logging.getLogger("pymongo.command").isEnabledFor(logging.DEBUG)
@@ -140,7 +138,7 @@ def test_libraries_that_log_tokens_at_debug_are_not_asked(logs: Logs) -> None:
         assert logging.getLogger("other").isEnabledFor(logging.DEBUG)
 
 
-def test_what_libraries_tell_of_their_ordinary_life_is_kept_and_not_shown(logs: Logs) -> None:
+def test_library_info_is_in_the_file_only(logs: Logs) -> None:
     with logs.start():
         logging.getLogger("disnake.gateway").info("connected")
         logging.getLogger("disnake.gateway").warning("lost")
@@ -150,7 +148,7 @@ def test_what_libraries_tell_of_their_ordinary_life_is_kept_and_not_shown(logs: 
     assert ("connected" in shown, "lost" in shown, "ready" in shown) == (False, True, True)
 
 
-def test_what_a_person_is_told_anyway_stands_in_the_file_alone(logs: Logs) -> None:
+def test_file_only_logger_is_not_on_stderr(logs: Logs) -> None:
     with logs.start():
         logging.getLogger(FILE_ONLY).error("Redis does not answer.")
     assert [line["message"] for line in logs.lines] == ["Redis does not answer."]
@@ -167,7 +165,7 @@ def test_warnings_are_lines(logs: Logs) -> None:
     assert "UserWarning: old habit" in line["message"]
 
 
-def test_a_thread_that_dies_is_a_line(logs: Logs) -> None:
+def test_thread_exception_is_logged(logs: Logs) -> None:
     with logs.start():
         thread = threading.Thread(target=lambda: 1 / 0, name="worker")
         thread.start()
@@ -177,7 +175,7 @@ def test_a_thread_that_dies_is_a_line(logs: Logs) -> None:
     assert line["error"]["type"] == "ZeroDivisionError"
 
 
-def test_what_nobody_could_catch_is_a_line(logs: Logs) -> None:
+def test_unraisable_exception_is_logged(logs: Logs) -> None:
     class Bad:
         def __del__(self) -> None:
             raise RuntimeError("in the end")
@@ -197,7 +195,7 @@ def test_each_sink_has_its_level(logs: Logs) -> None:
     assert "shown too" in logs.stderr.getvalue()
 
 
-def test_stderr_may_show_more_than_is_kept(logs: Logs) -> None:
+def test_stderr_level_can_be_lower_than_file_level(logs: Logs) -> None:
     with logs.start(LogLevel.ERROR, stderr_level=LogLevel.DEBUG):
         logger.debug("looking closely")
     assert "looking closely" in logs.stderr.getvalue()
@@ -222,7 +220,7 @@ def test_colour_only_on_a_terminal_and_without_no_color(
     assert ("\x1b[" in stream.getvalue()) is colour
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence_and_the_bot_goes_on(logs: Logs) -> None:
+def test_unwritable_folder_is_reported_and_not_raised(logs: Logs) -> None:
     (logs.root / "logs").write_text("a file")
     with logs.start():
         logger.info("one")
@@ -240,7 +238,7 @@ def test_a_closed_stderr_does_not_stop_the_bot(logs: Logs) -> None:
     assert logs.lines[0]["message"] == "kept"
 
 
-def test_a_process_without_settings_logs_to_stderr_alone_and_without_secrets(
+def test_stderr_logs_redacts_and_writes_no_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     register(SECRET)
@@ -275,7 +273,7 @@ def _as_it_was() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_as_it_was")
-def test_afterwards_all_is_as_it_was_even_after_an_exception(logs: Logs) -> None:
+def test_logging_is_restored_after_an_exception(logs: Logs) -> None:
     def fail_inside() -> None:
         with logs.start():
             logger.info("inside")

@@ -24,7 +24,7 @@ def hold(watch: LoopWatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["/block", None])
-async def test_who_holds_the_loop_is_named_once(name: str | None, caplog: pytest.LogCaptureFixture):
+async def test_blocker_of_the_loop_is_logged_once(name: str | None, caplog: pytest.LogCaptureFixture):
     """By the command's name where there is one, and by its line; not after it has let go."""
     asked: list[asyncio.Task[None] | None] = []
 
@@ -43,7 +43,7 @@ async def test_who_holds_the_loop_is_named_once(name: str | None, caplog: pytest
     assert asked == [asyncio.current_task()]
 
 
-async def test_a_process_that_stood_still_blames_nobody(caplog: pytest.LogCaptureFixture):
+async def test_suspended_process_has_no_blocker(caplog: pytest.LogCaptureFixture):
     """Suspended, or short of processor time: the thread saw nothing either."""
     caplog.set_level(logging.INFO)
     with LoopWatch(lambda _: None, interval_s=1000.0) as watch:
@@ -53,7 +53,7 @@ async def test_a_process_that_stood_still_blames_nobody(caplog: pytest.LogCaptur
     ]
 
 
-def test_a_place_is_that_of_whoever_called_the_library():
+def test_frame_location_skips_library_frames():
     """Not the line of json.py that happened to run."""
     places: list[str] = []
 

@@ -90,7 +90,7 @@ def test_names_are_bounded():
     assert metrics.commands["poll:0", "ok"] == 2
 
 
-def test_labels_survive_whatever_they_hold():
+def test_any_label_value_is_rendered():
     """Quotes, backslashes and newlines are escaped; the text stays one that can be parsed."""
     metrics = Metrics()
     nasty = 'a"b\\c\nbotctl_up 1 {é}'
@@ -98,7 +98,7 @@ def test_labels_survive_whatever_they_hold():
     assert value(metrics, "botctl_commands_total", command=nasty, result="ok") == 1
 
 
-def test_the_rest_of_the_vocabulary():
+def test_other_events_are_counted():
     """Shards, stores, jobs, suggestions, the drain; an event that is not counted does nothing."""
     metrics = Metrics(bot="dice", dropped=lambda: {"relay": 3})
     metrics.on_event(GatewayChanged(shard=2, state="connected"))
@@ -124,7 +124,7 @@ def test_the_rest_of_the_vocabulary():
     assert metrics.draining
 
 
-def test_others_add_their_own():
+def test_features_can_add_metrics():
     """A callback of one number, or of one for each value of a label; watched again, it is replaced."""
     metrics = Metrics()
     metrics.watch("botctl_sessions", "Sessions.", lambda: 1)
@@ -146,7 +146,7 @@ def test_every_metric_has_a_help_text_and_a_type():
     assert {"botctl_commands_total", "botctl_command_seconds", "botctl_loop_lag_seconds"} <= typed
 
 
-def test_two_processes_in_one_do_not_meet():
+def test_metrics_objects_are_independent():
     """There is no registry for all."""
     first, second = Metrics(), Metrics()
     first.on_event(finished())

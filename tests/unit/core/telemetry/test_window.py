@@ -7,7 +7,7 @@ from botctl.core.telemetry.window import WINDOW_S, Window
 from tests.support.clock import ManualClock
 
 
-def test_seconds_are_told_apart_and_the_one_under_way_is_left_out():
+def test_current_second_is_left_out():
     """Newest last; seconds in which nothing was are zeros."""
     clock = ManualClock()
     window = Window(clock.monotonic)
