@@ -22,7 +22,7 @@ from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 from botctl.sandbox.process.serve import bind_loopback, serve_sandbox
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 
 Json = dict[str, Any]
 _PING: Json = {"type": "slash", "name": "ping"}

@@ -19,9 +19,9 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import FILE_ONLY
 from botctl.core.version import __version__
+from botctl.run.process_manager import connect_supervisor, pm2_warnings
 from botctl.run.roles import ProcessRole, build_run_registry
 from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
-from botctl.run.supervisor import connect_supervisor, pm2_warnings
 
 _log = logging.getLogger(__name__)
 _file_log = logging.getLogger(FILE_ONLY)

@@ -18,7 +18,7 @@ from botctl.core.errors import BotctlError, ExitCode
 from botctl.sandbox.model import limits
 from botctl.sandbox.process.secret import SECRET_VARIABLE, TOKEN_VARIABLE, generate_secret
 from botctl.sandbox.process.standalone import ServeOptions, run_standalone
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Leases in MongoDB, by compare-and-swap. `leasing` decides when a lease expires and may be taken over.
+"""Leases in MongoDB, by compare-and-swap. `lease_rules` decides when a lease expires and may be taken over.
 
 Collection ``botctl_leases``, one document per name, never deleted, so that its fence always grows::
 
@@ -31,7 +31,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
-from botctl.stores.leasing import Candidate, LeaseRecord, LeaseState
+from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_leases"

@@ -32,7 +32,7 @@ from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.discord import served
 from tests.support.waiting import until
 

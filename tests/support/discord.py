@@ -19,7 +19,7 @@ from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.model.world import World
 from botctl.sandbox.process.serve import RunningSandbox, bind_loopback, serve_sandbox
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 from tests.support import openapi
 from tests.support.dispatches import DispatchRecorder

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from botctl.sandbox.model.gateway.session import GatewaySession
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.openapi_check import explain
 
 _SCHEMAS = json.loads((Path(__file__).parent / "gateway.schema.json").read_text(encoding="utf-8"))

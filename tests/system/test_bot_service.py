@@ -13,7 +13,7 @@ from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceCh
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
 from tests.support.waiting import until
 

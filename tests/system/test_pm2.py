@@ -22,12 +22,12 @@ import psutil
 import pytest
 
 from botctl.core.processes.runtime import Runtime
-from botctl.run.supervisor import MIN_RESTART_INTERVAL_S
+from botctl.run.process_manager import MIN_RESTART_INTERVAL_S
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.cli import BOTCTL, READY, CompletedCall, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running_pm2

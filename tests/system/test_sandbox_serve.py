@@ -24,7 +24,7 @@ from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
 from botctl.sandbox.process.client_libraries import setup_lines
 from botctl.sandbox.process.secret import load_or_create_secret, secret_from_environment
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
 from tests.support.discord import BOT, GUILD, served

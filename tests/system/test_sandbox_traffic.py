@@ -133,7 +133,7 @@ async def test_recording_needs_the_secret_and_a_running_sandbox() -> None:
 
 def test_slow_recorder_gets_the_number_of_missed_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     from botctl.sandbox.model.default_world import default_world
-    from botctl.sandbox.server import Access, Sandbox
+    from botctl.sandbox.sandbox import Access, Sandbox
     from botctl.sandbox.web import traffic
 
     monkeypatch.setattr(traffic, "_MAX_QUEUED", 2)

@@ -18,9 +18,9 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
+from botctl.run.process_manager import MIN_RESTART_INTERVAL_S, pm2_warnings
 from botctl.run.roles import ProcessRole, build_run_registry
 from botctl.run.signals import EXIT_GRACE_S
-from botctl.run.supervisor import MIN_RESTART_INTERVAL_S, pm2_warnings
 from tests.support import ROOT
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"

@@ -106,7 +106,7 @@ def test_audit_verb_loads_neither_discord_nor_redis() -> None:
 def test_sandbox_verb_loads_no_server() -> None:
     loaded = loaded_by("sandbox", "send", "--help")
     assert "aiohttp.client" in loaded
-    assert not loaded & {"botctl.sandbox.server", "disnake", "redis", "pymongo", "pydantic_settings", "prompt_toolkit"}
+    assert not loaded & {"botctl.sandbox.sandbox", "disnake", "redis", "pymongo", "pydantic_settings", "prompt_toolkit"}
 
 
 @pytest.mark.parametrize("name", LAZY)

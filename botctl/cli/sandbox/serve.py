@@ -22,7 +22,7 @@ from botctl.sandbox.process.secret import (
     secret_from_environment,
 )
 from botctl.sandbox.process.standalone import ServeOptions, run_standalone
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 DEFAULT_PORT = 8911
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.world import Guild, GuildAuditEntry
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _ENTRIES_MAX = 1000  # entries per guild

@@ -7,7 +7,7 @@ from typing import Any
 from botctl.sandbox.actions.audit_log import AuditAction, diff, record
 from botctl.sandbox.model.commands.permissions import parse_overwrites, payload
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 

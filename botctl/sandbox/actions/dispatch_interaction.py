@@ -11,7 +11,7 @@ from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Application, Message, World
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 

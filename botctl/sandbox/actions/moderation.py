@@ -12,7 +12,7 @@ from typing import Any
 from botctl.sandbox.actions import threads
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrite, Role, World, discord_time
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _SEES_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add

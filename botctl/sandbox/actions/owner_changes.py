@@ -14,7 +14,7 @@ from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from botctl.sandbox.model.channels.types import CATEGORY, DIRECTORY, FORUM, MEDI
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message, World
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})

@@ -9,7 +9,7 @@ from botctl.sandbox.actions import threads
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import ApiError, missing_permissions
 from botctl.sandbox.model.world import Message, World
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _EMOJI_MAX = 20  # per message

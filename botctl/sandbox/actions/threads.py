@@ -18,7 +18,7 @@ from botctl.sandbox.model.channels.types import (
 )
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.world import Channel, Message, Thread
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _THREAD_TYPES = {TEXT: (PUBLIC_THREAD, PRIVATE_THREAD), ANNOUNCEMENT: (ANNOUNCEMENT_THREAD,), FORUM: (PUBLIC_THREAD,)}

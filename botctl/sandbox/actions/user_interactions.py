@@ -13,14 +13,14 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions.dispatch_interaction import dispatch_interaction
-from botctl.sandbox.model import interactions, payloads, visibility
+from botctl.sandbox.model import interactions, payloads
 from botctl.sandbox.model.acting_user import ActingUser
-from botctl.sandbox.model.commands import options, registration
+from botctl.sandbox.model.commands import options, registration, visibility
 from botctl.sandbox.model.commands.options import ClientRejected, Resolved
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Message, World
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _COMMAND_TYPES = {

@@ -17,7 +17,7 @@ from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import GuildAuditEntry, Message
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import owner_changes as owner
 from botctl.sandbox.model import lookup, payloads
 from botctl.sandbox.model.world import Channel, Guild, Member, Role, User
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 

@@ -9,11 +9,11 @@ from botctl.sandbox.actions import world_changes
 from botctl.sandbox.control.body import read_number
 from botctl.sandbox.incidents import catalogue, scenario
 from botctl.sandbox.incidents.runner import IncidentRunner
-from botctl.sandbox.model import visibility
 from botctl.sandbox.model.acting_user import find_actor
+from botctl.sandbox.model.commands import visibility
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.model.gateway.opcodes import CloseCode
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]

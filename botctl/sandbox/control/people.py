@@ -17,7 +17,7 @@ from botctl.sandbox.model.acting_user import ActingUser, find_actor
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Message
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _DEFAULT_TIMEOUT_S = 5.0

@@ -20,7 +20,7 @@ from botctl.sandbox.gateway.connection import GatewayConnection
 from botctl.sandbox.model.faults import Faults
 from botctl.sandbox.model.gateway.opcodes import CloseCode
 from botctl.sandbox.model.gateway.session import GatewaySession
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 Value = float | int | bool | str
 Function = Callable[..., Awaitable[Mapping[str, Any] | None]]

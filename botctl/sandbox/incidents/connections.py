@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.gateway import session
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 _GATEWAY = "Discord: Gateway > Disconnecting, Resuming"
 

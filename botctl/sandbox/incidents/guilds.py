@@ -6,7 +6,7 @@ from botctl.sandbox.actions import world_changes
 from botctl.sandbox.incidents.catalogue import incident, until_stopped
 from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Role, User
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 
 @incident("Discord: Permissions; JSON error codes 50001 and 50013")

@@ -10,7 +10,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.api_error import RateLimited
 from botctl.sandbox.model.faults import VIA, EdgeResponse, ResponseOverride, ban_page
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 _SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
 _EDGE_HEADERS = {"Content-Type": "text/html; charset=UTF-8", "Via": VIA}

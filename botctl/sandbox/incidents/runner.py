@@ -15,7 +15,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
 from botctl.sandbox.incidents.scenario import ScenarioStep
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 _log = logging.getLogger(__name__)
 

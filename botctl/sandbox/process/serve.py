@@ -17,7 +17,7 @@ from botctl.sandbox.gateway import websocket
 from botctl.sandbox.incidents.runner import RUNNER, IncidentRunner
 from botctl.sandbox.model.faults import VIA
 from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 - fills the table of routes
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web import openapi_check
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck

@@ -17,7 +17,7 @@ from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.model.world import World
 from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from botctl.sandbox.storage.attachments import AttachmentStore
 

@@ -17,7 +17,7 @@ from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, parse_scopes
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Role
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 
 PATHS = ("/oauth2/authorize", "/api/oauth2/authorize", "/api/v10/oauth2/authorize")

@@ -25,7 +25,7 @@ from botctl.sandbox.model.messages.drafts import Upload
 from botctl.sandbox.model.oauth import Grant
 from botctl.sandbox.model.world import Application
 from botctl.sandbox.rest import response_faults
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.keys import BODY, SANDBOX
 from botctl.sandbox.web.responses import edge_response, json_response
 

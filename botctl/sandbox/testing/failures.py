@@ -8,7 +8,7 @@ from typing import TypeVar
 from botctl.core.errors import BotctlError
 from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
-from botctl.sandbox.model.visibility import CommandHidden
+from botctl.sandbox.model.commands.visibility import CommandHidden
 
 T = TypeVar("T")
 

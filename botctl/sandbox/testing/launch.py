@@ -16,7 +16,7 @@ from disnake.http import Route
 
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.process.serve import bind_loopback, serve_sandbox
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from botctl.sandbox.testing.calls import FIRST_ERROR_STATUS, Call, Calls
 from botctl.sandbox.testing.discord import Discord
 from botctl.sandbox.testing.failures import Failed, quote_names

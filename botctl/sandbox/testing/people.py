@@ -11,7 +11,7 @@ from botctl.sandbox.actions import user_interactions, user_messages, world_chang
 from botctl.sandbox.model import lookup, permissions, world
 from botctl.sandbox.model.acting_user import ActingUser, actor_in
 from botctl.sandbox.model.interactions import Interaction
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.testing.failures import Failed, translate_errors
 from botctl.sandbox.testing.places import Channel
 from botctl.sandbox.testing.replies import Message, Reply

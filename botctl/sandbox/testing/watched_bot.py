@@ -7,7 +7,7 @@ from collections.abc import Callable
 import disnake
 
 from botctl.sandbox.model.interactions import Interaction, InteractionState
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.testing.calls import FIRST_ERROR_STATUS, Calls
 from botctl.sandbox.testing.failures import NoAnswer
 from botctl.sandbox.testing.handlers import Errors, HandlerTasks

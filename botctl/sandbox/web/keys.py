@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
 BODY = web.RequestKey("body", object)  # the JSON of a request that was read, for `traffic`

@@ -19,7 +19,7 @@ from aiohttp import web
 from botctl.sandbox.model.compact_json import dumps
 from botctl.sandbox.model.redaction import PLACEHOLDER, redact
 from botctl.sandbox.model.tokens import client_secret
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.keys import BODY
 
 Json = dict[str, Any]

@@ -15,8 +15,8 @@ from pymongo.errors import AutoReconnect
 
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import Held, Unreachable
+from botctl.stores.lease_rules import MARGIN, Candidate, LeaseRecord, LeaseState
 from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, release, renew
-from botctl.stores.leasing import MARGIN, Candidate, LeaseRecord, LeaseState
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
 

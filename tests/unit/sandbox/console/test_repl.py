@@ -20,7 +20,7 @@ from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Notice, Quit, pa
 from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession, resolve_numbers
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.discord import BOB, GENERAL, STAFF, served
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, reply_with

@@ -16,7 +16,7 @@ from botctl.sandbox.model.world import Channel, Message, Webhook
 from botctl.sandbox.rest import register_all as routes
 from botctl.sandbox.rest import routing
 from botctl.sandbox.rest.routing import ApiCall
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
 
 NEWS, FORUM, ANNS_MESSAGE, OWN_MESSAGE, NEWS_MESSAGE = "11", "12", "21", "22", "23"

@@ -26,7 +26,7 @@ from botctl.sandbox.gateway.connection import GatewayConnection
 from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, request_reconnect
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
-from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.sandbox import Access, Sandbox
 
 TOKEN, BOT = "t", "10"
 GUILD_IDS = [str(number << 22) for number in range(1, 6)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.model import visibility
 from botctl.sandbox.model.acting_user import ActingUser, actor_in
+from botctl.sandbox.model.commands import visibility
 from botctl.sandbox.model.commands.registration import create
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.permission_bits import bits

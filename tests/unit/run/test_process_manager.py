@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.run.supervisor import connect_supervisor, pm2_warnings
+from botctl.run.process_manager import connect_supervisor, pm2_warnings
 
 GOOD_OPTIONS = {"pm_id": "0", "kill_timeout": "180000", "treekill": "false", "restart_delay": "90000"}
 

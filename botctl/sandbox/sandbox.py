@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
+from botctl.sandbox.model import payloads, permissions, snowflakes
 from botctl.sandbox.model.clock import Timer
 from botctl.sandbox.model.compact_json import dumps
-from botctl.sandbox.model.gateway import member_requests
+from botctl.sandbox.model.gateway import audience, member_requests
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, CloseCode
 from botctl.sandbox.model.gateway.session import Dispatch, GatewaySession, Sessions
 from botctl.sandbox.model.interactions import Interaction, InteractionStore
@@ -151,30 +151,27 @@ class Sandbox:
         required_permissions: int = 0,
         required_intent: int = 0,
     ) -> int:
-        """Dispatch ``event`` to every session that may receive it; returns their number.
-
-        With ``guild_id`` only bots in the guild receive it; with ``channel`` only bots that see it, or are in the DM;
-        with ``required_permissions`` only bots with one of them; with ``required_intent`` only sessions with that
-        intent. With ``application_id`` only that bot receives it, and no permission is checked.
-        """
+        """Dispatch ``event`` to the sessions that `audience.receivers` names; returns their number."""
         text: str | None = None
-        receivers = 0
-        about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
-        for session in self.sessions.by_id.values():
-            if not session.receives(event, guild_id, about) or session.intents & required_intent != required_intent:
-                continue
-            if application_id is None:
-                if not self._may_receive(session.application_id, guild_id, channel, required_permissions):
-                    continue
-            elif application_id != session.application_id:
-                continue
-            receivers += 1
+        count = 0
+        for session in audience.receivers(
+            self.world,
+            self.sessions.by_id.values(),
+            event,
+            data,
+            guild_id,
+            application_id=application_id,
+            channel=channel,
+            required_permissions=required_permissions,
+            required_intent=required_intent,
+        ):
+            count += 1
             if "content" in data and "guild_id" in data and not session.intents & MESSAGE_CONTENT:
                 session.dispatch(event, dumps(content_intent.without_intent(data, session.application_id)))
                 continue
             text = text or dumps(data)
             session.dispatch(event, text)
-        return receivers
+        return count
 
     def emit_message_create(self, message: Message) -> Message:
         return self._emit_message("MESSAGE_CREATE", message)
@@ -248,23 +245,6 @@ class Sandbox:
             hidden.add(channel.id)
         payload = payloads.channel_for(channel, guild, bot, self.world)
         self.emit(event, payload, guild.id, application_id=bot.user_id)
-
-    def _may_receive(
-        self, application_id: str, guild_id: str | None, channel: Channel | None, required_permissions: int
-    ) -> bool:
-        if guild_id is None:
-            return channel is None or application_id in channel.recipients
-        guild = self.world.guilds.get(guild_id)
-        bot = guild.members.get(application_id) if guild else None
-        if guild is None or bot is None or not guild.available:
-            return False
-        if channel is None and not required_permissions:
-            return True
-        granted = permissions.compute(self.world, guild, bot, channel)
-        return bool(
-            (not required_permissions or granted & required_permissions)
-            and (channel is None or granted & permission_bits.VIEW)
-        )
 
     def guild_create(self, guild: Guild, session: GatewaySession) -> Json:
         """GUILD_CREATE for ``session``: all members of a small guild if it receives presences, else only the bot."""
