@@ -122,7 +122,7 @@ class TestTwoProcesses:
             stores.signal(signal.SIGTERM)
             assert stores.wait_for_exit() == 143
             assert bot.wait_for_exit() == 7
-            assert f"its process {stores.pid} has ended" in bot.output
+            assert f"({stores.pid})" in bot.output
 
 
 def _alive(pid: int) -> bool:
