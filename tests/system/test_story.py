@@ -109,7 +109,9 @@ async def test_all_verbs_agree_about_one_bot(tmp_path: Path) -> None:
             assert offsets == list(range(offsets[0], offsets[0] + len(offsets))), "an event is missing or repeated"
         pm2.call("stop", "bot")
         refused = project.call("audit", "log", "--outcome", "denied", "--json").json
-        assert [(entry["actor"]["name"], entry["action"]) for entry in refused] == [("bob", "command.roll")]
+        assert {entry["action"] for entry in refused} == {"command.roll"}
+        # Refusals are written when their minute ends: the killed bot may have written cat's before.
+        assert [entry["actor"]["name"] for entry in refused] in (["bob"], ["cat", "bob"])
         starts = project.call("audit", "log", "--action", "run.*", "--json").json
         assert Counter(entry["action"] for entry in starts) == {"run.start": 4, "run.stop": 1}
         pm2.call("stop", "all")
