@@ -19,12 +19,13 @@ test:  ## run all tests that CI runs
 	@$(DEV)
 	@$(PYTEST) -m "not soak"
 
-check:  ## check lint, types and layers
+check:  ## check lint, types, layers and words
 	@$(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_words.py
 
 watch:  ## run the unit tests after every change
 	@$(DEV)

@@ -1,5 +1,5 @@
 """The audit log: which user, operator or service did what, and with which outcome.
 
-In: entries (`core.contracts.audit_entry`). Out: documents in MongoDB, which nothing changes. Read `writer` first, then
+Entries (`core.contracts.audit_entry`) come in; documents in MongoDB that never change go out. Read `writer` first, then
 `log`, which reads and follows them.
 """

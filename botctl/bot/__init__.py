@@ -1,5 +1,5 @@
 """The Discord bot: it loads command files, runs each interaction through one pipeline, and answers.
 
-In: files of ``commands/``, Discord's gateway, guild settings and limits. Out: answers, events and audit entries.
+Files of ``commands/``, Discord's gateway, guild settings and limits come in. Answers, events and audit entries go out.
 Read `pipeline` first, then `command` and `loader`.
 """

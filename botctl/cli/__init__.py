@@ -1,4 +1,4 @@
-"""The command line. In: the arguments of a call. Out: text or JSON, and an exit code.
+"""The command line. The arguments of a call come in; text or JSON, and an exit code, go out.
 
 Read `main` first (all verbs), then `boundary` (how errors become messages). A verb has a folder: ``command.py`` reads
 its arguments, ``view.py`` prints.

@@ -1,4 +1,4 @@
 """Events between the processes of a bot, as streams in Redis.
 
-In: what is published on the bus of a process (`relay`). Out: a log that all processes read (`log`). Read `log` first.
+The events on the bus of a process come in (`relay`). A log that all processes read goes out (`log`). Read `log` first.
 """

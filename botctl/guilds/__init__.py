@@ -1,4 +1,5 @@
 """The settings of each guild: read through a cache, changed from Discord or the terminal.
 
-In: changes (`core.contracts.guild_settings`). Out: documents in MongoDB, an event and an audit entry for each change.
+Changes (`core.contracts.guild_settings`) come in. Documents in MongoDB go out, and an event and an audit entry for
+each change. Read `store` first.
 """

@@ -1,5 +1,5 @@
 """Database migrations: numbered files of ``migrations/``, each run once, whatever processes start or die.
 
-In: the files, the ledger in MongoDB and a lease. Out: a changed database, ledger records, events, audit entries. Read
-`plan` first (pure), then `files`, `ledger`, `session` and `runner`.
+The files, their records in MongoDB and a lease come in. A changed database, new records, events and audit entries go
+out. Read `plan` first (pure), then `files`, `ledger`, `session` and `runner`.
 """

@@ -1,5 +1,5 @@
 """The state of all processes of a bot, for `botctl monitor`.
 
-In: each process writes a snapshot to Redis once a second (`writer`). Out: one `MonitorView` (`reader`, `view`). Read
-`snapshot` first.
+Snapshots come in: each process writes one to Redis once a second (`writer`). One `MonitorView` goes out (`reader`,
+`view`). Read `snapshot` first.
 """

@@ -1,5 +1,5 @@
 """Rate limits, counted in Redis, with a local fallback.
 
-In: invocations and limits. Out: a `Verdict`, statistics, and what `botctl ratelimit` shows. Read `gcra` first, then
-`limiter`.
+Invocations and limits come in. A `Verdict`, statistics, and what `botctl ratelimit` shows go out. Read `gcra` first,
+then `limiter`.
 """

@@ -1,4 +1,5 @@
 """The realtime server: it streams the bot's events to WebSocket clients that have an API key.
 
-In: the event log, API keys, messages of clients. Out: events, health pages, metrics. Read `session`, then `hub`.
+The event log, API keys and messages of clients come in. Events, health pages and metrics go out. Read `session` first,
+then `hub`.
 """

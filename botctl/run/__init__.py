@@ -1,4 +1,4 @@
-"""Build and run the processes of a bot. In: settings and roles. Out: running services, and an exit code.
+"""Builds and runs the processes of a bot. Settings and roles come in; running services and an exit code go out.
 
 Read `roles` first (the services of each role), then `lifecycle` (start, serve, drain, stop). `oneshot` builds the
 services of verbs that end by themselves.

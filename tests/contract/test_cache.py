@@ -169,7 +169,7 @@ async def test_change_is_visible_locally_first_then_everywhere(redis_server):
 
 
 async def test_slow_reader_does_not_cache_an_old_value(redis_server):
-    """It read before the change and comes home after it: nobody but itself may see what it brings."""
+    """It reads before the change and returns after it. Only its own caller may get the old value."""
     truth = Truth()
     truth["a"], truth.slow = 1, True
     async with processes(redis_server, truth) as (one, two):
@@ -255,9 +255,9 @@ async def _arrive(truth, pending):
 
 
 async def test_after_an_outage_earlier_shared_values_are_void(own):
-    """The server keeps its data over a kill, so the old value is there again; nobody may believe it.
+    """The killed server keeps its data, so the old value is there again. No process may use it.
 
-    Who changed it meanwhile is not there any more to tell.
+    The process that changed the value during the outage may have ended.
     """
     truth = Truth()
     truth["a"] = 1

@@ -69,7 +69,7 @@ def forgiving():
         gc.collect()
 
 
-async def test_a_second_process_joins_the_first(process):
+async def test_second_process_joins_the_first(process):
     async with process(long_lived=True) as (first, _, runtime), process(long_lived=True) as (second, watcher, _):
         assert first == second
         assert runtime.live()["redis"].owner_pid == os.getpid()
@@ -103,7 +103,7 @@ async def test_temporary_socket_folder_is_removed_at_stop(process, monkeypatch):
         assert not names(short)
 
 
-async def test_four_that_start_at_once_start_one_store(process, tmp_path):
+async def test_simultaneous_starts_create_one_store(process, tmp_path):
     everybody = asyncio.Barrier(4)
 
     async def use():
@@ -115,7 +115,7 @@ async def test_four_that_start_at_once_start_one_store(process, tmp_path):
     assert (tmp_path / ".botctl" / "logs" / "redis.log").read_text().count("Ready to accept connections") == 1
 
 
-async def test_data_survive_a_restart(process):
+async def test_data_survives_a_restart(process):
     async with process(long_lived=True) as (address, *_), connect(address, timeout_s=5) as client:
         await client.set("k", "v")
     async with process(long_lived=False) as (address, *_), connect(address, timeout_s=5) as client:
@@ -305,14 +305,14 @@ async def test_frozen_redis_times_out(process):
         await until(lambda: _answers(client))
 
 
-async def test_a_cancellation_is_never_swallowed(redis):
+async def test_redis_call_never_swallows_a_cancellation(redis):
     """Whenever it arrives: while a connection is awaited, while sending, while the answer is awaited."""
     await _cancelled_at_every_turn(lambda: redis.incr("n"))
     before = int(await redis.get("n"))
     assert await redis.incr("n") == before + 1  # no answer was left behind for the next command
 
 
-async def test_a_cancellation_is_never_swallowed_in_a_call_of_mongo(mongo_db):
+async def test_mongo_call_never_swallows_a_cancellation(mongo_db):
     """Not while it connects: pymongo may leave that socket behind."""
 
     def ping():
@@ -346,7 +346,7 @@ async def _answers(client):
     return await client.ping()
 
 
-async def test_report_of_botctl_stores(tmp_path, mongo_server):
+async def test_report_shows_the_state_of_each_store(tmp_path, mongo_server):
     runtime, settings = Runtime(tmp_path, long_lived=True), Settings(mongo=MongoSettings(url=mongo_server))
     redis, mongo = await report(settings, runtime)
     assert (redis.state, redis.embedded, redis.owner_pid) == (StoreState.IDLE, True, None)

@@ -11,7 +11,7 @@ from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, r
 from tests.support.stores import new_database, server
 
 
-async def test_the_steps_of_a_lease(documents):
+async def test_lease_is_acquired_renewed_and_released(documents):
     """All that a lease needs of a store: a whole number is compared and changed in one step."""
     leases = documents[COLLECTION]
     first = await read_lease(leases, "a")
@@ -34,7 +34,7 @@ async def test_the_steps_of_a_lease(documents):
     assert (await read_lease(leases, "a")).fence == 2
 
 
-async def test_one_of_many_holds_it_each_with_a_new_fence(mongo_db):
+async def test_each_of_many_holders_gets_its_own_fence(mongo_db):
     leases = MongoLeases(mongo_db[COLLECTION])
     fences, inside = [], 0
 
@@ -64,7 +64,7 @@ async def test_error_names_the_holder_and_dead_holder_is_replaced(mongo_db):
         assert lease.fence == 2
 
 
-async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
+async def test_lease_survives_a_server_restart(tmp_path):
     with server(embedded_mongo.PART, tmp_path) as own:
         async with new_database(own.url) as database:
             leases = MongoLeases(database[COLLECTION])
@@ -79,7 +79,7 @@ async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
                 assert next_one.fence == lease.fence + 1
 
 
-async def test_holder_has_silence_by_the_server_clock(documents, monkeypatch):
+async def test_silence_of_holder_is_measured_by_the_server_clock(documents, monkeypatch):
     collection = documents[COLLECTION]
     leases = MongoLeases(collection)
     assert await leases.holder("a") is None

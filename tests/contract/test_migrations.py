@@ -361,7 +361,7 @@ async def _start(env: Environment, *, on_start: bool) -> None:
         pass
 
 
-async def test_run_refuses_pending_migrations_unless_it_may_apply(env: Environment) -> None:
+async def test_run_refuses_pending_migrations_unless_allowed_to_apply(env: Environment) -> None:
     """Of several runs at once, one applies and the others wait."""
     env.write("0001_a", "0002_b")
     with pytest.raises(WorkPending, match="2 migrations are pending: 0001_a, 0002_b"):

@@ -14,15 +14,15 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 AFTER = ReturnDocument.AFTER
 
 
-async def test_an_insert_is_the_compare_and_swap(documents):
-    """The unique ``_id`` decides who was first; nobody overwrites."""
+async def test_second_insert_of_an_id_fails(documents):
+    """The unique ``_id`` acts as a compare-and-swap: the first document stays."""
     await documents.blocks.insert_one({"_id": "000000000001", "writer": "a"})
     with pytest.raises(DuplicateKeyError):
         await documents.blocks.insert_one({"_id": "000000000001", "writer": "b"})
     assert (await documents.blocks.find_one({"_id": "000000000001"}))["writer"] == "a"
 
 
-async def test_of_many_who_insert_at_once_one_wins(mongo_db):
+async def test_only_one_of_many_concurrent_inserts_succeeds(mongo_db):
     async def claim(writer):
         try:
             await mongo_db.blocks.insert_one({"_id": "1", "writer": writer})
@@ -34,7 +34,7 @@ async def test_of_many_who_insert_at_once_one_wins(mongo_db):
     assert await mongo_db.blocks.find().to_list() == [{"_id": "1", "writer": winner}]
 
 
-async def test_values_come_back_as_they_were(documents):
+async def test_values_are_read_back_unchanged(documents):
     at = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     document = {
         "_id": "1",
@@ -55,12 +55,12 @@ async def test_values_come_back_as_they_were(documents):
     assert found["at"].utcoffset() == timedelta(0)
 
 
-async def test_dates_keep_milliseconds_and_no_more(documents):
+async def test_dates_are_truncated_to_milliseconds(documents):
     await documents.facts.insert_one({"_id": "1", "at": datetime(2026, 1, 1, 0, 0, 0, 123999, tzinfo=UTC)})
     assert (await documents.facts.find_one())["at"].microsecond == 123000
 
 
-async def test_a_unique_index_refuses_a_second(documents):
+async def test_unique_index_refuses_a_duplicate(documents):
     await documents.keys.create_index([("guild", 1), ("name", 1)], unique=True)
     await documents.keys.insert_one({"guild": "1", "name": "a"})
     await documents.keys.insert_one({"guild": "2", "name": "a"})
@@ -71,20 +71,20 @@ async def test_a_unique_index_refuses_a_second(documents):
     assert any(index.get("unique") and list(index["key"]) == [("guild", 1), ("name", 1)] for index in indexes.values())
 
 
-async def test_sorting_by_a_whole_number_is_by_its_value(documents):
+async def test_integers_are_sorted_by_value(documents):
     await documents.entries.insert_many([{"_id": f"{n:04}", "n": n} for n in (10, 2, 1, 11, 0, 100)])
     assert [d["n"] async for d in documents.entries.find().sort("n", 1)] == [0, 1, 2, 10, 11, 100]
     assert [d["n"] async for d in documents.entries.find().sort("n", -1).skip(1).limit(2)] == [11, 10]
 
 
-async def test_sorting_by_a_padded_text_id_is_by_its_value(documents):
+async def test_padded_text_ids_are_sorted_by_value(documents):
     await documents.blocks.insert_many([{"_id": f"{n:012}"} for n in (10, 2, 1, 11, 0, 100)])
     assert [int(d["_id"]) async for d in documents.blocks.find().sort("_id", -1).limit(3)] == [100, 11, 10]
     found = documents.blocks.find({"_id": {"$gte": f"{2:012}", "$lt": f"{11:012}"}}).sort("_id", 1)
     assert [int(d["_id"]) async for d in found] == [2, 10]
 
 
-async def test_ranges_of_whole_numbers(documents):
+async def test_range_query_finds_integers(documents):
     """Times that are searched for are milliseconds since 1970, as whole numbers."""
     start = 1_767_225_600_000
     await documents.entries.insert_many([{"_id": str(n), "ms": start + n} for n in range(10)])
@@ -92,7 +92,7 @@ async def test_ranges_of_whole_numbers(documents):
     assert [d["ms"] - start async for d in found] == [3, 4, 5]
 
 
-async def test_conditions(documents):
+async def test_conditions_select_matching_documents(documents):
     await documents.entries.insert_many([{"_id": str(n), "n": n, "in": {"k": n % 3}} for n in range(9)])
 
     async def ids(condition):
@@ -107,7 +107,7 @@ async def test_conditions(documents):
     assert await documents.entries.count_documents({}) == 9
 
 
-async def test_elements_of_a_list_are_matched_one_by_one(documents):
+async def test_elem_match_tests_each_list_element(documents):
     """The index fields of audit entries: ``$elemMatch`` means the same element for all conditions."""
     await documents.blocks.insert_many([
         {"_id": "1", "x": [{"actor": "ana", "n": 1}, {"actor": "bo", "n": 9}]},
@@ -118,14 +118,14 @@ async def test_elements_of_a_list_are_matched_one_by_one(documents):
     assert len(await documents.blocks.find({"x.actor": "ana"}).to_list()) == 2
 
 
-async def test_a_projection_leaves_out_the_rest(documents):
+async def test_projection_returns_only_selected_fields(documents):
     await documents.entries.insert_one({"_id": "1", "a": 1, "b": {"c": 2, "d": 3}})
     assert await documents.entries.find_one({"_id": "1"}, {"a": 1}) == {"_id": "1", "a": 1}
     assert await documents.entries.find_one({"_id": "1"}, {"_id": 0, "b": 1}) == {"b": {"c": 2, "d": 3}}
     assert await documents.entries.find_one({"_id": "1"}, {"b": 0}) == {"_id": "1", "a": 1}
 
 
-async def test_missing_fields(documents):
+async def test_missing_documents_are_not_an_error(documents):
     assert await documents.none.find_one({"_id": "1"}) is None
     assert await documents.none.find().to_list() == []
     assert await documents.none.count_documents({}) == 0
@@ -134,7 +134,7 @@ async def test_missing_fields(documents):
     assert (await documents.none.delete_one({"_id": "1"})).deleted_count == 0
 
 
-async def test_updates_of_parts(documents):
+async def test_update_operators_change_parts_of_a_document(documents):
     await documents.guilds.insert_one({"_id": "g", "a": {"b": 1, "c": 2}, "list": ["x"]})
     await documents.guilds.update_one({"_id": "g"}, {"$unset": {"a.b": ""}, "$set": {"a.d": 3}})
     await documents.guilds.update_one({"_id": "g"}, {"$addToSet": {"list": "y"}})
@@ -145,7 +145,7 @@ async def test_updates_of_parts(documents):
     assert (await documents.guilds.find_one())["list"] == ["p", "q"]
 
 
-async def test_an_upsert_creates_once_and_then_changes(documents):
+async def test_upsert_creates_once_and_then_changes(documents):
     for n in range(2):
         result = await documents.guilds.update_one(
             {"_id": "g"}, {"$set": {"n": n}, "$setOnInsert": {"first": n}}, upsert=True
@@ -162,7 +162,7 @@ async def test_upsert_with_failing_condition_is_a_duplicate(documents):
     assert await documents.leases.find_one() == {"_id": "l", "fence": 5}
 
 
-async def test_find_and_update_answers_with_before_or_after(documents):
+async def test_find_and_update_returns_the_document_before_or_after(documents):
     update = {"$set": {"x": 1}, "$inc": {"n": 1}}
     assert await documents.leases.find_one_and_update({"_id": "l"}, update, upsert=True) is None
     before = await documents.leases.find_one_and_update({"_id": "l"}, update)
@@ -170,7 +170,7 @@ async def test_find_and_update_answers_with_before_or_after(documents):
     assert (before["n"], after["n"]) == (1, 3)
 
 
-async def test_a_fence_is_passed_by_one(mongo_db):
+async def test_only_one_client_passes_a_fence(mongo_db):
     """A lease is a compare-and-swap on its ``fence``."""
     await mongo_db.leases.insert_one({"_id": "l", "fence": 1})
     taken = await asyncio.gather(
@@ -186,7 +186,7 @@ async def test_a_fence_is_passed_by_one(mongo_db):
     assert lease["fence"] == 2
 
 
-async def test_increments_are_not_lost(mongo_db):
+async def test_concurrent_increments_are_not_lost(mongo_db):
     await asyncio.gather(
         *(mongo_db.counts.update_one({"_id": "n"}, {"$inc": {"n": 1}}, upsert=True) for _ in range(50))
     )
@@ -199,7 +199,7 @@ async def test_increments_are_not_lost(mongo_db):
     assert sorted(found["n"] for found in numbers) == list(range(51, 101))
 
 
-async def test_the_servers_clock_writes_the_time(documents):
+async def test_current_date_is_set_by_the_server_clock(documents):
     """A lease is renewed with ``$currentDate``; no clock is compared with another, so only its change matters."""
     await documents.leases.insert_one({"_id": "l", "at": datetime(2020, 1, 1, tzinfo=UTC)})
     await documents.leases.update_one({"_id": "l"}, {"$currentDate": {"at": True}, "$inc": {"fence": 1}})
@@ -208,7 +208,7 @@ async def test_the_servers_clock_writes_the_time(documents):
     assert renewed["at"] > datetime(2025, 1, 1, tzinfo=UTC)
 
 
-async def test_an_ordered_batch_stops_at_the_first_error(documents):
+async def test_ordered_batch_stops_at_the_first_error(documents):
     with pytest.raises(BulkWriteError) as caught:
         await documents.entries.insert_many([{"_id": i} for i in ("1", "2", "1", "3")], ordered=True)
     assert caught.value.details["nInserted"] == 2
@@ -217,7 +217,7 @@ async def test_an_ordered_batch_stops_at_the_first_error(documents):
     assert await documents.entries.count_documents({}) == 2
 
 
-async def test_an_unordered_batch_does_what_it_can(documents):
+async def test_unordered_batch_continues_after_an_error(documents):
     await documents.entries.insert_one({"_id": "1"})
     with pytest.raises(BulkWriteError) as caught:
         await documents.entries.insert_many([{"_id": i} for i in ("1", "2", "3")], ordered=False)
@@ -225,7 +225,7 @@ async def test_an_unordered_batch_does_what_it_can(documents):
     assert await documents.entries.count_documents({}) == 3
 
 
-async def test_mixed_writes_in_one_call(mongo_db):
+async def test_bulk_write_accepts_mixed_operations(mongo_db):
     await mongo_db.entries.insert_one({"_id": "old"})
     result = await mongo_db.entries.bulk_write(
         [InsertOne({"_id": "1"}), UpdateOne({"_id": "1"}, {"$inc": {"n": 2}}), DeleteOne({"_id": "old"})]
@@ -234,20 +234,20 @@ async def test_mixed_writes_in_one_call(mongo_db):
     assert await mongo_db.entries.find().to_list() == [{"_id": "1", "n": 2}]
 
 
-async def test_deleting(documents):
+async def test_delete_removes_matching_documents(documents):
     await documents.entries.insert_many([{"_id": str(n), "n": n} for n in range(10)])
     assert (await documents.entries.delete_many({"n": {"$lt": 4}})).deleted_count == 4
     assert (await documents.entries.delete_one({"_id": "9"})).deleted_count == 1
     assert sorted([d["n"] async for d in documents.entries.find()]) == [4, 5, 6, 7, 8]
 
 
-async def test_a_long_answer_comes_in_batches(mongo_db):
+async def test_cursor_returns_all_batches_in_order(mongo_db):
     await mongo_db.entries.insert_many([{"_id": f"{n:04}", "n": n} for n in range(300)])
     cursor = mongo_db.entries.find().sort("n", 1).batch_size(50)
     assert [d["n"] async for d in cursor] == list(range(300))
 
 
-async def test_counting_by_group(documents):
+async def test_group_stage_counts_and_sums(documents):
     await documents.entries.insert_many([{"_id": str(n), "k": n % 2, "n": n} for n in range(6)])
     cursor = await documents.entries.aggregate(
         [{"$match": {"n": {"$gte": 1}}}, {"$group": {"_id": "$k", "count": {"$sum": 1}, "sum": {"$sum": "$n"}}}]
@@ -256,13 +256,13 @@ async def test_counting_by_group(documents):
     assert groups == {0: (2, 6), 1: (3, 9)}
 
 
-async def test_a_large_document(documents):
+async def test_large_document_is_stored(documents):
     value = bytes(1_000_000)
     await documents.blocks.insert_one({"_id": "1", "b": Binary(value)})
     assert bytes((await documents.blocks.find_one())["b"]) == value
 
 
-async def test_names_of_collections_and_databases_are_kept_apart(mongo_db):
+async def test_databases_have_separate_collections(mongo_db):
     """Collections are named in snake case: the embedded store takes nothing else."""
     await mongo_db.audit_entries.insert_one({"_id": "1"})
     other = mongo_db.client[f"{mongo_db.name}_b"]

@@ -25,13 +25,13 @@ async def db(mongo_server):
         yield database
 
 
-async def test_whole_numbers_as_id_sort_as_text(db):
+async def test_integer_ids_are_sorted_as_text(db):
     """Instead: a zero-padded text ``_id``, or another field that is a whole number."""
     await db.x.insert_many([{"_id": n} for n in (0, 1, 2, 10, 11)])
     assert [d["_id"] async for d in db.x.find().sort("_id", 1)] == [0, 1, 10, 11, 2]
 
 
-async def test_dates_compare_by_the_second(db):
+async def test_dates_are_compared_by_second(db):
     """So does text that looks like a date. Instead: milliseconds since 1970 as a whole number are what is searched."""
     for n in range(5):
         at = START + timedelta(milliseconds=n)
@@ -42,14 +42,14 @@ async def test_dates_compare_by_the_second(db):
     assert len(await db.x.find({"iso": {"$gte": third.isoformat(timespec="milliseconds")}}).to_list()) == 5
 
 
-async def test_dates_within_lists_do_not_compare_at_all(db):
+async def test_dates_in_lists_are_not_compared(db):
     await db.x.insert_many([{"_id": str(n), "x": [{"at": START + timedelta(days=n)}]} for n in range(3)])
     late = START + timedelta(days=2)
     assert len(await db.x.find({"x": {"$elemMatch": {"at": {"$gte": late}}}}).to_list()) == 3
     assert await db.x.find({"x.at": {"$gte": late}}).to_list() == []
 
 
-async def test_a_date_that_is_set_comes_back_as_text(db):
+async def test_updated_date_is_read_back_as_text(db):
     """One that is inserted does not. Instead: ISO 8601 text, where nothing compares it."""
     await db.x.insert_one({"_id": "1"})
     await db.x.update_one({"_id": "1"}, {"$set": {"at": START}})
@@ -58,7 +58,7 @@ async def test_a_date_that_is_set_comes_back_as_text(db):
     assert (await db.x.find_one())["at"] == "2026-01-01T00:00:00.000Z"
 
 
-async def test_updates_by_pipeline_fail(db):
+async def test_pipeline_updates_fail(db):
     """Instead: operators."""
     await db.x.insert_one({"_id": "1", "n": 1})
     with pytest.raises(WriteError):
@@ -68,8 +68,8 @@ async def test_updates_by_pipeline_fail(db):
     assert (await db.x.find_one())["n"] == 1
 
 
-async def test_now_in_an_expression_matches_nothing(db):
-    """Instead: ``$currentDate`` to write a time, and nobody compares it with a clock."""
+async def test_now_in_an_expression_matches_no_document(db):
+    """Instead: write times with ``$currentDate``, and do not compare them with a clock."""
     await db.x.insert_one({"_id": "1", "at": START - timedelta(days=5000)})
     assert await db.x.find({"$expr": {"$lt": ["$at", "$$NOW"]}}).to_list() == []
 
@@ -85,7 +85,7 @@ async def test_find_and_update_with_upsert_hides_a_duplicate(db):
     assert await db.x.find().to_list() == [{"_id": "l", "until": 10}]
 
 
-async def test_a_replacing_upsert_forgets_the_id_of_its_filter(db):
+async def test_replacing_upsert_drops_the_id_of_its_filter(db):
     """Instead: ``$set`` with upsert, or the ``_id`` in the replacement as well."""
     await db.x.replace_one({"_id": "1"}, {"n": 1}, upsert=True)
     assert await db.x.find_one({"_id": "1"}) is None
@@ -93,13 +93,13 @@ async def test_a_replacing_upsert_forgets_the_id_of_its_filter(db):
     assert await db.x.find_one({"_id": "2"}) == {"_id": "2", "n": 1}
 
 
-async def test_an_aborted_transaction_takes_the_writes_of_others_with_it(db):
+async def test_aborted_transaction_also_reverts_writes_of_others(db):
     """There is one SQLite connection per database. Instead: none; one insert is everything (see the contract)."""
     await db.x.insert_one({"_id": "before"})
     async with db.client.start_session() as session:
         await session.start_transaction()
         await db.x.insert_one({"_id": "within"}, session=session)
-        await db.x.insert_one({"_id": "somebody else's"})
+        await db.x.insert_one({"_id": "of another client"})
         assert await db.x.count_documents({}) == 3
         await session.abort_transaction()
     assert await db.x.find().to_list() == [{"_id": "before"}]
@@ -111,44 +111,44 @@ async def test_validators_are_not_enforced(db):
     await db.x.insert_one({"_id": "1"})
 
 
-async def test_a_partial_index_is_a_whole_one(db):
+async def test_partial_index_covers_all_documents(db):
     await db.x.create_index("a", unique=True, partialFilterExpression={"kind": "unique"})
     with pytest.raises(BulkWriteError):
         await db.x.insert_many([{"a": 1, "kind": "other"}, {"a": 1, "kind": "other"}])
 
 
-async def test_a_unique_index_takes_many_documents_without_the_field(db):
+async def test_unique_index_accepts_several_documents_without_the_field(db):
     """A server takes one, unless the index is sparse. Instead: the field is always there."""
     await db.x.create_index("a", unique=True)
     await db.x.insert_many([{"b": 1}, {"b": 1}])
 
 
-async def test_an_index_has_a_name_of_its_own_choice(db):
+async def test_index_name_is_ignored(db):
     """So it cannot be dropped by the name that it was given. Instead: indexes are found by their keys."""
     await db.x.create_index([("a", 1)], name="mine")
     assert set(await db.x.index_information()) == {"_id_", "idx_x_a"}
 
 
-async def test_an_index_forgets_its_directions(db):
+async def test_index_directions_are_ignored(db):
     """Instead: indexes are told apart by their fields."""
     await db.x.create_index([("a", -1), ("b", 1)])
     assert [("a", 1), ("b", 1)] in [index["key"] for index in (await db.x.index_information()).values()]
 
 
-async def test_an_index_over_the_id_and_more_stops_every_insert(db):
+async def test_compound_index_with_id_prevents_inserts(db):
     """It can be made while the collection is empty. Instead: without the ``_id``."""
     await db.x.create_index([("a", -1), ("_id", -1)])
     with pytest.raises(OperationFailure):
         await db.x.insert_one({"_id": "1", "a": 1})
 
 
-async def test_uuids_come_back_as_bytes(db):
+async def test_uuids_are_read_back_as_bytes(db):
     """Instead: text."""
     await db.x.insert_one({"_id": "1", "u": UUID(int=5)})
     assert (await db.x.find_one())["u"] == UUID(int=5).bytes
 
 
-async def test_dotted_projection_is_flat(db):
+async def test_dotted_projection_returns_flat_keys(db):
     """Instead: whole fields."""
     await db.x.insert_one({"_id": "1", "list": [{"a": 1, "b": 2}], "m": {"a": 1, "b": 2}})
     assert await db.x.find_one({"_id": "1"}, {"_id": 0, "m.a": 1}) == {"m.a": 1}
@@ -156,7 +156,7 @@ async def test_dotted_projection_is_flat(db):
     assert (await db.x.find_one({"_id": "1"}, {"m.a": 0}))["m"] == {"a": 1, "b": 2}
 
 
-async def test_a_whole_sub_document_is_no_condition(db):
+async def test_sub_document_as_a_condition_fails(db):
     """Instead: its fields, with dots."""
     await db.x.insert_one({"_id": "1", "m": {"k": 1}})
     with pytest.raises(OperationFailure):
@@ -164,7 +164,7 @@ async def test_a_whole_sub_document_is_no_condition(db):
 
 
 @pytest.mark.parametrize("name", ["with.dot", "with-dash", "values"])
-async def test_collections_have_plain_names(db, name):
+async def test_collection_with_special_name_fails(db, name):
     """Not even a word of SQL. Instead: snake case, with a prefix."""
     with pytest.raises(OperationFailure):
         await db[name].insert_one({"_id": "1"})

@@ -16,7 +16,7 @@ return offset
 """
 
 
-async def test_a_value_is_the_bytes_it_was(redis):
+async def test_value_is_read_back_as_the_same_bytes(redis):
     value = bytes(range(256))
     await redis.set("k", value)
     assert await redis.get("k") == value
@@ -31,7 +31,7 @@ async def test_set_if_absent_has_one_winner(redis):
     assert 0 < await redis.pttl("lease") <= 60_000
 
 
-async def test_what_expires_is_gone_after_its_time_and_not_before(redis):
+async def test_keys_expire_after_their_time_and_not_earlier(redis):
     await redis.set("short", 1, px=20)
     await redis.set("long", 1, px=60_000)
     await redis.set("ever", 1)
@@ -46,20 +46,20 @@ async def _is_gone(redis, key):
     return not await redis.exists(key)
 
 
-async def test_counters_lose_no_increment(redis):
+async def test_concurrent_increments_are_not_lost(redis):
     await asyncio.gather(*(redis.incr("n") for _ in range(200)))
     assert int(await redis.get("n")) == 200
     assert await redis.incrby("n", -50) == 150
 
 
-async def test_a_thousand_callers_wait_for_connections_instead_of_failing(redis):
+async def test_burst_of_callers_waits_for_connections(redis):
     """The driver's own pool raises MaxConnectionsError for a burst."""
     assert CONNECTIONS < 1000
     await asyncio.gather(*(redis.incr("n") for _ in range(1000)))
     assert int(await redis.get("n")) == 1000
 
 
-async def test_hashes(redis):
+async def test_hash_fields_are_set_incremented_and_deleted(redis):
     await redis.hset("h", mapping={"a": 1, "b": "two"})
     assert await redis.hgetall("h") == {b"a": b"1", b"b": b"two"}
     assert await redis.hincrby("h", "a", 2) == 3
@@ -68,16 +68,16 @@ async def test_hashes(redis):
     assert not await redis.exists("h")
 
 
-async def test_a_script_is_atomic(redis):
-    """Read, decide and write without WATCH: only who holds the lease deletes it."""
+async def test_script_is_atomic(redis):
+    """It reads, decides and writes without WATCH. Only the holder of the lease deletes it."""
     script = redis.register_script(COMPARE_AND_DELETE)
     await redis.set("lease", "me")
-    assert await script(keys=["lease"], args=["somebody else"]) == 0
+    assert await script(keys=["lease"], args=["another process"]) == 0
     deleted = await asyncio.gather(*(script(keys=["lease"], args=["me"]) for _ in range(10)))
     assert sorted(deleted) == [0] * 9 + [1]
 
 
-async def test_a_script_that_the_server_forgot_is_known_as_such(redis):
+async def test_flushed_script_raises_no_script_error(redis):
     """After SCRIPT FLUSH or a restart: NOSCRIPT, nothing was done, and loading it again helps."""
     sha = await redis.script_load("return redis.call('incr', KEYS[1])")
     assert await redis.evalsha(sha, 1, "n") == 1
@@ -88,7 +88,7 @@ async def test_a_script_that_the_server_forgot_is_known_as_such(redis):
     assert await redis.evalsha(sha, 1, "n") == 2
 
 
-async def test_a_script_may_ask_the_time_and_then_write(redis):
+async def test_script_can_read_the_time_and_write(redis):
     """No client's clock is compared with another's. The time stands still within one script."""
     script = """
     local a = redis.call('time'); redis.call('set', KEYS[1], a[1] * 1000000 + a[2]); local b = redis.call('time')
@@ -102,7 +102,7 @@ async def test_a_script_may_ask_the_time_and_then_write(redis):
     assert tuple(second[:2]) <= tuple(server)
 
 
-async def test_a_script_that_fails_raises_and_says_why(redis):
+async def test_failing_script_raises_its_reason(redis):
     with pytest.raises(ResponseError, match="refused on purpose"):
         await redis.eval("return redis.error_reply('ERR refused on purpose')", 0)
 
@@ -116,7 +116,7 @@ async def test_stream_accepts_increasing_ids_only(redis):
     assert await redis.xrange("s") == [(b"0-1", {b"event": b"a"}), (b"0-2", {b"event": b"b"})]
 
 
-async def test_appending_by_script_numbers_without_gaps(redis):
+async def test_script_appends_with_contiguous_offsets(redis):
     """What the relay of events does: one script, many writers, contiguous offsets."""
     append = redis.register_script(APPEND)
     offsets = await asyncio.gather(*(append(keys=["s", "meta"], args=[n, 1000]) for n in range(100)))
@@ -125,7 +125,7 @@ async def test_appending_by_script_numbers_without_gaps(redis):
     assert [entry_id for entry_id, _ in entries] == [b"0-%d" % n for n in range(1, 101)]
 
 
-async def test_a_reader_goes_on_where_it_was(redis):
+async def test_reader_continues_at_its_position(redis):
     for n in range(1, 6):
         await redis.xadd("s", {"n": n}, id=f"0-{n}")
     [(_, entries)] = _streams(await redis.xread({"s": "0-2"}, count=2))
@@ -133,9 +133,9 @@ async def test_a_reader_goes_on_where_it_was(redis):
     assert not await redis.xread({"s": "0-5"})
 
 
-async def test_a_waiting_reader_is_woken(redis):
+async def test_waiting_reader_wakes_for_a_new_entry(redis):
     reading = asyncio.create_task(redis.xread({"s": "$"}, block=4000))
-    await until(lambda: _somebody_waits(redis))
+    await until(lambda: _a_client_waits(redis))
     await redis.xadd("s", {"n": 1}, id="0-1")
     [(name, entries)] = _streams(await reading)
     assert (name, entries) == (b"s", [(b"0-1", {b"n": b"1"})])
@@ -148,11 +148,11 @@ def _streams(reply):
     return [(name, batches[0] if isinstance(batches[0], list) else batches) for name, batches in reply.items()]
 
 
-async def _somebody_waits(redis):
+async def _a_client_waits(redis):
     return (await redis.info("clients"))["blocked_clients"] == 1
 
 
-async def test_a_trimmed_stream_keeps_the_newest_and_goes_on_counting(redis):
+async def test_trimmed_stream_keeps_newest_entries_and_its_last_id(redis):
     for n in range(1, 11):
         await redis.xadd("s", {"n": n}, id=f"0-{n}")
     assert await redis.xtrim("s", maxlen=3, approximate=False) == 7
@@ -172,7 +172,7 @@ async def test_subscriber_receives_in_order(redis):
     assert heard == [b"0", b"1", b"2"]
 
 
-async def test_several_commands_in_one_trip(redis):
+async def test_pipeline_runs_several_commands_at_once(redis):
     async with redis.pipeline(transaction=True) as pipe:
         pipe.set("a", 1).incr("a").get("a")
         assert await pipe.execute() == [True, 2, b"2"]
@@ -184,7 +184,7 @@ async def test_keys_of_one_bot_are_found_by_their_prefix(redis):
     assert len(found) == 50
 
 
-async def test_bots_on_one_server_are_separate(redis_url):
+async def test_two_clients_see_the_same_data(redis_url):
     """Two clients of two processes see the same data at once."""
     async with connect(redis_url, timeout_s=5) as one, connect(redis_url, timeout_s=5) as other:
         await one.set("k", 1)

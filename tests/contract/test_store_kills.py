@@ -59,9 +59,9 @@ def opened(tmp_path):
 
 
 async def kills_while(store, write, stop, ledger):
-    """Run ``WRITERS`` of ``write(number)`` until ``stop``, and kill the store ``ROUNDS`` times meanwhile.
+    """Run ``WRITERS`` tasks of ``write(number)``, kill the store ``ROUNDS`` times, then set ``stop``.
 
-    Each time after a random number of acknowledged writes more (seeded), so in the middle of others.
+    Each kill comes after a random number of further acknowledged writes (seeded), while other writes are under way.
     """
     random = Random(27017)
     address = store.address
@@ -82,7 +82,7 @@ async def kills_while(store, write, stop, ledger):
     assert {event.store for event in store.restarts} == {store.name}
 
 
-async def test_redis_keeps_what_it_acknowledged_and_does_nothing_twice(opened):
+async def test_killed_redis_keeps_acknowledged_writes_and_repeats_none(opened):
     """A command is never sent twice, so a counter is between what was acknowledged and what was tried."""
     ledger, tried, stop = [], [0] * WRITERS, asyncio.Event()
 
@@ -104,7 +104,7 @@ async def test_redis_keeps_what_it_acknowledged_and_does_nothing_twice(opened):
             assert sorted(acknowledged) == acknowledged
 
 
-async def test_mongo_keeps_what_it_acknowledged_once_and_without_gaps(opened):
+async def test_killed_mongo_keeps_each_acknowledged_write_once(opened):
     """Writers compete for the next block number; the unique ``_id`` decides. What became of an insert that the kill
     interrupted is read back from the block itself.
     """

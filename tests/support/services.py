@@ -69,8 +69,8 @@ def raises(error: BaseException) -> Step:
     return step
 
 
-def stubborn(release: asyncio.Event) -> Step:
-    """A step that does not heed cancellation until ``release`` is set."""
+def unresponsive(release: asyncio.Event) -> Step:
+    """A step that ignores cancellation until ``release`` is set."""
 
     async def step() -> None:
         while not release.is_set():

@@ -120,7 +120,7 @@ async def clean_redis(url: str) -> AsyncIterator[Redis]:
 
 @asynccontextmanager
 async def new_database(url: str) -> AsyncIterator[Database]:
-    """A client as botctl makes it, and a database that nobody else has; dropped in the end."""
+    """A new database, through a client as botctl makes it. The database is dropped at the end."""
     async with mongo.connect(url, timeout_s=10.0) as client:
         database = client[f"botctl_test_{uuid.uuid4().hex}"]
         yield database

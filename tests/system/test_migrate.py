@@ -170,7 +170,7 @@ def test_changed_file_of_an_applied_migration_is_refused(bot: Bot) -> None:
     assert bot.call("migrate", "up", "--to", "0", "--json").code == 2
 
 
-def test_run_refuses_pending_migrations_unless_told_to_apply_them(bot: Bot) -> None:
+def test_run_refuses_pending_migrations_without_the_apply_option(bot: Bot) -> None:
     """Exit code 3; --migrate applies them."""
     bot.touch("finish")
     bot.write("0001_slow.py", SLOW)

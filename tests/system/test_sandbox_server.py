@@ -138,7 +138,7 @@ async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, 
     assert (seen["file"].filename, seen["content"]) == ("note.txt", b"hello")
 
 
-async def test_subcommands_and_groups(discord: Discord) -> None:
+async def test_subcommands_and_groups_reach_their_handlers(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def ops(inter: Inter) -> None: ...
@@ -184,7 +184,7 @@ async def test_autocomplete_asks_the_bot_but_choices_do_not(discord: Discord) ->
         assert (await discord.act("complete", **asked, focused="kind", value="ca"))["choices"][0]["value"] == "Cat"
 
 
-async def test_user_and_message_commands(discord: Discord) -> None:
+async def test_user_and_message_commands_are_answered(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.user_command(name="Who is")
         async def who(inter: disnake.UserCommandInteraction) -> None:

@@ -1,0 +1,1 @@
+"""``botctl jobs``: list, run, pause and resume scheduled jobs. Read `command` first."""

@@ -1,0 +1,4 @@
+"""``botctl migrate``: create, apply, revert and check database migrations.
+
+Read `command` first, then `view`, which prints the progress.
+"""

@@ -1,0 +1,1 @@
+"""``botctl ratelimit``: show and reset rate limits. Read `command` first."""

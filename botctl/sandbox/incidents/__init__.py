@@ -1,5 +1,5 @@
 """Incidents: failures of Discord, simulated on purpose.
 
-An incident is started by name or by a scenario. It changes the sandbox, and restores it when it ends. `connections`,
-`guilds` and `requests` define the incidents, `runner` starts and stops them. Read `catalogue` first.
+The name of an incident or a scenario comes in; a changed sandbox goes out, which is restored when the incident ends.
+`connections`, `guilds` and `requests` define the incidents, `runner` starts and stops them. Read `catalogue` first.
 """

@@ -1,5 +1,5 @@
-"""Discord's REST API.
+"""Discord's REST API, with one module of `routes` for each resource.
 
-A request comes in over HTTP. A route checks the bot's permissions, calls `actions` and returns JSON. Each resource of
-Discord has a module in `routes`. Read `routing` first, then any module of `routes`.
+A request comes in over HTTP; a route checks the bot's permissions, calls `actions` and returns JSON. Read `routing`
+first, then any module of `routes`.
 """

@@ -1,8 +1,8 @@
 """Tests of a Discord bot against the sandbox, with the pytest fixture ``discord``.
 
-It works with any disnake bot and needs nothing else of botctl. `plugin` has the fixture; `connected` does the same
-without pytest. A bot comes in; a `Discord` with members and channels comes out. Modules are loaded on first use. Read
-`discord` first.
+A bot comes in; a `Discord` with members and channels goes out. It works with any disnake bot and needs nothing else of
+botctl; `connected` does the same as the fixture (`plugin`) without pytest. Read `discord` first; modules are loaded on
+first use.
 """
 
 from __future__ import annotations

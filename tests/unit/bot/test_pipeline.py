@@ -100,13 +100,13 @@ def command_of(shape: Shape) -> commands.InvokableSlashCommand:
         pass
 
     root = commands.slash_command(name="shape", description="x")(handler if shape.depth == 0 else group)
-    leaf: Any = root
+    command: Any = root
     if shape.depth == 1:
-        leaf = root.sub_command("leaf", "x")(handler)
+        command = root.sub_command("leaf", "x")(handler)
     elif shape.depth == 2:
-        leaf = root.sub_command_group("group")(_nothing).sub_command("leaf", "x")(handler)
+        command = root.sub_command_group("group")(_nothing).sub_command("leaf", "x")(handler)
     if shape.check != "pass":
-        leaf.add_check(lambda inter: run_step(shape.check, inter))
+        command.add_check(lambda inter: run_step(shape.check, inter))
 
     async def before(inter):
         await run_step(shape.before, inter)
@@ -117,9 +117,9 @@ def command_of(shape: Shape) -> commands.InvokableSlashCommand:
     async def local(inter, error):
         return await run_step(shape.local, inter) and shape.local == "hide"
 
-    leaf._before_invoke, leaf._after_invoke = before, after
+    command._before_invoke, command._after_invoke = before, after
     if shape.local != "none":
-        leaf.error(local)
+        command.error(local)
     return root
 
 

@@ -14,7 +14,7 @@ def test_count_has_a_singular_and_a_plural() -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(None, "-"), (0.04, "0.0 ms"), (9.96, "10.0 ms"), (41.6, "42 ms"), (1840, "1.8 s")]
 )
-def test_format_ms(value: float | None, words: str) -> None:
+def test_milliseconds_are_formatted_with_a_unit(value: float | None, words: str) -> None:
     assert format_ms(value) == words
 
 

@@ -10,7 +10,7 @@ from botctl.core.clock import SystemClock, from_unix_ms, iso_ms, unix_ms
 from tests.support.clock import ManualClock
 
 
-def test_a_manual_clock_stands_still_until_it_is_moved():
+def test_manual_clock_moves_only_when_advanced():
     clock = ManualClock()
     before = (clock.now(), clock.monotonic())
     assert (clock.now(), clock.monotonic()) == before

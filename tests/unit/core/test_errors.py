@@ -43,12 +43,12 @@ def drawn():
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-def test_each_error_ends_the_process_as_the_table_says(name):
+def test_every_error_has_the_exit_code_of_the_table(name):
     assert CLASSES[name].exit_code == CODES[name]
     assert isinstance(CLASSES[name].exit_code, ExitCode)
 
 
-def test_the_table_names_no_other():
+def test_table_lists_exactly_the_error_classes():
     assert CODES.keys() == CLASSES.keys()
 
 
@@ -65,7 +65,7 @@ def test_error_tree_in_docstring_marks_transient():
     assert marked == [name for name, cls in CLASSES.items() if cls.transient]
 
 
-def test_exit_codes_are_those_of_the_contract():
+def test_exit_codes_match_the_contract():
     assert {code.name: code.value for code in ExitCode} == {
         "OK": 0,
         "FAILED": 1,
@@ -81,7 +81,7 @@ def test_exit_codes_are_those_of_the_contract():
     }
 
 
-def test_an_error_is_its_sentence_and_keeps_its_hint():
+def test_error_text_is_its_message_and_hint_is_kept():
     error = BotctlError("Something is wrong.", hint="Do this.")
     assert (str(error), error.hint) == ("Something is wrong.", "Do this.")
     assert BotctlError("Something is wrong.").hint == ""
@@ -117,7 +117,7 @@ IT = translated(DriverError, OSError, sentence="It cannot be read: Redis fails (
 
 
 @pytest.mark.parametrize("raised", [DriverError("at 10.0.0.1"), Again(), ConnectionResetError("by peer")])
-def test_what_a_driver_raises_is_unreachable_with_a_hint(raised):
+def test_driver_error_becomes_unreachable_with_a_hint(raised):
     with pytest.raises(Unreachable) as told, IT:
         raise raised
     assert str(told.value) == f"It cannot be read: Redis fails ({type(raised).__name__})."
@@ -131,7 +131,7 @@ def test_other_errors_are_not_translated(raised):
     assert found.value is raised
 
 
-def test_a_translation_can_be_used_within_itself():
+def test_error_translation_can_be_nested():
     with pytest.raises(Unreachable), IT, IT:
         raise DriverError
     with IT:

@@ -39,7 +39,7 @@ def test_a_cut_does_not_split_an_escape() -> None:
     assert safe("ab\u202ecd", 7) == "ab…"
 
 
-def test_what_fits_exactly_is_not_cut() -> None:
+def test_text_that_fits_exactly_is_not_cut() -> None:
     assert safe("abcdef", 6) == "abcdef"
     assert safe("abcdefg", 6) == "abcde…"
 

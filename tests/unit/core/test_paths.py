@@ -16,7 +16,7 @@ def test_state_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:
     assert (folder / ".gitignore").read_text() == "*\n"
 
 
-def test_state_folder_of_another_time_is_made_private_again(tmp_path: Path) -> None:
+def test_existing_state_folder_is_made_private(tmp_path: Path) -> None:
     (tmp_path / ".botctl").mkdir(mode=0o755)
     (tmp_path / ".botctl" / "kept").write_text("data")
     folder = state_folder(tmp_path)
@@ -24,13 +24,13 @@ def test_state_folder_of_another_time_is_made_private_again(tmp_path: Path) -> N
     assert (folder / "kept").read_text() == "data"
 
 
-def test_a_file_in_its_place_is_a_sentence(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / ".botctl").write_text("")
     with pytest.raises(ConfigError, match=r"\.botctl cannot be used"):
         state_folder(tmp_path)
 
 
-def test_a_full_disk_is_no_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_not_a_config_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""No secret survives: by value in every way text can carry it, by shape when nobody registered it."""
+"""No secret survives: registered secrets are found by value in any text, others by their pattern."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ def test_no_registered_secret_survives_in_any_output(secret: str, around: str) -
 
 
 @given(st.lists(secrets, min_size=2, max_size=4, unique=True))
-def test_a_secret_within_another_leaves_no_rest(many: list[str]) -> None:
+def test_secret_that_contains_another_is_redacted_whole(many: list[str]) -> None:
     redactor = Redactor()
     redactor.register(*many, many[0] + many[1])
     assert redactor.redact(many[0] + many[1]) == MARK
@@ -130,13 +130,13 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 
 @given(st.text(max_size=300))
-def test_redacting_twice_changes_nothing_more(text: str) -> None:
+def test_redaction_is_idempotent(text: str) -> None:
     once = redact_patterns(text)
     assert redact_patterns(once) == once
 
 
 @given(st.dictionaries(st.sampled_from(["token", "password", "name"]), st.text(st.characters(categories=["L", "N"]))))
-def test_json_stays_json(data: dict[str, str]) -> None:
+def test_redacted_json_stays_json(data: dict[str, str]) -> None:
     assert json.loads(redact_patterns(json.dumps(data))).keys() == data.keys()
 
 

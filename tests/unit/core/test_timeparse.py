@@ -29,7 +29,7 @@ def test_parse_time_accepts_durations_and_dates(text, expected):
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_parts_add_up(hours, minutes):
+def test_parts_of_a_duration_are_added(hours, minutes):
     assert parse_time(f"{hours}h{minutes}m", NOW) == NOW - timedelta(hours=hours, minutes=minutes)
 
 
@@ -38,7 +38,7 @@ def test_parts_add_up(hours, minutes):
     | st.just("999999999w")
     | st.just("0001-01-01T00:00+14:00")
 )
-def test_any_text_is_a_moment_in_utc_or_a_sentence(text):
+def test_any_text_is_a_utc_time_or_explained(text):
     try:
         found, sentence = parse_time(text, NOW), EXAMPLE
     except ValueError as error:
@@ -50,11 +50,11 @@ def test_any_text_is_a_moment_in_utc_or_a_sentence(text):
 @pytest.mark.parametrize(
     ("text", "means"), [("30d", timedelta(days=30)), (" 1H30m ", timedelta(minutes=90)), ("8w", timedelta(weeks=8))]
 )
-def test_durations(text: str, means: timedelta) -> None:
+def test_duration_is_parsed(text: str, means: timedelta) -> None:
     assert parse_duration(text) == means
 
 
 @pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "soon", "999999999w", "2026-01-31"])
-def test_invalid_durations(text: str) -> None:
+def test_invalid_duration_is_explained(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration; write for example 30d"):
         parse_duration(text)

@@ -23,7 +23,7 @@ from botctl.stores.address import SOCKET_BYTES, display_url, remove_socket_folde
         ("redis://host/\x1b[31m", "redis://host/\\x1b[31m"),
     ],
 )
-def test_an_address_is_shown_without_secrets(url, seen):
+def test_address_is_shown_without_secrets(url, seen):
     assert display_url(url) == seen
 
 

@@ -10,7 +10,7 @@ from botctl.stores.mongo import connect
 
 
 @pytest.mark.parametrize("result", [7, OSError("it fails")])
-async def test_a_cancellation_that_comes_with_the_result_is_not_lost(result):
+async def test_cancellation_that_arrives_with_the_result_is_kept(result):
     keep_cancellations()
     work = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(asyncio.wait_for(work, 60))

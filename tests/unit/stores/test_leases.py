@@ -95,7 +95,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(index=ACTORS, what=st.sampled_from(["lose", "die", "let go", "ghost"]))
     def trouble(self, index: int, what: str) -> None:
         actor = self.actors[index]
-        if what == "ghost":  # what nobody waits for arrives after all
+        if what == "ghost":  # an abandoned call arrives after all
             if self.ghosts:
                 self._apply(self.ghosts.pop(0))
             return
@@ -263,7 +263,7 @@ async def test_holder_without_renewal_loses_the_lease_before_takeover():
 
 
 @pytest.mark.looptime
-async def test_a_short_cut_loses_nothing():
+async def test_short_outage_does_not_lose_the_lease():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
         for _ in range(5):
@@ -275,7 +275,7 @@ async def test_a_short_cut_loses_nothing():
 
 
 @pytest.mark.looptime
-async def test_without_a_store_there_is_no_lease():
+async def test_lease_cannot_be_taken_without_a_store():
     flaky, one, _ = two()
     flaky.cut = True
     with pytest.raises(Unreachable, match="holder of a"):
@@ -285,7 +285,7 @@ async def test_without_a_store_there_is_no_lease():
 
 @pytest.mark.looptime
 async def test_paused_holder_does_not_hold_after_resume():
-    """No task could set ``lost`` meanwhile: ``held`` asks the clock."""
+    """``held`` reads the clock, because no task could set ``lost`` during the pause."""
     now_s = 0.0
     leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: now_s)
     async with leases.lease("a", ttl_s=6) as lease:
@@ -295,8 +295,8 @@ async def test_paused_holder_does_not_hold_after_resume():
 
 
 @pytest.mark.looptime
-async def test_blocked_loop_is_a_lost_reason():
-    """Its keeper could not run in time: nobody else is to blame."""
+async def test_blocked_loop_is_named_as_lost_reason():
+    """The task that renews the lease could not run in time."""
     loop, ahead_s = asyncio.get_running_loop(), 0.0
     leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: loop.time() + ahead_s)
     async with leases.lease("a", ttl_s=6) as lease:
@@ -309,7 +309,7 @@ async def test_blocked_loop_is_a_lost_reason():
 
 
 @pytest.mark.looptime
-async def test_other_lost_reasons():
+async def test_lost_reason_names_missing_renewal_or_new_holder():
     flaky, one, _ = two()
     async with one.lease("a", ttl_s=6) as lease:
         flaky.cut = True

@@ -17,7 +17,7 @@ def test_picture_is_current() -> None:
     assert page(text) == text
 
 
-def test_arrows_that_follow_from_others_are_left_out() -> None:
+def test_redundant_arrows_are_omitted() -> None:
     assert reduced({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
 
 

@@ -92,7 +92,7 @@ def shown(what: MonitorView, width: int, height: int | None = None) -> list[str]
     return lines(render(what, width, height, live=True), width)
 
 
-def test_screen_of_80_by_24():
+def test_screen_fits_80_by_24():
     """The most important parts; the last commands get the remaining lines."""
     rows = shown(view(), 80, 24)
     assert rows[:15] == [
@@ -115,7 +115,7 @@ def test_screen_of_80_by_24():
     assert len(rows) == 24
 
 
-def test_screen_of_200_by_60():
+def test_screen_fits_200_by_60():
     """Two columns, one line for each service, and more of the last commands."""
     rows = shown(view(1, 2), 200, 60)
     assert len(rows) <= 60
@@ -187,7 +187,7 @@ def test_process_names_are_as_short_as_possible():
     assert "b:3" not in "\n".join(shown(two, 80))  # it is among the troubles
 
 
-def test_screen_without_any_data():
+def test_screen_is_shown_without_any_data():
     text = "\n".join(shown(view(last=(), shards=(), jobs=(), totals=Totals()), 80, 24))
     assert "no commands yet" in text
     assert "p99 -" in text

@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Project:
 
 
 class TestLayers:
-    def test_nothing_set_is_the_defaults_with_no_origins(self, project: Project) -> None:
+    def test_without_settings_all_values_are_defaults(self, project: Project) -> None:
         loaded = project.load()
         assert loaded.settings.bot == "bot"
         assert loaded.origins == {}
@@ -98,7 +98,7 @@ class TestLayers:
         assert loaded.settings.roles["staff"].roles == ("100000000000000002",)
         assert str(loaded.origins["roles.staff.users"]) == "config/botctl.toml:3"
 
-    def test_a_section_as_json_in_a_variable(self, project: Project) -> None:
+    def test_variable_can_contain_a_section_as_json(self, project: Project) -> None:
         loaded = project.load(BOTCTL_REDIS='{"timeout_s": 3}')
         assert loaded.settings.redis.timeout_s == 3
         assert str(loaded.origins["redis.timeout_s"]) == "BOTCTL_REDIS"
@@ -112,13 +112,13 @@ class TestLayers:
     def test_reserved_variables_are_not_settings(self, project: Project) -> None:
         assert project.load(BOTCTL_TEST_REDIS_URL="x", BOTCTL_PROJECT="/nowhere", PATH="x").origins == {}
 
-    def test_the_settings_of_the_example_are_right(self) -> None:
+    def test_example_settings_are_valid(self) -> None:
         loaded = load(EXAMPLE, None, {}, {})
         assert loaded.settings.roles["moderator"].roles
 
 
 class TestRoot:
-    def test_project_option_beats_variable_and_variable_beats_parent_folders(self, tmp_path: Path) -> None:
+    def test_project_option_beats_variable_which_beats_parent_folders(self, tmp_path: Path) -> None:
         roots = [tmp_path / name for name in ("named", "variable", "parent")]
         for root in roots:
             root.mkdir()
@@ -130,12 +130,12 @@ class TestRoot:
         assert find_root(None, env, start) == roots[1]
         assert find_root(None, {}, start) == roots[2]
 
-    def test_no_project_is_a_sentence_and_a_hint(self, tmp_path: Path) -> None:
+    def test_missing_project_is_an_error_with_a_hint(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"has no config/botctl\.toml, nor has a folder above it") as caught:
             find_root(None, {}, tmp_path)
         assert "botctl init DIR" in caught.value.hint
 
-    def test_a_named_folder_without_settings_is_not_searched_above(self, project: Project) -> None:
+    def test_parents_of_a_named_folder_are_not_searched(self, project: Project) -> None:
         inner = project.root / "inner"
         inner.mkdir()
         with pytest.raises(ConfigError, match=r"inner has no config/botctl\.toml\."):
@@ -147,7 +147,7 @@ class TestProfile:
         assert project.load("production", BOTCTL_DISCORD__TOKEN=TOKEN).settings.profile == "production"
         assert project.load("default").settings.profile == "default"
 
-    def test_the_variable_in_dotenv_and_the_file_pick_one_too(self, project: Project) -> None:
+    def test_profile_is_selected_by_file_dotenv_variable_or_option(self, project: Project) -> None:
         project.write("config/botctl.toml", 'profile = "low"')
         project.write("config/low.toml", 'bot = "low"')
         project.write("config/high.toml", 'bot = "high"')
@@ -157,7 +157,7 @@ class TestProfile:
         assert project.load().settings.bot == "high"
         assert project.load("low").settings.bot == "low"
 
-    def test_an_unknown_one_is_refused_with_those_that_exist(self, project: Project) -> None:
+    def test_unknown_profile_is_refused_with_existing_profiles(self, project: Project) -> None:
         project.write("config/home.toml", "")
         assert project.faults("hme") == "--profile: profile hme has no file config/hme.toml (there is home)."
         assert "BOTCTL_PROFILE: profile hme" in project.faults(BOTCTL_PROFILE="hme")
@@ -165,7 +165,7 @@ class TestProfile:
     def test_path_is_not_a_profile(self, project: Project) -> None:
         assert "profile must be 1 to 32" in project.faults("../botctl")
 
-    def test_a_profile_cannot_pick_a_profile(self, project: Project) -> None:
+    def test_profile_cannot_select_a_profile(self, project: Project) -> None:
         project.write("config/home.toml", '\nprofile = "production"')
         assert project.faults("home") == "config/home.toml:2: profile cannot be set by a profile itself."
 
@@ -178,11 +178,11 @@ class TestToken:
         project.write(".env", f"BOTCTL_DISCORD__TOKEN={TOKEN}")
         assert project.faults(BOTCTL_DISCORD__TOKEN=token) == expected
 
-    def test_empty_in_dotenv_names_the_line(self, project: Project) -> None:
+    def test_empty_token_in_dotenv_names_the_line(self, project: Project) -> None:
         project.write(".env", "\nBOTCTL_DISCORD__TOKEN=\n")
         assert project.faults().startswith(".env:2: discord.token is set but empty")
 
-    def test_production_without_one_is_refused(self, project: Project) -> None:
+    def test_production_without_a_token_is_refused(self, project: Project) -> None:
         assert "BOTCTL_DISCORD__TOKEN" in project.faults("production")
 
     @pytest.mark.parametrize(
@@ -258,12 +258,12 @@ class TestFaults:
             ("bot = 'a", 'config/botctl.toml:1: is not TOML: Expected "\'" (at end of document).'),
         ],
     )
-    def test_a_wrong_file_is_one_sentence_with_its_line(self, project: Project, toml: str, sentence: str) -> None:
+    def test_wrong_file_is_reported_with_its_line(self, project: Project, toml: str, sentence: str) -> None:
         project.write("config/botctl.toml", toml)
         assert project.faults() == sentence
         assert "s3cr3t" not in sentence
 
-    def test_a_wrong_throttle_has_its_own_sentence(self, project: Project) -> None:
+    def test_wrong_throttle_has_its_own_message(self, project: Project) -> None:
         project.write("config/botctl.toml", "commands.throttle = '5/10 per user'")
         said = project.faults()
         assert said.startswith("config/botctl.toml:1: commands.throttle limit '5/10 per user'")
@@ -287,14 +287,14 @@ class TestFaults:
             ({"BOTCTL_BOT": "a\x1b[2Jb"}, "BOTCTL_BOT: bot must be 1 to 32 of a-z, 0-9 and -, not 'a\\x1b[2Jb'."),
         ],
     )
-    def test_a_wrong_variable_is_one_sentence_with_its_name(
+    def test_wrong_variable_is_reported_with_its_name(
         self, project: Project, env: dict[str, Any], sentence: str
     ) -> None:
         assert project.faults(**env) == sentence
         project.write(".env", "\n" + "\n".join(f"{name}='{value}'" for name, value in env.items()))
         assert project.faults().startswith(".env:2: ")
 
-    def test_a_wrong_flag_is_named(self, project: Project) -> None:
+    def test_wrong_option_is_named(self, project: Project) -> None:
         assert project.faults(flags={"sandbox.port": 70000}) == (
             "--sandbox-port: sandbox.port must be less than or equal to 65535, not 70000."
         )
@@ -316,11 +316,11 @@ class TestFaults:
         for part in ("6 settings", "comands", "botctl.toml:2", "home.toml:1", ".env:1", "BOTCTL_X", "--sandbox-port"):
             assert part in faults
 
-    def test_a_value_where_another_layer_has_a_table(self, project: Project) -> None:
+    def test_value_in_place_of_a_table_is_a_fault(self, project: Project) -> None:
         project.write("config/botctl.toml", "redis = 5")
         assert project.faults(BOTCTL_REDIS__TIMEOUT_S="3") == "config/botctl.toml:1: redis must be a table, not 5."
 
-    def test_files_that_cannot_be_read(self, project: Project) -> None:
+    def test_unreadable_files_are_faults(self, project: Project) -> None:
         (project.root / "config/botctl.toml").write_bytes(b"bot = '\xff'")
         (project.root / ".env").mkdir()
         assert "config/botctl.toml: is not UTF-8 text." in project.faults()
@@ -363,7 +363,7 @@ class TestExplain:
         assert rows["roles"] == rows["services"] == "{}"
 
 
-def test_a_settings_file_that_may_not_be_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_settings_file_is_a_config_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object, **_kwargs: object) -> str:
         raise PermissionError(13, os.strerror(13))
 

@@ -7,7 +7,7 @@ from tests.support import ROOT
 PAGE = ROOT / "docs" / "configuration.md"
 
 
-def test_the_page_has_the_table_of_all_settings() -> None:
+def test_page_contains_the_table_of_all_settings() -> None:
     """Print `as_table()` and paste it when this fails."""
     assert as_table() in PAGE.read_text(encoding="utf-8")
 
@@ -23,7 +23,7 @@ def test_every_field_of_every_section_is_listed() -> None:
             assert any(key == name or key.startswith(f"{name}.") for key in keys)
 
 
-def test_chosen_names_are_found_and_secrets_known() -> None:
+def test_settings_are_selected_by_name_and_secrets_marked() -> None:
     found = find(("roles", "admin", "users"))
     assert found is not None
     assert found.variable == "BOTCTL_ROLES__<NAME>__USERS"
@@ -34,6 +34,6 @@ def test_chosen_names_are_found_and_secrets_known() -> None:
     assert not is_secret(("mongo", "nothing"))
 
 
-def test_values_are_shown_as_toml_writes_them() -> None:
+def test_values_are_shown_as_toml() -> None:
     values: tuple[object, ...] = (None, True, 2.0, 'a"b', ("x",), {})
     assert [to_toml(value) for value in values] == ["unset", "true", "2.0", '"a\\"b"', '["x"]', "{}"]

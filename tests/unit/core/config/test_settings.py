@@ -15,7 +15,7 @@ def models(model: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
             yield from models(field.annotation)
 
 
-def test_settings_alone_are_the_defaults_and_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_arguments_are_defaults_and_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOTCTL_BOT", "other")
     settings = Settings()
     assert settings.bot == "bot"
@@ -40,7 +40,7 @@ def test_the_sandbox_is_used_without_a_token_outside_production(token: str, prof
     assert uses_sandbox(settings) is sandbox
 
 
-def test_a_list_may_be_text_and_an_id_a_number() -> None:
+def test_list_can_be_text_and_id_can_be_number() -> None:
     discord = Settings.model_validate({"discord": {"test_guilds": " 100000000000000001,100000000000000002 "}}).discord
     assert discord.test_guilds == ("100000000000000001", "100000000000000002")
     discord = Settings.model_validate({"discord": {"test_guilds": [100000000000000001]}}).discord

@@ -76,7 +76,7 @@ values = st.one_of(
 
 
 @given(st.dictionaries(keys, st.dictionaries(keys, values, max_size=4), max_size=4), st.data())
-def test_the_line_of_a_key_is_where_it_was_written(tree: dict[str, dict[str, str]], data: st.DataObject) -> None:
+def test_key_has_the_line_where_it_was_written(tree: dict[str, dict[str, str]], data: st.DataObject) -> None:
     lines: list[str] = []
     expected: dict[tuple[str, ...], int] = {}
     for table, entries in tree.items():

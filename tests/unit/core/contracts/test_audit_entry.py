@@ -46,7 +46,7 @@ def test_a_full_entry_has_exactly_the_agreed_fields():
     assert " ".join(sorted(json.loads(encode_line(full)))) == names
 
 
-def test_the_line_is_canonical():
+def test_encoded_line_is_canonical():
     """Sorted keys, no spaces, times with milliseconds, absent fields absent; the same bytes in any process."""
     assert encode_line(entry(changes=(Change("n", None, {"b": 1, "a": {"y", "x"}}),))) == (
         b'{"action":"test.done","actor":{"id":"9","name":"ann","type":"user"},"at":"2026-01-02T03:04:05.678Z",'
@@ -74,11 +74,11 @@ _values = st.recursive(
 
 
 @given(_values, _values)
-def test_any_value_has_a_line_without_floats_and_big_integers(old, new):
+def test_encoded_values_have_no_floats_or_big_integers(old, new):
     decoded = json.loads(encode_line(entry(changes=(Change("x", old, new),))))
-    for leaf in _leaves(decoded):
-        assert not isinstance(leaf, float)
-        assert not isinstance(leaf, int) or abs(leaf) < 2**53
+    for value in _leaves(decoded):
+        assert not isinstance(value, float)
+        assert not isinstance(value, int) or abs(value) < 2**53
 
 
 _words = st.none() | st.text(max_size=40) | st.sampled_from(["token=abcdefgh1234", '"', "\\", "\ud800", "é😀"])
@@ -121,7 +121,7 @@ def test_too_many_changes_are_kept_as_one_hash():
     assert set(json.loads(whole)["changes"]) == {"cut", "len", "sha256"}
 
 
-def test_values_under_the_names_of_secrets_are_not_written():
+def test_values_with_secret_names_are_not_written():
     whole = encode_line(
         entry(changes=(Change("discord.token", "s3cr3t-old", "s3cr3t-new"), Change("x", {"api_key": "s3cr3t"}, None)))
     )
@@ -144,7 +144,7 @@ def invocation(kind=Kind.SLASH, name="ops status"):
         (Result.CANCELLED, AuditOutcome.UNKNOWN),
     ],
 )
-def test_the_entry_of_an_invocation(result, success):
+def test_invocation_becomes_an_entry(result, success):
     """Pure: the same invocation gives the same entry, with an id that follows from the interaction's."""
     outcome = Outcome(result, 12.6, error_id="abcd2345", error_type="KeyError")
     made = entry_for(invocation(), outcome)
@@ -167,7 +167,7 @@ def test_actions_are_dotted(kind, name, action):
     assert action_of(invocation(kind, name)) == action
 
 
-def test_entry_of_action_outside_discord():
+def test_action_outside_discord_becomes_an_entry():
     """The person at the terminal is the owner of this process; fields that say nothing are not written."""
     what = make_entry("ratelimit.reset", current_operator(), at=AT, iface="cli", target=Target("user", "9"), ms=1.6)
     fields = json.loads(encode_line(what))

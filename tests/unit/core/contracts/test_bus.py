@@ -23,7 +23,7 @@ def bus():
 
 
 class TestSubscribe:
-    def test_gets_events_of_its_types_in_order(self, bus):
+    def test_subscriber_gets_events_of_its_types_in_order(self, bus):
         with bus.subscribe(GatewayChanged, DrainStarted, name="r") as events:
             bus.publish(gateway(1))
             bus.publish(RESTART)
@@ -31,13 +31,13 @@ class TestSubscribe:
             assert events.take() == [gateway(1), gateway(2)]
             assert events.take() == []
 
-    def test_base_class_includes_subclasses(self, bus):
+    def test_subscription_to_base_class_includes_subclasses(self, bus):
         with bus.subscribe(Event, name="r") as events:
             bus.publish(RESTART)
             bus.publish(gateway(1))
             assert events.take() == [RESTART, gateway(1)]
 
-    def test_the_oldest_are_dropped_and_counted_when_it_is_full(self, bus):
+    def test_full_queue_drops_and_counts_oldest_events(self, bus):
         with bus.subscribe(Event, name="slow", size=2) as events, bus.subscribe(Event, name="fast"):
             for shard in range(5):
                 bus.publish(gateway(shard))
@@ -50,7 +50,7 @@ class TestSubscribe:
             bus.publish(RESTART)
             assert a.take() == b.take() == [RESTART]
 
-    def test_nothing_comes_after_the_block(self, bus):
+    def test_subscription_ends_with_its_block(self, bus):
         with bus.subscribe(Event, name="r") as events:
             pass
         bus.publish(RESTART)
@@ -111,7 +111,7 @@ class TestListen:
             bus.publish(gateway(2))
         assert got == [gateway(1), RESTART, gateway(2)]
 
-    def test_a_listener_may_start_another_while_it_is_called(self, bus):
+    def test_listener_can_register_another_listener(self, bus):
         with bus.listen(lambda _: listening.__enter__(), Event):
             got = []
             listening = bus.listen(got.append, Event)
@@ -121,5 +121,5 @@ class TestListen:
         listening.__exit__(None, None, None)
 
 
-def test_publish_without_subscribers(bus):
+def test_publish_works_without_subscribers(bus):
     bus.publish(RESTART)

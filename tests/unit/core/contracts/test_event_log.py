@@ -10,7 +10,7 @@ from botctl.core.contracts import events
 from botctl.core.contracts.event_log import Entry, encode, is_topic
 
 
-def test_an_envelope_comes_back_as_it_was() -> None:
+def test_envelope_is_decoded_unchanged() -> None:
     envelope = {"v": 1, "data": {"name": "ключ", "n": 1.5, "none": None, "list": ["a", {"b": True}]}}
     assert Entry(1, encode(envelope)).envelope == envelope
     assert b" " not in encode(envelope)
@@ -25,7 +25,7 @@ def test_a_lone_surrogate_survives() -> None:
     assert Entry(1, encode({"name": "a\ud800b"})).envelope == {"name": "a\ud800b"}
 
 
-def test_secrets_are_taken_out_and_it_stays_json() -> None:
+def test_secrets_are_redacted_and_result_is_json() -> None:
     envelope = {"detail": 'password="hunter22hunter22"', "n": {"x": ["token=abcdefabcdef"]}}
     data = encode(envelope)
     assert b"hunter22" not in data
@@ -40,7 +40,7 @@ def test_value_unknown_to_json_is_an_error(value: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a b", "a:b", "a/b", "é", "x" * 65, "a\n", "*"])
-def test_invalid_topic_names(name: str) -> None:
+def test_invalid_topic_name_is_rejected(name: str) -> None:
     assert not is_topic(name)
 
 

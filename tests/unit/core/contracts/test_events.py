@@ -65,7 +65,7 @@ def test_every_event_survives_envelope_and_json(event):
     assert from_envelope(json.loads(json.dumps(wrapped))) == event
 
 
-def test_the_envelope_has_the_documented_shape():
+def test_envelope_has_the_documented_fields():
     wrapped = envelope(READY, SOURCE, at=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC))
     assert re.fullmatch("[0-9a-f]{28}", wrapped.pop("id"))
     assert wrapped == {
@@ -79,7 +79,7 @@ def test_the_envelope_has_the_documented_shape():
     }
 
 
-def test_an_event_of_no_guild_has_none_in_its_envelope():
+def test_envelope_has_no_guild_if_the_event_has_none():
     wrapped = envelope(GatewayChanged(shard=0, state="ready"), SOURCE)
     assert "guild" not in wrapped
     assert from_envelope(wrapped).guild is None
@@ -92,13 +92,13 @@ def test_unknown_field_is_ignored():
     assert from_envelope(wrapped) == READY
 
 
-def test_a_field_with_a_default_may_be_missing():
+def test_field_with_a_default_may_be_missing():
     wrapped = envelope(READY, SOURCE)
     del wrapped["data"]["latency_ms"]
     assert from_envelope(wrapped) == READY
 
 
-def test_lists_of_json_are_tuples_again():
+def test_json_lists_become_tuples():
     changed = GuildSettingsChanged(actor="1", changes={"disabled": (("a",), ("a", "b"))}, guild="81")
     assert from_envelope(json.loads(json.dumps(envelope(changed, SOURCE)))) == changed
 
@@ -124,14 +124,14 @@ def test_an_empty_envelope_is_a_value_error():
         from_envelope({})
 
 
-def test_type_names_are_unique_and_lead_to_their_class():
+def test_type_name_identifies_its_class():
     assert len({cls.type for cls in DEFINED}) == len(DEFINED) > 5
     for cls in DEFINED:
         assert BY_TYPE[cls.type] is cls
         assert re.fullmatch(r"[a-z]+(\.[a-z]+)+", cls.type)
 
 
-def test_a_new_event_gets_its_type_from_its_name():
+def test_event_type_is_derived_from_class_name():
     try:
 
         @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ def test_a_new_event_gets_its_type_from_its_name():
 
 
 @pytest.mark.parametrize("cls", DEFINED, ids=lambda cls: cls.type)
-def test_each_is_a_documented_frozen_dataclass_of_a_topic(cls):
+def test_every_event_is_a_documented_frozen_dataclass_with_a_topic(cls):
     assert is_dataclass(cls)
     assert cls.__dataclass_params__.frozen
     assert cls.__doc__
@@ -158,5 +158,5 @@ def test_an_event_cannot_be_changed():
         READY.shard = 1  # type: ignore[misc]
 
 
-def test_a_source_names_its_process_as_host_and_pid():
+def test_source_names_process_by_host_and_pid():
     assert re.fullmatch(r".+:\d+", Source(bot="ops").proc)

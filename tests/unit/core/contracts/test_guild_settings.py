@@ -35,7 +35,7 @@ SOME = GuildSettings("de", frozenset({"roll", "ops status"}), "12345678901234567
         ("log_channel", "none", None),
     ],
 )
-def test_accepted(key, raw, field):
+def test_accepted_value_changes_only_its_setting(key, raw, field):
     """One setting changes, the others and the revision stay."""
     new = with_change(SOME, key, raw)
     assert getattr(new, key) == field
@@ -58,14 +58,14 @@ def test_accepted(key, raw, field):
         ("log_channel", "٣" * 18, "is not a channel"),
     ],
 )
-def test_mistakes_are_sentences(key, raw, says):
+def test_invalid_value_is_explained(key, raw, says):
     with pytest.raises(ValueError) as caught:
         with_change(SOME, key, raw)
     assert says in str(caught.value)
 
 
 @given(st.sampled_from(KEYS), st.text(max_size=40))
-def test_any_value_is_a_setting_or_a_sentence(key, raw):
+def test_any_value_is_accepted_or_explained(key, raw):
     """What is accepted is stable: setting it again from its own words changes nothing."""
     try:
         new = with_change(DEFAULTS, key, raw)
@@ -74,7 +74,7 @@ def test_any_value_is_a_setting_or_a_sentence(key, raw):
     assert with_change(new, key, plain(new)[key]) == new
 
 
-def test_a_disabled_group_switches_off_its_sub_commands():
+def test_disabled_group_disables_its_sub_commands():
     settings = GuildSettings(disabled=frozenset({"ops", "poll close"}))
     assert not settings.allows("ops status")
     assert not settings.allows("poll close")

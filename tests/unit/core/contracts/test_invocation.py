@@ -12,7 +12,7 @@ def an_invocation():
     return Invocation(id="1", kind=Kind.SLASH, name="roll", actor=actor, at=datetime(2026, 1, 1, tzinfo=UTC), started=0)
 
 
-def test_the_first_outcome_counts():
+def test_first_outcome_is_kept():
     invocation = an_invocation()
     assert invocation.outcome is None
     first = Outcome(Result.OK, took_ms=3)
@@ -26,12 +26,12 @@ def test_refused_means_handler_was_not_called(result):
     assert result.refused == (result in {Result.DENIED, Result.THROTTLED})
 
 
-def test_two_invocations_are_the_same_only_if_they_are_one():
+def test_invocations_are_compared_by_identity():
     one = an_invocation()
     assert one == one  # noqa: PLR0124
     assert one != an_invocation()
     assert len({one, an_invocation()}) == 2
 
 
-def test_an_actor_has_no_roles_unless_given():
+def test_actor_has_no_roles_by_default():
     assert an_invocation().actor.roles == frozenset()

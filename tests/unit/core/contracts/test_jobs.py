@@ -17,7 +17,7 @@ async def tidy_up(bus: Bus, run: JobRun, size: int = 5) -> None:
     """
 
 
-def test_a_function_becomes_a_job():
+def test_decorated_function_becomes_a_job():
     found = get_declared_job(job("every  10s")(tidy_up))
     assert found is not None
     assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", MissedPolicy.ONCE)
@@ -54,7 +54,7 @@ def test_sync_function_is_not_a_job():
         job("every 1h")(blocking)
 
 
-def test_a_job_is_found_by_its_name():
+def test_job_is_found_by_its_name():
     tidy = get_declared_job(job("every 1h", name="tidy")(tidy_up))
     assert Jobs([tidy]).named("tidy") is tidy
     with pytest.raises(UsageError, match="no job 'x'"):

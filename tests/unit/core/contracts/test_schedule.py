@@ -34,7 +34,7 @@ SCHEDULES = st.sampled_from([parse(text) for text in TEXTS])
         ("0 0 29 2 *", "2028-02-29T00:00:00"),
     ],
 )
-def test_when_it_is_due_next(text: str, due: str) -> None:
+def test_next_due_time_follows_the_schedule(text: str, due: str) -> None:
     """Weekdays are those of cron: 0 and 7 are Sunday. The first due time is after the moment, never at it."""
     assert parse(text).next_after(MONDAY) == datetime.fromisoformat(due).replace(tzinfo=UTC)
 

@@ -32,5 +32,5 @@ def test_unwrap_group_keeps_groups_of_several_errors():
         (TimeoutError(), "TimeoutError"),
     ],
 )
-def test_describe_end(error, words):
+def test_end_of_a_service_is_described(error, words):
     assert describe_end(error) == words

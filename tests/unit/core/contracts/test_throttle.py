@@ -38,7 +38,7 @@ def test_parse_is_the_inverse_of_format(wanted):
 
 
 @given(st.text(alphabet="0123456789/ smhdperuglbat,-.x\n\x00é٣", max_size=40))
-def test_any_text_is_limits_or_a_sentence(text):
+def test_any_text_is_parsed_or_explained(text):
     """Nothing but ValueError comes out, and what is accepted says itself again in canonical form."""
     try:
         parsed = parse(text)
@@ -62,7 +62,7 @@ def test_any_text_is_limits_or_a_sentence(text):
         ("9/1d global, 3/1s per global", (Limit(9, 86400.0, Scope.GLOBAL), Limit(3, 1.0, Scope.GLOBAL))),
     ],
 )
-def test_accepted(text, expected):
+def test_valid_limits_are_parsed(text, expected):
     assert parse(text) == expected
 
 
@@ -121,7 +121,7 @@ def invocation(guild="7", channel="8"):
         (Scope.ADDRESS, None, None),
     ],
 )
-def test_subject_of_an_invocation(scope, in_guild, in_dm):
+def test_subject_depends_on_scope_and_guild(scope, in_guild, in_dm):
     """In a direct message the person takes the guild's place; the API's scopes have no subject."""
     assert subject(scope, invocation()) == in_guild
     assert subject(scope, invocation(guild=None, channel=None)) == in_dm
@@ -144,5 +144,5 @@ def test_every_scope_of_commands_has_a_subject():
         ("/run/botctl.sock", "local"),
     ],
 )
-def test_the_subject_of_an_address_is_what_one_customer_has(address, expected):
+def test_addresses_of_one_customer_share_a_subject(address, expected):
     assert address_subject(address) == expected

@@ -84,7 +84,7 @@ async def test_start_waits_until_ready_and_stop_until_ended(launch):
     await child.stop()  # again is fine
 
 
-async def test_it_has_a_session_of_its_own(launch):
+async def test_child_has_its_own_session(launch):
     """The Ctrl-C of a terminal goes to the terminal's foreground group."""
     async with Child(launch()) as child:
         assert os.getsid(child.pid) == child.pid != os.getsid(0)

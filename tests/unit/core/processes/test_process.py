@@ -11,7 +11,7 @@ from botctl.core.processes.process import child_environment, die_with_parent, is
 from tests.support.waiting import wait_for
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
-STUBBORN = (
+IGNORES_SIGTERM = (
     *SLEEPER[:4],
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
 )
@@ -35,18 +35,18 @@ def spawn():
         process.stdout.close()
 
 
-def test_a_running_process_is_known_by_its_start(spawn):
+def test_running_process_is_identified_by_its_start_time(spawn):
     pid = spawn(SLEEPER).pid
     assert start_time(pid) == start_time(pid)
     assert is_running(pid, start_time(pid))
     assert not is_running(pid, start_time(os.getpid()))
 
 
-def test_a_zombie_has_ended(spawn):
+def test_zombie_is_not_running(spawn):
     process = spawn(SLEEPER)
     start = start_time(process.pid)
     os.kill(process.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has collected it
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, but not reaped
     assert not is_running(process.pid, start)
 
 
@@ -57,7 +57,7 @@ async def test_terminate_sends_sigterm_first(spawn):
 
 
 async def test_terminate_kills_a_process_that_ignores_sigterm(spawn):
-    process = spawn(STUBBORN)
+    process = spawn(IGNORES_SIGTERM)
     await terminate(process.pid, start_time(process.pid), limit_s=0.05)
     assert process.wait(5) == -signal.SIGKILL
 

@@ -45,7 +45,7 @@ def doctored(runtime, **changes):
     path.write_text(json.dumps([item | changes for item in json.loads(path.read_text())]))
 
 
-def test_a_published_part_is_found_by_others(runtime, tmp_path, sleeper):
+def test_published_part_is_found_by_other_processes(runtime, tmp_path, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="unix:///x", secret="open sesame")
     part = Runtime(tmp_path).live()["redis"]
     assert (part.pid, part.address, part.secret, part.lasting) == (sleeper.pid, "unix:///x", "open sesame", False)
@@ -53,13 +53,13 @@ def test_a_published_part_is_found_by_others(runtime, tmp_path, sleeper):
     assert "sesame" not in repr(part)
 
 
-def test_only_the_user_can_read_it(runtime, sleeper):
+def test_runtime_file_is_readable_only_by_the_user(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
     assert stat.S_IMODE(runtime.folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((runtime.folder / "runtime.json").stat().st_mode) == 0o600
 
 
-def test_a_part_that_ended_is_not_live(runtime, sleeper):
+def test_ended_part_is_not_live(runtime, sleeper):
     part = runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
     sleeper.kill()
     sleeper.wait()
@@ -131,7 +131,7 @@ def test_lock_is_exclusive_and_error_names_its_holder(runtime, tmp_path):
         pass
 
 
-def test_the_holder_is_known_without_taking_the_lock(runtime, tmp_path):
+def test_lock_holder_is_known_without_taking_the_lock(runtime, tmp_path):
     assert runtime.holder("bot") is None
     with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"

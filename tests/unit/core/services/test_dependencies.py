@@ -50,7 +50,7 @@ def order(*specs: Spec, values: Any = (), wanted: Any = ()) -> list[Any]:
 
 
 class TestParameters:
-    def test_are_read_from_annotations_with_newtypes_and_defaults(self):
+    def test_parameters_are_read_from_annotations(self):
         assert parameters_of(bot) == (
             Parameter("redis", Redis, optional=False),
             Parameter("spare", Spare, optional=False),
@@ -62,14 +62,14 @@ class TestParameters:
         assert [p.name for p in parameters_of(functools.partial(bot, redis=Redis()))] == ["spare", "other", "limit"]
         assert [p.name for p in parameters_of(functools.partial(bot, Redis()))] == ["spare", "other", "limit"]
 
-    def test_of_a_class_are_those_of_its_init(self):
+    def test_parameters_of_a_class_come_from_its_init(self):
         class Roll:
             def __init__(self, redis: Redis, *rest: int, **more: int) -> None: ...
 
         assert parameters_of(Roll) == (Parameter("redis", Redis, optional=False),)
         assert parameters_of(App) == ()
 
-    def test_of_a_dataclass_a_method_and_a_callable_object(self):
+    def test_parameters_of_dataclass_method_and_callable_object_are_read(self):
         @dataclass
         class Poll:
             redis: Redis
@@ -83,7 +83,7 @@ class TestParameters:
         assert [p.key for p in parameters_of(poll.factory)] == [Bot]
         assert [p.key for p in parameters_of(poll)] == [App]
 
-    def test_a_parametrised_generic_is_a_key_of_its_own(self):
+    def test_parametrised_generic_is_a_separate_key(self):
         def wants(table: dict[str, int]) -> None: ...
 
         assert parameters_of(wants)[0].key == dict[str, int]
@@ -106,7 +106,7 @@ class TestParameters:
 
 
 class TestProvided:
-    def test_is_what_the_factory_is_annotated_to_yield(self):
+    def test_provided_type_is_the_annotated_yield_type(self):
         @asynccontextmanager
         async def generator() -> AsyncGenerator[Spare, None]:
             yield Spare(Redis())
@@ -118,7 +118,7 @@ class TestProvided:
         assert provided_by(generator) is Spare
         assert provided_by(manager) is App
 
-    def test_is_none_for_a_factory_that_yields_none(self):
+    def test_factory_that_yields_none_provides_nothing(self):
         @asynccontextmanager
         async def sweeper() -> AsyncIterator[None]:
             yield
@@ -127,7 +127,7 @@ class TestProvided:
 
 
 class TestLoad:
-    def test_finds_a_factory(self):
+    def test_factory_is_found_by_its_name(self):
         assert provided_by(load_factory(f"{HERE}:engine")).__name__ == "Engine"
 
     @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class TestLoad:
             (f"{HERE}:hidden", "name 'Decimal' is not defined"),
         ],
     )
-    def test_says_in_a_sentence_what_is_wrong(self, reference, sentence):
+    def test_invalid_factory_name_is_explained(self, reference, sentence):
         with pytest.raises(ConfigError, match=sentence) as caught:
             load_factory(reference)
         assert caught.value.exit_code is ExitCode.CONFIG
@@ -164,7 +164,7 @@ class TestLoad:
             ("def (", "cannot be imported: SyntaxError"),
         ],
     )
-    def test_tells_a_broken_module_from_a_missing_one(self, tmp_path, monkeypatch, source, sentence):
+    def test_broken_module_differs_from_missing_module(self, tmp_path, monkeypatch, source, sentence):
         (tmp_path / "broken_service.py").write_text(source)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "broken_service", raising=False)
@@ -177,12 +177,12 @@ class TestOrder:
     def test_dependencies_come_first_in_any_registration_order(self):
         assert order(a_spec(App, Bot), a_spec(Bot, Redis), a_spec(Redis)) == [Redis, Bot, App]
 
-    def test_only_what_is_wanted_and_what_that_needs(self):
+    def test_only_wanted_services_and_their_dependencies_are_ordered(self):
         specs = (a_spec(App, Bot), a_spec(Bot, Redis), a_spec(Redis), a_spec(int))
         assert order(*specs, wanted=[Bot]) == [Redis, Bot]
         assert order(*specs, wanted=[int]) == [int]
 
-    def test_a_value_is_there_and_not_started(self):
+    def test_value_is_available_without_a_start(self):
         assert order(a_spec(Bot, Redis), values=[Redis]) == [Bot]
         assert order(a_spec(Bot, Redis), values=[Redis], wanted=[Redis]) == []
 
@@ -195,13 +195,13 @@ class TestOrder:
         assert order(a_spec(Bot, depends_on=(Redis,)), a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
 
     @pytest.mark.parametrize("wanted", [(App,), ()])
-    def test_a_missing_need_names_the_path(self, wanted):
+    def test_missing_dependency_names_the_path(self, wanted):
         with pytest.raises(MissingNeed) as caught:
             order(a_spec(Bot, Redis), a_spec(App, Bot), wanted=wanted)
         assert str(caught.value) == "Redis is not registered; Bot needs it, which App needs"
         assert "[services]" in caught.value.hint
 
-    def test_a_missing_need_names_only_those_that_are_wanted(self):
+    def test_missing_dependency_names_only_wanted_services(self):
         with pytest.raises(MissingNeed, match=r"^Redis is not registered; Bot needs it$"):
             order(a_spec(Bot, Redis), a_spec(App, Bot), wanted=[Bot])
         with pytest.raises(MissingNeed, match=r"^Redis is not registered$"):
@@ -210,7 +210,7 @@ class TestOrder:
     def test_unwanted_service_may_lack_a_dependency(self):
         assert order(a_spec(Bot, Redis), a_spec(App), wanted=[App]) == [App]
 
-    def test_a_circle_names_the_path(self):
+    def test_circular_dependency_names_the_path(self):
         with pytest.raises(CircularNeed, match=r"in a circle: Redis -> App -> Bot -> Redis$"):
             order(a_spec(Redis, App), a_spec(Bot, Redis), a_spec(App, Bot), a_spec(int, Bot))
         with pytest.raises(CircularNeed, match=r"in a circle: Bot -> Bot$"):

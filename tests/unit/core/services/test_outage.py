@@ -72,7 +72,7 @@ async def test_detail_is_not_a_format_string(outage, caplog):
     assert [record.getMessage() for record in caplog.records] == ["100 %s of {}"]
 
 
-async def test_others_may_have_warned_already(watcher, caplog):
+async def test_outage_can_be_logged_at_another_level(watcher, caplog):
     outage = Outage(watcher.tasks, _log, level=logging.DEBUG)
     with caplog.at_level(logging.DEBUG, _log.name):
         outage.begin("Redis is away")

@@ -59,7 +59,7 @@ def test_plan_is_in_start_order():
     assert names(registry, Spare) == ["Spare"]
 
 
-def test_a_name_for_people_replaces_that_of_the_type():
+def test_given_name_replaces_the_type_name():
     registry = Registry()
     registry.add(redis, name="the store")
     assert names(registry) == ["the store"]
@@ -85,7 +85,7 @@ def test_factory_that_yields_none_is_started():
         registry.plan(type(None))
 
 
-def test_limits_are_kept():
+def test_registered_limits_are_kept():
     registry = Registry()
     registry.add(redis, start_s=3, stop_s=4)
     [spec] = registry.plan()
@@ -111,7 +111,7 @@ def test_type_registered_twice_needs_replace(first, second):
     assert names(registry) == (["Redis"] if second == "add" else [])
 
 
-def test_two_services_of_one_name_are_an_error():
+def test_duplicate_service_name_is_an_error():
     registry = Registry()
     registry.add(redis, name="store")
     with pytest.raises(AssemblyError, match="two services are called store"):
@@ -132,7 +132,7 @@ def test_provides_lists_possible_dependencies():
     assert not registry.provides(Bot)
 
 
-async def test_missing_and_circular_needs_are_found_before_anything_starts():
+async def test_missing_and_circular_dependencies_prevent_every_start():
     journal = Journal()
     registry = Registry()
     registry.add(service(Redis, journal=journal))
@@ -160,7 +160,7 @@ async def test_open_ignores_missing_dependencies_of_other_services():
         assert journal.lines == ["begin Redis", "ready Redis"]
 
 
-async def test_nothing_can_be_registered_once_it_has_been_opened():
+async def test_open_registry_refuses_new_services():
     registry = Registry()
     registry.add(redis)
     async with registry.open():
@@ -170,7 +170,7 @@ async def test_nothing_can_be_registered_once_it_has_been_opened():
         registry.value(Bot, Bot())
 
 
-async def test_it_can_be_opened_again_with_new_services():
+async def test_registry_can_be_reopened_with_new_services():
     registry = Registry()
     registry.add(redis)
     async with registry.open() as running:

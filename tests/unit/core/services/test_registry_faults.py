@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from botctl.core.errors import ServiceFailed
 from botctl.core.services.registry import Backoff, Registry, ServiceState, ServiceStatus
 from botctl.core.services.service import GRACE_S
-from tests.support.services import Journal, LoopClock, nothing, raises, service, sleeps, stubborn
+from tests.support.services import Journal, LoopClock, nothing, raises, service, sleeps, unresponsive
 
 KEYS = [type(f"S{i}", (), {}) for i in range(7)]
 NAMES = [key.__name__ for key in KEYS]
@@ -24,7 +24,7 @@ LONGEST_BODY_S = 8
 
 @dataclass(frozen=True)
 class Node:
-    """How a service behaves. A step is ``ok``, ``fails``, ``hangs``, ``stubborn`` or the seconds that it takes."""
+    """How a service behaves. A step is ``ok``, ``fails``, ``hangs``, ``unresponsive`` or the seconds that it takes."""
 
     needs: frozenset[int] = frozenset()
     start: str | float = "ok"
@@ -44,7 +44,7 @@ class Scenario:
 
 @dataclass
 class Run:
-    """What came of a scenario. ``lines`` are those before the stubborn ones are let go."""
+    """What came of a scenario. ``lines`` are those before the unresponsive services are released."""
 
     result: BaseException | None
     lines: list[str]
@@ -56,7 +56,7 @@ class Run:
 
 def steps(release):
     def step(what, error):
-        fixed = {"ok": nothing, "fails": raises(error), "hangs": sleeps(10**6), "stubborn": stubborn(release)}
+        fixed = {"ok": nothing, "fails": raises(error), "hangs": sleeps(10**6), "unresponsive": unresponsive(release)}
         return fixed[what] if isinstance(what, str) else sleeps(what)
 
     return step
@@ -149,10 +149,10 @@ def check_stopped_once(scenario, run):
         assert run.lines.count(f"work {name}") == run.lines.count(f"rest {name}") or name in abandoned(run)
 
 
-def check_abandoned_only_if_stubborn(scenario, run):
+def check_abandoned_only_if_unresponsive(scenario, run):
     for name in abandoned(run):
         node = scenario.nodes[NAMES.index(name)]
-        assert "stubborn" in (node.start, node.stop)
+        assert "unresponsive" in (node.start, node.stop)
 
 
 def check_order(scenario, run):
@@ -197,7 +197,7 @@ def check_bounded(scenario, run):
 
 def check_result(scenario, run):
     parts = [scenario.nodes[i] for i in closure(scenario)]
-    start_faults = [n for n in parts if n.start in ("fails", "hangs", "stubborn")]
+    start_faults = [n for n in parts if n.start in ("fails", "hangs", "unresponsive")]
     deaths = [n for n in parts if n.work is not None and n.work[1] != "flaky"]
     too_close = [n for n in parts if n.start == LIMIT_S]  # it may be in time or not
     if isinstance(run.result, ServiceFailed):
@@ -219,7 +219,7 @@ def check_result(scenario, run):
 
 def check_faultless_is_clean(scenario, run):
     parts = [scenario.nodes[i] for i in closure(scenario)]
-    if all(n.stop not in ("fails", "hangs", "stubborn", LIMIT_S) for n in parts) and scenario.hurry is None:
+    if all(n.stop not in ("fails", "hangs", "unresponsive", LIMIT_S) for n in parts) and scenario.hurry is None:
         for status in run.statuses.values():
             if status.state is not ServiceState.FAILED:
                 assert (status.state, status.detail) == (ServiceState.STOPPED, "")
@@ -227,7 +227,7 @@ def check_faultless_is_clean(scenario, run):
 
 CHECKS = [
     check_stopped_once,
-    check_abandoned_only_if_stubborn,
+    check_abandoned_only_if_unresponsive,
     check_order,
     check_only_what_is_wanted,
     check_nothing_starts_after_a_failure,
@@ -240,8 +240,8 @@ CHECKS = [
 # Whole and half seconds, so that things happen in the same moment often.
 moments = st.integers(0, 16).map(lambda n: n / 2)
 behaviour = st.one_of(st.just("ok"), st.just("ok"), st.sampled_from([0.5, 1, 3, LIMIT_S]))
-stops = st.one_of(behaviour, behaviour, st.sampled_from(["fails", "hangs", "stubborn"]))
-starts = st.one_of(behaviour, behaviour, behaviour, st.sampled_from(["fails", "hangs", "stubborn"]))
+stops = st.one_of(behaviour, behaviour, st.sampled_from(["fails", "hangs", "unresponsive"]))
+starts = st.one_of(behaviour, behaviour, behaviour, st.sampled_from(["fails", "hangs", "unresponsive"]))
 works = st.none() | st.none() | st.tuples(moments, st.sampled_from(["returns", "raises", "flaky"]))
 
 
@@ -266,7 +266,7 @@ CHAIN = (Node(), Node(frozenset({0})), Node(frozenset({1})))
 
 @example(Scenario(CHAIN))
 @example(Scenario(CHAIN, cancels=(0, 0)))
-@example(Scenario((Node(stop="stubborn"), Node(frozenset({0}), stop="stubborn")), cancels=(0.5, 1.5), hurry=3))
+@example(Scenario((Node(stop="unresponsive"), Node(frozenset({0}), stop="unresponsive")), cancels=(0.5, 1.5), hurry=3))
 @given(scenarios())
 @settings(max_examples=200, deadline=None)
 def test_all_started_services_are_stopped_once_in_order(scenario):
@@ -285,5 +285,5 @@ def test_all_started_services_are_stopped_once_in_order(scenario):
 @pytest.mark.timeout(600)
 @given(scenarios())
 @settings(max_examples=20_000, deadline=None)
-def test_all_started_services_are_stopped_long(scenario):
+def test_all_started_services_are_stopped_once_in_long_run(scenario):
     test_all_started_services_are_stopped_once_in_order.hypothesis.inner_test(scenario)

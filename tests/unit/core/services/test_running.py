@@ -13,7 +13,7 @@ from botctl.core.contracts.protocols import StatusSource
 from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
 from botctl.core.services.registry import Backoff, Registry, ServiceHealth, Services, ServiceState, Tasks
 from botctl.core.services.service import EXPEDITED_S, GRACE_S
-from tests.support.services import Journal, LoopClock, raises, service, sleeps, stubborn
+from tests.support.services import Journal, LoopClock, raises, service, sleeps, unresponsive
 
 pytestmark = pytest.mark.looptime
 
@@ -57,7 +57,7 @@ def hangs():
 
 
 class TestOrder:
-    async def test_needs_start_first_and_stop_last(self, registry, journal):
+    async def test_dependencies_start_first_and_stop_last(self, registry, journal):
         registry.add(service(C, B, A, journal=journal))
         registry.add(service(B, A, journal=journal))
         registry.add(service(A, journal=journal))
@@ -68,7 +68,7 @@ class TestOrder:
             *("leave C", "leave B", "leave A"),
         ]
 
-    async def test_each_gets_what_it_needs(self, registry, journal):
+    async def test_service_gets_its_dependencies(self, registry, journal):
         @asynccontextmanager
         async def b(a: A, number: int, other: Optional[C] = None, text: str = "own") -> AsyncIterator[tuple]:  # noqa: UP045
             yield (a, number, other, text)
@@ -79,14 +79,14 @@ class TestOrder:
         async with registry.open() as running:
             assert running.get(tuple) == (running.get(A), 3, None, "own")
 
-    async def test_independent_ones_start_and_stop_at_the_same_time(self, registry, journal):
+    async def test_independent_services_start_and_stop_concurrently(self, registry, journal):
         for key, seconds in ((A, 1), (B, 3), (C, 2)):
             registry.add(service(key, journal=journal, start=sleeps(seconds), stop=sleeps(seconds)))
         async with registry.open():
             assert now() == 3
         assert now() == 6
 
-    async def test_each_starts_as_soon_as_its_own_needs_are_ready(self, registry, journal):
+    async def test_service_starts_as_soon_as_its_dependencies_are_ready(self, registry, journal):
         registry.add(service(A, journal=journal, start=sleeps(1)))
         registry.add(service(B, journal=journal, start=sleeps(10)))
         registry.add(service(C, A, journal=journal, start=sleeps(1)))
@@ -94,7 +94,7 @@ class TestOrder:
         async with registry.open():
             assert [journal.at[f"begin {n}"] for n in "ABCD"] == [0, 0, 1, 10]
 
-    async def test_only_what_is_wanted_starts(self, registry, journal):
+    async def test_only_wanted_services_start(self, registry, journal):
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal))
         registry.add(service(C, A, journal=journal))
@@ -102,7 +102,7 @@ class TestOrder:
             assert list(states(running)) == ["A", "B"]
         assert journal.of("begin") == ["begin A", "begin B"]
 
-    async def test_depends_on_is_ready_before_and_stops_after(self, registry, journal):
+    async def test_depends_on_service_starts_before_and_stops_after(self, registry, journal):
         registry.add(service(B, journal=journal), depends_on=[A])
         registry.add(service(A, journal=journal))
         async with registry.open(B):
@@ -126,7 +126,7 @@ class TestOrder:
 
 
 class TestStartFailure:
-    async def test_stops_what_was_started_dependents_first_and_starts_nothing_more(self, registry, journal):
+    async def test_failed_start_stops_started_services_dependents_first(self, registry, journal):
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal))
         registry.add(service(C, B, journal=journal, start=raises(ValueError("no port"))))
@@ -142,7 +142,7 @@ class TestStartFailure:
         assert journal.states("C") == ["starting", "failed"]
         assert journal.states("D") == []
 
-    async def test_a_sibling_that_is_starting_is_cancelled_and_left(self, registry, journal):
+    async def test_failed_start_cancels_concurrent_starts(self, registry, journal):
         registry.add(service(A, journal=journal, start=hangs()), start_s=100)
         registry.add(service(B, journal=journal, start=raises(ValueError())))
         with pytest.raises(ServiceFailed, match=r"B did not start: ValueError$"):
@@ -152,7 +152,7 @@ class TestStartFailure:
         assert journal.states("A") == ["starting", "stopping", "stopped"]
         assert now() < 1
 
-    async def test_nothing_starts_after_a_failure_although_its_needs_became_ready(self, registry, journal):
+    async def test_no_service_starts_after_a_failure(self, registry, journal):
         registry.add(service(A, journal=journal, start=sleeps(1)))
         registry.add(service(B, journal=journal, start=raises(ValueError())))
         registry.add(service(C, A, journal=journal))
@@ -161,7 +161,7 @@ class TestStartFailure:
                 pytest.fail("it opened")
         assert "begin C" not in journal.lines
 
-    async def test_neither_when_both_come_in_the_same_moment(self, registry, journal):
+    async def test_no_service_starts_when_failure_and_readiness_coincide(self, registry, journal):
         registry.add(service(A, journal=journal, start=sleeps(1)))
         registry.add(service(B, journal=journal, start=raises(ValueError())))
         registry.add(service(C, A, journal=journal))
@@ -180,7 +180,7 @@ class TestStartFailure:
                 pytest.fail("it opened")
         assert caught.value is error
 
-    async def test_one_that_takes_too_long_is_named_with_the_seconds(self, registry, journal):
+    async def test_slow_start_is_named_with_its_limit(self, registry, journal):
         registry.add(service(A, journal=journal))
         registry.add(service(B, A, journal=journal, start=hangs()), start_s=1.5)
         with pytest.raises(ServiceTimeout, match=r"^B did not start in 1.5 s$"):
@@ -189,10 +189,10 @@ class TestStartFailure:
         assert now() == 1.5
         assert journal.of("left") == ["left B", "left A"]
 
-    async def test_one_that_does_not_heed_its_cancellation_is_abandoned(self, registry, journal):
+    async def test_start_that_ignores_cancellation_is_abandoned(self, registry, journal):
         release = asyncio.Event()
         registry.add(service(A, journal=journal))
-        registry.add(service(B, A, journal=journal, start=stubborn(release)), start_s=1, stop_s=2)
+        registry.add(service(B, A, journal=journal, start=unresponsive(release)), start_s=1, stop_s=2)
         with pytest.raises(ServiceTimeout):
             async with registry.open():
                 pytest.fail("it opened")
@@ -214,7 +214,7 @@ class TestStartFailure:
                 pytest.fail("it opened")
         assert now() < 1
 
-    async def test_a_service_that_fails_while_others_start_ends_the_start(self, registry, journal):
+    async def test_service_failure_ends_the_start_of_others(self, registry, journal):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             tasks.spawn(sleeps(1), name="loop")
@@ -228,13 +228,13 @@ class TestStartFailure:
         assert now() == 1
         assert "left B" in journal.lines
 
-    async def test_a_factory_that_is_none_is_a_failure_in_words(self, registry):
+    async def test_invalid_factory_is_a_described_failure(self, registry):
         registry.add(lambda: 3, key=A)  # type: ignore[arg-type]
         with pytest.raises(ServiceFailed, match=r"A did not start: TypeError: .*asynchronous context manager"):
             async with registry.open():
                 pytest.fail("it opened")
 
-    async def test_a_factory_that_cancels_itself_is_a_failure_in_words(self, registry, journal):
+    async def test_factory_that_cancels_itself_is_a_described_failure(self, registry, journal):
         registry.add(service(A, journal=journal, start=raises(asyncio.CancelledError())))
         with pytest.raises(ServiceFailed, match="A did not start: was cancelled"):
             async with registry.open():
@@ -242,7 +242,7 @@ class TestStartFailure:
 
 
 class TestStop:
-    async def test_an_error_of_the_block_wins_and_all_is_stopped(self, registry, journal):
+    async def test_block_error_is_raised_after_all_services_stop(self, registry, journal):
         registry.add(service(A, journal=journal, stop=raises(OSError("stop"))))
         with pytest.raises(KeyError, match="body"):
             async with registry.open():
@@ -275,7 +275,7 @@ class TestStop:
     async def test_service_that_ignores_cancellation_is_abandoned(self, registry, journal, caplog):
         release = asyncio.Event()
         registry.add(service(A, journal=journal))
-        registry.add(service(B, A, journal=journal, stop=stubborn(release)), stop_s=3)
+        registry.add(service(B, A, journal=journal, stop=unresponsive(release)), stop_s=3)
         async with registry.open() as running:
             pass
         assert now() == pytest.approx(3 + GRACE_S)
@@ -293,7 +293,7 @@ class TestStop:
 
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
-            tasks.spawn(stubborn(release), name="loop")
+            tasks.spawn(unresponsive(release), name="loop")
             yield A()
 
         registry.add(a, stop_s=2)
@@ -320,7 +320,7 @@ class TestStop:
         assert now() == 7
         assert journal.of("left") == ["left B", "left A"]
 
-    async def test_a_cancellation_that_comes_only_while_stopping_is_not_lost(self, registry, journal):
+    async def test_cancellation_during_stop_is_not_lost(self, registry, journal):
         async def opener():
             async with registry.open():
                 pass
@@ -345,7 +345,7 @@ class TestStop:
         with pytest.raises(KeyError):
             await task
 
-    async def test_a_cancelled_start_leaves_nothing_behind(self, registry, journal):
+    async def test_cancelled_start_stops_all_services(self, registry, journal):
         async def opener():
             async with registry.open():
                 pytest.fail("it opened")
@@ -446,7 +446,7 @@ class TestFailureWhileRunning:
         registry.add(service(B, A, journal=journal))
         return how
 
-    async def test_wait_tells_and_all_is_stopped_in_order(self, registry, journal, brittle):
+    async def test_wait_raises_the_failure_and_services_stop_in_order(self, registry, journal, brittle):
         brittle.append(OSError("gone"))
         with pytest.raises(ServiceFailed) as caught:
             async with registry.open() as running:
@@ -458,7 +458,7 @@ class TestFailureWhileRunning:
         assert states(running) == {"A": ServiceState.FAILED, "B": ServiceState.STOPPED}
         assert details(running)["A"] == "A lost its task loop: OSError: gone"
 
-    async def test_a_return_counts_as_well(self, registry, brittle):
+    async def test_returning_task_is_a_failure(self, registry, brittle):
         with pytest.raises(ServiceFailed, match=r"^A lost its task loop: returned$"):
             async with registry.open() as running:
                 await running.wait()
@@ -533,7 +533,7 @@ class TestFailureWhileRunning:
             *("stopping", "stopped"),
         ]
 
-    async def test_degraded_before_it_is_ready_shows_when_it_is(self, registry, journal):
+    async def test_early_degraded_state_is_shown_when_ready(self, registry, journal):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             tasks.degraded("no cache")
@@ -544,7 +544,7 @@ class TestFailureWhileRunning:
             assert states(running) == {"A": ServiceState.DEGRADED}
         assert journal.states("A") == ["starting", "degraded", "stopping", "stopped"]
 
-    async def test_the_first_failure_is_the_one_that_is_told(self, registry, journal):
+    async def test_first_failure_is_raised(self, registry, journal):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             tasks.spawn(sleeps(2), name="second")
@@ -573,7 +573,7 @@ class TestNews:
             ("stopping", "stopped", 1),
         ]
 
-    async def test_the_start_time_is_that_of_the_service_alone(self, registry, journal):
+    async def test_start_time_excludes_dependencies(self, registry, journal):
         registry.add(service(A, journal=journal, start=sleeps(2)))
         registry.add(service(B, A, journal=journal, start=sleeps(3)))
         async with registry.open() as running:
@@ -581,7 +581,7 @@ class TestNews:
 
 
 class TestHealth:
-    async def test_all_are_pinged_at_once_and_each_has_the_limit(self, registry, journal):
+    async def test_services_are_pinged_concurrently_with_one_limit_each(self, registry, journal):
         async def slow(_):
             await asyncio.sleep(1)
             return "fine"
@@ -606,7 +606,7 @@ class TestHealth:
             ServiceHealth("D", ok=True, took_ms=0, detail=""),
         ]
 
-    async def test_a_ping_gets_the_service(self, registry, journal):
+    async def test_ping_receives_the_service(self, registry, journal):
         got = []
 
         async def ping(a):
@@ -621,7 +621,7 @@ class TestHealth:
         release = asyncio.Event()
 
         async def ping(_):
-            await stubborn(release)()
+            await unresponsive(release)()
 
         async def cancels(_):
             raise asyncio.CancelledError
@@ -652,7 +652,7 @@ class TestHealth:
             await asyncio.sleep(1)
         assert ends == [2, 3]
 
-    async def test_a_degraded_service_is_not_well_even_if_it_answers(self, registry):
+    async def test_degraded_service_is_unhealthy_even_if_it_answers(self, registry):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
             tasks.degraded("the gateway is away")
@@ -666,7 +666,7 @@ class TestHealth:
             [health] = await running.health()
         assert (health.ok, health.detail) == (False, "degraded: the gateway is away; 3 guilds")
 
-    async def test_a_service_that_does_not_run_is_not_pinged(self, registry, journal):
+    async def test_stopped_service_is_not_pinged(self, registry, journal):
         async def ping(_):
             pytest.fail("pinged")
 
@@ -687,7 +687,7 @@ class TestLookUp:
             with pytest.raises(MissingNeed, match="B is not running"):
                 running.get(B)
 
-    async def test_resolve_gives_the_arguments_of_a_class_or_function(self, registry, journal):
+    async def test_resolve_returns_arguments_of_a_class_or_function(self, registry, journal):
         class Roll:
             def __init__(self, a: A, number: int, extra: C | None = None, times: str = "once") -> None: ...
 
@@ -702,7 +702,7 @@ class TestLookUp:
             with pytest.raises(MissingNeed, match=r"^C is not registered; Wrong needs it$"):
                 running.resolve(Wrong)
 
-    async def test_a_service_may_ask_for_the_statuses_of_all(self, registry, journal):
+    async def test_service_can_read_all_statuses(self, registry, journal):
         @asynccontextmanager
         async def monitor(source: StatusSource) -> AsyncIterator[list]:
             yield source.statuses()

@@ -61,7 +61,7 @@ def runs(*lives):
 
 
 class TestBackoff:
-    def test_grows_from_first_to_limit(self):
+    def test_delay_grows_from_first_to_limit(self):
         backoff = Backoff(first_s=0.5, factor=3, limit_s=10, jitter=0)
         assert [backoff.delay_s(n, Random(1)) for n in range(5)] == [0.5, 1.5, 4.5, 10, 10]
 
@@ -88,7 +88,7 @@ class TestBackoff:
 
 @pytest.mark.looptime
 class TestWithoutRestart:
-    async def test_a_return_is_a_failure(self, tasks, watcher):
+    async def test_returning_task_is_a_failure(self, tasks, watcher):
         async def run():
             pass
 
@@ -98,7 +98,7 @@ class TestWithoutRestart:
         assert watcher.failures == [("lost its task loop", None)]
 
     @pytest.mark.parametrize("error", [OSError("x"), SystemExit(1)])
-    async def test_an_exception_is_a_failure(self, tasks, watcher, error):
+    async def test_exception_is_a_failure(self, tasks, watcher, error):
         async def run():
             raise error
 
@@ -148,7 +148,7 @@ class TestRestart:
         assert watcher.heard[-1] == (17, ServiceState.READY, "")
         assert watcher.failures == []
 
-    async def test_a_return_is_a_reason_to_restart(self, tasks, watcher):
+    async def test_returning_task_is_restarted(self, tasks, watcher):
         began = []
 
         async def run():
@@ -161,7 +161,7 @@ class TestRestart:
         assert began == [0, 6]
         assert watcher.heard[0][2].startswith("task loop ended: returned;")
 
-    async def test_the_delay_is_reset_after_a_healthy_time(self, tasks):
+    async def test_delay_is_reset_after_a_healthy_time(self, tasks):
         run, began = runs(0, 0, 9.9, 10, 0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -169,7 +169,7 @@ class TestRestart:
         starts = [round(b - a, 3) for a, b in pairwise(began)]
         assert starts == [1, 2, 9.9 + 4, 10 + 1, 2]
 
-    async def test_jitter_comes_from_the_random_that_was_given(self, watcher):
+    async def test_jitter_uses_the_given_random(self, watcher):
         watcher.tasks = tasks = Tasks("bot", observer=watcher, random=Random(5))
         run, began = runs(0)
         backoff = Backoff(first_s=1, jitter=0.5)
@@ -190,7 +190,7 @@ class TestRestart:
         assert isinstance(failure, DeadToken)
         assert tasks.restarts == 0
 
-    async def test_a_transient_error_is_tried_again(self, tasks, watcher):
+    async def test_transient_error_is_retried(self, tasks, watcher):
         async def run():
             raise Unreachable("redis")
 
@@ -216,7 +216,7 @@ class TestRestart:
         assert record.getMessage().startswith("bot: task loop ended: ")
         assert bool(record.exc_info) is traced
 
-    async def test_nothing_is_restarted_once_the_service_is_to_stop(self, tasks, watcher):
+    async def test_stopping_service_restarts_no_task(self, tasks, watcher):
         run, began = runs(5)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -226,7 +226,7 @@ class TestRestart:
         assert began == [0]
         assert watcher.heard == []
 
-    async def test_a_stop_during_the_delay_ends_the_waiting(self, tasks):
+    async def test_stop_ends_the_restart_delay(self, tasks):
         run, began = runs(0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
@@ -237,7 +237,7 @@ class TestRestart:
 
 @pytest.mark.looptime
 class TestOwnWord:
-    async def test_degraded_until_recovered(self, tasks, watcher):
+    async def test_task_is_degraded_until_recovered(self, tasks, watcher):
         tasks.degraded("the gateway is away")
         assert (tasks.state, tasks.detail) == (ServiceState.DEGRADED, "the gateway is away")
         tasks.degraded("still away")
@@ -258,7 +258,7 @@ class TestOwnWord:
             tasks.recovered()
             assert tasks.state is ServiceState.READY
 
-    async def test_worst_state_counts(self, tasks):
+    async def test_worst_state_of_all_tasks_is_reported(self, tasks):
         run, _ = runs(0)
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)

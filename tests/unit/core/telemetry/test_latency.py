@@ -22,15 +22,15 @@ def counted(took: list[float]) -> Latencies:
 
 
 @given(st.lists(st.lists(times)))
-def test_merged_is_the_histogram_of_all(parts):
-    """Whoever counted what."""
+def test_merged_histograms_equal_the_histogram_of_all(parts):
+    """It does not matter which part counted which time."""
     whole = counted([ms for part in parts for ms in part])
     assert merge(counted(part).counts for part in parts) == whole.counts
     assert whole.count == sum(map(len, parts))
 
 
 @given(st.lists(times, min_size=1), st.floats(min_value=0.01, max_value=1))
-def test_a_quantile_is_right_to_within_its_bucket(took, share):
+def test_quantile_is_in_the_bucket_of_the_true_value(took, share):
     """The true one and the estimate are in the same bucket."""
     ranked = sorted(took)
     true = next(ms for index, ms in enumerate(ranked, 1) if index >= share * len(ranked))
@@ -50,13 +50,13 @@ def test_bounds_grow_and_no_bucket_is_wide():
     assert 3000 in BOUNDS_MS
 
 
-def test_nothing_has_no_quantile():
+def test_empty_histogram_has_no_quantile():
     """And a histogram of another shape is left out."""
     assert quantile_ms(Latencies().counts, 0.5) is None
     assert merge([[1, 2, 3]]) == Latencies().counts
 
 
 @pytest.mark.parametrize(("took", "p50"), [([10.0], 8.75), ([4.0] * 10, 4.0), ([1e9], 60_000.0)])
-def test_within_a_bucket_they_lie_evenly(took, p50):
+def test_quantile_is_interpolated_within_its_bucket(took, p50):
     """As Prometheus reckons."""
     assert quantile_ms(counted(took).counts, 0.5) == pytest.approx(p50)

@@ -53,7 +53,7 @@ def test_rotations_in_one_millisecond_do_not_overwrite(setup: Setup) -> None:
     assert len(setup.old()) == 2
 
 
-def test_keeping_none_keeps_only_the_current_one(tmp_path: Path) -> None:
+def test_limit_of_zero_keeps_only_the_current_file(tmp_path: Path) -> None:
     setup = Setup(tmp_path, keep=0)
     for number in range(3):
         setup.write(f"{number}" * 60)
@@ -61,7 +61,7 @@ def test_keeping_none_keeps_only_the_current_one(tmp_path: Path) -> None:
     assert setup.path.read_text() == "2" * 60 + "\n"
 
 
-def test_the_size_of_what_was_there_before_counts(setup: Setup) -> None:
+def test_existing_content_counts_towards_the_size(setup: Setup) -> None:
     setup.write("x" * 60)
     setup.file.close()
     setup.write("y" * 60)
@@ -83,7 +83,7 @@ def test_moved_file_is_reopened_within_a_second(setup: Setup) -> None:
     assert setup.path.with_name("theirs").read_text() == "one\ntwo\n"
 
 
-def test_what_other_processes_write_counts_within_a_second(setup: Setup) -> None:
+def test_writes_of_other_processes_count_within_a_second(setup: Setup) -> None:
     setup.write("one")
     with setup.path.open("a") as other:
         other.write("o" * 90 + "\n")

@@ -13,7 +13,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 any_text = st.text(st.characters(codec=None), max_size=200)
 
 
-def test_the_shape_of_a_json_line() -> None:
+def test_json_line_has_the_documented_fields() -> None:
     error = ValueError("token=abcdef")
     line = make_line(
         AT,
@@ -35,7 +35,7 @@ def test_the_shape_of_a_json_line() -> None:
     }
 
 
-def test_the_shape_of_a_line_for_people() -> None:
+def test_text_line_has_time_level_logger_and_fields() -> None:
     line = make_line(
         AT, "INFO", "botctl.x", "done", fields={"command": "ops status"}, error=(ValueError("v"), "a\nb\x1b\n")
     )

@@ -88,7 +88,7 @@ def test_exception_is_logged_without_values_of_variables(logs: Logs) -> None:
     assert "private value" not in logs.stderr.getvalue().replace('fail("private value")', "")
 
 
-def test_no_secret_reaches_a_sink_whichever_way_it_comes(logs: Logs) -> None:
+def test_no_secret_reaches_a_sink(logs: Logs) -> None:
     register(SECRET)
     with logs.start(LogLevel.DEBUG), logger.contextualize(user=f"<{SECRET}>"):
         logger.info("plain {}", SECRET)
@@ -115,7 +115,7 @@ def test_standard_logging_keeps_its_logger_name_and_level(logs: Logs) -> None:
     ]
 
 
-def test_standard_logging_hands_its_known_fields_over_and_no_other(logs: Logs) -> None:
+def test_only_known_fields_of_standard_logging_are_kept(logs: Logs) -> None:
     with logs.start():
         logging.getLogger("x").error("failed", extra={"command": "roll", "error_id": "abcd2345", "other": "y"})
     (line,) = logs.lines
@@ -155,7 +155,7 @@ def test_file_only_logger_is_not_on_stderr(logs: Logs) -> None:
     assert logs.stderr.getvalue() == ""
 
 
-def test_warnings_are_lines(logs: Logs) -> None:
+def test_warnings_are_logged(logs: Logs) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         with logs.start():
@@ -211,7 +211,7 @@ def test_json_on_stderr_is_the_same_as_in_the_file(logs: Logs) -> None:
 @pytest.mark.parametrize(
     ("stream", "no_color", "colour"), [(Terminal(), "", True), (Terminal(), "1", False), (io.StringIO(), "", False)]
 )
-def test_colour_only_on_a_terminal_and_without_no_color(
+def test_colour_needs_a_terminal_without_no_color(
     logs: Logs, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, no_color: str, colour: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)

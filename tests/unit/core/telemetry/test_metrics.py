@@ -79,8 +79,8 @@ def test_buckets_are_cumulative():
     assert uppers == list(range(1, len(BOUNDS_MS) + 1))
 
 
-def test_names_are_bounded():
-    """Whoever presses buttons with made-up ids cannot fill the memory."""
+def test_number_of_names_is_bounded():
+    """A user who presses buttons with made-up ids cannot fill the memory."""
     metrics = Metrics()
     for number in range(MAX_NAMES + 50):
         metrics.on_event(finished(f"poll:{number}"))
@@ -153,7 +153,7 @@ def test_metrics_objects_are_independent():
     assert second.commands.total() == 0
 
 
-def test_rate_and_lag_are_of_a_window():
+def test_rate_and_lag_cover_a_window():
     """By the clock that it is given."""
     clock = ManualClock()
     metrics = Metrics(clock=clock)
@@ -166,7 +166,7 @@ def test_rate_and_lag_are_of_a_window():
     assert metrics.uptime_s == 11
 
 
-async def test_a_blocked_loop_is_noticed(monkeypatch: pytest.MonkeyPatch):
+async def test_blocked_loop_is_measured(monkeypatch: pytest.MonkeyPatch):
     """What does not give way for 60 ms is seen as a lag of nearly that."""
     monkeypatch.setattr(module, "LAG_EVERY_S", 0.01)
     lags: list[float] = []
@@ -192,7 +192,7 @@ class Two:
         return []
 
 
-async def test_the_service_hears_the_bus_until_it_stops():
+async def test_service_counts_events_until_it_stops():
     """And knows the services of the process."""
     bus = Bus()
     async with tasks_for("metrics") as (tasks, watcher):

@@ -20,7 +20,7 @@ def test_current_second_is_left_out():
     assert len(window.finished()) == WINDOW_S - 1
 
 
-def test_what_is_older_than_a_minute_is_forgotten():
+def test_values_older_than_a_minute_are_dropped():
     """Counts, latencies and lag."""
     clock = ManualClock()
     window = Window(clock.monotonic)

@@ -55,14 +55,14 @@ def texts(line: str) -> list[str]:
     return [suggestion.text for suggestion in complete(line, len(line), STATE, HOME)]
 
 
-def test_suggests_commands_of_the_guild() -> None:
+def test_commands_of_the_guild_are_suggested() -> None:
     assert texts("/") == ["/ping", "/poll", "/settings"]
     assert complete("/pi", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
     assert texts("/ll") == []
     assert texts("/ ping") == []
 
 
-def test_suggests_subcommands_then_options() -> None:
+def test_subcommands_are_suggested_before_options() -> None:
     assert texts("/settings ") == ["set", "show"]
     assert complete("/settings se", 12, STATE, HOME) == [Suggestion("set", 10, "Change one")]
     assert texts("/settings set ") == ["key:", "value:", "who:", "level:"]
@@ -87,7 +87,7 @@ def test_text_after_the_cursor_is_ignored() -> None:
     assert complete("/pi rest", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
 
 
-def test_suggests_people_and_channels_in_messages() -> None:
+def test_people_and_channels_are_suggested_in_messages() -> None:
     assert texts("hello @a") == ["@ann"]
     assert texts("see #") == ["#general", "#ops"]
     assert texts("hello") == []
@@ -146,7 +146,7 @@ def test_commands_with_same_name_are_qualified_by_bot() -> None:
     assert caught.value.hint == "Write /ping@dice or /ping@11."
 
 
-def test_suggests_roles_of_the_guild() -> None:
+def test_roles_of_the_guild_are_suggested() -> None:
     line = "/ping@dice who:"
     assert [one.text for one in complete(line, len(line), TWO, TWO.guild("home"))] == ["@Moderator"]
 

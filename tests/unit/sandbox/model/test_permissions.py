@@ -112,7 +112,7 @@ def test_thread_uses_parent_overwrites_and_private_thread_needs_membership(
     assert permissions.compute(world, guild, cat, thread) & VIEW
 
 
-def test_role_hierarchy(guild: Guild, cat: Member) -> None:
+def test_higher_roles_outrank_lower_roles_and_owner_outranks_all(guild: Guild, cat: Member) -> None:
     ann, bob, bot = guild.members[ANN], guild.members[BOB], guild.members[BOT]
     assert permissions.outranks(guild, bot, bob)
     assert permissions.outranks(guild, bob, cat)

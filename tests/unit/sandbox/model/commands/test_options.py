@@ -58,7 +58,7 @@ def test_word_is_converted_to_an_option_value(resolved: Resolved, kind: int, wor
         (option(4), str(1 << 60), "“x” must be between -2^53 and 2^53."),
         (option(3, min_length=3), "ab", "“x” must have 3 to 6000 characters; it has 2."),
         (option(5), "maybe", "“x” must be true or false, not “maybe”."),
-        (option(6), "nobody", "“x” must be a member; “nobody” was not found."),
+        (option(6), "zoe", "“x” must be a member; “zoe” was not found."),
         (option(8), "ann", "“x” must be a role; “ann” was not found."),
         (option(7, channel_types=[2]), "general", "“x” does not take a channel like “general”."),
         (option(3, choices=[{"name": "A", "value": "a"}]), "b", "“x” must be one of: A."),
@@ -91,8 +91,8 @@ def test_autocomplete_omits_incomplete_options(resolved: Resolved) -> None:
 
 
 def test_sub_commands_are_found_and_nested() -> None:
-    leaf = {"type": 1, "name": "clear", "options": [option(3)]}
-    command = {"name": "ops", "options": [{"type": 2, "name": "cache", "options": [leaf]}]}
+    sub_command = {"type": 1, "name": "clear", "options": [option(3)]}
+    command = {"name": "ops", "options": [{"type": 2, "name": "cache", "options": [sub_command]}]}
     path, wanted = options.resolve_subcommand(command, ["cache", "clear"])
     assert wanted == [option(3)]
     assert options.nest(path, [])[0]["options"][0]["name"] == "clear"

@@ -394,7 +394,9 @@ BUGS: list[tuple[type, str, Callable[..., Any]]] = [
 
 
 @pytest.mark.parametrize(("owner", "name", "bug"), BUGS, ids=[f"{name} {n}" for n, (_, name, _) in enumerate(BUGS)])
-def test_the_rules_find_a_bug(owner: type, name: str, bug: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_detect_a_planted_bug(
+    owner: type, name: str, bug: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of these bugs breaks a rule."""
     monkeypatch.setattr(owner, name, bug)
     with pytest.raises(AssertionError):
