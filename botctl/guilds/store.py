@@ -1,7 +1,8 @@
 """The settings of each guild: stored in MongoDB, read through the cache, changed by compare-and-swap.
 
 Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild without
-changes has no document. Of two changes at once both succeed: the one that finds a new revision reads again.
+changes has no document. Two changes at the same time both succeed: the one that finds a new revision reads and tries
+again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _writing: Final = translated(
 
 @dataclass(frozen=True, slots=True)
 class GuildSettingsCache:
-    """The store. Memory answers nearly every `get`."""
+    """The store of guild settings. Nearly every `get` is answered from memory."""
 
     database: Database
     cache: Cache[GuildSettings]
@@ -56,10 +57,10 @@ class GuildSettingsCache:
     async def get(self, guild: str) -> GuildSettings:
         """The settings of ``guild``; the defaults if nothing was ever set.
 
-        While MongoDB is away: the last known ones, as long as invalidations arrive.
+        While MongoDB does not answer, these are the cached settings, as long as Redis sends invalidations.
 
         Raises:
-            Unreachable: neither memory nor Redis has them, and MongoDB does not answer.
+            Unreachable: neither memory nor Redis has the settings, and MongoDB does not answer.
         """
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
@@ -72,7 +73,7 @@ class GuildSettingsCache:
         Raises:
             UsageError: unknown setting or invalid value.
             Unreachable: MongoDB does not answer. The sentence says whether the change may have been written.
-            Held: others change the settings all the time.
+            Held: other changes came first at each of `MAX_ATTEMPTS` attempts.
         """
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
@@ -81,7 +82,7 @@ class GuildSettingsCache:
                 return old
             new = replace(new, revision=old.revision + 1)
             if await self._compare_and_swap(guild, old, new):
-                self._announce(guild, old, new, actor)
+                self._publish_change(guild, old, new, actor)
                 return new
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
@@ -104,7 +105,8 @@ class GuildSettingsCache:
         finally:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
-    def _announce(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+    def _publish_change(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+        """Publish GuildSettingsChanged and write the audit entry."""
         changes = diff(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         from_discord = actor != "cli"
@@ -132,7 +134,7 @@ async def guild_settings_store(
 
 
 def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cache[GuildSettings]:
-    """The cache over ``botctl_guilds``."""
+    """The cache of the documents in ``botctl_guilds``."""
 
     async def load_one(guild: str) -> GuildSettings | None:
         return await load(database, guild)
@@ -147,7 +149,7 @@ async def load(database: Database, guild: str) -> GuildSettings | None:
 
 
 def encode(settings: GuildSettings) -> bytes:
-    """``settings`` for the cache."""
+    """``settings`` as bytes for the cache."""
     return json.dumps(plain(settings) | {"revision": settings.revision}).encode()
 
 

@@ -149,7 +149,7 @@ class MongoLeases:
             if left_s <= 0:
                 raise _held_error(name, record)
             if on_wait is not None and now_s - began_s >= NOTIFY_AFTER_S:
-                on_wait(_process(record), candidate.available_in_s(now_s))
+                on_wait(_process_name(record), candidate.available_in_s(now_s))
                 on_wait = None
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
@@ -217,13 +217,13 @@ def _translate_errors(name: str) -> translated:
     return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
 
 
-def _process(record: LeaseRecord) -> str:
+def _process_name(record: LeaseRecord) -> str:
     host, pid, _ = record.holder.split(":")
     return f"process {pid} on {safe(host)}"
 
 
 def _held_error(name: str, record: LeaseRecord) -> Held:
     return Held(
-        f"{name} is held by {_process(record)}.",
+        f"{name} is held by {_process_name(record)}.",
         hint=f"Try again when that process is done. If it has died, the lease expires {record.ttl_s:g} s after that.",
     )

@@ -22,7 +22,7 @@ def validate(values: Values, faults: list[str]) -> Settings | None:
         if is_secret(key) and isinstance(value.value, str) and not value.value.strip()
     ]
     try:
-        settings = Settings.model_validate(_tree(values))
+        settings = Settings.model_validate(_nest(values))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         faults += [sentence for detail in details if (sentence := _sentence(detail, values)) is not None]
@@ -32,7 +32,7 @@ def validate(values: Values, faults: list[str]) -> Settings | None:
     return settings
 
 
-def _tree(values: Values) -> dict[str, object]:
+def _nest(values: Values) -> dict[str, object]:
     """Nest the tables. Where one layer has a table and another a value, the value stays, so that it is reported."""
     tree: dict[str, object] = {}
     for key in sorted(values, key=len):
@@ -64,7 +64,7 @@ def _sentence(detail: ErrorDetails, values: Values) -> str | None:
     origin = _origin(key, values)
     name = safe(".".join(key))
     if detail["type"] == "extra_forbidden":
-        return _with_origin(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
+        return _with_origin(origin, f"{name} is an unknown setting{_suggest_setting(key, origin)}")
     value = detail["input"]
     if is_secret(key) and isinstance(value, str) and not value.strip():
         return None
@@ -90,7 +90,7 @@ def _origin(key: Key, values: Values) -> Origin:
     return next((value.origin for inner, value in values.items() if inner[: len(key)] == key), DEFAULT)
 
 
-def _near_setting(key: Key, origin: Origin) -> str:
+def _suggest_setting(key: Key, origin: Origin) -> str:
     if origin.layer in (Layer.ENVIRONMENT, Layer.DOTENV):
         return suggest(variable(key), [setting.variable for setting in reference()])
     names = [setting.key for setting in reference()] + list(Settings.model_fields)

@@ -14,7 +14,10 @@ LATE_FACTOR: Final = 1.5  # a holder is overdue after this many renewal interval
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock."""
+    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock.
+
+    ``ttl_s`` (time to live): how long after a renewal the lease expires.
+    """
 
     process: str
     silent_s: float
@@ -22,6 +25,7 @@ class LeaseHolder:
 
     @property
     def overdue(self) -> bool:
+        """Whether its renewal is late (`LATE_FACTOR`)."""
         return self.silent_s > self.ttl_s / RENEWALS * LATE_FACTOR
 
     @property
@@ -40,11 +44,12 @@ class Lease(Protocol):
     name: str
     fence: int
     lost: asyncio.Event
-    """Set when it is lost, before another process can take it. ``lost_reason`` then says why."""
+    """Set when the lease is lost, before another process can take it. ``lost_reason`` then says why."""
     lost_reason: str
 
     @property
-    def held(self) -> bool: ...
+    def held(self) -> bool:
+        """Whether this process still holds it now."""
 
 
 OnWait = Callable[[str, float], None]
@@ -58,8 +63,8 @@ class Leases(Protocol):
         """Hold and renew ``name`` until the block ends, then release it.
 
         The lease of a process that died expires after its ``ttl_s``. ``wait_s``: how long to wait for the lease; None:
-        without limit. ``on_wait`` is called once if that takes more than a moment. The block goes on when the lease is
-        lost: watch ``lost``.
+        without limit. ``on_wait`` is called once if that takes more than a second. The block is not cancelled when the
+        lease is lost: it must watch ``lost``.
 
         Raises:
             Held: another process held it for ``wait_s``; the sentence names it.

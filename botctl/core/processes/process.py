@@ -91,7 +91,7 @@ async def _wait_for_exit(pid: int, start: str, limit_s: float) -> bool:
 
 
 @functools.cache
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -104,7 +104,7 @@ def _start_time_linux(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else f"{_boot()}:{int(fields[19])}"
+    return None if fields[0] in (b"Z", b"X") else f"{_boot_id()}:{int(fields[19])}"
 
 
 def _start_time_elsewhere(pid: int) -> str | None:

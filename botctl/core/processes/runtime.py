@@ -183,13 +183,13 @@ class Runtime:
 
     def _write(self, listed: list[dict[str, Any]]) -> None:
         path = self.folder / FILE
-        draft = path.with_suffix(".new")
+        new_file = path.with_suffix(".new")
         try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+            with open(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
                 json.dump(listed, file, indent=1)
-            draft.replace(path)
+            new_file.replace(path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            new_file.unlink(missing_ok=True)
             raise _file_error("write", path, error) from error
 
 

@@ -270,42 +270,42 @@ class _Collector(Collector):
         info = InfoMetricFamily("botctl", "Which botctl this is.")
         info.add_metric([], {"bot": m.bot, "version": __version__, "proc": Source(m.bot).proc})
         yield info
-        yield from _commands(m)
+        yield from _command_metrics(m)
         yield from _gateway(m)
-        yield _family("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
-        yield _family("botctl_connections", "Clients of the realtime server.", m.connections)
-        yield _family("botctl_uptime_seconds", "Since the process started.", m.uptime_s)
+        yield _metric("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
+        yield _metric("botctl_connections", "Clients of the realtime server.", m.connections)
+        yield _metric("botctl_uptime_seconds", "Since the process started.", m.uptime_s)
         lag_s = m.window.lag_ms(10) / 1000
-        yield _family("botctl_loop_lag_seconds", "The longest delay of the event loop in 10 s.", lag_s)
-        yield _family(
+        yield _metric("botctl_loop_lag_seconds", "The longest delay of the event loop in 10 s.", lag_s)
+        yield _metric(
             "botctl_bus_dropped_total", "Events dropped because a reader was too slow.", m.dropped(), "reader"
         )
-        yield _family("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
-        yield _family("botctl_service_up", "Whether a service can be used.", m.services(), "service")
+        yield _metric("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
+        yield _metric("botctl_service_up", "Whether a service can be used.", m.services(), "service")
         for name, (help_text, label, read) in m.watched.items():
-            yield _family(name, help_text, read(), label)
+            yield _metric(name, help_text, read(), label)
 
 
-def _commands(m: Metrics) -> Iterator[Metric]:
-    yield _family("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
-    yield _family("botctl_commands_in_flight", "Invocations in flight.", m.in_flight)
+def _command_metrics(m: Metrics) -> Iterator[Metric]:
+    yield _metric("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
+    yield _metric("botctl_commands_in_flight", "Invocations in flight.", m.in_flight)
     took = HistogramMetricFamily("botctl_command_seconds", "From arrival to outcome, without denials.")
     uppers = [*(str(bound / 1000) for bound in BOUNDS_MS), "+Inf"]
     took.add_metric([], list(zip(uppers, accumulate(m.latencies.counts), strict=True)), m.latencies.sum_ms / 1000)
     yield took
-    yield _family("botctl_autocompletes_total", "Requests for suggestions.", m.autocompletes, "ok")
+    yield _metric("botctl_autocompletes_total", "Requests for suggestions.", m.autocompletes, "ok")
 
 
 def _gateway(m: Metrics) -> Iterator[Metric]:
     changes = {(str(number), state): n for number, shard in m.shards.items() for state, n in shard.changes.items()}
-    yield _family("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
+    yield _metric("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
     connected = {str(number): shard.connected for number, shard in m.shards.items()}
-    yield _family("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
+    yield _metric("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
     latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.latencies_ms().items()}
-    yield _family("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
+    yield _metric("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
 
 
-def _family(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
+def _metric(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
     """A counter if ``name`` ends in ``_total``, else a gauge: one number, or one for each value of the labels."""
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     family = kind(name, help_text, labels=[label for label in labels if label])
