@@ -40,11 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RelayCounts:
-    """Counters since the start of the process; also the values of a metric's label.
-
-    ``relayed``, ``dropped`` (the queue was full) and ``unfit`` (cannot be encoded) count events. ``batches`` were
-    appended, ``failures`` are attempts to append one.
-    """
+    """Events appended, dropped (the queue was full) and unfit (they cannot be encoded); batches; failed attempts."""
 
     relayed: int = 0
     dropped: int = 0

@@ -46,7 +46,7 @@ _writing: Final = translated(
 
 @dataclass(frozen=True, slots=True)
 class GuildSettingsCache:
-    """The store of guild settings. Nearly every `get` is answered from memory."""
+    """The `GuildSettingsStore`. Nearly every `get` is answered from memory."""
 
     database: Database
     cache: Cache[GuildSettings]
@@ -55,26 +55,12 @@ class GuildSettingsCache:
     clock: Clock
 
     async def get(self, guild: str) -> GuildSettings:
-        """The settings of ``guild``; the defaults if nothing was ever set.
-
-        While MongoDB does not answer, these are the cached settings, as long as Redis sends invalidations.
-
-        Raises:
-            Unreachable: neither memory nor Redis has the settings, and MongoDB does not answer.
-        """
+        """As in the protocol. Raises Unreachable if neither memory nor Redis has them, and MongoDB does not answer."""
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
-        """Set the named settings of ``guild`` and return the result. None resets a setting to its default.
-
-        ``actor`` is the user's Discord id, or ``cli``.
-
-        Raises:
-            UsageError: unknown setting or invalid value.
-            Unreachable: MongoDB does not answer. The sentence says whether the change may have been written.
-            Held: other changes came first at each of `MAX_ATTEMPTS` attempts.
-        """
+        """As in the protocol. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
@@ -106,7 +92,6 @@ class GuildSettingsCache:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
     def _publish_change(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
-        """Publish GuildSettingsChanged and write the audit entry."""
         changes = diff(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         from_discord = actor != "cli"

@@ -43,7 +43,6 @@ class Supervisor:
         self._notify_systemd(b"READY=1")
 
     def notify_stopping(self) -> None:
-        """Tell systemd that this process stops."""
         self._notify_systemd(b"STOPPING=1")
 
     def _notify_systemd(self, state: bytes) -> None:

@@ -127,10 +127,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """Add the service that is ready when no migration is pending. All roles but the stores wait for it, without limit.
-
-    ``apply``: it applies the pending migrations; otherwise it fails if there are any.
-    """
+    """Add the service that all roles but the stores wait for: no migration is pending. ``apply``: it applies them."""
     registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)
 
@@ -154,10 +151,7 @@ def _load_custom_factory(name: str, path: str) -> Factory:
 
 
 def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
-    """Load the files of the commands folder, and check that the registry has the services that they need.
-
-    ``skip_broken``: leave out a file that cannot be loaded, and log it.
-    """
+    """Load the command files, and check that the services they need exist. ``skip_broken``: leave out broken files."""
     from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import BUILTIN_JOBS

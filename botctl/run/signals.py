@@ -59,7 +59,6 @@ class ShutdownSignals:
         self._start_watchdog(EXIT_GRACE_S, exit_code)
 
     def cancel_watchdog(self) -> None:
-        """Let the process run on without a time limit."""
         if self._watchdog is not None:
             self._watchdog.cancel()
 

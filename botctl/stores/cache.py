@@ -1,8 +1,8 @@
 """A two-layer cache with invalidation. Reads take microseconds.
 
 *Near* is a dict of this process, used only while the subscription to invalidations is alive. *Shared* is Redis, with a
-time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis is away, neither
-layer is used and every read calls the loader.
+time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis does not answer,
+neither layer is used and every read calls the loader.
 
 A writer first changes the database, then calls `Cache.invalidate`. That sets a new *guard* for the key, deletes the
 shared value, and notifies every process. A reader that loaded the value before has the old guard, so Redis rejects its
@@ -64,7 +64,7 @@ class _NearEntry(NamedTuple):
 
 
 class _Stamp(NamedTuple):
-    """Guard and epoch in Redis at the time of the read. A write is accepted only if both are unchanged."""
+    """Guard and epoch (see the module) in Redis at the time of the read. A write needs both to be unchanged."""
 
     guard: bytes
     epoch: bytes
@@ -76,7 +76,7 @@ class _FetchCancelled(Exception):
 
 @dataclass(slots=True)
 class CacheCounts:
-    """Counters of one cache. ``near`` and ``shared`` are hits."""
+    """Counters of one cache. ``near`` and ``shared`` are hits in the two layers."""
 
     near: int = 0
     shared: int = 0
@@ -123,7 +123,7 @@ class Cache(Generic[V]):
         """The value of ``key``, or None.
 
         Raises:
-            Exception: of ``load``, if no expired value is cached.
+            Exception: raised by ``load``, when there is not even an expired value in the cache.
         """
         near = self._near.get(key)
         if near is not None and near.expires_at_s > time.monotonic():
@@ -161,9 +161,8 @@ class Cache(Generic[V]):
             await self.tasks.cancel()
             self._clear_near()
 
-    # --- reading ---------------------------------------------------------------------------------------------------
-
     async def _get_coalesced(self, key: str) -> V | None:
+        """Fetch ``key``, or wait for the fetch that another reader has begun."""
         while (pending := self._pending.get(key)) is not None:
             try:
                 return await asyncio.shield(pending)
@@ -238,8 +237,6 @@ class Cache(Generic[V]):
 
     def _keys(self, key: str) -> list[str]:
         return [self._prefix + key, f"{self._prefix}{key}:guard", self._prefix + "epoch"]
-
-    # --- invalidation ----------------------------------------------------------------------------------------------
 
     async def _send_invalidation(self, key: str) -> None:
         arguments: list[Any] = [event_id(), round(GUARD_S * 1000), self._channel, f"{self.name} {key}"]

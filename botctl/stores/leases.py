@@ -48,6 +48,8 @@ def boot_time_s() -> float:
 
 
 class Collection(Protocol):
+    """The methods of a MongoDB collection that leases use."""
+
     @property
     def database(self) -> Any: ...
 
@@ -168,7 +170,7 @@ class MongoLeases:
         _log.warning("lease %s: lost, it was held with fence %d: %s", lease.name, lease.fence, lease.lost_reason)
 
     def _lost_reason(self, lease: HeldLease, late_s: float) -> str:
-        """Why it was lost, in words. ``late_s``: how late the renewing task woke up the last time."""
+        """Why the lease was lost, as text for people. ``late_s``: how late the renewing task woke up the last time."""
         if late_s > lease.state.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.state.is_valid(self.clock_s()):
@@ -193,7 +195,7 @@ class MongoLeases:
         return True
 
     async def _release(self, lease: HeldLease) -> None:
-        """Release it. If that fails, it expires by itself."""
+        """Release the lease. If that fails, it expires by itself."""
         try:
             with pymongo.timeout(RELEASE_S):
                 await release(self.collection, lease.name, lease.fence)

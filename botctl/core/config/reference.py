@@ -1,4 +1,4 @@
-"""The list of all settings, generated from their models: for the documentation, explanations and suggestions."""
+"""The list of all settings, generated from their models, for the documentation, `--explain-config` and suggestions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BOUNDS = ((annotated_types.Gt, "gt", ">"), (annotated_types.Ge, "ge", "≥"), (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. ``path`` has `ANY` where the operator chooses a name; ``default`` is in TOML."""
+    """One setting. ``path`` has `ANY` where the operator chooses a name; ``type`` is in words, ``default`` in TOML."""
 
     path: Path
     type: str
@@ -52,11 +52,13 @@ class Setting:
 
 
 def variable(path: Path) -> str:
+    """The environment variable of the setting at ``path``: ``BOTCTL_DISCORD__TOKEN``."""
     return ENV_PREFIX + ENV_DELIMITER.join(part.upper() for part in path)
 
 
 @functools.cache
 def reference() -> tuple[Setting, ...]:
+    """All settings, in the order of the models."""
     return tuple(_model_settings(Settings, ()))
 
 
@@ -80,6 +82,7 @@ def to_toml(value: object) -> str:
 
 
 def as_table() -> str:
+    """All settings as a Markdown table."""
     lines = ["| setting | type | default | variable | what it is for |", "|---|---|---|---|---|"]
     lines += [f"| `{s.key}` | {s.type} | `{s.default}` | `{s.variable}` | {s.description} |" for s in reference()]
     return "\n".join(lines) + "\n"
@@ -104,6 +107,7 @@ def _field_settings(field: FieldInfo, path: Path) -> Iterator[Setting]:
 
 
 def _describe_type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
+    """The type in words, and whether it is secret."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _describe_type(args[0], args[1:])

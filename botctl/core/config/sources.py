@@ -1,7 +1,6 @@
-"""Read each layer of settings into values with their origin.
+"""Read each layer of settings (file, variables, options) into values with their origin. `validation` checks them later.
 
-A layer that cannot be read adds a sentence to ``faults`` and returns what it can, so that a person sees all faults at
-once. Validation of the values comes later.
+What cannot be read adds a sentence to ``faults``, and the rest is returned, so that a person sees all faults at once.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a value. ``where``: a file seen from the root, a variable or a flag. ``line`` begins at 1."""
+    """The origin of a value. ``where``: a file relative to the root, a variable or an option. ``line``: from 1."""
 
     layer: Layer
     where: str
@@ -80,7 +79,7 @@ Values = dict[Key, SourcedValue]
 
 
 def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values:
-    """The settings in ``file``, which errors call ``where``."""
+    """The settings in ``file``. ``where``: its path in errors."""
     text = _read_text(file, where, faults)
     try:
         tree = tomllib.loads(text)
@@ -129,7 +128,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. A table itself is yielded as ``{}``: a role may have no members."""
+    """The paths and values of nested tables. Each table is yielded too, as ``{}``, because it may be empty (a role)."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -145,7 +144,7 @@ def merge(low: Values, high: Values) -> Values:
 
 
 def suggest(word: str, words: list[str]) -> str:
-    """``; did you mean …?``, or a full stop if no word is similar."""
+    """The end of a sentence: ``; did you mean …?`` with the most similar of ``words``, or a full stop."""
     close = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {close[0]}?" if close else "."
 

@@ -15,7 +15,7 @@ from botctl.core.redact import redact, redact_patterns
 
 
 def validate(values: Values, faults: list[str]) -> Settings | None:
-    """Build the settings from ``values``, or None. Adds a sentence to ``faults`` for each error."""
+    """Build the settings from ``values``; None if that fails. Adds a sentence to ``faults`` for each error."""
     faults += [
         _with_origin(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
         for key, value in values.items()
@@ -33,7 +33,7 @@ def validate(values: Values, faults: list[str]) -> Settings | None:
 
 
 def _nest(values: Values) -> dict[str, object]:
-    """Nest the tables. Where one layer has a table and another a value, the value stays, so that it is reported."""
+    """``values`` as nested tables. If one layer has a table and another a value, the value stays and is reported."""
     tree: dict[str, object] = {}
     for key in sorted(values, key=len):
         table: object = tree
@@ -77,13 +77,13 @@ def _sentence(detail: ErrorDetails, values: Values) -> str | None:
 
 
 def _with_origin(origin: Origin, sentence: str) -> str:
-    """``sentence`` with its origin. Text after ``…TOKEN:`` would be redacted as a token, so that form is avoided."""
+    """``sentence`` with its origin. Not ``…TOKEN: sentence``, because text in that form is redacted as a token."""
     text = f"{origin}: {sentence}"
     return text if redact_patterns(text) == text else f"In {origin}, {sentence}"
 
 
 def _origin(key: Key, values: Values) -> Origin:
-    """Where ``key`` was set: itself, a table around it, or the first key inside it."""
+    """The origin of ``key``, or else that of a table around it, or of the first key inside it."""
     for size in range(len(key), 0, -1):
         if key[:size] in values:
             return values[key[:size]].origin

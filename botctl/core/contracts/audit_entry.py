@@ -52,23 +52,17 @@ class AuditOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` (an API key), ``address`` or ``system``.
-
-    ``auth``: what authorised it.
-    """
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` (an API key), ``address`` or ``system``."""
 
     type: str
     id: str
     name: str | None = None
-    auth: str | None = None
+    auth: str | None = None  # what authorised it
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The source: interface and process. ``iface``: ``discord``, ``cli``, ``api`` or ``system``.
-
-    ``ver``: botctl's version. ``cmd``: the command line as typed.
-    """
+    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: the command line."""
 
     iface: str
     host: str

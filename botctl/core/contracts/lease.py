@@ -14,10 +14,7 @@ LATE_FACTOR: Final = 1.5  # a holder is overdue after this many renewal interval
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock.
-
-    ``ttl_s`` (time to live): how long after a renewal the lease expires.
-    """
+    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock."""
 
     process: str
     silent_s: float
@@ -48,8 +45,7 @@ class Lease(Protocol):
     lost_reason: str
 
     @property
-    def held(self) -> bool:
-        """Whether this process still holds it now."""
+    def held(self) -> bool: ...
 
 
 OnWait = Callable[[str, float], None]

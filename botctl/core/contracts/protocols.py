@@ -70,8 +70,7 @@ class GuildSettingsStore(Protocol):
 class StatusSource(Protocol):
     """The states of the services of this process. Implemented by `RunningServices`."""
 
-    def statuses(self) -> Sequence[ServiceStatus]:
-        """The status of every service, in start order."""
+    def statuses(self) -> Sequence[ServiceStatus]: ...
 
     async def health(self, timeout_s: float = 2.0) -> Sequence[ServiceHealth]:
         """Ping every service concurrently, each for at most ``timeout_s``."""

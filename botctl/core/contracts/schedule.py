@@ -51,10 +51,7 @@ class Schedule:
         return due
 
     def count_due(self, first: datetime, now: datetime) -> tuple[datetime, int]:
-        """The latest due time up to ``now``, and the number of due times since ``first``, which is one of them.
-
-        Counts up to `MAX_COUNTED`.
-        """
+        """The latest due time up to ``now``, and the number of due times since (and with) the due time ``first``."""
         count, at = 1, first
         while count < MAX_COUNTED and (following := self.next_after(at)) <= now:
             count, at = count + 1, following

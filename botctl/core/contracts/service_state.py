@@ -31,10 +31,7 @@ class ServiceState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The status of a service. ``detail``: a sentence for people. ``restarts``: of its tasks.
-
-    ``started_in_s``: how long its start took; None until it is ready.
-    """
+    """The status of a service. ``started_in_s``: the duration of its start, None before. ``restarts``: of its tasks."""
 
     name: str
     state: ServiceState

@@ -49,9 +49,7 @@ class Scope(enum.StrEnum):
 
 
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
-"""The scopes of interactions."""
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
-"""The scopes of API clients."""
 GLOBAL_SUBJECT = "all"
 """The subject (the id that calls are counted for) of `Scope.GLOBAL`."""
 

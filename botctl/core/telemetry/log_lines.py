@@ -6,8 +6,8 @@
      "command": "roll", "guild": "…", "user": "…", "interaction": "…", "error_id": "…", "service": "…",
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 
-Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. All of it is
-redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
+Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. The whole line
+is redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
 (``{"text", "record"}``, with thread and process) and does not redact.
 """
 
@@ -92,7 +92,7 @@ def as_json(line: LogLine) -> bytes:
 
 
 def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
-    """``line`` for people, with its newline, escaped."""
+    """``line`` as escaped text for people, with a newline."""
     dim, reset = (_DIM, _RESET) if colour else ("", "")
     level = _COLOURS.get(line.level, "") if colour else ""
     at = line.at if date else line.at[11:]

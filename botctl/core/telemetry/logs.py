@@ -31,7 +31,7 @@ FILE_NAME: Final = "botctl.jsonl"
 
 # At DEBUG these log URLs and bodies with tokens, or whole documents, so their level is at least INFO.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
-FILE_ONLY: Final = "botctl.told"  # a logger that writes to the file only: the terminal shows the same in another form
+FILE_ONLY: Final = "botctl.told"  # the logger of lines that go only to the file: the terminal shows them differently
 _STANDARD_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
@@ -75,7 +75,7 @@ def stderr_logs() -> Iterator[None]:
 
 
 class _Console:
-    """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere."""
+    """Writes lines to stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere."""
 
     def __init__(self, stream: TextIO | None, *, as_json_lines: bool) -> None:
         terminal = (stream or sys.stderr).isatty()
@@ -133,7 +133,7 @@ class _Sink:
 
 
 def _only_exception(_record: Record) -> str:
-    """The format: loguru formats the traceback, `log_lines` the rest."""
+    """Loguru's format function: loguru formats only the traceback, `log_lines` the rest."""
     return "{exception}"
 
 

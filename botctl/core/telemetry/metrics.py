@@ -48,7 +48,6 @@ from botctl.core.telemetry.window import Window
 from botctl.core.version import __version__
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-"""The content type of `render_prometheus`."""
 MAX_NAMES: Final = 200
 """The most command names that get their own label. All others are counted as `OTHERS`."""
 OTHERS: Final = "(others)"
@@ -60,7 +59,7 @@ Read = Callable[[], float | Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class LastCommand:
-    """A finished command. ``name`` and ``user`` are not escaped."""
+    """A finished command. ``name`` and ``user`` are not escaped. ``result``: `Result`. ``at``: as `clock.iso_ms`."""
 
     name: str
     user: str
@@ -83,9 +82,9 @@ class ShardConnection:
 
 
 class Metrics:
-    """The metrics so far. `on_event` counts an event; the thread of the event loop may read the rest at any time.
+    """The metrics since the start of the process. `on_event` updates them. Read them in the thread of the event loop.
 
-    ``dropped``: lost events by reader. ``services``: 1.0 for each usable service, 0.0 for the others.
+    ``dropped``: returns the lost events by reader. ``services``: returns 1.0 for each usable service, 0.0 for others.
     """
 
     def __init__(
@@ -135,6 +134,7 @@ class Metrics:
         return float(self._process.cpu_percent())
 
     def finished(self, result: str) -> int:
+        """How many commands ended with ``result``."""
         return sum(count for (_, ended), count in self.commands.items() if ended == result)
 
     def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
@@ -165,11 +165,11 @@ class Metrics:
         return self._latencies_ms()
 
     def describe_task(self, task: asyncio.Task[Any]) -> str | None:
-        """What ``task`` does (``/block``), or None. Any thread may call it."""
+        """The name of what ``task`` runs (``/block``), or None. Any thread may call it."""
         return self._describe_task(task)
 
     def record_lag(self, lag_ms: float) -> None:
-        """Take note that the event loop was ``lag_ms`` late."""
+        """Record that the event loop was ``lag_ms`` late."""
         second = self.window.now()
         second.lag_ms = max(second.lag_ms, lag_ms)
 
@@ -212,6 +212,7 @@ class Metrics:
         self.draining = True
 
     def _limit_name(self, name: str) -> str:
+        """``name``, or `OTHERS` if there are `MAX_NAMES` other names already."""
         if name not in self._names and len(self._names) >= MAX_NAMES:
             return OTHERS
         self._names.add(name)
