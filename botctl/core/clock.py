@@ -1,4 +1,4 @@
-"""Time as an argument: pure code takes a Clock, so that a test can set it."""
+"""The clock as an argument: code that needs the time takes a Clock, so that a test can set the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC. It may jump."""
+        """The wall clock as an aware datetime in UTC. It may jump."""
         ...
 
     def monotonic(self) -> float:

@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import ClassVar, Final
 
 ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""What foreign code may raise, except a cancellation. asyncio would stop its loop at the last two."""
+"""What an operator's code may raise, except a cancellation. asyncio would stop its loop at the last two."""
 
 
 class ExitCode(enum.IntEnum):
@@ -73,14 +73,10 @@ class WorkPending(BotctlError):
 
 
 class IntegrityError(BotctlError):
-    """The stored data contradict each other."""
-
     exit_code = ExitCode.INTEGRITY
 
 
 class NeedsDecision(BotctlError):
-    """Only a person can decide what to do next."""
-
     exit_code = ExitCode.DECISION
 
 
@@ -91,14 +87,12 @@ class Held(BotctlError):
 
 
 class Unreachable(BotctlError):
-    """A server does not answer."""
-
     exit_code = ExitCode.UNREACHABLE
     transient = True
 
 
 def store_hint(store: str, then: str = "try again") -> str:
-    """The hint for a ``store`` that does not answer."""
+    """The hint for a ``store`` that does not answer. ``then``: what to do when it answers again."""
     return f"Check that {store} is running (botctl stores), then {then}."
 
 
@@ -108,7 +102,7 @@ def type_name(error: BaseException) -> str:
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
-    """Raise the ``drivers`` errors of a block as Unreachable. Can be entered again.
+    """A context manager, reusable: raises an error of the types ``drivers`` in its block as Unreachable.
 
     ``{error}`` in the sentence is replaced by ``describe(error)``.
     """

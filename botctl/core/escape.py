@@ -12,7 +12,7 @@ ELLIPSIS: Final = "…"
 _JOINERS: Final = "\u200c\u200d"  # not printable for Python, but emoji and Persian need them
 
 
-def _escape(char: str) -> str:
+def _escape_char(char: str) -> str:
     if char.isprintable() or char in _JOINERS:
         return char
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
@@ -20,7 +20,7 @@ def _escape(char: str) -> str:
 
 def escape_unprintable(text: str) -> str:
     """``text`` with every unprintable character, lone surrogates included, replaced by its escape."""
-    return text if text.isprintable() else "".join(map(_escape, text))
+    return text if text.isprintable() else "".join(map(_escape_char, text))
 
 
 def safe(value: object, limit: int = 200) -> str:
@@ -31,7 +31,7 @@ def safe(value: object, limit: int = 200) -> str:
     pieces: list[str] = []
     left = limit
     for char in text:
-        piece = _escape(char)
+        piece = _escape_char(char)
         left -= len(piece)
         if left < 0:
             return _truncate(pieces, limit)

@@ -1,7 +1,7 @@
 """Remove secrets from text before it is written anywhere, by value and by pattern.
 
-By value: each secret given to `register`, in every encoding that text can carry (plain, ``repr``, JSON, URL).
-By pattern: text that looks like a secret, registered or not. The registered secrets are global to the process.
+By value: each secret given to `register`, in each of the forms plain, ``repr``, JSON and URL. By pattern: text that
+looks like a secret, registered or not. The registered secrets are global to the process.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def _replace(match: re.Match[str]) -> str:
 
 
 def redact_patterns(text: str) -> str:
+    """``text`` with `MARK` instead of text that looks like a secret."""
     if len(text) < _MIN_PATTERN_LENGTH and text.isalnum():
         return text  # an id or a name: no pattern matches so short a text without punctuation
     lower = text.lower()
@@ -61,7 +62,7 @@ def _lower_hex(encoded: str) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """Every encoding of ``secret``. For the usual alphabet of tokens there is only one."""
+    """Every form of ``secret`` in text. For the usual characters of tokens there is only one."""
     raw = secret.encode("utf-8", "surrogatepass")
     # The text around the secret decides which quotes repr() uses, and so what it escapes.
     reprs = {f(quotes + secret)[len(f(quotes)) - 1 : -1] for f in (repr, ascii) for quotes in ("'", '"', "'\"")}
@@ -90,7 +91,7 @@ class Redactor:
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def redact(self, text: str) -> str:
-        """``text`` without registered secrets and without what looks like one."""
+        """``text`` with `MARK` instead of registered secrets and of text that looks like a secret."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MARK)
@@ -114,9 +115,9 @@ redact = _process_redactor.redact
 
 
 def redact_json(value: Any, dump: Callable[[Any], str]) -> tuple[Any, str]:
-    """The JSON ``value`` without secrets, and ``dump`` of it.
+    """The JSON ``value`` without secrets, and its text as ``dump`` encodes it.
 
-    The whole text is searched first, since it rarely holds a secret. If it does, each string is redacted by itself, so
+    ``dump(value)`` is searched first, since it rarely holds a secret. If it does, each string is redacted by itself, so
     that the JSON stays valid.
     """
     text = dump(value)

@@ -1,4 +1,4 @@
-"""Read from annotations what a factory depends on and what it provides."""
+"""Read from the annotations of a factory which services it depends on and which one it provides."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Parameter:
 
 
 def label(key: Key) -> str:
+    """The name of a type, for people."""
     return str(getattr(key, "__name__", key))
 
 

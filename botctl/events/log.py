@@ -1,12 +1,13 @@
-"""The event log in Redis: one stream per topic, numbered without gaps.
+"""The event log in Redis: one stream per topic, its entries numbered without gaps.
 
 Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the envelope under ``e``;
 ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
 ``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
 
 A topic starts a new, empty epoch when its stream is gone although it had entries (flushed, evicted, another server), or
-when the hash has no offset (evicted alone). It starts one with the rest when Redis lost entries that this process has
-written (killed before it saved). Streams instead of publish/subscribe: a reader continues where it was.
+when the hash has no offset (evicted alone). If Redis was killed before it saved, and so lost entries that this process
+has written, the new epoch begins with the entries that are left. Unlike publish/subscribe, a stream lets a reader
+continue where it stopped.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from botctl.core.ids import event_id
 from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred
-_READERS: Final = 8  # connections for blocking reads
-_BATCH_MEMORY_S: Final = 3600
+_BLOCKING_CONNECTIONS: Final = 8  # connections for blocking reads
+_BATCH_NUMBER_TTL_S: Final = 3600
 _reaching_redis: Final = translated(
     RedisError,
     OSError,
@@ -102,7 +103,7 @@ return reply
 
 
 class RedisEventLog:
-    """The event log of ``bot``. ``blocking`` is another client of the same server, for blocking reads."""
+    """The `EventLog` of ``bot``. ``blocking`` is another client of the same server, for blocking reads."""
 
     def __init__(self, redis: Redis, blocking: Redis, bot: str) -> None:
         self._redis = redis
@@ -116,30 +117,26 @@ class RedisEventLog:
         self._numbers = itertools.count(1)
 
     async def append(self, topic: str, envelopes: Sequence[Envelope]) -> int:
-        """As `EventLog.append`."""
         batch = Batch(self._writer, next(self._numbers), {topic: [encode(envelope) for envelope in envelopes]})
         return (await self.append_batch(batch))[topic]
 
     async def append_batch(self, batch: Batch) -> Mapping[str, int]:
-        """As `EventLog.append_batch`."""
         keys = [self._state, f"{self._prefix}ev-batch:{batch.writer}", *map(self._stream, batch.events)]
-        arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_MEMORY_S]
+        arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_NUMBER_TTL_S]
         for topic, entries in batch.events.items():
             arguments += [topic, *self._known.get(topic, START), len(entries), *entries]
         with _reaching_redis:
             reply = await self._append(keys=keys, args=arguments)
-        positions = [Position(epoch.decode(), last) for epoch, last in _tuples(reply, 2)]
+        positions = [Position(epoch.decode(), last) for epoch, last in _split_into_tuples(reply, 2)]
         self._known.update(zip(batch.events, positions, strict=True))
         return {topic: position.offset for topic, position in zip(batch.events, positions, strict=True)}
 
     async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
-        """As `EventLog.read`."""
         return (await self.read_many({topic: after}, limit=limit, wait_s=wait_s))[topic]
 
     async def read_many(
         self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
     ) -> Mapping[str, EventPage]:
-        """As `EventLog.read_many`."""
         deadline = time.monotonic() + wait_s
         while True:
             pages = await self._read_pages(after, limit)
@@ -149,19 +146,16 @@ class RedisEventLog:
             await self._wait({topic: page.position.offset for topic, page in pages.items()}, left_s)
 
     async def position(self, topic: str) -> Position:
-        """As `EventLog.position`."""
         with _reaching_redis:
-            return _position(*await self._redis.hmget(self._state, [topic, f"{topic}/offset"]))
+            return _to_position(*await self._redis.hmget(self._state, [topic, f"{topic}/offset"]))
 
     async def topics(self) -> Mapping[str, Position]:
-        """As `EventLog.topics`."""
         with _reaching_redis:
             state = cast(dict[bytes, bytes], await self._redis.hgetall(self._state))
         names = sorted(name.decode() for name in state if b"/" not in name)
-        return {name: _position(state[name.encode()], state.get(f"{name}/offset".encode())) for name in names}
+        return {name: _to_position(state[name.encode()], state.get(f"{name}/offset".encode())) for name in names}
 
     async def trim(self, topic: str, *, keep: int) -> int:
-        """As `EventLog.trim`."""
         with _reaching_redis:
             return int(await self._redis.xtrim(self._stream(topic), maxlen=keep, approximate=True))
 
@@ -174,11 +168,11 @@ class RedisEventLog:
             arguments += [topic, *position]
         with _reaching_redis:
             reply = await self._read(keys=[self._state, *map(self._stream, after)], args=arguments)
-        rows = zip(after.items(), _tuples(reply, 5), strict=True)
-        return {topic: _page(position, row) for (topic, position), row in rows}
+        rows = zip(after.items(), _split_into_tuples(reply, 5), strict=True)
+        return {topic: _to_page(position, row) for (topic, position), row in rows}
 
     async def _wait(self, offsets: Mapping[str, int], wait_s: float) -> None:
-        """Return when a topic has an entry after its offset, or after ``wait_s`` or half the socket timeout."""
+        """Wait until a topic has an entry after its offset, but at most ``wait_s`` or half the socket timeout."""
         timeout_s = self._blocking.connection_pool.connection_kwargs["socket_timeout"]
         block_ms = max(1, round(min(wait_s, timeout_s / 2) * 1000))
         streams = {self._stream(topic): f"0-{offset}" for topic, offset in offsets.items()}
@@ -189,26 +183,29 @@ class RedisEventLog:
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
     """Factory of the service."""
-    async with dedicated_client(redis, connections=_READERS) as blocking:
+    async with dedicated_client(redis, connections=_BLOCKING_CONNECTIONS) as blocking:
         yield RedisEventLog(redis, blocking, settings.bot)
 
 
-def _page(after: Position, row: tuple[Any, ...]) -> EventPage:
+def _to_page(after: Position, row: tuple[Any, ...]) -> EventPage:
+    """The page after the position ``after``, from the reply of `_READ` for one topic."""
     epoch, last, oldest, known, stream_entries = row
-    entries = tuple(Entry(_offset(entry_id), fields[1]) for entry_id, fields in stream_entries)
-    first = _offset(oldest) if oldest else last + 1
+    entries = tuple(Entry(_parse_offset(entry_id), fields[1]) for entry_id, fields in stream_entries)
+    first = _parse_offset(oldest) if oldest else last + 1
     complete = bool(known) and after.offset >= first - 1
     reached = entries[-1].offset if entries else after.offset if complete else last
     return EventPage(entries, epoch.decode(), first, last, Position(epoch.decode(), reached), complete)
 
 
-def _offset(entry_id: bytes) -> int:
+def _parse_offset(entry_id: bytes) -> int:
+    """The offset in the stream id ``0-<offset>``."""
     return int(entry_id.partition(b"-")[2])
 
 
-def _position(epoch: Any, offset: Any) -> Position:
+def _to_position(epoch: Any, offset: Any) -> Position:
     return Position(epoch.decode(), int(offset or 0)) if epoch else START
 
 
-def _tuples(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+def _split_into_tuples(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    """The items of ``flat`` in tuples of ``size``."""
     return zip(*(flat[n::size] for n in range(size)), strict=True)

@@ -1,8 +1,8 @@
-"""The relay: append the events of this process's bus to the log of all processes.
+"""The relay appends the events of this process's bus to the log of all processes.
 
-Publishing only queues an event. Events of a few milliseconds are appended as one batch. While Redis is away the queue
-grows to its limit; then the oldest events are dropped, and later EventsLost has their number. A batch without an answer
-is sent again unchanged, and Redis recognises it: no event is doubled, and the order is that of publishing.
+Publishing only queues an event. Events of a few milliseconds are appended as one batch. While Redis does not answer,
+the queue grows to its limit; then the oldest events are dropped, and an EventsLost event later says how many. A batch
+without a reply is sent again unchanged. Redis recognises it, so no event is stored twice or in another order.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from botctl.core.telemetry.metrics import Metrics
 QUEUE_SIZE: Final = 10_000
 MAX_BATCH: Final = 256
 GATHER_S: Final = 0.02  # a round trip costs as much as several events
-LAST_TRY_S: Final = 1.0  # for the last write at the stop
-_PAUSES: Final = Backoff(first_s=0.05, limit_s=1.0)
+LAST_TRY_S: Final = 1.0  # the time limit of the last write, when the service stops
+_BACKOFF: Final = Backoff(first_s=0.05, limit_s=1.0)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class RelayCounts:
-    """Events so far. ``dropped``: the queue was full; ``unfit``: they cannot be encoded."""
+    """Events appended, dropped (the queue was full) and unfit (they cannot be encoded); batches; failed attempts."""
 
     relayed: int = 0
     dropped: int = 0
@@ -51,7 +51,7 @@ class RelayCounts:
 
 @dataclass(eq=False)
 class Relay:
-    """Appends the events of ``bus``. ``skip``: types that stay in the process."""
+    """Appends the events of ``bus`` to ``log``. ``skip``: types that are not appended. ``queue_size``: in events."""
 
     bus: Bus
     log: EventLog
@@ -69,7 +69,7 @@ class Relay:
         self._writer = event_id()
         self._numbers = itertools.count(1)
         self._unreported = 0
-        self._outage = Outage(self.tasks, _log, _PAUSES)
+        self._outage = Outage(self.tasks, _log, _BACKOFF)
 
     @property
     def backlog(self) -> int:
@@ -79,16 +79,16 @@ class Relay:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Relay]:
-        """Relay while the block runs; then once more, for at most `LAST_TRY_S`."""
-        with self.bus.listen(self._put, Event):
+        """Relay until the block ends, then append the rest of the queue within `LAST_TRY_S`."""
+        with self.bus.listen(self._enqueue, Event):
             self.tasks.spawn(self._run, name="relay")
             try:
                 yield self
             finally:
                 await self.tasks.cancel()
-                await self._last_try()
+                await self._flush_at_stop()
 
-    def _put(self, event: Event) -> None:
+    def _enqueue(self, event: Event) -> None:
         if isinstance(event, self.skip):
             return
         if len(self._queue) >= self.queue_size:
@@ -108,9 +108,9 @@ class Relay:
             else:
                 self._outage.end()
                 self._report_lost()
-                await self._gather()
+                await self._collect_batch()
 
-    async def _gather(self) -> None:
+    async def _collect_batch(self) -> None:
         if not self._queue:
             self._wake.clear()
             await self._wake.wait()
@@ -142,11 +142,11 @@ class Relay:
 
     def _report_lost(self) -> None:
         if self._unreported:
-            _log.warning("events dropped while Redis was away: %d", self._unreported)
+            _log.warning("events dropped while Redis did not answer: %d", self._unreported)
             self.bus.publish(EventsLost(count=self._unreported))
             self._unreported = 0
 
-    async def _last_try(self) -> None:
+    async def _flush_at_stop(self) -> None:
         try:
             async with asyncio.timeout(LAST_TRY_S):
                 await self._flush()
@@ -167,8 +167,8 @@ async def relay(
 ) -> AsyncIterator[Relay]:
     """Factory of the service.
 
-    `CommandStarted` matters only in its process, and would double the traffic. The same holds for the services of a
-    short-lived verb.
+    `CommandStarted` matters only in its process and would double the traffic, so it is not appended. In a process that
+    ends by itself, neither is `ServiceChanged`.
     """
     skip = (CommandStarted,) if runtime.long_lived else (CommandStarted, ServiceChanged)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:

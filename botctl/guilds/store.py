@@ -1,7 +1,8 @@
 """The settings of each guild: stored in MongoDB, read through the cache, changed by compare-and-swap.
 
 Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild without
-changes has no document. Of two changes at once both succeed: the one that finds a new revision reads again.
+changes has no document. Two changes at the same time both succeed: the one that finds a new revision reads and tries
+again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _writing: Final = translated(
 
 @dataclass(frozen=True, slots=True)
 class GuildSettingsCache:
-    """The store. Memory answers nearly every `get`."""
+    """The `GuildSettingsStore`. Nearly every `get` is answered from memory."""
 
     database: Database
     cache: Cache[GuildSettings]
@@ -54,26 +55,12 @@ class GuildSettingsCache:
     clock: Clock
 
     async def get(self, guild: str) -> GuildSettings:
-        """The settings of ``guild``; the defaults if nothing was ever set.
-
-        While MongoDB is away: the last known ones, as long as invalidations arrive.
-
-        Raises:
-            Unreachable: neither memory nor Redis has them, and MongoDB does not answer.
-        """
+        """As in the protocol. Raises Unreachable if neither memory nor Redis has them, and MongoDB does not answer."""
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
-        """Set the named settings of ``guild`` and return the result. None resets a setting to its default.
-
-        ``actor`` is the user's Discord id, or ``cli``.
-
-        Raises:
-            UsageError: unknown setting or invalid value.
-            Unreachable: MongoDB does not answer. The sentence says whether the change may have been written.
-            Held: others change the settings all the time.
-        """
+        """As in the protocol. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
@@ -81,7 +68,7 @@ class GuildSettingsCache:
                 return old
             new = replace(new, revision=old.revision + 1)
             if await self._compare_and_swap(guild, old, new):
-                self._announce(guild, old, new, actor)
+                self._publish_change(guild, old, new, actor)
                 return new
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
@@ -104,7 +91,7 @@ class GuildSettingsCache:
         finally:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
-    def _announce(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+    def _publish_change(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
         changes = diff(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         from_discord = actor != "cli"
@@ -132,7 +119,7 @@ async def guild_settings_store(
 
 
 def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cache[GuildSettings]:
-    """The cache over ``botctl_guilds``."""
+    """The cache of the documents in ``botctl_guilds``."""
 
     async def load_one(guild: str) -> GuildSettings | None:
         return await load(database, guild)
@@ -147,7 +134,7 @@ async def load(database: Database, guild: str) -> GuildSettings | None:
 
 
 def encode(settings: GuildSettings) -> bytes:
-    """``settings`` for the cache."""
+    """``settings`` as bytes for the cache."""
     return json.dumps(plain(settings) | {"revision": settings.revision}).encode()
 
 

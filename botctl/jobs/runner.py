@@ -26,7 +26,7 @@ from botctl.jobs.store import MongoJobStore, RunOutcome
 RETRY_S: Final = 0.5  # until the next attempt to write to MongoDB
 LAST_WRITE_S: Final = 2.0  # to record an end when the process stops
 GRACE_S: Final = 5.0  # how long a run that was cancelled at its time limit may take to end
-_SUCCESS: Final = {
+_OUTCOMES: Final = {
     RunResult.OK: AuditOutcome.SUCCESS,
     RunResult.CANCELLED: AuditOutcome.UNKNOWN,
     RunResult.LOST: AuditOutcome.UNKNOWN,
@@ -205,7 +205,7 @@ class Runner:
                 at=outcome.at,
                 iface="system",
                 target=Target("job", run.job),
-                outcome=_SUCCESS.get(outcome.result, AuditOutcome.ERROR),
+                outcome=_OUTCOMES.get(outcome.result, AuditOutcome.ERROR),
                 reason=outcome.error_type or (None if outcome.result is RunResult.OK else outcome.result),
                 ms=took_ms,
                 error=outcome.error_id,

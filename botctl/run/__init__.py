@@ -1,5 +1,5 @@
 """Builds and runs the processes of a bot. Settings and roles come in; running services and an exit code go out.
 
 Read `roles` first (the services of each role), then `lifecycle` (start, serve, drain, stop). `oneshot` builds the
-services of verbs that end by themselves.
+services of commands that end by themselves, such as `botctl migrate`.
 """

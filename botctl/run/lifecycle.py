@@ -1,4 +1,4 @@
-"""The life of a `botctl run`: start, serve until a signal, drain, stop; the result is the exit code."""
+"""The lifecycle of a `botctl run`: start, serve until a signal, drain (finish work in flight), stop; an exit code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunDisplay(Protocol):
 async def run(
     loaded: Loaded, roles: Collection[ProcessRole], view: RunDisplay, *, skip_broken: bool = False
 ) -> ExitCode:
-    """Run ``roles`` of the bot until a signal; returns the signal's exit code.
+    """Run ``roles`` of the bot until a signal; returns the signal's exit code. ``skip_broken``: see `load_commands`.
 
     Raises:
         Held: another process of this project has one of ``roles``.
@@ -90,7 +90,7 @@ _ROLE_TAKEN = {
     ProcessRole.BOT: "is already the bot",
     ProcessRole.REALTIME: "is already the realtime server",
     ProcessRole.JOBS: "already runs the jobs",
-    ProcessRole.STORES: "already keeps the stores",
+    ProcessRole.STORES: "already runs the stores",
 }
 
 
@@ -138,10 +138,10 @@ async def run_services(
 
 
 def run_to_completion(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """Run ``main`` to its end. If another task calls sys.exit, asyncio leaves the loop; this enters it again.
+    """Run ``main`` to its end. If another task raises SystemExit or KeyboardInterrupt, the loop stops and is restarted.
 
     Raises:
-        ServiceFailed: ``main`` itself called sys.exit.
+        ServiceFailed: ``main`` itself raised SystemExit.
     """
     loop = runner.get_loop()
     task = loop.create_task(main, name="main")
@@ -173,6 +173,7 @@ async def _act_on_signals(
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    """Await ``awaitable``, because create_task takes only a coroutine."""
     await awaitable
 
 

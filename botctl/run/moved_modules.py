@@ -1,6 +1,6 @@
-"""Old module names that a bot's files may still import: `botctl init` or the docs once used them.
+"""Old module names that a bot's files may still import, because `botctl init` or the docs once used them.
 
-New files import from `botctl` itself. A release that announces it may remove an entry.
+New files import from `botctl` itself. An entry may be removed in a release that announces the removal.
 """
 
 from __future__ import annotations

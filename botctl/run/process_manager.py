@@ -1,4 +1,4 @@
-"""The program that started this process and restarts it: PM2, systemd, or none.
+"""Communicate with the program that started this process and restarts it: PM2, systemd, or none.
 
 PM2 gives each process that it forks a socket; ``NODE_CHANNEL_FD`` is its descriptor. Both sides send JSON, one value a
 line: ``"ready"`` from us (``wait_ready``), ``"shutdown"`` from PM2 (``shutdown_with_message``). systemd names a
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The supervisor of this process, or none; `connect_supervisor` makes it."""
+    """The connection to the process manager, if there is one. `connect_supervisor` creates it."""
 
     def __init__(self, pm2_channel: socket.socket | None, systemd_address: str | None) -> None:
         self._pm2_channel = pm2_channel
@@ -36,7 +36,7 @@ class Supervisor:
         self._buffer = b""
 
     def notify_ready(self) -> None:
-        """Tell it that every service runs: a bot receives events from now on."""
+        """Tell the process manager that every service runs: a bot receives events from now on."""
         if self._pm2_channel is not None:
             with contextlib.suppress(OSError):  # PM2 has ended, or does not read
                 self._pm2_channel.send(b'"ready"\n')
@@ -55,7 +55,7 @@ class Supervisor:
             sock.sendto(state, address)
 
     def read_messages(self, channel: socket.socket, on_shutdown: Callable[[], None]) -> None:
-        """Read what PM2 has sent; call ``on_shutdown`` if it asks for the end."""
+        """Read what PM2 has sent; call ``on_shutdown`` if it asks this process to stop."""
         try:
             data = channel.recv(_MAX_LINE_BYTES)
         except BlockingIOError:
@@ -76,10 +76,10 @@ class Supervisor:
 def connect_supervisor(
     on_shutdown: Callable[[], None], env: MutableMapping[str, str] = os.environ
 ) -> Iterator[Supervisor]:
-    """Connect to the supervisor that ``env`` names, while the block runs. Enter it in a running loop.
+    """Connect to the process manager that ``env`` names, until the block ends. Needs a running event loop.
 
-    PM2 may ask for the end by a message instead of a signal: then ``on_shutdown`` is called. The variables are removed
-    from ``env``, because a child process (Node above all) would use the channel as its own.
+    PM2 may ask the process to stop by a message instead of a signal: then ``on_shutdown`` is called. The variables are
+    removed from ``env``, because a child process (especially Node) would use the channel as its own.
     """
     channel = _open_channel(env.pop(_PM2_CHANNEL, ""))
     env.pop(_PM2_SERIALIZATION, None)
@@ -131,7 +131,7 @@ def _open_channel(number: str) -> socket.socket | None:
     except (ValueError, OverflowError, OSError):
         return None
     if (channel.family, channel.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
-        channel.detach()  # it is not ours to close
+        channel.detach()  # another part of this process uses the descriptor: do not close it
         return None
     channel.set_inheritable(False)
     channel.setblocking(False)

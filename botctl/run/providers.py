@@ -1,6 +1,6 @@
-"""Groups of services that `botctl run` and other verbs share.
+"""Groups of services that `botctl run` and other commands share.
 
-A group imports its modules when it is added, so a verb that only reads the audit log does not load Redis.
+A group imports its modules when it is added, so a command that only reads the audit log does not load Redis.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def add_keys(registry: Registry) -> None:
 
 
 def add_migrator(registry: Registry) -> None:
-    """The migrator, and the lease that it works under. Needs the database and the audit log."""
+    """The migrator, and the lease that it must hold. Needs the database and the audit log."""
     from botctl.migrate.runner import migrator
     from botctl.stores.leases import leases
 

@@ -1,4 +1,4 @@
-"""The services of each role of `botctl run`; those that verbs share are in `providers`.
+"""The services of each role of `botctl run`; those that other commands use too are in `providers`.
 
 The annotations of a service's factory say what it needs, and the registry finds the order. A role's modules are
 imported when the role is added: a realtime server does not load disnake.
@@ -57,7 +57,7 @@ JOBS_STOP_S = 10.0  # after the drain: to cancel the runs that are left, and to 
 
 
 class ProcessRole(enum.StrEnum):
-    """What a process does. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
+    """A task of a process. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
 
     ``STORES`` only keeps the embedded parts running (the stores, and without a token the sandbox), so that bots can
     restart without restarting them.
@@ -75,7 +75,7 @@ DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS)
 def build_run_registry(
     loaded: Loaded, roles: Collection[ProcessRole], *, bus: Bus, skip_broken: bool = False
 ) -> tuple[Registry, tuple[type, ...]]:
-    """The services of a `botctl run` with ``roles``, and the types of those to open.
+    """The registry of a `botctl run` with ``roles``, and the types to open. ``skip_broken``: as in `load_commands`.
 
     Raises:
         ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
@@ -112,7 +112,7 @@ def _require_embedded_part(settings: Settings) -> None:
 
 
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
-    """The services that all roles share. ``lasting`` and ``owning`` are the flags of `Runtime`."""
+    """The services that all roles share. ``long_lived`` and ``exclusive`` are the flags of `Runtime`."""
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
@@ -127,13 +127,13 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """The service that all roles but the stores wait for: no migration is pending. It has no time limit."""
+    """Add the service that all roles but the stores wait for: no migration is pending. ``apply``: it applies them."""
     registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)
 
 
 def add_custom_services(registry: Registry, loaded: Loaded) -> list[type]:
-    """The factories that the setting ``[services]`` names; they may be in modules of the project."""
+    """Add the factories that the setting ``[services]`` names; they may be in modules of the project."""
     alias_moved_modules()
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end, so that a project's random.py does not hide the library's
@@ -151,7 +151,7 @@ def _load_custom_factory(name: str, path: str) -> Factory:
 
 
 def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
-    """Load the files of the commands folder, and check them against the services of the registry."""
+    """Load the command files, and check that the services they need exist. ``skip_broken``: leave out broken files."""
     from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import BUILTIN_JOBS
@@ -181,7 +181,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
-    """The built-in jobs, the project's jobs, and the scheduler."""
+    """Add the built-in jobs, the project's jobs, and the scheduler."""
     from botctl.jobs.builtin import BUILTIN_JOBS
     from botctl.jobs.scheduler import Scheduler, job_scheduler
 

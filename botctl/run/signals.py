@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first signal, the second one, and a watchdog that ends the process in any case."""
+"""Handle SIGTERM and Ctrl-C: the first signal, the second one, and a watchdog that ends the process in any case."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ShutdownSignals:
         return self.exit_code
 
     async def wait_for_second_signal(self) -> None:
-        """Wait for the second signal: the operator does not want to wait."""
+        """Wait for the second signal, which means that the operator does not want to wait."""
         await self._second.wait()
 
     def receive(self, signum: int) -> None:
@@ -54,7 +54,7 @@ class ShutdownSignals:
             self._loop.call_soon_threadsafe(self._second.set)
 
     def limit_exit(self, exit_code: int) -> None:
-        """Everything has stopped: give the rest of the process (a thread that hangs) ``EXIT_GRACE_S`` to end."""
+        """Call it when all services have stopped: the process, with all its threads, must end within `EXIT_GRACE_S`."""
         self.cancel_watchdog()
         self._start_watchdog(EXIT_GRACE_S, exit_code)
 
@@ -75,7 +75,7 @@ class ShutdownSignals:
 
 @contextlib.contextmanager
 def handle_signals(hard_limit_s: float) -> Iterator[ShutdownSignals]:
-    """Handle SIGTERM and SIGINT while the block runs. Enter it in the main thread, in a running loop.
+    """Handle SIGTERM and SIGINT until the block ends. Needs the main thread and a running event loop.
 
     The watchdog outlives the block: the caller cancels it (`ShutdownSignals.cancel_watchdog` or `limit_exit`).
     """
@@ -94,7 +94,7 @@ def handle_signals(hard_limit_s: float) -> Iterator[ShutdownSignals]:
 
 
 async def run_cancellable(work: Coroutine[Any, Any, None]) -> ExitCode:
-    """Run ``work``; the first and the second signal each cancel it once. Returns the exit code.
+    """Run ``work``; the first signal cancels it, and so does the second. Returns the exit code.
 
     ``work`` decides what the first cancellation means: it may finish its current step, and there is no time limit.
     """

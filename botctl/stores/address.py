@@ -1,4 +1,4 @@
-"""Store addresses: displayed without secrets, and socket paths that are short enough."""
+"""Store addresses: display them without secrets, and choose socket paths that are short enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CREDENTIALS_OF_PATH: Final = re.compile(r"(?<=://)[^/]*@")
 
 
 def display_url(url: str) -> str:
-    """``url`` without user, password and options, escaped."""
+    """``url`` without user, password and options, escaped for the terminal."""
     credentials = _CREDENTIALS_OF_PATH if url.startswith("unix://") else _CREDENTIALS
     return safe(credentials.sub("", url).partition("?")[0])
 

@@ -1,8 +1,8 @@
 """A two-layer cache with invalidation. Reads take microseconds.
 
 *Near* is a dict of this process, used only while the subscription to invalidations is alive. *Shared* is Redis, with a
-time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis is away, neither
-layer is used and every read calls the loader.
+time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis does not answer,
+neither layer is used and every read calls the loader.
 
 A writer first changes the database, then calls `Cache.invalidate`. That sets a new *guard* for the key, deletes the
 shared value, and notifies every process. A reader that loaded the value before has the old guard, so Redis rejects its
@@ -38,9 +38,9 @@ V = TypeVar("V")
 GUARD_S: Final = 60.0
 """How long a guard lives. A value that took half of it to load is not shared: its guard may have expired."""
 MAX_NEAR: Final = 50_000
-_PING_AFTER_S: Final = 0.5  # after this silence of the subscription, send a PING
-_PONG_S: Final = 1.0
-_BACK: Final = Backoff(first_s=0.1, limit_s=2.0)
+_PING_INTERVAL_S: Final = 0.5  # after this silence of the subscription, send a PING
+_PONG_TIMEOUT_S: Final = 1.0
+_BACKOFF: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _SHARE = """
 if (redis.call('GET', KEYS[2]) or '') == ARGV[1] and (redis.call('GET', KEYS[3]) or '') == ARGV[2] then
@@ -58,13 +58,13 @@ return redis.call('PUBLISH', ARGV[3], ARGV[4])
 _log = logging.getLogger(__name__)
 
 
-class _Near(NamedTuple):
+class _NearEntry(NamedTuple):
     value: Any
-    until: float
+    expires_at_s: float  # on the monotonic clock
 
 
 class _Stamp(NamedTuple):
-    """Guard and epoch in Redis at the time of the read. A write is accepted only if both are unchanged."""
+    """Guard and epoch (see the module) in Redis at the time of the read. A write needs both to be unchanged."""
 
     guard: bytes
     epoch: bytes
@@ -76,13 +76,13 @@ class _FetchCancelled(Exception):
 
 @dataclass(slots=True)
 class CacheCounts:
-    """Counters of one cache. ``near`` and ``shared`` are hits."""
+    """Counters of one cache. ``near`` and ``shared`` are hits in the two layers."""
 
     near: int = 0
     shared: int = 0
     loads: int = 0  # calls of the loader
-    refused: int = 0  # shared writes that Redis rejected, because it had a newer guard
-    heard: int = 0  # received invalidations
+    rejected: int = 0  # shared writes that Redis rejected, because it had a newer guard
+    invalidations: int = 0  # received invalidations
 
 
 @dataclass(eq=False)
@@ -105,12 +105,12 @@ class Cache(Generic[V]):
         prefix = f"botctl:{{{self.bot}}}:"
         self._prefix = f"{prefix}cache:{self.name}:"
         self._channel = f"{prefix}invalidate"
-        self._near: dict[str, _Near] = {}
+        self._near: dict[str, _NearEntry] = {}
         self._pending: dict[str, asyncio.Future[V | None]] = {}
         self._unsent: set[str] = set()  # keys whose invalidation did not reach Redis
         self._trusted = False
         self._missed = False
-        self._outage = Outage(self.tasks, _log, _BACK)
+        self._outage = Outage(self.tasks, _log, _BACKOFF)
         self._share = self.redis.register_script(_SHARE)
         self._invalidate = self.redis.register_script(_INVALIDATE)
 
@@ -123,10 +123,10 @@ class Cache(Generic[V]):
         """The value of ``key``, or None.
 
         Raises:
-            Exception: of ``load``, if no expired value is cached.
+            Exception: raised by ``load``, when there is not even an expired value in the cache.
         """
         near = self._near.get(key)
-        if near is not None and near.until > time.monotonic():
+        if near is not None and near.expires_at_s > time.monotonic():
             self.counts.near += 1
             return cast(V | None, near.value)
         try:
@@ -149,21 +149,20 @@ class Cache(Generic[V]):
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
-            self._discard(key)
+            self._remove_near(key)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Cache[V]]:
         """Subscribe to invalidations until the block ends. Without it every read calls the loader."""
-        self.tasks.spawn(self._listen, name=f"invalidations of {self.name}", restart=_BACK)
+        self.tasks.spawn(self._listen, name=f"invalidations of {self.name}", restart=_BACKOFF)
         try:
             yield self
         finally:
             await self.tasks.cancel()
-            self._clear()
-
-    # --- reading ---------------------------------------------------------------------------------------------------
+            self._clear_near()
 
     async def _get_coalesced(self, key: str) -> V | None:
+        """Fetch ``key``, or wait for the fetch that another reader has begun."""
         while (pending := self._pending.get(key)) is not None:
             try:
                 return await asyncio.shield(pending)
@@ -206,7 +205,7 @@ class Cache(Generic[V]):
         if self._trusted and self._pending.get(key) is pending:
             if len(self._near) >= MAX_NEAR:
                 del self._near[next(iter(self._near))]
-            self._near[key] = _Near(value, time.monotonic() + self._lifetime_s(value))
+            self._near[key] = _NearEntry(value, time.monotonic() + self._lifetime_s(value))
         return value
 
     async def _read_shared(self, key: str) -> tuple[tuple[V | None] | None, _Stamp]:
@@ -231,7 +230,7 @@ class Cache(Generic[V]):
         except (RedisError, OSError) as error:
             self._on_redis_error(error)
         else:
-            self.counts.refused += not accepted
+            self.counts.rejected += not accepted
 
     def _lifetime_s(self, value: V | None) -> float:
         return self.negative_ttl_s if value is None else self.ttl_s
@@ -239,25 +238,23 @@ class Cache(Generic[V]):
     def _keys(self, key: str) -> list[str]:
         return [self._prefix + key, f"{self._prefix}{key}:guard", self._prefix + "epoch"]
 
-    # --- invalidation ----------------------------------------------------------------------------------------------
-
     async def _send_invalidation(self, key: str) -> None:
         arguments: list[Any] = [event_id(), round(GUARD_S * 1000), self._channel, f"{self.name} {key}"]
         async with asyncio.timeout(self.timeout_s):
             await self._invalidate(keys=self._keys(key)[:2], args=arguments)
 
-    def _discard(self, key: str) -> None:
+    def _remove_near(self, key: str) -> None:
         self._near.pop(key, None)
         self._pending.pop(key, None)  # its waiters get the old value, later readers fetch again
 
-    def _clear(self) -> None:
+    def _clear_near(self) -> None:
         self._trusted = False
         self._near.clear()
         self._pending.clear()
 
     def _on_redis_error(self, error: BaseException) -> None:
         if self._trusted:
-            self._clear()
+            self._clear_near()
             self._missed = True
             self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({type_name(error)})")
 
@@ -276,31 +273,31 @@ class Cache(Generic[V]):
             await self._outage.pause()
 
     async def _subscribed(self, pubsub: Any) -> None:
-        while (await self._next(pubsub, _PONG_S))["type"] != "subscribe":
+        while (await self._next_message(pubsub, _PONG_TIMEOUT_S))["type"] != "subscribe":
             pass
         if self._missed or self._unsent:  # also before the first subscription
-            async with asyncio.timeout(_PONG_S):
+            async with asyncio.timeout(_PONG_TIMEOUT_S):
                 await self.redis.incr(self._prefix + "epoch")
             while self._unsent:
                 await self._send_invalidation(key := next(iter(self._unsent)))
                 self._unsent.discard(key)
-        self._clear()
+        self._clear_near()
         self._trusted, self._missed = True, False
         self._outage.end()
 
     async def _receive(self, pubsub: Any) -> None:
-        message = await pubsub.get_message(timeout=_PING_AFTER_S)
+        message = await pubsub.get_message(timeout=_PING_INTERVAL_S)
         if message is None:
             await pubsub.ping()
-            message = await self._next(pubsub, _PONG_S)
+            message = await self._next_message(pubsub, _PONG_TIMEOUT_S)
         if message["type"] == "message":
             name, _, key = message["data"].decode().partition(" ")
             if name == self.name:
-                self._discard(key)
-                self.counts.heard += 1
+                self._remove_near(key)
+                self.counts.invalidations += 1
 
     @staticmethod
-    async def _next(pubsub: Any, limit_s: float) -> dict[str, Any]:
+    async def _next_message(pubsub: Any, limit_s: float) -> dict[str, Any]:
         message = await pubsub.get_message(timeout=limit_s)
         if message is None:
             raise TimeoutError(f"the subscription was silent for {limit_s} s")

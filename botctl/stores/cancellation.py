@@ -1,8 +1,8 @@
-"""`asyncio.wait_for` of Python 3.12 for Python 3.11. Both drivers use it for every command.
+"""Replace `asyncio.wait_for` of Python 3.11 by that of 3.12. The drivers of both stores call it for every command.
 
-The one of 3.11 loses a cancellation that arrives together with the result
+That of 3.11 loses a cancellation that arrives together with the result
 (https://github.com/python/cpython/issues/86296). Then Ctrl-C or a time limit has no effect, and a background task runs
-on. It is replaced for the whole process, because the drivers call `asyncio.wait_for` directly.
+on. It is replaced for the whole process, because the drivers call it directly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def wait_for(work: Awaitable[_Result], timeout: float | None) -> _Result: 
 
 
 def keep_cancellations(*modules: ModuleType) -> None:
-    """Replace it in Python before 3.12. ``modules`` have imported it by name."""
+    """Replace `asyncio.wait_for` in Python before 3.12, in asyncio and in ``modules``, which import it by name."""
     if sys.version_info < (3, 12):
         for module in (asyncio, *modules):
             module.wait_for = wait_for  # type: ignore[attr-defined]

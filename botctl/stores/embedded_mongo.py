@@ -41,7 +41,7 @@ def _port(address: str) -> int:
 
 
 async def _is_ready(endpoint: Endpoint) -> bool:
-    """Whether its port is open. It opens the port last."""
+    """Whether its port is open. The server opens the port when it is ready."""
     _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
     writer.close()
     return True

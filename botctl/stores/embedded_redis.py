@@ -36,7 +36,7 @@ def _socket(address: str) -> str:
 
 
 async def _is_ready(endpoint: Endpoint) -> bool:
-    """Whether it replies PONG. While it reads its data it replies LOADING."""
+    """Whether the server replies PONG. While it reads its data it replies LOADING."""
     reader, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
     try:
         writer.write(b"PING\r\n")

@@ -1,9 +1,9 @@
 """The rules of a lease: when it expires for its holder, and when a candidate may take it over.
 
 No two clocks are compared. For the holder, the lease expires ``ttl_s`` minus a margin after it *sent* the last
-confirmed renewal. A candidate takes over when the record has not changed for a full ``ttl_s`` after it first *received*
-it. A record is sent before it is received, so the lease has expired for the holder by then, in spite of slow messages
-and paused processes. The margin allows for clocks of different speeds.
+confirmed renewal. A candidate takes over when it has seen the same record for a full ``ttl_s``, counted from when it
+first *received* that record. The holder counts from the sending, the candidate from the later receipt. So the holder's
+time ends first, in spite of slow messages and paused processes. The margin allows for clocks of different speeds.
 
 Nothing here awaits or reads a clock: ``now_s`` is the caller's monotonic clock.
 """
@@ -20,7 +20,7 @@ MARGIN: Final = 1 / 6  # of the ttl: how much earlier the lease expires for its 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A lease in the store. ``fence`` and ``beats`` change when a process takes, renews or releases it."""
+    """A lease in the store. ``fence`` counts holders, ``beats`` counts renewals; see `leases` for the other fields."""
 
     fence: int
     beats: int
@@ -30,14 +30,14 @@ class LeaseRecord:
 
 
 class Candidate:
-    """Watches a lease and decides when to take it."""
+    """Watches a lease that another process may hold, and decides when to take it."""
 
     def __init__(self) -> None:
         self._record: LeaseRecord | None = None
         self._since_s = 0.0
 
     def observe(self, record: LeaseRecord, received_at_s: float) -> None:
-        """Take note of the record, which was received at ``received_at_s``."""
+        """Compare ``record``, which was received at ``received_at_s``, with the one before."""
         if record != self._record:
             self._record, self._since_s = record, received_at_s
 
@@ -60,7 +60,7 @@ class LeaseState:
     sent_at_s: float
 
     def renewed(self, sent_at_s: float) -> None:
-        """Take note that the renewal sent at ``sent_at_s`` is confirmed. An older one has no effect."""
+        """Record that the renewal sent at ``sent_at_s`` is confirmed. An older one has no effect."""
         self.sent_at_s = max(self.sent_at_s, sent_at_s)
 
     def is_valid(self, now_s: float) -> bool:

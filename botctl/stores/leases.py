@@ -48,6 +48,8 @@ def boot_time_s() -> float:
 
 
 class Collection(Protocol):
+    """The methods of a MongoDB collection that leases use."""
+
     @property
     def database(self) -> Any: ...
 
@@ -149,7 +151,7 @@ class MongoLeases:
             if left_s <= 0:
                 raise _held_error(name, record)
             if on_wait is not None and now_s - began_s >= NOTIFY_AFTER_S:
-                on_wait(_process(record), candidate.available_in_s(now_s))
+                on_wait(_process_name(record), candidate.available_in_s(now_s))
                 on_wait = None
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
@@ -168,7 +170,7 @@ class MongoLeases:
         _log.warning("lease %s: lost, it was held with fence %d: %s", lease.name, lease.fence, lease.lost_reason)
 
     def _lost_reason(self, lease: HeldLease, late_s: float) -> str:
-        """Why it was lost, in words. ``late_s``: how late the renewing task woke up the last time."""
+        """Why the lease was lost, as text for people. ``late_s``: how late the renewing task woke up the last time."""
         if late_s > lease.state.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.state.is_valid(self.clock_s()):
@@ -193,7 +195,7 @@ class MongoLeases:
         return True
 
     async def _release(self, lease: HeldLease) -> None:
-        """Release it. If that fails, it expires by itself."""
+        """Release the lease. If that fails, it expires by itself."""
         try:
             with pymongo.timeout(RELEASE_S):
                 await release(self.collection, lease.name, lease.fence)
@@ -217,13 +219,13 @@ def _translate_errors(name: str) -> translated:
     return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
 
 
-def _process(record: LeaseRecord) -> str:
+def _process_name(record: LeaseRecord) -> str:
     host, pid, _ = record.holder.split(":")
     return f"process {pid} on {safe(host)}"
 
 
 def _held_error(name: str, record: LeaseRecord) -> Held:
     return Held(
-        f"{name} is held by {_process(record)}.",
+        f"{name} is held by {_process_name(record)}.",
         hint=f"Try again when that process is done. If it has died, the lease expires {record.ttl_s:g} s after that.",
     )

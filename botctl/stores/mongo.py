@@ -29,7 +29,7 @@ Database = AsyncDatabase[dict[str, Any]]
 """The service: the database of the bot."""
 
 CONNECTIONS: Final = 50
-CLOSE_S: Final = 0.5  # to end sessions at a server that may be away; it ends them later by itself
+CLOSE_S: Final = 0.5  # to end sessions; a server that does not answer ends them later by itself
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
 
 
@@ -131,7 +131,7 @@ def _unreachable(url: str, error: Exception) -> Unreachable:
 
 
 def _error_text(error: Exception) -> str:
-    """The driver's text without its list of servers and timeouts."""
+    """The driver's message without its list of servers and timeouts."""
     text = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
     return redact(safe(text)).rstrip(".")
 

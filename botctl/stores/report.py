@@ -32,13 +32,15 @@ class StoreState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
+    """One store. The size and the process ids are those of an embedded store, else None."""
+
     name: str
     embedded: bool
     address: str  # without secrets
     state: StoreState
     version: str = ""
     latency_ms: float | None = None  # of a new connection and one command
-    size_bytes: int | None = None  # this and the ids: of an embedded store only
+    size_bytes: int | None = None
     pid: int | None = None
     owner_pid: int | None = None
     detail: str = ""  # what is wrong

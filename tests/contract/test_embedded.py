@@ -158,7 +158,7 @@ async def test_store_of_dead_owner_is_terminated_before_next_start(process, anot
 
 
 async def test_short_verb_waits_for_its_users(process):
-    """Two short verbs at once: the one that started the store is done first, and the other still finishes."""
+    """Two short commands at the same time: the one that started the store is done first, and the other still finishes."""
     owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
     async with process(long_lived=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
@@ -233,13 +233,13 @@ def test_port_in_use_is_not_shared(tmp_path):
 
 
 async def test_run_waits_for_a_short_verb_to_end(process):
-    verb = process(long_lived=False)
-    await verb.__aenter__()
+    short_command = process(long_lived=False)
+    await short_command.__aenter__()
     run = process(long_lived=True)
     starting = asyncio.create_task(run.__aenter__())
     await asyncio.sleep(0.05)
     assert not starting.done()
-    await verb.__aexit__(None, None, None)
+    await short_command.__aexit__(None, None, None)
     *_, runtime = await starting
     assert runtime.live()["redis"].lasting
     await run.__aexit__(None, None, None)

@@ -50,18 +50,18 @@ def drain(n: int) -> DrainStarted:
 
 @dataclass
 class FakeLog:
-    """Takes batches. ``away``: it fails; ``fail_after``: it fails once, after it has taken the batch."""
+    """Takes batches. ``unavailable``: it fails; ``fail_after``: it fails once, after it has taken the batch."""
 
-    away: bool = False
+    unavailable: bool = False
     fail_after: bool = False
     batches: list[Batch] = field(default_factory=list)
     tries: int = 0
 
     async def append_batch(self, batch: Batch) -> Mapping[str, int]:
         self.tries += 1
-        if not self.away and batch not in self.batches:
+        if not self.unavailable and batch not in self.batches:
             self.batches.append(batch)
-        if self.away or self.fail_after:
+        if self.unavailable or self.fail_after:
             self.fail_after = False
             raise Unreachable("Redis failed")
         return {}
@@ -99,14 +99,14 @@ async def test_events_at_once_are_one_batch() -> None:
 
 async def test_oldest_events_are_dropped_while_redis_is_away() -> None:
     """The rest keeps its order, and the loss is published as an event."""
-    log = FakeLog(away=True)
+    log = FakeLog(unavailable=True)
     async with running_relay(log, queue_size=10) as (bus, relay):
         bus.publish(drain(0))
         await until(lambda: log.tries > 0)
         for n in range(1, 26):
             bus.publish(drain(n))
         assert relay.backlog == 11
-        log.away = False
+        log.unavailable = False
         await until(lambda: relay.backlog == 0 and relay.counts.relayed == 12)
     numbers = [_number(data) for data in log.entries("system")]
     assert numbers == [0, *range(16, 26), "15 lost"]

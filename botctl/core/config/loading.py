@@ -1,6 +1,7 @@
 """Load the settings of a project: read all layers, merge and validate them, and keep the origin of each value.
 
-From lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment, flag.
+The layers, from lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment
+variable, command-line option ("flag").
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """One line of ``--explain-config``. ``value_shown`` holds no secret."""
+    """One line of ``--explain-config``. ``value_shown``: the value without secrets."""
 
     key: str
     value_shown: str
@@ -78,7 +79,7 @@ def _origins(values: Values) -> dict[str, Origin]:
 
 
 def explain(loaded: Loaded) -> list[SettingRow]:
-    """Every setting in the order of the models: its value, without secrets, and its origin."""
+    """A row for every setting, in the order of the models."""
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
@@ -87,6 +88,7 @@ def explain(loaded: Loaded) -> list[SettingRow]:
 
 
 def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, object]]:
+    """Every key in ``section``, after ``prefix``, with its value."""
     for name, value in section:
         entries = value.items() if isinstance(value, dict) and value else [(None, value)]
         for entry, inner in entries:
@@ -113,7 +115,7 @@ def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str
 
 
 def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) -> Values:
-    """The settings in the file of profile ``chosen``. `production` and `default` need no file."""
+    """The settings in the file of profile ``chosen``. The profiles `production` and `default` need no file."""
     if chosen is None or not isinstance(chosen.value, str) or not NAME.matches(chosen.value):
         return {}  # validation reports a wrong name
     where = SETTINGS_FILE.with_name(f"{chosen.value}.toml")

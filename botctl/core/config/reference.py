@@ -1,4 +1,4 @@
-"""The list of all settings, generated from their models: for the documentation, explanations and suggestions."""
+"""The list of all settings, generated from their models, for the documentation, `--explain-config` and suggestions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 Path = tuple[str, ...]
 
 ANY = "<name>"  # in a path: a name that the operator chooses
-_PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text"}
+_TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text"}
 _BOUNDS = ((annotated_types.Gt, "gt", ">"), (annotated_types.Ge, "ge", "≥"), (annotated_types.Lt, "lt", "<"),
            (annotated_types.Le, "le", "≤"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. ``path`` has `ANY` where the operator chooses a name; ``default`` is in TOML."""
+    """One setting. ``path`` has `ANY` where the operator chooses a name; ``type`` is in words, ``default`` in TOML."""
 
     path: Path
     type: str
@@ -52,12 +52,14 @@ class Setting:
 
 
 def variable(path: Path) -> str:
+    """The environment variable of the setting at ``path``: ``BOTCTL_DISCORD__TOKEN``."""
     return ENV_PREFIX + ENV_DELIMITER.join(part.upper() for part in path)
 
 
 @functools.cache
 def reference() -> tuple[Setting, ...]:
-    return tuple(_of_model(Settings, ()))
+    """All settings, in the order of the models."""
+    return tuple(_model_settings(Settings, ()))
 
 
 def find(path: Path) -> Setting | None:
@@ -80,44 +82,46 @@ def to_toml(value: object) -> str:
 
 
 def as_table() -> str:
+    """All settings as a Markdown table."""
     lines = ["| setting | type | default | variable | what it is for |", "|---|---|---|---|---|"]
     lines += [f"| `{s.key}` | {s.type} | `{s.default}` | `{s.variable}` | {s.description} |" for s in reference()]
     return "\n".join(lines) + "\n"
 
 
-def _of_model(model: type[BaseModel], prefix: Path) -> Iterator[Setting]:
+def _model_settings(model: type[BaseModel], prefix: Path) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
-        yield from _of_field(field, (*prefix, name))
+        yield from _field_settings(field, (*prefix, name))
 
 
-def _of_field(field: FieldInfo, path: Path) -> Iterator[Setting]:
+def _field_settings(field: FieldInfo, path: Path) -> Iterator[Setting]:
     annotation: Any = field.annotation
     metadata: Sequence[Any] = field.metadata
     if get_origin(annotation) is dict:
         annotation, metadata, path = get_args(annotation)[1], (), (*path, ANY)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield from _of_model(annotation, path)
+        yield from _model_settings(annotation, path)
     else:
         default = None if field.default is PydanticUndefined else field.default
-        type_text, secret = _type(annotation, metadata)
+        type_text, secret = _describe_type(annotation, metadata)
         yield Setting(path, type_text, to_toml(default), field.description or "", secret)
 
 
-def _type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
+def _describe_type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
+    """The type in words, and whether it is secret."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type(args[0], args[1:])
+        return _describe_type(args[0], args[1:])
     if origin in (Union, types.UnionType):
-        return _type(next(arg for arg in args if arg is not type(None)), metadata)
+        return _describe_type(next(arg for arg in args if arg is not type(None)), metadata)
     if origin is tuple:
-        item_type, secret = _type(args[0], ())
+        item_type, secret = _describe_type(args[0], ())
         return f"list of: {item_type}", secret
     for marker in metadata:
         if isinstance(marker, AfterValidator) and (text := getattr(marker.func, "description", "")):
             return text, annotation is SecretStr
     if issubclass(annotation, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in annotation), False
-    return " ".join([_PLAIN[annotation], *_bounds(metadata)]), annotation is SecretStr
+    return " ".join([_TYPE_NAMES[annotation], *_bounds(metadata)]), annotation is SecretStr
 
 
 def _bounds(metadata: Sequence[Any]) -> Iterator[str]:

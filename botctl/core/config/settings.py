@@ -25,7 +25,7 @@ ENV_DELIMITER: Final = "__"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Text that matches ``pattern``. ``description`` is for the documentation and for errors."""
+    """A validator: the text must match ``pattern``. ``description`` is for the documentation and for errors."""
 
     description: str
     pattern: str
@@ -41,7 +41,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A secret URL that begins with one of ``schemes``. No error contains its text."""
+    """A validator: the secret URL must begin with one of ``schemes``. No error contains its text."""
 
     schemes: tuple[str, ...]
 
@@ -56,17 +56,17 @@ class Address:
 
 
 def _id_from_number(value: object) -> object:
-    """Accept an id without quotes. The type validates any other value."""
+    """Accept an id that is a number, because it was written without quotes. The type validates any other value."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _plain_text(value: object) -> object:
-    """Accept a number or a boolean where text may stand for one."""
+    """Turn a number or a boolean into text."""
     return str(value).lower() if isinstance(value, bool | int | float) else value
 
 
 def _list_from_text(value: object) -> object:
-    """Accept a list in a variable: ``a,b`` or JSON."""
+    """Accept a list as text, as in an environment variable: ``a,b`` or JSON."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -79,7 +79,7 @@ def _list_from_text(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleText:
-    """Text in the grammar of `botctl.core.contracts.throttle`."""
+    """A validator: the text must parse with `botctl.core.contracts.throttle`, with limits per ``scopes`` only."""
 
     description: str = "limits, as in the default"
     scopes: frozenset[Scope] = COMMAND_SCOPES

@@ -1,7 +1,6 @@
-"""Read each layer of settings into values with their origin.
+"""Read each layer of settings (file, variables, options) into values with their origin. `validation` checks them later.
 
-A layer that cannot be read adds a sentence to ``faults`` and returns what it can, so that a person sees all faults at
-once. Validation of the values comes later.
+What cannot be read adds a sentence to ``faults``, and the rest is returned, so that a person sees all faults at once.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a value. ``where``: a file seen from the root, a variable or a flag. ``line`` begins at 1."""
+    """The origin of a value. ``where``: a file relative to the root, a variable or an option. ``line``: from 1."""
 
     layer: Layer
     where: str
@@ -80,8 +79,8 @@ Values = dict[Key, SourcedValue]
 
 
 def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values:
-    """The settings in ``file``, which errors call ``where``."""
-    text = _text(file, where, faults)
+    """The settings in ``file``. ``where``: its path in errors."""
+    text = _read_text(file, where, faults)
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -98,7 +97,7 @@ def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values
 def from_dotenv(file: Path, faults: list[str]) -> Values:
     """The settings in a ``.env`` file. Values are literal: ``$`` has no meaning."""
     where, values = file.name, Values()
-    for binding in parse_stream(io.StringIO(_text(file, where, faults))):
+    for binding in parse_stream(io.StringIO(_read_text(file, where, faults))):
         text = binding.original.string
         origin = Origin(Layer.DOTENV, where, binding.original.line + len(text) - len(text.lstrip("\r\n")))
         if binding.error or (binding.key and binding.value is None):
@@ -106,7 +105,7 @@ def from_dotenv(file: Path, faults: list[str]) -> Values:
         elif binding.key == PROJECT_VARIABLE:
             faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
         elif binding.key and binding.key.startswith(ENV_PREFIX):
-            values |= _from_variable(binding.key, binding.value or "", origin, faults)
+            values |= _parse_variable(binding.key, binding.value or "", origin, faults)
     return values
 
 
@@ -115,7 +114,7 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     values = Values()
     for name in sorted(env):
         if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
-            values |= _from_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
+            values |= _parse_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
     return values
 
 
@@ -129,7 +128,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. A table itself is yielded as ``{}``: a role may have no members."""
+    """The paths and values of nested tables. Each table is yielded too, as ``{}``, because it may be empty (a role)."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -145,12 +144,12 @@ def merge(low: Values, high: Values) -> Values:
 
 
 def suggest(word: str, words: list[str]) -> str:
-    """``; did you mean …?``, or a full stop if no word is similar."""
+    """The end of a sentence: ``; did you mean …?`` with the most similar of ``words``, or a full stop."""
     close = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {close[0]}?" if close else "."
 
 
-def _text(file: Path, where: str, faults: list[str]) -> str:
+def _read_text(file: Path, where: str, faults: list[str]) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -169,7 +168,7 @@ def _toml_fault(message: str, where: str, text: str) -> str:
     return f"{where}:{line}: is not TOML: {safe(message.replace(match[0], '') if match else message)}."
 
 
-def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> Values:
+def _parse_variable(name: str, text: str, origin: Origin, faults: list[str]) -> Values:
     """The settings of one variable: mostly one, several when it holds a section as JSON.
 
     pydantic's source splits the name and parses JSON. It gets one variable at a time, because for many at once it does
@@ -182,14 +181,16 @@ def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> V
     except SettingsError:
         section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0]
         faults.append(
-            f"{_at(name, origin)} must be JSON; set a single setting with {ENV_PREFIX}{section}{ENV_DELIMITER}<NAME>."
+            f"{_describe_variable(name, origin)} must be JSON; "
+            f"set a single setting with {ENV_PREFIX}{section}{ENV_DELIMITER}<NAME>."
         )
         return {}
     if not tree:
-        faults.append(f"{_at(name, origin)} is an unknown variable{suggest(name, [s.variable for s in reference()])}")
+        suggestion = suggest(name, [setting.variable for setting in reference()])
+        faults.append(f"{_describe_variable(name, origin)} is an unknown variable{suggestion}")
     return {key: SourcedValue(value, origin) for key, value in flatten(tree)}
 
 
-def _at(name: str, origin: Origin) -> str:
+def _describe_variable(name: str, origin: Origin) -> str:
     """The variable ``name``, after its file and line if it has one."""
     return name if origin.line is None else f"{origin}: {name}"

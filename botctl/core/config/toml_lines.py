@@ -25,8 +25,8 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[Path, int]:
     """The line, counted from 1, of each key and table of ``text``, which must be valid TOML.
 
-    A key inside an inline table has the line of that table's key: look up the longest known prefix of a path. Of an
-    array of tables the first one counts.
+    A key inside an inline table is not listed: look up the longest listed prefix of its path. Of an array of tables,
+    the first one is listed.
     """
     lines: dict[Path, int] = {}
     table: Path = ()

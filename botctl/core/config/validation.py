@@ -15,14 +15,14 @@ from botctl.core.redact import redact, redact_patterns
 
 
 def validate(values: Values, faults: list[str]) -> Settings | None:
-    """Build the settings from ``values``, or None. Adds a sentence to ``faults`` for each error."""
+    """Build the settings from ``values``; None if that fails. Adds a sentence to ``faults`` for each error."""
     faults += [
         _with_origin(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
         for key, value in values.items()
         if is_secret(key) and isinstance(value.value, str) and not value.value.strip()
     ]
     try:
-        settings = Settings.model_validate(_tree(values))
+        settings = Settings.model_validate(_nest(values))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         faults += [sentence for detail in details if (sentence := _sentence(detail, values)) is not None]
@@ -32,8 +32,8 @@ def validate(values: Values, faults: list[str]) -> Settings | None:
     return settings
 
 
-def _tree(values: Values) -> dict[str, object]:
-    """Nest the tables. Where one layer has a table and another a value, the value stays, so that it is reported."""
+def _nest(values: Values) -> dict[str, object]:
+    """``values`` as nested tables. If one layer has a table and another a value, the value stays and is reported."""
     tree: dict[str, object] = {}
     for key in sorted(values, key=len):
         table: object = tree
@@ -64,7 +64,7 @@ def _sentence(detail: ErrorDetails, values: Values) -> str | None:
     origin = _origin(key, values)
     name = safe(".".join(key))
     if detail["type"] == "extra_forbidden":
-        return _with_origin(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
+        return _with_origin(origin, f"{name} is an unknown setting{_suggest_setting(key, origin)}")
     value = detail["input"]
     if is_secret(key) and isinstance(value, str) and not value.strip():
         return None
@@ -77,20 +77,20 @@ def _sentence(detail: ErrorDetails, values: Values) -> str | None:
 
 
 def _with_origin(origin: Origin, sentence: str) -> str:
-    """``sentence`` with its origin. Text after ``…TOKEN:`` would be redacted as a token, so that form is avoided."""
+    """``sentence`` with its origin. Not ``…TOKEN: sentence``, because text in that form is redacted as a token."""
     text = f"{origin}: {sentence}"
     return text if redact_patterns(text) == text else f"In {origin}, {sentence}"
 
 
 def _origin(key: Key, values: Values) -> Origin:
-    """Where ``key`` was set: itself, a table around it, or the first key inside it."""
+    """The origin of ``key``, or else that of a table around it, or of the first key inside it."""
     for size in range(len(key), 0, -1):
         if key[:size] in values:
             return values[key[:size]].origin
     return next((value.origin for inner, value in values.items() if inner[: len(key)] == key), DEFAULT)
 
 
-def _near_setting(key: Key, origin: Origin) -> str:
+def _suggest_setting(key: Key, origin: Origin) -> str:
     if origin.layer in (Layer.ENVIRONMENT, Layer.DOTENV):
         return suggest(variable(key), [setting.variable for setting in reference()])
     names = [setting.key for setting in reference()] + list(Settings.model_fields)

@@ -20,16 +20,16 @@ class ApiKey:
 
     id: str
     name: str
-    topics: tuple[str, ...]  # whose events it may read; `EVERY_TOPIC` stands for all
+    topics: tuple[str, ...]  # it may read the events of these; `EVERY_TOPIC` stands for all
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    used_at: datetime | None = None  # some seconds late, as is ``uses``: both are written in batches
+    used_at: datetime | None = None  # the last use; written in batches, like ``uses``, so some seconds late
     uses: int = 0
 
     def invalid_reason(self, now: datetime) -> str | None:
-        """Why it is not valid any more, in words; None while it is valid."""
+        """Why it is not valid any more, as text for people; None while it is valid."""
         if self.revoked_at is not None:
             return "it was revoked"
         if self.expires_at is not None and self.expires_at <= now:
@@ -55,9 +55,9 @@ class ApiKeys(Protocol):
         ...
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """Revoke a key at once. KeyRevoked disconnects its clients.
+        """Revoke a key at once. The event KeyRevoked disconnects its clients.
 
-        Returns it, and whether this call revoked it.
+        Returns the key, and whether this call revoked it (False: it was revoked already).
 
         Raises:
             UsageError: there is no such key.
@@ -82,5 +82,5 @@ class ApiKeys(Protocol):
         ...
 
     async def purge(self, *, ended_for: timedelta) -> int:
-        """Delete the keys that ended longer ago than ``ended_for``; returns how many."""
+        """Delete the keys that expired or were revoked longer ago than ``ended_for``; returns how many."""
         ...

@@ -30,11 +30,11 @@ VERSION = 1
 MAX_LINE_BYTES = 16_384
 _MAX_EXACT_INTEGER = 2**53 - 1
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
-_CUTS_BYTES = (4096, 1024, 256, 64)  # tried in this order until the line fits
+_TEXT_LIMITS_BYTES = (4096, 1024, 256, 64)  # tried in this order until the line fits
 
 
 class Stage(enum.StrEnum):
-    """Whether the entry marks the begin of an action, its end, or all of it."""
+    """Whether the entry marks the beginning of an action, its end, or (``POINT``) all of it."""
 
     BEGIN = "begin"
     END = "end"
@@ -52,17 +52,17 @@ class AuditOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: what authorised it."""
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` (an API key), ``address`` or ``system``."""
 
     type: str
     id: str
     name: str | None = None
-    auth: str | None = None
+    auth: str | None = None  # what authorised it
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: as typed."""
+    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: the command line."""
 
     iface: str
     host: str
@@ -73,7 +73,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object of the action. ``type``: ``channel``, ``guild``, ``user``, ``policy``, ``migration``."""
+    """The object of the action. ``type``: ``channel``, ``guild``, ``user``, ``policy``, ``job``, ``key``, …"""
 
     type: str
     id: str
@@ -114,6 +114,7 @@ class AuditEntry:
 
 @functools.cache
 def via(iface: str, cmd: str | None = None) -> Via:
+    """The `Via` of an action in this process."""
     return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 
@@ -169,7 +170,7 @@ def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
         stage=Stage.END,
         op=invocation.id,
         action=action_of(invocation),
-        outcome=_SUCCESS[outcome.result],
+        outcome=_OUTCOMES[outcome.result],
         actor=Principal("user", invocation.actor.id, invocation.actor.name),
         via=via("discord"),
         target=Target("channel", invocation.channel) if invocation.channel else None,
@@ -205,7 +206,7 @@ def encode_line(entry: AuditEntry) -> bytes:
 def _encode_fast(entry: AuditEntry) -> str:
     """The same JSON as `_encode_slow`, for an entry without changes, with nothing to redact or to cut."""
     parts = []
-    for name in _SORTED:
+    for name in _SORTED_FIELDS:
         value = getattr(entry, name)
         if value is not None:
             encode = _encode_cached if isinstance(value, (Principal, Via, Target)) else _encode_value
@@ -216,90 +217,92 @@ def _encode_fast(entry: AuditEntry) -> str:
 @functools.lru_cache(maxsize=1024)
 def _encode_cached(value: Principal | Via | Target) -> str:
     """The JSON of ``value``. Cached, because the same few values recur."""
-    return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
+    return _ENCODER.encode(_fields_to_json(value, _FIELD_NAMES[type(value)]))
 
 
 def _encode_value(value: str | float | datetime) -> str:
-    plain = _text(value) if type(value) is str else _scalar(value)
+    plain = _without_surrogates(value) if type(value) is str else _scalar_to_json(value)
     return _quote(plain) if isinstance(plain, str) else str(plain)
 
 
 def _encode_slow(entry: AuditEntry) -> bytes:
-    value = _fields(entry, _NAMES[AuditEntry])
+    value = _fields_to_json(entry, _FIELD_NAMES[AuditEntry])
     if "changes" in value:  # the only field with keys from outside
-        value["changes"] = _mask(value["changes"])
+        value["changes"] = _mask_secrets(value["changes"])
     value, text = redact_json(value, _ENCODER.encode)
     whole = text.encode()
-    for limit in _CUTS_BYTES:
+    for limit in _TEXT_LIMITS_BYTES:
         if len(whole) <= MAX_LINE_BYTES:
             return whole
-        whole = _dump(_shorten(value, limit))
+        whole = _encode_json(_shorten(value, limit))
     if len(whole) > MAX_LINE_BYTES:
-        whole = _dump(_shorten(value | {"changes": _cut(_dump(value.get("changes")), 1024)}, _CUTS_BYTES[-1]))
+        changes = _cut_text(_encode_json(value.get("changes")), 1024)
+        whole = _encode_json(_shorten(value | {"changes": changes}, _TEXT_LIMITS_BYTES[-1]))
     return whole
 
 
 def _to_json(value: Any) -> Any:
-    """``value`` as JSON types, as the module's docstring describes them."""
+    """``value`` as the JSON types of the module's docstring."""
     if value is None or isinstance(value, (str, int, float, datetime)):
-        return _scalar(value)
+        return _scalar_to_json(value)
     if isinstance(value, (Principal, Via, Target, Change)):
-        return _fields(value, _NAMES[type(value)])
+        return _fields_to_json(value, _FIELD_NAMES[type(value)])
     if isinstance(value, Mapping):
-        return {_text(str(key)): _to_json(item) for key, item in value.items()}
+        return {_without_surrogates(str(key)): _to_json(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((_to_json(item) for item in value), key=_dump)
+        return sorted((_to_json(item) for item in value), key=_encode_json)
     if isinstance(value, (list, tuple)):
         return [_to_json(item) for item in value]
-    return _text(str(value))
+    return _without_surrogates(str(value))
 
 
-def _scalar(value: str | float | datetime | None) -> str | int | None:
+def _scalar_to_json(value: str | float | datetime | None) -> str | int | None:
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
         return value
     if isinstance(value, (Stage, AuditOutcome)):
         return value.value
-    return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
+    return iso_ms(value) if isinstance(value, datetime) else _without_surrogates(str(value))
 
 
-def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+def _fields_to_json(value: object, names: tuple[str, ...]) -> dict[str, Any]:
     always = isinstance(value, Change)  # None is a value of a change
     result: dict[str, Any] = {}
     for name in names:
         item = getattr(value, name)
         if type(item) is str:
-            result[name] = _text(item)
+            result[name] = _without_surrogates(item)
         elif item is not None or always:
             result[name] = _to_json(item)
     return result
 
 
-def _text(value: str) -> str:
+def _without_surrogates(value: str) -> str:
     """``value`` without lone surrogates, which UTF-8 cannot encode."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def _mask(value: Any) -> Any:
+def _mask_secrets(value: Any) -> Any:
     """``value`` with secrets masked, by their name: the key of an object, or the ``k`` of a change."""
     if isinstance(value, list):
-        return [_mask(item) for item in value]
+        return [_mask_secrets(item) for item in value]
     if not isinstance(value, dict):
         return value
     change = _SECRET_NAME.search(str(value.get("k", ""))) is not None
     return {
-        key: MARK if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _mask(item)
+        key: MARK if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _mask_secrets(item)
         for key, item in value.items()
     }
 
 
-def _dump(value: Any) -> bytes:
+def _encode_json(value: Any) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
 def _shorten(value: Any, limit_bytes: int) -> Any:
+    """The JSON ``value`` with every longer text in it replaced by its `_cut_text`."""
     if isinstance(value, str):
         whole = value.encode()
-        return value if len(whole) <= limit_bytes else _cut(whole, limit_bytes)
+        return value if len(whole) <= limit_bytes else _cut_text(whole, limit_bytes)
     if isinstance(value, dict):
         return {key: _shorten(item, limit_bytes) for key, item in value.items()}
     if isinstance(value, list):
@@ -307,16 +310,17 @@ def _shorten(value: Any, limit_bytes: int) -> Any:
     return value
 
 
-def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
+def _cut_text(whole: bytes, limit_bytes: int) -> dict[str, Any]:
+    """``{cut, len, sha256}``, as in `encode_line`."""
     beginning = whole[:limit_bytes].decode("utf-8", "ignore")
     return {"cut": beginning, "len": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _quote = json.encoder.encode_basestring  # the C function of the encoder
-_SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
-_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
-_SUCCESS = {
+_SORTED_FIELDS = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
+_FIELD_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
+_OUTCOMES = {
     Result.OK: AuditOutcome.SUCCESS,
     Result.DENIED: AuditOutcome.DENIED,
     Result.THROTTLED: AuditOutcome.DENIED,

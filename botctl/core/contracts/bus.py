@@ -1,4 +1,4 @@
-"""The bus: publish and subscribe inside one process. Publishing never waits and never fails because of a reader."""
+"""The event bus of one process: publish and subscribe. Publishing never waits, and a reader cannot make it fail."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class Subscription(AsyncIterator[E]):
         self._wake = asyncio.Event()
 
     def put(self, event: E) -> None:
+        """Add ``event``. Drops the oldest one if the queue is full. Never waits."""
         if len(self._events) == self._events.maxlen:
             self.dropped += 1
         self._events.append(event)
         self._wake.set()
 
     def take(self) -> list[E]:
-        """All waiting events, oldest first; may be empty."""
+        """Remove and return all waiting events, oldest first. Does not wait, so there may be none."""
         taken = list(self._events)
         self._events.clear()
         self._wake.clear()
@@ -56,7 +57,7 @@ class Bus:
         self._listeners: dict[object, tuple[Callable[[Event], None], tuple[type[Event], ...]]] = {}
 
     def publish(self, event: Event) -> None:
-        """Pass ``event`` to every reader now. Never waits. An error of a listener is logged."""
+        """Call the listeners with ``event``, and add it to the subscriptions. An error of a listener is logged."""
         for listener, types in tuple(self._listeners.values()):
             if isinstance(event, types):
                 try:
@@ -69,7 +70,7 @@ class Bus:
 
     @contextmanager
     def subscribe(self, *types: type[E], name: str, size: int = 1000) -> Iterator[Subscription[E]]:
-        """Read events of ``types`` through a queue of at most ``size``, until the block ends."""
+        """Read events of ``types`` through a queue of at most ``size`` events, until the block ends."""
         subscription = Subscription(name, types, size)
         key = cast(Subscription[Event], subscription)
         self._subscriptions[key] = None

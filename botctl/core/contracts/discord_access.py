@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
-    """How to connect. ``base_url``: the sandbox's address, ``http://127.0.0.1:8911``; None for Discord itself."""
+    """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself."""
 
     token: str = field(repr=False)
     base_url: str | None = None

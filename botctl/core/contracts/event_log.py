@@ -1,7 +1,7 @@
-"""The event log: events between processes, by topic, and the position of a reader.
+"""The event log: the stored events of all processes, by topic, and the position of a reader.
 
-A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. The offsets are valid within one
-*epoch*. A new epoch begins when the store has lost its data.
+A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. These numbers, the offsets, are
+valid within one *epoch*. A new epoch begins when the store has lost its data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def is_topic(name: str) -> bool:
 
 
 def encode(envelope: Envelope) -> bytes:
-    """``envelope`` as compact JSON in UTF-8, without secrets.
+    """``envelope`` as compact JSON in UTF-8; secrets in it are redacted.
 
     Raises:
         TypeError, ValueError: a value cannot be encoded as JSON.
@@ -85,7 +85,7 @@ class Batch(NamedTuple):
     """Events of several topics, appended atomically.
 
     ``writer`` and ``number`` identify the batch, so that one that is sent twice is appended once. A writer numbers its
-    batches and waits until each is acknowledged. ``events``: by topic, each from `encode`.
+    batches and waits until each is acknowledged. ``events``: for each topic, its envelopes as `encode` returns them.
     """
 
     writer: str
@@ -121,8 +121,9 @@ class EventLog(Protocol):
         """The position of the newest entry of ``topic``. Reading after it returns only later entries."""
         ...
 
-    async def topics(self) -> Mapping[str, Position]: ...
+    async def topics(self) -> Mapping[str, Position]:
+        """The position of the newest entry of every topic."""
 
     async def trim(self, topic: str, *, keep: int) -> int:
-        """Remove all but about the newest ``keep`` entries; returns how many were removed."""
+        """Keep about the newest ``keep`` entries and remove the rest; returns how many were removed."""
         ...

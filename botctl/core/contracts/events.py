@@ -1,4 +1,4 @@
-"""The events: one frozen dataclass for each, and the envelope that carries it between processes.
+"""The events that botctl publishes: one frozen dataclass for each, and the envelope that carries it between processes.
 
 Field values are JSON types: strings, integers, floats, booleans, None, and tuples or dicts of them. Discord ids are
 strings. A field is never renamed and never changes its meaning; new fields have defaults. docs/events.md lists all.
@@ -74,7 +74,7 @@ class CommandFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutocompleteAnswered(Event):
-    """Suggestions for an option of command ``name`` were requested. ``ok``: there was no error."""
+    """The bot answered a request for suggestions for an option of command ``name``. ``ok``: there was no error."""
 
     topic = "commands"
     name: str
@@ -202,7 +202,7 @@ class DrainStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsLost(Event):
-    """A process dropped its oldest ``count`` events, because Redis was away for too long."""
+    """A process dropped its oldest ``count`` events, because Redis did not answer for too long."""
 
     topic = "system"
     count: int
@@ -230,7 +230,7 @@ class KeyRevoked(Event):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The sender of an event: the bot's name and ``host:pid`` of the process."""
+    """The sender of an event. ``bot``: the bot's name. ``proc``: ``host:pid`` of the process."""
 
     bot: str
     proc: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
@@ -238,6 +238,7 @@ class Source:
 
 @functools.cache
 def _data_names(cls: type) -> tuple[str, ...]:
+    """The fields of an event class that are under ``data`` in its envelope."""
     return tuple(f.name for f in dataclasses.fields(cls) if f.name != "guild")
 
 
@@ -279,7 +280,7 @@ def from_envelope(wrapped: dict[str, Any]) -> Event:
 
 
 def _with_tuples(value: Any) -> Any:
-    """``value`` with tuples instead of the lists of JSON."""
+    """``value`` from JSON, with its lists as tuples."""
     if isinstance(value, dict):
         return {key: _with_tuples(inner) for key, inner in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

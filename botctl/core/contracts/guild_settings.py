@@ -27,7 +27,7 @@ _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class GuildSettings:
-    """The settings of one guild; by default those of a guild without any."""
+    """The settings of one guild. The defaults hold for a guild that has set nothing."""
 
     locale: str | None = None  # None: the user's own
     disabled: frozenset[str] = frozenset()  # names of commands; ``ops`` includes its sub-commands
@@ -68,12 +68,13 @@ def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, obje
 
 
 def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
-    """The disabled names that are neither one of ``commands`` (``ops status``) nor a group: misspelt?"""
+    """The disabled names that match no command or group of ``commands`` (``ops status``), so may be misspelt."""
     known = [f"{command.lower()} " for command in commands]
     return sorted(name for name in settings.disabled if not any(command.startswith(f"{name} ") for command in known))
 
 
 def plain(settings: GuildSettings) -> dict[str, object]:
+    """``settings`` as JSON types, without the revision."""
     return {
         "locale": settings.locale,
         "disabled": sorted(settings.disabled),
@@ -97,15 +98,15 @@ def _set_disabled(settings: GuildSettings, raw: str) -> GuildSettings:
     steps = [word for word in words if word.startswith(("+", "-"))]
     if steps and len(steps) != len(words):
         raise ValueError(f"{raw[:60]!r} mixes names with '+name' and '-name'; use either a full list or steps")
-    added = frozenset(_command(word.removeprefix("+")) for word in words if not word.startswith("-"))
-    removed = frozenset(_command(word[1:]) for word in words if word.startswith("-"))
+    added = frozenset(_parse_command_name(word.removeprefix("+")) for word in words if not word.startswith("-"))
+    removed = frozenset(_parse_command_name(word[1:]) for word in words if word.startswith("-"))
     disabled = ((settings.disabled if steps else frozenset()) | added) - removed
     if len(disabled) > MAX_DISABLED:
         raise ValueError(f"at most {MAX_DISABLED} commands can be disabled, this would be {len(disabled)}")
     return replace(settings, disabled=disabled)
 
 
-def _command(word: str) -> str:
+def _parse_command_name(word: str) -> str:
     name = word.strip().removeprefix("/")
     if not _COMMAND.fullmatch(name):
         raise ValueError(f"{name[:40]!r} is not the name of a command; write for example 'roll, ops status'")

@@ -1,4 +1,4 @@
-"""The invocation of a handler by an interaction, and its outcome.
+"""The invocation: the handling of one Discord interaction, and its outcome.
 
 An invocation is created when the interaction arrives. It is finished exactly once: by a reply, a denial, an exception
 or a cancellation.
@@ -12,6 +12,8 @@ from datetime import datetime
 
 
 class Kind(enum.StrEnum):
+    """What was used: a slash command, a user or message context menu command, a component, or a modal."""
+
     SLASH = "slash"
     USER = "user"
     MESSAGE = "message"
@@ -22,8 +24,8 @@ class Kind(enum.StrEnum):
 class Result(enum.StrEnum):
     """How an invocation ended.
 
-    ``DENIED``: not allowed. ``THROTTLED``: too often. ``FAILED``: the handler raised.
-    ``CANCELLED``: stopped before its end. ``INVALID``: the options were wrong, and the user was told.
+    ``DENIED``: the user is not allowed to. ``THROTTLED``: a limit is used up. ``FAILED``: the handler raised.
+    ``CANCELLED``: it was stopped before its end. ``INVALID``: the options were wrong, and the reply says so.
     """
 
     OK = "ok"
@@ -35,6 +37,7 @@ class Result(enum.StrEnum):
 
     @property
     def refused(self) -> bool:
+        """Whether it was denied or throttled, so that no handler was called."""
         return self in (Result.DENIED, Result.THROTTLED)
 
 
@@ -55,7 +58,7 @@ class Outcome:
     error_id: str | None = None  # set when FAILED; the same in the reply, the log and the audit entry
     error_type: str | None = None
     retry_after_s: float | None = None  # set when THROTTLED
-    policy: str | None = None  # of the limit that was exceeded
+    policy: str | None = None  # name of the limits, set when THROTTLED
 
 
 @dataclass(slots=True, eq=False)

@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
 class MissedPolicy(enum.StrEnum):
-    """What to do about due times that passed while no process could run the job.
+    """What happens when due times passed while no process could run the job.
 
     ``ONCE``: run once for all of them, as soon as possible. ``SKIP``: wait for the next due time.
     """
@@ -44,7 +44,7 @@ class RunResult(enum.StrEnum):
     """The result of a run.
 
     ``TIMEOUT``: it was cancelled at its time limit. ``CANCELLED``: its process stopped, or lost the lease. ``LOST``:
-    its process died, or did not renew the lease. How far it came is unknown, and it is not repeated.
+    its process died, or did not renew the lease. It is unknown how far such a run came, and it is not repeated.
     """
 
     OK = "ok"
@@ -56,10 +56,10 @@ class RunResult(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """One run. A job with a ``JobRun`` parameter gets its own.
+    """One run of a job. A job function with a ``JobRun`` parameter gets the current run.
 
-    ``due``: its due time, or the time of the request. ``fence`` is greater than that of every process that ran jobs
-    before, so that a store can reject a write with a smaller one.
+    ``due``: its due time, or the time of the request. ``requested``: an operator requested it. ``fence`` is greater
+    than that of every process that ran jobs before, so that a store can reject a write with a smaller one.
     """
 
     id: str
@@ -81,10 +81,12 @@ class Job:
 
     @property
     def summary(self) -> str:
+        """The first line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     @property
     def dependencies(self) -> tuple[Key, ...]:
+        """The service types that the function has as parameters."""
         return tuple(p.key for p in parameters_of(self.function) if not p.optional and p.key is not JobRun)
 
 
@@ -126,7 +128,7 @@ def get_declared_job(function: object) -> Job | None:
 
 
 class SchedulableJob(Protocol):
-    """The part of a job that its record depends on."""
+    """What a `JobRecord` needs of a job: `Job` and `StoredJob` have it."""
 
     @property
     def name(self) -> str: ...
@@ -171,8 +173,8 @@ class JobRecord:
     answered: str | None = None  # id of the last requested run that has ended
     answer: RunResult | None = None  # its result
     unresponsive: bool = False  # the run in progress ignores its cancellation; stored as ``stubborn``
-    detail: str | None = None  # a sentence for people
-    removed: datetime | None = None  # since when the scheduling process has no such job
+    detail: str | None = None  # more than the outcome: a sentence for people
+    removed: datetime | None = None  # when the scheduling process first found no such job
 
     @property
     def stored_job(self) -> StoredJob:

@@ -22,6 +22,7 @@ class LeaseHolder:
 
     @property
     def overdue(self) -> bool:
+        """Whether its renewal is late (`LATE_FACTOR`)."""
         return self.silent_s > self.ttl_s / RENEWALS * LATE_FACTOR
 
     @property
@@ -40,7 +41,7 @@ class Lease(Protocol):
     name: str
     fence: int
     lost: asyncio.Event
-    """Set when it is lost, before another process can take it. ``lost_reason`` then says why."""
+    """Set when the lease is lost, before another process can take it. ``lost_reason`` then says why."""
     lost_reason: str
 
     @property
@@ -58,8 +59,8 @@ class Leases(Protocol):
         """Hold and renew ``name`` until the block ends, then release it.
 
         The lease of a process that died expires after its ``ttl_s``. ``wait_s``: how long to wait for the lease; None:
-        without limit. ``on_wait`` is called once if that takes more than a moment. The block goes on when the lease is
-        lost: watch ``lost``.
+        without limit. ``on_wait`` is called once if that takes more than a second. The block is not cancelled when the
+        lease is lost: it must watch ``lost``.
 
         Raises:
             Held: another process held it for ``wait_s``; the sentence names it.

@@ -25,7 +25,7 @@ class Limiter(Protocol):
         ...
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
-        """The same without an invocation: count one use of ``policy`` by ``subjects``. Raises as `check`.
+        """As `check`, without an invocation: count one use of ``policy`` by ``subjects``.
 
         ``subjects``: by scope, ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit whose scope is
         missing is not counted.
@@ -33,7 +33,7 @@ class Limiter(Protocol):
         ...
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Publish that ``owner`` (a part of botctl) has exactly these ``policies``. Never waits."""
+        """Declare for `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
         ...
 
 

@@ -31,6 +31,8 @@ _LOOK_BACK: Final = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 class Trigger(Protocol):
+    """A trigger of APScheduler."""
+
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None: ...
 
 
@@ -42,16 +44,14 @@ class Schedule:
     trigger: Trigger
 
     def next_after(self, at: datetime) -> datetime:
-        due = self._first(at + _RESOLUTION)
+        """The first due time later than ``at``. Raises ValueError if there is none."""
+        due = self._next_due(at + _RESOLUTION)
         if due is None:
             raise ValueError(f"the schedule {self.text!r} has no due time after {at.isoformat()}")
         return due
 
     def count_due(self, first: datetime, now: datetime) -> tuple[datetime, int]:
-        """The latest due time up to ``now``, and the number of due times since ``first``, which is one of them.
-
-        Counts up to `MAX_COUNTED`.
-        """
+        """The latest due time up to ``now``, and the number of due times since (and with) the due time ``first``."""
         count, at = 1, first
         while count < MAX_COUNTED and (following := self.next_after(at)) <= now:
             count, at = count + 1, following
@@ -60,7 +60,7 @@ class Schedule:
     def _latest(self, at: datetime, now: datetime) -> datetime:
         """The latest due time up to ``now``. ``at`` is an earlier one."""
         for back in _LOOK_BACK:
-            due = self._first(max(at, now - back))
+            due = self._next_due(max(at, now - back))
             if due is not None and due <= now:
                 at = due
                 break
@@ -68,7 +68,8 @@ class Schedule:
             at = following
         return at
 
-    def _first(self, at: datetime) -> datetime | None:
+    def _next_due(self, at: datetime) -> datetime | None:
+        """The first due time at or after ``at``."""
         due = self.trigger.get_next_fire_time(None, at)
         return None if due is None else due.astimezone(UTC)
 
@@ -80,13 +81,13 @@ def parse(text: str) -> Schedule:
         ValueError: a sentence with an example.
     """
     text = " ".join(text.lower().split())
-    schedule = Schedule(text, _interval(text) if text.startswith("every") else _cron(text))
-    if schedule._first(datetime.now(UTC)) is None:  # noqa: SLF001  same module
+    schedule = Schedule(text, _parse_interval(text) if text.startswith("every") else _parse_cron(text))
+    if schedule._next_due(datetime.now(UTC)) is None:  # noqa: SLF001  same module
         raise _schedule_error(text, "is never due")
     return schedule
 
 
-def _interval(text: str) -> Trigger:
+def _parse_interval(text: str) -> Trigger:
     match = _EVERY.fullmatch(text)
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if not 1 <= seconds <= MAX_PERIOD_S:
@@ -95,12 +96,12 @@ def _interval(text: str) -> Trigger:
     return trigger
 
 
-def _cron(text: str) -> Trigger:
+def _parse_cron(text: str) -> Trigger:
     fields = text.split()
     if len(fields) != 5:  # noqa: PLR2004  minute, hour, day, month, weekday
         raise _schedule_error(text, "is neither a period nor the five fields of cron")
     minute, hour, day, month, weekday = fields
-    weekdays = _weekdays(weekday, text)
+    weekdays = _to_apscheduler_days(weekday, text)
     if day != "*" and weekdays != "*":
         raise _schedule_error(text, "names days of the month and of the week, which crons understand differently")
     try:
@@ -112,7 +113,7 @@ def _cron(text: str) -> Trigger:
     return trigger
 
 
-def _weekdays(field: str, text: str) -> str:
+def _to_apscheduler_days(field: str, text: str) -> str:
     """``field`` with names of days: in cron 0 and 7 are Sunday, in APScheduler 0 is Monday."""
     days: set[int] = set()
     for part in field.split(","):
@@ -122,7 +123,7 @@ def _weekdays(field: str, text: str) -> str:
         if match["all"]:
             days.update(range(0, 7, int(match["each"] or 1) or 1))
             continue
-        first, last = _day(match["first"], text), _day(match["last"] or match["first"], text)
+        first, last = _parse_day(match["first"], text), _parse_day(match["last"] or match["first"], text)
         if last < first and match["last"] in ("0", "sun"):
             last = 7
         if last < first:
@@ -131,7 +132,7 @@ def _weekdays(field: str, text: str) -> str:
     return "*" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in sorted(days))
 
 
-def _day(word: str, text: str) -> int:
+def _parse_day(word: str, text: str) -> int:
     if word.isdigit() and int(word) <= len(_DAYS):
         return int(word)
     if word in _DAYS:

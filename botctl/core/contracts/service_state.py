@@ -11,7 +11,7 @@ class ServiceState(enum.StrEnum):
     """The state of a service.
 
     ``DEGRADED``: it works with restrictions. ``RESTARTING``: one of its tasks ended and waits for its restart.
-    ``FAILED``: it did not start, ended by itself, or could not be stopped. Final.
+    ``FAILED``: it did not start, ended by itself, or could not be stopped. It stays in this state.
     """
 
     IDLE = "idle"
@@ -25,12 +25,13 @@ class ServiceState(enum.StrEnum):
 
     @property
     def up(self) -> bool:
+        """Whether the service can be used."""
         return self in (ServiceState.READY, ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The status of a service. ``started_in_s`` is None until it is ready; ``restarts`` counts those of its tasks."""
+    """The status of a service. ``started_in_s``: the duration of its start, None before. ``restarts``: of its tasks."""
 
     name: str
     state: ServiceState
@@ -50,7 +51,7 @@ class ServiceHealth:
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """The only error in nested groups of one, as a TaskGroup raises them; any other error unchanged."""
+    """The error inside exception groups that hold only one, as a TaskGroup raises it; any other ``error`` unchanged."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

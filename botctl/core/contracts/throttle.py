@@ -1,4 +1,4 @@
-"""The throttle grammar of code, settings and command line.
+"""Parse throttles: limits on how often something may be called, written as text in code, settings and options.
 
 ``5/10s per user, 50/1m burst 80 per guild, 500/1s global``: a call must be within all of these limits::
 
@@ -49,11 +49,9 @@ class Scope(enum.StrEnum):
 
 
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
-"""The scopes of interactions."""
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
-"""The scopes of API clients."""
 GLOBAL_SUBJECT = "all"
-"""The subject of `Scope.GLOBAL`."""
+"""The subject (the id that calls are counted for) of `Scope.GLOBAL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Limit:
     def __str__(self) -> str:
         burst = "" if self.burst == self.count else f" burst {self.burst}"
         scope = "global" if self.scope is Scope.GLOBAL else f"per {self.scope}"
-        return f"{self.count}/{_period(self.period_s)}{burst} {scope}"
+        return f"{self.count}/{_format_period(self.period_s)}{burst} {scope}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Verdict:
 
 
 def parse(text: str, *, scopes: frozenset[Scope] = COMMAND_SCOPES) -> tuple[Limit, ...]:
-    """Parse the limits in ``text``; empty text means no limit. ``scopes``: the allowed ones.
+    """Parse the limits in ``text``; empty text means no limit. ``scopes``: the scopes that are allowed here.
 
     Raises:
         ValueError: a sentence with the wrong part and an example.
@@ -100,7 +98,7 @@ def parse(text: str, *, scopes: frozenset[Scope] = COMMAND_SCOPES) -> tuple[Limi
     parts = text.split(",")
     if len(parts) > MAX_LIMITS:
         raise ValueError(f"a throttle has at most {MAX_LIMITS} limits, this one has {len(parts)}")
-    limits = tuple(_limit(part.strip(), scopes) for part in parts)
+    limits = tuple(_parse_limit(part.strip(), scopes) for part in parts)
     for index, limit in enumerate(limits):
         if limit in limits[:index]:
             raise ValueError(f"throttle limit {str(limit)!r} is there twice")
@@ -113,7 +111,7 @@ def format_limits(limits: tuple[Limit, ...]) -> str:
 
 
 def subject(scope: Scope, invocation: Invocation) -> str | None:
-    """The subject that ``invocation`` is counted for; None for a scope of the API.
+    """The id that ``invocation`` is counted for: of its user, channel and so on; None for a scope of `API_SCOPES`.
 
     A direct message has no guild. There the user takes the guild's place (``dm-<user>``), so that limits per guild
     still apply.
@@ -149,41 +147,41 @@ def address_subject(address: str) -> str:
     return str(ip)
 
 
-def _limit(part: str, scopes: frozenset[Scope]) -> Limit:
+def _parse_limit(part: str, scopes: frozenset[Scope]) -> Limit:
     rate = _RATE.match(part.lower())
     if rate is None:
         raise _limit_error(part, "does not begin with a count and a period")
     number, unit = rate["number"] or "1", rate["unit"]
     if unit not in _UNITS_MS:
         raise _limit_error(part, f"has the unknown unit {unit!r} (known: ms, s, m, h, d)")
-    scope, burst = _clauses(part, part.lower()[rate.end() :].split(), scopes)
+    scope, burst = _parse_clauses(part, part.lower()[rate.end() :].split(), scopes)
     count = int(rate["count"])
     limit = Limit(count, int(number) * _UNITS_MS[unit] / 1000, scope, count if burst is None else burst)
     _check_bounds(part, limit, burst)
     return limit
 
 
-def _clauses(part: str, words: list[str], scopes: frozenset[Scope]) -> tuple[Scope, int | None]:
+def _parse_clauses(part: str, words: list[str], scopes: frozenset[Scope]) -> tuple[Scope, int | None]:
     scope: Scope | None = None
     burst: int | None = None
     while words:
         match words:
             case ["global", *rest] if scope is None:
-                scope, words = _scope(part, "global", scopes), rest
+                scope, words = _parse_scope(part, "global", scopes), rest
             case ["per", name, *rest] if scope is None:
-                scope, words = _scope(part, name, scopes), rest
+                scope, words = _parse_scope(part, name, scopes), rest
             case ["burst", number, *rest] if burst is None and re.fullmatch(r"\d{1,12}", number, re.ASCII):
                 burst, words = int(number), rest
             case _:
                 raise _limit_error(part, f"cannot be read from {' '.join(words)!r} on")
     if scope is None:
-        raise _limit_error(part, f"has no scope ({_names(scopes)})")
+        raise _limit_error(part, f"has no scope ({_format_scopes(scopes)})")
     return scope, burst
 
 
-def _scope(part: str, name: str, scopes: frozenset[Scope]) -> Scope:
+def _parse_scope(part: str, name: str, scopes: frozenset[Scope]) -> Scope:
     if name not in scopes:
-        raise _limit_error(part, f"counts per {name!r}, which is not known here (known: {_names(scopes)})")
+        raise _limit_error(part, f"counts per {name!r}, which is not known here (known: {_format_scopes(scopes)})")
     return Scope(name)
 
 
@@ -200,13 +198,13 @@ def _check_bounds(part: str, limit: Limit, burst: int | None) -> None:
         raise _limit_error(part, "needs more than 366 days to be full again")
 
 
-def _period(period_s: float) -> str:
+def _format_period(period_s: float) -> str:
     period_ms = round(period_s * 1000)
     unit, size = next((unit, size) for unit, size in _UNITS_MS.items() if period_ms % size == 0)
     return f"{period_ms // size}{unit}"
 
 
-def _names(scopes: frozenset[Scope]) -> str:
+def _format_scopes(scopes: frozenset[Scope]) -> str:
     words = ("global" if scope is Scope.GLOBAL else f"per {scope}" for scope in Scope if scope in scopes)
     return ", ".join(words)
 

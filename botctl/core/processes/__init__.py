@@ -1,4 +1,5 @@
 """Child processes of a project: started, supervised, shared between the terminals of one project, and stopped.
 
-A `PartSpec` comes in, the address of a running part goes out. Read `embedded` first, then `child` and `runtime`.
+An embedded part is a child process that serves an address: a store or the sandbox. A `PartSpec` comes in, the address
+goes out. Read `embedded` first, then `child` and `runtime`.
 """

@@ -1,7 +1,7 @@
 """Run one child process (an embedded store or the sandbox): start it, wait until it is ready, restart it, stop it.
 
-A child has its own session, so that Ctrl-C in a terminal does not end it before the bot has drained. On Linux it dies
-with its parent, even after kill -9.
+A child has its own session, so that Ctrl-C in a terminal does not end it before the bot. On Linux the kernel kills it
+when its parent ends, even after kill -9.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def _ignore(*_args: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
+    """How to start a child process, and within which times (``start_s``, ``stop_s``) it must be ready and end."""
+
     name: str  # for people
     command: tuple[str, ...]  # begins with an absolute path
     folder: Path  # its working directory
@@ -47,10 +49,10 @@ class LaunchSpec:
 
 
 class Child:
-    """A child process: `start`, then run `supervise` in a task, then `stop`. ``async with`` starts and stops it.
+    """A child process. ``async with`` starts and stops it; run `supervise` in a task in between.
 
-    ``on_spawn(pid)`` is called for every process, before it is ready. ``on_exit(detail)`` and ``on_restart(exit_status,
-    down_s)`` are called for an unexpected end; the exit status is negative for a signal.
+    ``on_spawn(pid)`` is called for every process, before it is ready; ``on_exit(detail)`` when it has ended
+    unexpectedly; ``on_restart(exit_status, down_s)`` when it is ready again. The status is negative for a signal.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Child:
                 await self._wait_until_ready(process)
         except TimeoutError:
             raise ServiceTimeout(
-                f"{self.launch.name} did not answer within {self.launch.start_s:g} s.", hint=self._see_log()
+                f"{self.launch.name} did not answer within {self.launch.start_s:g} s.", hint=self._log_hint()
             ) from None
 
     async def supervise(self) -> NoReturn:
@@ -181,7 +183,7 @@ class Child:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise ServiceFailed(f"{launch.name} cannot be started: {safe(error)}.", hint=self._see_log()) from error
+            raise ServiceFailed(f"{launch.name} cannot be started: {safe(error)}.", hint=self._log_hint()) from error
         self._on_spawn(self._process.pid)
         return self._process
 
@@ -199,7 +201,7 @@ class Child:
             if (error := self.launch.exit_error(process.returncode, output)) is not None:
                 raise error
             problem = f"{self.launch.name} {_exit_text(process.returncode)} while it was starting"
-            raise ServiceFailed(f"{problem}: {output}" if output else f"{problem}.", hint=self._see_log())
+            raise ServiceFailed(f"{problem}: {output}" if output else f"{problem}.", hint=self._log_hint())
 
     async def _is_ready(self) -> bool:
         try:
@@ -208,7 +210,7 @@ class Child:
         except (OSError, TimeoutError):
             return False
 
-    def _see_log(self) -> str:
+    def _log_hint(self) -> str:
         return f"Its output is in {self.launch.log}"
 
 

@@ -1,8 +1,9 @@
 """Run an embedded part (a store or the sandbox) as a child process, or join one that another process runs.
 
 Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
-share the lock ``<name>-users``. A short verb that owns a part waits up to `LINGER_S` for its users before it stops the
-part. A `botctl run` does not join such a part, it waits for its end; an exclusive one joins no part.
+share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
+users before it stops the part. A `botctl run` does not join such a part but waits until it has ended, and with
+`Runtime.exclusive` it joins no part.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from botctl.core.processes.runtime import Part, Runtime
 from botctl.core.services.tasks import Tasks
 
 START_S: Final = 10.0
-LINGER_S: Final = 3.0  # how long a short verb waits for the users of its part
-_ACQUIRE_S: Final = 10.0  # how long to wait for another owner to start or to end
+LINGER_S: Final = 3.0
+_ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.5
 
@@ -42,6 +43,8 @@ def _ignore(_address: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartSpec:
+    """How to run an embedded part."""
+
     name: str  # its key in ``runtime.json``
     title: str  # for people
     new_address: Callable[[Runtime], str]
@@ -52,15 +55,16 @@ class PartSpec:
 
     @property
     def users(self) -> str:
+        """The name of the lock that its users share."""
         return f"{self.name}-users"
 
 
 @asynccontextmanager
 async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
-    """Run or join the part, at least until the block ends.
+    """Run the part, or join the one that another process runs, at least until the block ends.
 
-    When an owned part ends, ``tasks`` is degraded until it has restarted at the same address, then StoreRestarted is
-    published. When the owner of a joined part ends, a task of ``tasks`` ends with Unreachable.
+    When a part of this process ends unexpectedly, ``tasks`` is degraded until it has restarted at the same address;
+    then StoreRestarted is published. When the owner of a joined part ends, a task of ``tasks`` ends with Unreachable.
 
     Raises:
         Held: another process owns the part, and this one cannot join it.
@@ -119,6 +123,7 @@ def _has_long_lived_owner(spec: PartSpec, runtime: Runtime) -> bool:
 
 
 def _joinable(spec: PartSpec, runtime: Runtime) -> Part | None:
+    """The running part, if this process may join it."""
     part = runtime.live().get(spec.name)
     return part if part and not runtime.exclusive and (part.lasting or not runtime.long_lived) else None
 
@@ -154,7 +159,7 @@ def _publish(spec: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
 
 
 async def _unpublish(spec: PartSpec, runtime: Runtime) -> None:
-    """Unpublish the part, so that no process joins it. A short verb first waits for its users."""
+    """Remove the part from ``runtime.json``, so that no process joins it. A short command first waits for its users."""
     deadline = time.monotonic() + (0 if runtime.long_lived else LINGER_S)
     while True:
         try:
@@ -186,7 +191,7 @@ async def _is_ready(spec: PartSpec, endpoint: Endpoint) -> bool:
 
 
 async def _watch_owner(spec: PartSpec, runtime: Runtime, joined: Part) -> None:
-    """Watch a joined part. Raises Unreachable when its owner has unpublished it or has died."""
+    """Watch a joined part. Raises Unreachable when its owner has removed it from ``runtime.json`` or has died."""
     while _same_owner(runtime.parts().get(spec.name), joined):  # noqa: ASYNC110  another process
         await asyncio.sleep(_WATCH_S)
     raise Unreachable(

@@ -20,7 +20,7 @@ from botctl.core.errors import Held
 KILL_S: Final = 5.0  # the longest wait after SIGKILL
 _POLL_S: Final = 0.01
 
-# Run by a small interpreter before the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
+# A small Python process runs this, then becomes the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the call, and then there would be no signal: so check it once more.
 _DIE_WITH_PARENT: Final = (
     "import ctypes, os, sys\n"
@@ -36,8 +36,8 @@ _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ
 def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
     """Wrap ``command`` (absolute path first): the kernel kills it when the thread that spawned it ends.
 
-    So spawn it from the main thread. A small interpreter execs it, because code between fork and exec can deadlock in a
-    process with threads. On other systems the command is unchanged, and the next start ends what a killed parent left.
+    So spawn it from the main thread. A small Python process execs it, because code between fork and exec can deadlock
+    in a process with threads. Linux only; elsewhere a child of a killed parent is ended at the next start.
     """
     if sys.platform != "linux":
         return tuple(command)
@@ -58,6 +58,7 @@ def start_time(pid: int) -> str | None:
 
 
 def is_running(pid: int, start: str) -> bool:
+    """Whether process ``pid`` still runs, with the start time ``start`` (`start_time`)."""
     return start_time(pid) == start
 
 
@@ -91,7 +92,7 @@ async def _wait_for_exit(pid: int, start: str, limit_s: float) -> bool:
 
 
 @functools.cache
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -104,7 +105,7 @@ def _start_time_linux(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else f"{_boot()}:{int(fields[19])}"
+    return None if fields[0] in (b"Z", b"X") else f"{_boot_id()}:{int(fields[19])}"
 
 
 def _start_time_elsewhere(pid: int) -> str | None:

@@ -1,4 +1,4 @@
-"""The running parts of a project and their locks.
+"""The list of the running embedded parts of a project, and their locks.
 
 ``.botctl/runtime.json`` lists the embedded parts (stores, sandbox), so that other terminals find them.
 ``.botctl/*.lock`` are flock(2) locks, which the kernel releases when their holder ends.
@@ -25,12 +25,12 @@ from botctl.core.processes.process import is_running, start_time, terminate
 _log = logging.getLogger(__name__)
 
 FILE: Final = "runtime.json"
-_NOT_OURS: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NOT_PERMITTED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A running embedded part. ``runtime.json`` has the same field names."""
+    """A running embedded part and the process that owns it. ``runtime.json`` has the same field names."""
 
     name: str
     pid: int
@@ -48,6 +48,7 @@ class Part:
 
     @property
     def live(self) -> bool:
+        """Whether the part and its owner run."""
         return self.owned and is_running(self.pid, self.started)
 
 
@@ -65,9 +66,11 @@ class Runtime:
         self.folder = state_folder(root)
 
     def log(self, name: str) -> Path:
+        """The log file of the part ``name``."""
         return self.folder / "logs" / f"{name}.log"
 
     def live(self) -> dict[str, Part]:
+        """The listed parts, by name, that run and have an owner."""
         return {name: part for name, part in self.parts().items() if part.live}
 
     def parts(self) -> dict[str, Part]:
@@ -161,7 +164,7 @@ class Runtime:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _file_error("write", path, error) from error
+            raise _file_error("written", path, error) from error
         try:
             try:
                 fcntl.flock(descriptor, how)
@@ -173,7 +176,7 @@ class Runtime:
 
     @contextmanager
     def _edit(self) -> Iterator[dict[str, Part]]:
-        """The list, to be changed in place under a lock. It is replaced atomically."""
+        """The list, under a lock: the block changes it, and then it replaces the file atomically."""
         with self._locked("runtime", fcntl.LOCK_EX):
             parts = self.parts()
             before = dict(parts)
@@ -183,14 +186,14 @@ class Runtime:
 
     def _write(self, listed: list[dict[str, Any]]) -> None:
         path = self.folder / FILE
-        draft = path.with_suffix(".new")
+        new_file = path.with_suffix(".new")
         try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
+            with open(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
                 json.dump(listed, file, indent=1)
-            draft.replace(path)
+            new_file.replace(path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise _file_error("write", path, error) from error
+            new_file.unlink(missing_ok=True)
+            raise _file_error("written", path, error) from error
 
 
 def _held_error(holder: bytes, message: str, hint: str) -> Held:
@@ -200,12 +203,9 @@ def _held_error(holder: bytes, message: str, hint: str) -> Held:
     )
 
 
-def _file_error(verb: str, path: Path, error: OSError) -> BotctlError:
-    if error.errno in _NOT_OURS:
+def _file_error(participle: str, path: Path, error: OSError) -> BotctlError:
+    if error.errno in _NOT_PERMITTED:
         hint = "The .botctl folder must belong to the user who runs botctl."
-        return ConfigError(f"{path} cannot be {_PARTICIPLES[verb]}: {error.strerror}.", hint=hint)
+        return ConfigError(f"{path} cannot be {participle}: {error.strerror}.", hint=hint)
     hint = "Free space on that disk." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return BotctlError(f"{path} cannot be {_PARTICIPLES[verb]}: {error.strerror}.", hint=hint)
-
-
-_PARTICIPLES: Final = {"read": "read", "write": "written"}
+    return BotctlError(f"{path} cannot be {participle}: {error.strerror}.", hint=hint)

@@ -1,4 +1,4 @@
-"""What each service depends on, and the start order that follows. Nothing here runs."""
+"""Compute which services each service depends on, and so the start order. No service is started here."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Spec:
     start_s: float  # the most that a start may take
     stop_s: float
     ping: Callable[[Any], Awaitable[str | None]] | None  # returns a detail for people
-    drain: Callable[[Any, float], Awaitable[None]] | None = None  # gets its time limit in seconds
+    drain: Callable[[Any, float], Awaitable[None]] | None = None  # finishes work in flight within this many seconds
 
     def dependencies(self, known: Collection[Key]) -> tuple[Key, ...]:
-        """Types that must be ready before it starts. An optional one only if it is among ``known``."""
+        """Types that must be ready before it starts; of the optional ones, only those among ``known``."""
         parameter_keys = (p.key for p in self.parameters if not p.optional or p.key in known)
         return tuple(dict.fromkeys((*parameter_keys, *self.depends_on)))
 
@@ -59,7 +59,7 @@ def in_order(specs: Mapping[Key, Spec], values: Collection[Key], wanted: Iterabl
     """The services ``wanted`` and their dependencies, each after its own dependencies.
 
     Raises:
-        MissingNeed: a needed or wanted type is neither a service nor among ``values``.
+        MissingNeed: a type that is wanted or a dependency is neither a service nor among ``values``.
         CircularNeed: services depend on each other in a circle.
     """
     known = {*specs, *values}
@@ -72,7 +72,7 @@ def in_order(specs: Mapping[Key, Spec], values: Collection[Key], wanted: Iterabl
 
 
 def missing(key: Key, path: Iterable[str]) -> MissingNeed:
-    """The error for a missing dependency. ``path``: its dependent, the dependent of that one, and so on."""
+    """The error for a missing dependency. ``path``: the service that needs it, the one that needs that, and so on."""
     steps = "".join(f", which {name} needs" if i else f"; {name} needs it" for i, name in enumerate(path))
     return MissingNeed(
         f"{label(key)} is not registered{steps}",

@@ -1,6 +1,6 @@
-"""A dependency of a service is away: warn once, mark the service degraded, retry with backoff, recover.
+"""Handle an outage (a dependency of a service does not answer): warn once, mark the service degraded, retry, recover.
 
-What to keep or to drop in the meantime is up to the service.
+The service itself decides what it keeps or drops in the meantime.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BACKOFF: Final = Backoff()
 
 
 class Outage:
-    """The outages of one service, one after the other, each from `begin` to `end`.
+    """Tracks the outages of one service, one after the other, each from `begin` to `end`.
 
     ``level``: the level of the first log line of an outage.
     """
@@ -44,9 +44,11 @@ class Outage:
             self._tasks.degraded(detail)
 
     async def wait_begun(self) -> None:
+        """Wait until an outage begins. Returns at once during one."""
         await self._begun.wait()
 
     async def pause(self) -> None:
+        """Sleep before the next attempt; longer after each one."""
         delay_s = self._backoff.delay_s(self._pauses, self._random)
         self._pauses += 1
         await asyncio.sleep(delay_s)

@@ -1,4 +1,4 @@
-"""The registry: one long-lived, ordered set of services.
+"""The registry: the services of one process, each with the factory that creates it.
 
 A factory is an async context manager. Its annotated parameters are its dependencies, what it yields is the service::
 
@@ -9,8 +9,8 @@ A factory is an async context manager. Its annotated parameters are its dependen
         yield writer
         await writer.flush()
 
-The order is known before anything starts. Services get their dependencies as arguments, and only `botctl.run` holds the
-registry: it is not a service locator. Typed keys, pings and replacing for tests are ideas of the library svcs.
+The start order is known before anything starts. Services get their dependencies as arguments. Only `botctl.run` has the
+registry, so it is no service locator. Typed keys, pings and replacing for tests are ideas of the library svcs.
 """
 
 from __future__ import annotations

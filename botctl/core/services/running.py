@@ -106,7 +106,7 @@ class RunningServices(Services):
         await asyncio.gather(*(service.drain(limit_s) for service in self._services.values()))
 
     def expedite(self) -> None:
-        """Shorten every wait of the shutdown, also those under way: on a second signal."""
+        """Shorten every wait of the shutdown, also those under way. Called on a second signal."""
         self._deadline.expedite()
 
     async def start(self) -> None:
@@ -125,6 +125,7 @@ class RunningServices(Services):
         walk.result()
 
     def check(self) -> None:
+        """Raise the first failure of a service, if there was one."""
         if self._failure.done():
             raise self._failure.result()
 

@@ -51,8 +51,8 @@ class ShutdownDeadline:
 class Service:
     """One service of an open registry.
 
-    ``on_ready`` is called with what the factory yields, ``on_failure`` when the service did not start, or it or one of
-    its tasks ended by itself. Neither is called after `stop`.
+    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start, or it
+    or one of its tasks ended by itself. Neither is called after `stop`.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Service:
             self._fail(ServiceTimeout(sentence, hint="See the log for how far it came."))
 
     async def stop(self, deadline: ShutdownDeadline) -> None:
-        """Ask it to stop, wait ``stop_s``, cancel it, wait `GRACE_S`, give up. Does nothing if it was never started.
+        """Let the factory clean up for ``stop_s``, then cancel it, and give up after `GRACE_S`.
 
-        Raises nothing: errors are logged and shown in the status.
+        Does nothing if it was never started. Raises nothing: errors are logged and shown in the status.
         """
         if self._task is None:
             return
@@ -117,7 +117,7 @@ class Service:
         self._record_end(note, self._clock.monotonic() - began)
 
     async def drain(self, limit_s: float) -> None:
-        """Let it finish its work in flight, within ``limit_s``, if it has a ``drain``."""
+        """Call its ``drain``, if it has one: it finishes its work in flight within ``limit_s``."""
         if self.spec.drain is not None and self.state.up:
             await self.spec.drain(self._instance, limit_s)
 
@@ -125,7 +125,7 @@ class Service:
         return ServiceStatus(self.spec.name, self.state, self._started_in_s, self._detail, self.tasks.restarts)
 
     async def health(self, timeout_s: float) -> ServiceHealth:
-        """Ping it for at most ``timeout_s``. A service without ping reports its state. Raises nothing."""
+        """Ping it for at most ``timeout_s``. Without a ping, the health is its state. Raises nothing."""
         began = self._clock.monotonic()
         answered, answer = True, ""
         if self.spec.ping is not None and self.state.up:

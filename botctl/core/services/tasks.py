@@ -1,4 +1,4 @@
-"""The background tasks of a service. The end of each is reported."""
+"""The background tasks of a service: restarted on request; the end of any other one is reported as a failure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Backoff:
 
 
 class TasksObserver(Protocol):
-    """Is notified by the tasks of a service."""
+    """The service, as its `Tasks` see it."""
 
     def on_tasks_changed(self) -> None:
         """The state or detail of the tasks has changed."""

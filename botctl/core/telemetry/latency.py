@@ -18,7 +18,7 @@ Longer latencies go into one more bucket, without a bound."""
 
 @dataclass(slots=True)
 class Latencies:
-    """``counts`` by bucket (one more than there are bounds), and the sum in milliseconds."""
+    """A histogram. ``counts``: by bucket, one more than there are bounds. ``sum_ms``: of all latencies."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
     sum_ms: float = 0.0

@@ -6,8 +6,8 @@
      "command": "roll", "guild": "…", "user": "…", "interaction": "…", "error_id": "…", "service": "…",
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 
-Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. All of it is
-redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
+Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. The whole line
+is redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
 (``{"text", "record"}``, with thread and process) and does not redact.
 """
 
@@ -71,14 +71,14 @@ def make_line(
         level,
         logger,
         _truncate(redact(message)),
-        {name: _scalar(value) for name, value in fields.items() if value is not None},
-        _error(*error) if error else None,
+        {name: _to_scalar(value) for name, value in fields.items() if value is not None},
+        _to_logged_error(*error) if error else None,
     )
 
 
 def iso(at: datetime) -> str:
     """As `clock.iso_ms`, but several times faster, because it caches the text of a second."""
-    return f"{_second(int(at.timestamp()))}.{at.microsecond // 1000:03}Z"
+    return f"{_format_second(int(at.timestamp()))}.{at.microsecond // 1000:03}Z"
 
 
 def as_json(line: LogLine) -> bytes:
@@ -92,7 +92,7 @@ def as_json(line: LogLine) -> bytes:
 
 
 def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
-    """``line`` for people, with its newline, escaped."""
+    """``line`` as escaped text for people, with a newline."""
     dim, reset = (_DIM, _RESET) if colour else ("", "")
     level = _COLOURS.get(line.level, "") if colour else ""
     at = line.at if date else line.at[11:]
@@ -108,11 +108,11 @@ def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _second(at_s: int) -> str:
+def _format_second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _scalar(value: object) -> Scalar:
+def _to_scalar(value: object) -> Scalar:
     if type(value) in _JSON_SCALARS or (type(value) is float and math.isfinite(value)):
         return cast("Scalar", value)
     try:
@@ -121,10 +121,10 @@ def _scalar(value: object) -> Scalar:
         return f"<{type(value).__name__}: {type(error).__name__} in __str__>"
 
 
-def _error(error: BaseException, trace: str) -> LoggedError:
+def _to_logged_error(error: BaseException, trace: str) -> LoggedError:
     if len(trace := redact(trace)) > TRACE_LIMIT:
         trace = ELLIPSIS + trace[1 - TRACE_LIMIT :]
-    return LoggedError(type(error).__name__, str(_scalar(error)), trace)
+    return LoggedError(type(error).__name__, str(_to_scalar(error)), trace)
 
 
 def _truncate(text: str) -> str:

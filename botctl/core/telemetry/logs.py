@@ -31,7 +31,7 @@ FILE_NAME: Final = "botctl.jsonl"
 
 # At DEBUG these log URLs and bodies with tokens, or whole documents, so their level is at least INFO.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
-FILE_ONLY: Final = "botctl.told"  # a logger that writes to the file only: the terminal shows the same in another form
+FILE_ONLY: Final = "botctl.told"  # the logger of lines that go only to the file: the terminal shows them differently
 _STANDARD_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
@@ -50,8 +50,8 @@ def start_logs(
     writes JSON lines there. ``stream`` replaces stderr. A log folder that cannot be written causes a line on stderr,
     not an error.
     """
-    console_level = _number(stderr_level or settings.logs.level)
-    file_level = _number(settings.logs.level)
+    console_level = _level_number(stderr_level or settings.logs.level)
+    file_level = _level_number(settings.logs.level)
     console = _Console(stream, as_json_lines=json_stderr)
     file = LogFile(
         root / settings.logs.folder / FILE_NAME,
@@ -75,7 +75,7 @@ def stderr_logs() -> Iterator[None]:
 
 
 class _Console:
-    """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere."""
+    """Writes lines to stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere."""
 
     def __init__(self, stream: TextIO | None, *, as_json_lines: bool) -> None:
         terminal = (stream or sys.stderr).isatty()
@@ -133,7 +133,7 @@ class _Sink:
 
 
 def _only_exception(_record: Record) -> str:
-    """The format: loguru formats the traceback, `log_lines` the rest."""
+    """Loguru's format function: loguru formats only the traceback, `log_lines` the rest."""
     return "{exception}"
 
 
@@ -147,7 +147,7 @@ def _installed(sink: _Sink, level: int) -> Iterator[None]:
         logger.remove(handler)
 
 
-class _ToLoguru(logging.Handler):
+class _LoguruHandler(logging.Handler):
     """Passes a record of `logging` to loguru, with its logger, its level, and those `FIELDS` that ``extra`` has."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -174,7 +174,7 @@ def _capture_logging(level: int) -> Iterator[None]:
     root_logger = logging.getLogger()
     saved = (root_logger.handlers[:], root_logger.level, {name: logging.getLogger(name).level for name in _NOISY})
     hooks = (threading.excepthook, sys.unraisablehook)
-    root_logger.handlers[:] = [_ToLoguru()]
+    root_logger.handlers[:] = [_LoguruHandler()]
     root_logger.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
@@ -201,5 +201,5 @@ def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
     logger.opt(exception=args.exc_value).error("{} in {!r}", args.err_msg or "Exception ignored", args.object)
 
 
-def _number(level: LogLevel) -> int:
+def _level_number(level: LogLevel) -> int:
     return logging.getLevelNamesMapping()[level]

@@ -1,7 +1,7 @@
 """Find out what blocks the event loop, and log it.
 
-After a blocking call the culprit is unknown. So a thread watches the loop, and reads its stack once while it is
-blocked.
+After a blocking call, nothing shows which call it was. So a thread watches the loop, and reads its stack once while it
+is blocked.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _log = logging.getLogger(__name__)
 
 
 class LoopWatch:
-    """Watches the running event loop, which calls `record_lag` every ``interval_s``.
+    """Watches the running event loop. A task of the loop must call `record_lag` every ``interval_s``.
 
-    ``describe_task`` returns what a task does (``/block``), or None. The thread calls it.
+    ``describe_task`` returns the name of what a task runs (``/block``), or None. The watching thread calls it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LoopWatch:
         self._thread.join(1.0)
 
     def record_lag(self, lag_ms: float) -> None:
-        """Take note that the loop was ``lag_ms`` late. Logs it from ``blocked_s`` on."""
+        """Record that the loop was ``lag_ms`` late. Logs it if that is ``blocked_s`` or more."""
         blocker, last_s, self._last_record_s = self._blocker, self._last_record_s, time.monotonic()
         if lag_ms < self._blocked_s * 1000:
             return
@@ -85,6 +85,7 @@ class LoopWatch:
                 self._blocker = (last_s, self._capture())
 
     def _capture(self) -> str:
+        """What the loop runs now: the task and the line of code."""
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001
         location = frame_location(frame)

@@ -48,7 +48,6 @@ from botctl.core.telemetry.window import Window
 from botctl.core.version import __version__
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-"""The content type of `render_prometheus`."""
 MAX_NAMES: Final = 200
 """The most command names that get their own label. All others are counted as `OTHERS`."""
 OTHERS: Final = "(others)"
@@ -60,7 +59,7 @@ Read = Callable[[], float | Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class LastCommand:
-    """A finished command. ``name`` and ``user`` are not escaped."""
+    """A finished command. ``name`` and ``user`` are not escaped. ``result``: `Result`. ``at``: as `clock.iso_ms`."""
 
     name: str
     user: str
@@ -83,9 +82,9 @@ class ShardConnection:
 
 
 class Metrics:
-    """The metrics so far. `on_event` counts an event; the thread of the event loop may read the rest at any time.
+    """The metrics since the start of the process. `on_event` updates them. Read them in the thread of the event loop.
 
-    ``dropped``: lost events by reader. ``services``: 1.0 for each usable service, 0.0 for the others.
+    ``dropped``: returns the lost events by reader. ``services``: returns 1.0 for each usable service, 0.0 for others.
     """
 
     def __init__(
@@ -135,6 +134,7 @@ class Metrics:
         return float(self._process.cpu_percent())
 
     def finished(self, result: str) -> int:
+        """How many commands ended with ``result``."""
         return sum(count for (_, ended), count in self.commands.items() if ended == result)
 
     def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
@@ -165,11 +165,11 @@ class Metrics:
         return self._latencies_ms()
 
     def describe_task(self, task: asyncio.Task[Any]) -> str | None:
-        """What ``task`` does (``/block``), or None. Any thread may call it."""
+        """The name of what ``task`` runs (``/block``), or None. Any thread may call it."""
         return self._describe_task(task)
 
     def record_lag(self, lag_ms: float) -> None:
-        """Take note that the event loop was ``lag_ms`` late."""
+        """Record that the event loop was ``lag_ms`` late."""
         second = self.window.now()
         second.lag_ms = max(second.lag_ms, lag_ms)
 
@@ -212,6 +212,7 @@ class Metrics:
         self.draining = True
 
     def _limit_name(self, name: str) -> str:
+        """``name``, or `OTHERS` if there are `MAX_NAMES` other names already."""
         if name not in self._names and len(self._names) >= MAX_NAMES:
             return OTHERS
         self._names.add(name)
@@ -270,42 +271,42 @@ class _Collector(Collector):
         info = InfoMetricFamily("botctl", "Which botctl this is.")
         info.add_metric([], {"bot": m.bot, "version": __version__, "proc": Source(m.bot).proc})
         yield info
-        yield from _commands(m)
+        yield from _command_metrics(m)
         yield from _gateway(m)
-        yield _family("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
-        yield _family("botctl_connections", "Clients of the realtime server.", m.connections)
-        yield _family("botctl_uptime_seconds", "Since the process started.", m.uptime_s)
+        yield _metric("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
+        yield _metric("botctl_connections", "Clients of the realtime server.", m.connections)
+        yield _metric("botctl_uptime_seconds", "Since the process started.", m.uptime_s)
         lag_s = m.window.lag_ms(10) / 1000
-        yield _family("botctl_loop_lag_seconds", "The longest delay of the event loop in 10 s.", lag_s)
-        yield _family(
+        yield _metric("botctl_loop_lag_seconds", "The longest delay of the event loop in 10 s.", lag_s)
+        yield _metric(
             "botctl_bus_dropped_total", "Events dropped because a reader was too slow.", m.dropped(), "reader"
         )
-        yield _family("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
-        yield _family("botctl_service_up", "Whether a service can be used.", m.services(), "service")
+        yield _metric("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
+        yield _metric("botctl_service_up", "Whether a service can be used.", m.services(), "service")
         for name, (help_text, label, read) in m.watched.items():
-            yield _family(name, help_text, read(), label)
+            yield _metric(name, help_text, read(), label)
 
 
-def _commands(m: Metrics) -> Iterator[Metric]:
-    yield _family("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
-    yield _family("botctl_commands_in_flight", "Invocations in flight.", m.in_flight)
+def _command_metrics(m: Metrics) -> Iterator[Metric]:
+    yield _metric("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
+    yield _metric("botctl_commands_in_flight", "Invocations in flight.", m.in_flight)
     took = HistogramMetricFamily("botctl_command_seconds", "From arrival to outcome, without denials.")
     uppers = [*(str(bound / 1000) for bound in BOUNDS_MS), "+Inf"]
     took.add_metric([], list(zip(uppers, accumulate(m.latencies.counts), strict=True)), m.latencies.sum_ms / 1000)
     yield took
-    yield _family("botctl_autocompletes_total", "Requests for suggestions.", m.autocompletes, "ok")
+    yield _metric("botctl_autocompletes_total", "Requests for suggestions.", m.autocompletes, "ok")
 
 
 def _gateway(m: Metrics) -> Iterator[Metric]:
     changes = {(str(number), state): n for number, shard in m.shards.items() for state, n in shard.changes.items()}
-    yield _family("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
+    yield _metric("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
     connected = {str(number): shard.connected for number, shard in m.shards.items()}
-    yield _family("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
+    yield _metric("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
     latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.latencies_ms().items()}
-    yield _family("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
+    yield _metric("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
 
 
-def _family(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
+def _metric(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
     """A counter if ``name`` ends in ``_total``, else a gauge: one number, or one for each value of the labels."""
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     family = kind(name, help_text, labels=[label for label in labels if label])

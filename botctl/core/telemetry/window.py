@@ -1,4 +1,4 @@
-"""Statistics of the last minute, by second."""
+"""Statistics of the last minute, one record for each second."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ WINDOW_S: Final = 60
 
 @dataclass(slots=True)
 class Second:
+    """Second ``number`` of the clock: commands ``finished``, their ``latencies``, the event loop's longest delay."""
+
     number: int
     finished: int = 0
     lag_ms: float = 0.0
@@ -44,6 +46,7 @@ class Window:
         return [by_number.get(number, 0) for number in range(last - WINDOW_S + 2, last + 1)]
 
     def latencies(self) -> list[int]:
+        """The latencies of all commands in the window: a count per histogram bucket (`latency.BOUNDS_MS`)."""
         self.now()
         return merge(second.latencies.counts for second in self._seconds if second.latencies)
 

@@ -18,6 +18,7 @@ from botctl.stores.mongo import Database, running_mongo
 
 @asynccontextmanager
 async def open_audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
+    """The stored audit log, to read."""
     async with open_services(loaded, add_mongo) as running:
         yield AuditLog(running.get(Database))
 

@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
-    """The job administration. It can run the job ``run`` in this process, unless a migration is pending.
+    """The job administration. It can run the job named ``run`` in this process, unless a migration is pending.
 
-    A file that cannot be loaded is logged and left out.
+    A command file that cannot be loaded is logged and left out.
 
     Raises:
         UsageError: there is no job with that name.
-        ConfigError: no file that can be loaded has it.
+        ConfigError: no job with that name was found, and files were left out.
     """
     registry = build_shared_registry(loaded, bus=Bus())
     jobs, is_complete = _load_jobs(registry, loaded)
@@ -47,7 +47,7 @@ async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIter
 
 
 def _load_jobs(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
-    """The jobs of the files that can be loaded, and whether all files could be. Faults are logged."""
+    """The jobs of the files that can be loaded, and whether no file was left out. Faults are logged."""
     try:
         add_custom_services(registry, loaded)
         catalog = load_commands(registry, loaded, skip_broken=True)

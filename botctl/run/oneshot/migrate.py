@@ -15,6 +15,7 @@ from botctl.stores.mongo import Database
 
 @asynccontextmanager
 async def open_ledger(loaded: Loaded) -> AsyncIterator[Ledger]:
+    """The ledger: the record of the applied migrations."""
     async with open_services(loaded, add_mongo) as running:
         yield Ledger(running.get(Database))
 

@@ -18,12 +18,13 @@ from botctl.run.providers import add_audit, add_mongo, add_redis
 
 @asynccontextmanager
 async def open_rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
+    """Read access to the counters of the rate limits in Redis."""
     async with open_services(loaded, add_redis) as running:
         yield Inspector(running.get(Redis), loaded.settings.bot)
 
 
 async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
-    """Reset the limits of ``subject`` and audit it; returns the keys that were reset.
+    """Reset the limits of ``subject`` (of all policies without ``policy``) and audit it; returns the reset keys.
 
     Raises:
         Unreachable: a store does not answer.

@@ -1,4 +1,4 @@
-"""A registry with the few services that a verb needs."""
+"""Open a registry with only the services that one command needs."""
 
 from __future__ import annotations
 

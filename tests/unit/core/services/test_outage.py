@@ -75,7 +75,7 @@ async def test_detail_is_not_a_format_string(outage, caplog):
 async def test_outage_can_be_logged_at_another_level(watcher, caplog):
     outage = Outage(watcher.tasks, _log, level=logging.DEBUG)
     with caplog.at_level(logging.DEBUG, _log.name):
-        outage.begin("Redis is away")
+        outage.begin("Redis does not answer")
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
     assert watcher.tasks.state is ServiceState.DEGRADED
 
@@ -83,11 +83,11 @@ async def test_outage_can_be_logged_at_another_level(watcher, caplog):
 @pytest.mark.looptime
 async def test_pauses_grow_and_restart_with_next_outage(outage):
     for _ in range(5):
-        await outage.begin_and_pause("away")
+        await outage.begin_and_pause("no answer")
     assert now() == 1 + 2 + 4 + 8 + 8
     outage.end()
     began = now()
-    await outage.begin_and_pause("away again")
+    await outage.begin_and_pause("no answer again")
     assert now() - began == 1
 
 
@@ -114,7 +114,7 @@ async def test_wait_begun_returns_for_each_outage(outage):
     listening = asyncio.create_task(listen())
     for _ in range(2):
         await asyncio.sleep(5)
-        outage.begin("away")
+        outage.begin("no answer")
     await asyncio.sleep(1)
     listening.cancel()
     assert heard == [5, 10]

@@ -655,7 +655,7 @@ class TestHealth:
     async def test_degraded_service_is_unhealthy_even_if_it_answers(self, registry):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
-            tasks.degraded("the gateway is away")
+            tasks.degraded("the gateway does not answer")
             yield A()
 
         async def ping(_):
@@ -664,7 +664,7 @@ class TestHealth:
         registry.add(a, ping=ping)
         async with registry.open() as running:
             [health] = await running.health()
-        assert (health.ok, health.detail) == (False, "degraded: the gateway is away; 3 guilds")
+        assert (health.ok, health.detail) == (False, "degraded: the gateway does not answer; 3 guilds")
 
     async def test_stopped_service_is_not_pinged(self, registry, journal):
         async def ping(_):

@@ -238,10 +238,10 @@ class TestRestart:
 @pytest.mark.looptime
 class TestOwnWord:
     async def test_task_is_degraded_until_recovered(self, tasks, watcher):
-        tasks.degraded("the gateway is away")
-        assert (tasks.state, tasks.detail) == (ServiceState.DEGRADED, "the gateway is away")
-        tasks.degraded("still away")
-        assert tasks.detail == "still away"
+        tasks.degraded("the gateway does not answer")
+        assert (tasks.state, tasks.detail) == (ServiceState.DEGRADED, "the gateway does not answer")
+        tasks.degraded("still no answer")
+        assert tasks.detail == "still no answer"
         tasks.recovered()
         assert (tasks.state, tasks.detail) == (ServiceState.READY, "")
         assert len(watcher.heard) == 3
