@@ -15,7 +15,9 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrit
 from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
-_SEES_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
+_BAN_EVENT_PERMISSIONS = permission_bits.bits(
+    "BAN_MEMBERS", "VIEW_AUDIT_LOG"
+)  # Discord: Gateway Events > Guild Ban Add
 TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
@@ -44,7 +46,7 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
     world = sandbox.world
     guild.bans[user_id] = reason
     event = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
-    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_SEES_BANS)
+    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_BAN_EVENT_PERMISSIONS)
     if member := guild.members.get(user_id):
         remove_member(sandbox, guild, member)
     if delete_s:
@@ -55,7 +57,7 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
     event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_SEES_BANS)
+    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_BAN_EVENT_PERMISSIONS)
     sandbox.changed()
 
 

@@ -12,7 +12,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import lookup, payloads, permission_bits
-from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels_id
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
 from botctl.sandbox.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ def edit_role(sandbox: Sandbox, body: Json) -> Json:
     role = lookup.role(guild, str(body["role"]))
     before = payloads.role(role)
     granted = role.permissions if body.get("permissions") is None else int(body["permissions"])
-    role.permissions = (granted | _bits(body, "allow")) & ~_bits(body, "deny")
+    role.permissions = (granted | _parse_permissions(body, "allow")) & ~_parse_permissions(body, "deny")
     role.name = str(body.get("name") or role.name)
     moderation.emit_role_update(sandbox, guild, role)
     _record(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
@@ -45,7 +45,7 @@ def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
     kind = 0 if body.get("member") is None else 1
     member = lookup.member(sandbox.world, guild, str(body["member"])) if kind else None
     target = member.user_id if member else lookup.role(guild, str(body["role"])).id
-    wanted = Overwrite(target, kind, _bits(body, "allow"), _bits(body, "deny"))
+    wanted = Overwrite(target, kind, _parse_permissions(body, "allow"), _parse_permissions(body, "deny"))
     after = {key: overwrite for key, overwrite in channel.overwrites.items() if key != target}
     moderation.set_overwrites(sandbox, channel, after | ({target: wanted} if wanted.allow | wanted.deny else {}))
     return {"id": target}
@@ -115,7 +115,7 @@ def _member(sandbox: Sandbox, body: Json) -> tuple[Guild, Member]:
     return guild, lookup.member(sandbox.world, guild, str(body["member"]))
 
 
-def _bits(body: Json, name: str) -> int:
+def _parse_permissions(body: Json, name: str) -> int:
     return permission_bits.bits(*(str(permission) for permission in body.get(name) or []))
 
 
@@ -124,7 +124,7 @@ def _items(body: Json, name: str) -> list[tuple[str, Any]]:
 
 
 def _channel_id(guild: Guild, name: str) -> str:
-    return all_channels(guild) if name == "all" else lookup.channel(guild, name).id
+    return all_channels_id(guild) if name == "all" else lookup.channel(guild, name).id
 
 
 def find_application(sandbox: Sandbox, name: str | None) -> Application:

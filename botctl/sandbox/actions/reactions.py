@@ -13,12 +13,12 @@ from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _EMOJI_MAX = 20  # per message
-_EMOJI_LENGTH = 20  # code points; a flag of a region has 7, a family 11
-_PICTURES = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
+_EMOJI_LENGTH_MAX = 20  # code points; a flag of a region has 7, a family 11
+_EMOJI_BLOCK = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
 _OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
 )  # emoji outside Unicode's symbol categories, and keycaps
-_JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
+_COMBINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
@@ -36,13 +36,13 @@ def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
 
 def is_emoji(text: str) -> bool:
     """Whether this is a Unicode emoji; other pictorial symbols count too."""
-    if not 0 < len(text) <= _EMOJI_LENGTH:
+    if not 0 < len(text) <= _EMOJI_LENGTH_MAX:
         return False
-    base = [character for character in text if ord(character) not in _JOINING]
+    base = [character for character in text if ord(character) not in _COMBINING]
     if base and all(character in "#*0123456789" for character in base):
         return text.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
     return bool(base) and all(
-        character in _OTHER_EMOJI or ord(character) in _PICTURES or unicodedata.category(character) == "So"
+        character in _OTHER_EMOJI or ord(character) in _EMOJI_BLOCK or unicodedata.category(character) == "So"
         for character in base
     )
 

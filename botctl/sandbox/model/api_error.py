@@ -64,15 +64,15 @@ def missing_permissions() -> ApiError:
     return ApiError(403, 50013, "Missing Permissions")
 
 
-def direct_channel() -> ApiError:
+def dm_not_allowed() -> ApiError:
     return ApiError(403, 50003, "Cannot execute action on a DM channel")
 
 
-def wrong_channel() -> ApiError:
+def wrong_channel_type() -> ApiError:
     return ApiError(400, 50024, "Cannot execute action on this channel type")
 
 
-def system_message() -> ApiError:
+def system_message_not_allowed() -> ApiError:
     return ApiError(403, 50021, "Cannot execute action on a system message")
 
 
@@ -173,9 +173,9 @@ class FormErrors:
             if body.get(name) is None:
                 self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
 
-    def at_most(self, path: Path, items: list[Any], most: int) -> None:
-        if len(items) > most:
-            self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+    def at_most(self, path: Path, items: list[Any], maximum: int) -> None:
+        if len(items) > maximum:
+            self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {maximum} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
         """The integer ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
@@ -200,9 +200,9 @@ class FormErrors:
         """An id, as text or as a number; None when it is absent, null or invalid."""
         return self._id((*path, name), body.get(name))
 
-    def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
+    def snowflakes(self, path: Path, body: dict[str, Any], name: str, maximum: int) -> list[str]:
         items = self.field(path, body, name, list) or []
-        self.at_most((*path, name), items, most)
+        self.at_most((*path, name), items, maximum)
         ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]
         return list(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
@@ -227,9 +227,9 @@ class FormErrors:
             return None
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
-    def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
+    def url(self, path: Path, body: Mapping[str, Any], name: str, maximum: int, schemes: Collection[str]) -> str:
         """A URL with one of ``schemes``; "" when it is absent, null or invalid."""
-        url = self.text(path, body, name, 0, most)
+        url = self.text(path, body, name, 0, maximum)
         if not url:
             return ""
         try:

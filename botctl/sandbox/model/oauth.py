@@ -79,7 +79,7 @@ class Grants:
         grant = self._by_token.get(token)
         return grant if grant and grant.ends_s > now_s else None
 
-    def code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
+    def create_code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
         """Create a code that the application can redeem."""
         code = secrets.token_urlsafe(24)
         self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)

@@ -16,7 +16,7 @@ from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 from botctl.sandbox.model.clock import SandboxClock
 
 KEPT_MESSAGES = 500  # per channel; limits the memory of a long run
-PRUNED_AT_ONCE = 100
+PRUNE_BATCH = 100
 
 # Discord: Application resource > Application Flags: the three privileged intents
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
@@ -297,8 +297,8 @@ class World:
             if channel.thread is not None and message.id != channel.id:  # not the starter message
                 channel.thread.messages += 1
                 channel.thread.messages_ever += 1
-        if len(messages) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
-            for old in list(messages)[:PRUNED_AT_ONCE]:
+        if len(messages) >= KEPT_MESSAGES + PRUNE_BATCH:
+            for old in list(messages)[:PRUNE_BATCH]:
                 del messages[old]
 
     def remove_message(self, message: Message) -> None:

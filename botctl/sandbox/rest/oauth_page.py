@@ -110,7 +110,7 @@ def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:
         )
     now_s = sandbox.clock.monotonic()
     grant = Grant(consent.app.id, person.id, consent.scopes, 0.0, guild_id=guild.id if guild else None)
-    code = sandbox.grants.code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
+    code = sandbox.grants.create_code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
     query = {"guild_id": guild.id, "permissions": consent.fields.get("permissions") or "0"} if guild else {}
     raise consent.redirect(code=code, **query)
 

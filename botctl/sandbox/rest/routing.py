@@ -92,14 +92,14 @@ class ApiReply:
     data: Any
 
 
-Function = Callable[[ApiCall], Any]
+RouteFunction = Callable[[ApiCall], Any]
 
 
 @dataclass(frozen=True)
 class Route:
     method: str
     path: str
-    function: Function
+    function: RouteFunction
     token: bool = field(default=True)  # is a bot token required?
     scope: str | None = None  # OAuth2 scope with which a person's token is accepted too; "" is any
 
@@ -107,10 +107,12 @@ class Route:
 ROUTES: list[Route] = []
 
 
-def route(method: str, path: str, *, token: bool = True, scope: str | None = None) -> Callable[[Function], Function]:
+def route(
+    method: str, path: str, *, token: bool = True, scope: str | None = None
+) -> Callable[[RouteFunction], RouteFunction]:
     """Register a function as ``method path``; ``{names}`` in the path become keys of ``ApiCall.path``."""
 
-    def register(function: Function) -> Function:
+    def register(function: RouteFunction) -> RouteFunction:
         ROUTES.append(Route(method, path, function, token, scope))
         return function
 
@@ -177,8 +179,8 @@ def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response
 
 
 def _ban_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    left_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
-    return edge_response(ban_page(left_s)) if left_s else None
+    remaining_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
+    return edge_response(ban_page(remaining_s)) if remaining_s else None
 
 
 def _to_response(result: Any) -> web.Response:

@@ -22,7 +22,7 @@ def payload(app: Application, guild_id: str, target_id: str) -> Json:
     return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": overwrites}
 
 
-def all_channels(guild: Guild) -> str:
+def all_channels_id(guild: Guild) -> str:
     return str(int(guild.id) - 1)
 
 

@@ -85,14 +85,14 @@ def _is_valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name == name.lower()
 
 
-def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
+def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, maximum: int) -> list[tuple[Path, str]]:
     """The valid translations of ``key``, with their paths."""
     translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)
         if locale not in LOCALES:
             errors.add(here, "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
-        elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, most):
+        elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, maximum):
             translations.append((here, text))
     return translations
 

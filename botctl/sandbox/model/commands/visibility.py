@@ -15,7 +15,7 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.acting_user import ActingUser
-from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels_id
 from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
 
@@ -84,7 +84,7 @@ class _GuildCheck:
             return None
         if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
             return f"{name} needs USE_APPLICATION_COMMANDS to use commands here."
-        if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
+        if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels_id(self.guild)), True)):
             return f"{self.name} is disabled in #{place.name}."
         if self._decision(both) is False:
             return f"{self.name} is disabled for {name}."

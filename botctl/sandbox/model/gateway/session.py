@@ -74,7 +74,7 @@ class GatewaySession:
     seq: int = 0
     transport: Transport | None = None  # None while disconnected
     disconnected_s: float | None = None  # monotonic
-    large_threshold: int = frames.SMALLEST_LARGE  # members
+    large_threshold: int = frames.LARGE_THRESHOLD_MIN  # members
 
     def dispatch(self, event: str, body: str) -> None:
         """Send ``event`` with the JSON text ``body`` now, or at the RESUME."""

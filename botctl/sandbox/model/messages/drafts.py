@@ -75,7 +75,7 @@ def parse_body(
     if body.get("poll") is not None:  # better an error than a message without its poll
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
-        _check_legacy(draft, old, errors)
+        _check_v2_body(draft, old, errors)
     errors.check()
     if body.get("sticker_ids"):
         raise ApiError(400, 50081, "Invalid Sticker")  # the sandbox has none
@@ -167,7 +167,7 @@ def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool)
     draft.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
 
 
-def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None:
+def _check_v2_body(draft: Draft, old: Message | None, errors: FormErrors) -> None:
     """V2 components exclude content and embeds (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
         if draft.fields.get(name):

@@ -16,7 +16,7 @@ from botctl.sandbox.model.api_error import (
     missing_access,
     missing_permissions,
     unknown,
-    wrong_channel,
+    wrong_channel_type,
 )
 from botctl.sandbox.model.channels.types import CATEGORY
 from botctl.sandbox.model.world import Channel, Guild, Invite, World, discord_time
@@ -121,7 +121,7 @@ def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
     """The channel of the path; raises 50024 when it cannot have invites."""
     channel = access.get_channel(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
-        raise wrong_channel()
+        raise wrong_channel_type()
     return channel, call.sandbox.world.guilds[channel.guild_id]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.actions import moderation, posting
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
-from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, dm_not_allowed, unknown, wrong_channel_type
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
@@ -119,7 +119,7 @@ def crosspost(call: ApiCall) -> Json:
     channel = access.get_channel(call, "SEND_MESSAGES")
     message = access.get_message(call, channel)
     if channel.type != ANNOUNCEMENT:
-        raise wrong_channel()
+        raise wrong_channel_type()
     if message.author_id != call.app.id:
         access.require_permissions_in(call, channel, "MANAGE_MESSAGES")
     if message.flags & _CROSSPOSTED:
@@ -226,4 +226,4 @@ def _find_duplicate(call: ApiCall, channel: Channel, body: Json) -> Message | No
 
 def _check_in_guild(channel: Channel) -> None:
     if not channel.guild_id:
-        raise direct_channel()
+        raise dm_not_allowed()

@@ -13,7 +13,7 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel_type
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
@@ -150,7 +150,7 @@ def delete_message(call: ApiCall) -> None:
 def _get_channel(call: ApiCall) -> Channel:
     channel = access.get_channel(call)
     if not channel.guild_id or channel.type not in _CHANNEL_TYPES:
-        raise wrong_channel()
+        raise wrong_channel_type()
     access.require_permissions_in(call, channel, "MANAGE_WEBHOOKS")
     return channel
 
@@ -294,7 +294,7 @@ def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
         return channel, {}
     if not title:
         raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
-    name, fields = threads.parse_form({"name": title})
+    name, fields = threads.parse_body({"name": title})
     post = threads.create(call.sandbox, channel, webhook.id, name, PUBLIC_THREAD, **fields)
     return post, {"id": post.id}
 
