@@ -1,6 +1,6 @@
 """Changes that a guild's owner makes: roles, overwrites, kicks, bans, timeouts, command permissions.
 
-Each is one of `world_changes.CHANGES`. Without ``guild`` the first guild is used.
+`world_changes.apply` calls them by name with a JSON ``body``. ``?``: optional; the default guild is the first.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def remove_member(sandbox: Sandbox, body: Json) -> Json:
 
 
 def ban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``."""
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: delete the user's messages of the last seconds."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
     _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
@@ -77,7 +77,7 @@ def unban(sandbox: Sandbox, body: Json) -> Json:
 
 
 def timeout(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "seconds", "guild"?}``; 0 ends it."""
+    """``{"member", "seconds", "guild"?}``; 0 seconds end the timeout."""
     guild, member = _member(sandbox, body)
     before, seconds = payloads.partial_member(member), float(body["seconds"])
     end = sandbox.clock.now() + timedelta(seconds=seconds)
@@ -91,7 +91,7 @@ def timeout(sandbox: Sandbox, body: Json) -> Json:
 def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
     """``{"command"?, "roles"?, "members"?, "channels"?: {name: allowed}, "bot"?, "guild"?}``.
 
-    Without ``command`` they apply to the whole application. The role "everyone" and the channel "all" mean all.
+    Without ``command`` they apply to the whole application. "everyone" means all roles, "all" all channels.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
     app = find_application(sandbox, body.get("bot"))

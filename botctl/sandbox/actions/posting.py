@@ -1,4 +1,4 @@
-"""Creating, editing and deleting messages, for bots and people alike."""
+"""Creating, editing and deleting messages, for bots and people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REPLYABLE_TYPES = frozenset({0, 19, 20, 23})  # message types
 
 
 def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
-    """The permissions for sending ``draft`` in ``channel``. Raises 50008 where messages are impossible."""
+    """The permissions for sending ``draft`` in ``channel``. Raises 50008 (no text channel)."""
     if channel.type in _TYPES_WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
@@ -35,7 +35,7 @@ def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -
 
 
 def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
-    """The message to reply to, or None. Raises 160002, and 50035 for a message that takes no reply."""
+    """The message to reply to; None if unknown or ephemeral. Raises 160002 (may not read it), 50035 (wrong type)."""
     if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     message = world.message(channel.id, message_id)
@@ -52,9 +52,9 @@ def invalid_reference(code: str, message_text: str) -> ApiError:
 
 
 def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
-    """Create a message. An archived thread is unarchived (160005 for a locked one), and the author joins it.
+    """Create a message. An archived thread is unarchived (160005: it is locked), and the author joins it.
 
-    ``granted`` are the author's permissions there; ``fields``: more fields of `Message`.
+    ``granted``: the author's permissions in the channel, as bits; ``fields``: more fields of `Message`.
     """
     threads.unarchive(sandbox, channel, granted=granted)
     sandbox.store_uploads(draft)

@@ -22,7 +22,7 @@ _COMBINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """``👍`` or ``name:id`` as messages store it. Raises 10014, also for another guild's emoji without permission."""
+    """``👍`` or ``name:id`` as messages store it. Raises 10014 (unknown, or of another guild without permission)."""
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(text):
@@ -48,7 +48,7 @@ def is_emoji(text: str) -> bool:
 
 
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
-    """Add a reaction. Raises 50013, 30010, 50083. ``granted``: the user's permissions there."""
+    """Raises 50013 (not in ``granted``, the user's permissions), 30010 (too many emojis), 50083 (archived thread)."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if not granted & permission_bits.HISTORY or not (
         emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]
@@ -70,7 +70,7 @@ def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted
 
 
 def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None:
-    """Remove a reaction. Raises 10014 for an emoji without reactions."""
+    """Remove a reaction. Raises 10014 (unknown emoji) if there is none."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     givers = message.reactions.get(emoji)
     if givers is None:

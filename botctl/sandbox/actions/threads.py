@@ -26,14 +26,14 @@ _THREAD_CREATED, _THREAD_STARTER = 18, 21  # Discord: Message resource > Message
 
 
 def thread_types(parent: Channel) -> tuple[int, ...]:
-    """The types of threads that ``parent`` allows. Raises 50024 when there are none."""
+    """The types of threads that ``parent`` allows. Raises 50024 (wrong channel type) when there are none."""
     if parent.type not in _THREAD_TYPES:
         raise wrong_channel_type()
     return _THREAD_TYPES[parent.type]
 
 
 def parse_body(body: Json) -> tuple[str, dict[str, Any]]:
-    """The name of a new thread, and the other arguments of `create`."""
+    """The name of a new thread in ``body``, and more arguments for `create`."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
     minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
@@ -55,7 +55,7 @@ def create(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """A new thread with its owner as a member. A thread of a message has that message's id."""
+    """A new thread of type ``kind``, with its owner as a member. It gets the id of ``source``, where it starts."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)
@@ -96,7 +96,7 @@ def thread_state(thread: Channel) -> Thread:
 
 
 def check_not_archived(channel: Channel) -> None:
-    """Raises 50083."""
+    """Raises 50083 for an archived thread."""
     if channel.thread is not None and channel.thread.archived:
         raise ApiError(400, 50083, "Thread is archived")
 
@@ -135,7 +135,7 @@ def delete(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
-    """Does nothing for a member."""
+    """Add the user to the thread, unless they are a member already."""
     if user_id not in thread.thread_members:
         was_hidden = thread.private and not _can_see(sandbox, user_id, thread)
         thread.thread_members[user_id] = sandbox.world.timestamp()
@@ -177,7 +177,7 @@ def memberships(threads: list[Channel], user_id: str) -> list[Json]:
 
 
 def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
-    """Archive the thread after its period without messages."""
+    """Archive the thread after ``auto_archive_minutes`` without messages."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
     sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
@@ -236,7 +236,7 @@ def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kin
 
 
 def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
-    """A bot receives its own membership always, others' only with the intent for members."""
+    """A bot always receives its own membership, and others' only with the intent GUILD_MEMBERS."""
     count = min(len(thread.thread_members), 50)
     event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class ApiError(Exception):
-    """An error response. ``errors`` is the tree of a 50035, or empty."""
+    """An error response. ``errors``: what is wrong with each field, for code 50035 (invalid body)."""
 
     headers: Mapping[str, str] = {}
 
@@ -116,7 +116,7 @@ T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
 class FormErrors:
-    """Collects all errors of a body for one error response (code 50035)."""
+    """Collects the errors of a body for one 50035. A ``path`` is the keys and list indexes that lead to a value."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class FormErrors:
         ]
 
     def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
-        """The text ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
+        """The string field ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
         if low and body.get(name) in (None, ""):
             self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
             return ""
@@ -178,7 +178,7 @@ class FormErrors:
             self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {maximum} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
-        """The integer ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
+        """The integer field ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
         value = self.field(path, body, name, int)
         if value is None or low <= value <= high:
             return value
@@ -188,7 +188,7 @@ class FormErrors:
         return None
 
     def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
-        """One of ``offered``; None when it is absent, null or invalid."""
+        """The field ``name``, one of ``offered``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value

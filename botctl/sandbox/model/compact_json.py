@@ -16,8 +16,8 @@ def loads(raw: bytes) -> Any:
     return _DECODER.decode(raw.decode())
 
 
-def _reject_constant(word: str) -> NoReturn:
-    raise ValueError(word)
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_reject_constant)

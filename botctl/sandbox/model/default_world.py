@@ -1,4 +1,4 @@
-"""The world of a new sandbox."""
+"""The world of a new sandbox: a guild with its channels, users and bots."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[\w.-]{2,32}")
 
 
 def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """One guild, two channels, three people, and one bot or the ``bots``. Raises UsageError for a bad bot name."""
+    """One guild, two channels, three users, and one bot or the ``bots``. Raises UsageError for a bad bot name."""
     world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _check_name(world, name))

@@ -1,4 +1,4 @@
-"""The faults that are active in the sandbox. Incidents set them; the adapters apply them."""
+"""The faults that are active in the sandbox. Incidents set them; `rest` and `gateway` apply them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title
 
 @dataclass(frozen=True)
 class EdgeResponse:
-    """A response from a proxy before Discord's API."""
+    """A response from a proxy in front of Discord's API."""
 
     status: int
     body: bytes

@@ -1,4 +1,4 @@
-"""Enforces the `limits`. Each request costs one or two look-ups, however many there were before.
+"""Counts requests and refuses those above the `limits`, in constant time.
 
 Discord: Rate Limits. A window starts with its first request and lasts its period. Nothing here waits; times are
 monotonic seconds of the sandbox's clock.
@@ -55,7 +55,7 @@ class Bucket:
 
     limit_name: str | None  # a name of `Limits`; None: not counted
     hash: str  # X-RateLimit-Bucket
-    major_parameters: tuple[str, ...]  # names of the path parts that have a bucket each
+    major_parameters: tuple[str, ...]  # names of the path parts whose values have a bucket each
     exempt: bool  # from the global limit
     field_limit: str = ""  # a second name of `Limits`, for bodies with one of ``fields``
     fields: frozenset[str] = frozenset()  # names in a JSON body
@@ -99,7 +99,7 @@ class _Window:
 
 @dataclass(eq=False)
 class RateLimiter:
-    """All counters. New ``limits`` apply to windows that start later."""
+    """Counts requests per bucket. New ``limits`` apply to windows that start later."""
 
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class RateLimiter:
         return headers
 
     def admit_fields(self, bucket: Bucket, path: Mapping[str, str], body: object, now_s: float) -> None:
-        """Count a request by the fields of its body. Raises RateLimited."""
+        """Count a request whose body has one of ``bucket.fields`` (for example a rename). Raises RateLimited."""
         if not self.limits.enforced or not isinstance(body, dict) or bucket.fields.isdisjoint(body):
             return
         rate: Rate = getattr(self.limits, bucket.field_limit)
@@ -145,7 +145,7 @@ class RateLimiter:
             raise RateLimited(wait_s, "shared", {})
 
     def count_invalid(self, address: str | None, now_s: float) -> None:
-        """Count a 401, 403 or 429 (without the scope shared); the last one allowed bans the address."""
+        """Count a 401, 403 or 429 (except those of the scope "shared"); the last allowed one bans the address."""
         if not self.limits.enforced:
             return
         window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
@@ -167,7 +167,7 @@ class RateLimiter:
         return 0.0
 
     def consume(self, limit_name: str, *key: str, now_s: float) -> float:
-        """Count one of ``limit_name`` (a rate of `Limits`) for ``key``; returns 0, or the seconds to wait."""
+        """Count a request for the rate ``limit_name`` of `Limits`, per ``key``; returns 0, or the seconds to wait."""
         return self._consume((limit_name, *key), getattr(self.limits, limit_name), now_s)
 
     # Gateway
@@ -182,7 +182,7 @@ class RateLimiter:
         return IdentifyDecision.ALLOWED
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
-        """The object of GET /gateway/bot; ``reset_after`` in ms."""
+        """``session_start_limit`` of GET /gateway/bot; its ``reset_after`` is in ms."""
         total = self.limits.identifies.count
         window = self.windows.get(("identifies", bot))
         open_ = window is not None and window.ends_s > now_s
@@ -194,7 +194,7 @@ class RateLimiter:
         }
 
     def reset_identifies(self, bot: str) -> None:
-        """A new token has a new daily budget."""
+        """Start a new daily budget, for a new token."""
         self.windows.pop(("identifies", bot), None)
 
     def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
@@ -216,5 +216,5 @@ class RateLimiter:
 
 
 def _round_up_to_ms(seconds: float) -> float:
-    """Never too short: a client that waits this long is admitted."""
+    """Rounded up, so that a client that waits this long is admitted."""
     return math.ceil(seconds * 1000) / 1000

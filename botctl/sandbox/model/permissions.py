@@ -27,7 +27,7 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """A category is also seen through its channels (Discord: Channel > Obfuscated Channels)."""
+    """Whether ``member`` sees ``channel``; a category also through a channel in it (Discord: Obfuscated Channels)."""
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
@@ -65,7 +65,7 @@ def overwrites_channel(world: World, channel: Channel) -> Channel:
 
 
 def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
-    """First @everyone's, then all roles' together, then the member's own."""
+    """Apply the overwrite of @everyone first, then those of all roles together, then the member's own."""
     if not channel.overwrites:
         return granted
     roles = [channel.overwrites[role_id] for role_id in member.roles if role_id in channel.overwrites]

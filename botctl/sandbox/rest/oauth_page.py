@@ -1,6 +1,6 @@
 """The consent page of OAuth2 (Discord: OAuth2 > Authorization Code Grant, Bot Authorization Flow).
 
-There is no login: the user of the page chooses which person they are.
+There is no login: the user of the page chooses which of the sandbox's users they are.
 """
 
 from __future__ import annotations

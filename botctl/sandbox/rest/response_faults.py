@@ -18,7 +18,7 @@ _CHUNKS = 10  # of a slow body
 async def apply_faults(
     faults: Faults, request: web.Request, handler: Callable[[web.Request], Awaitable[web.Response]]
 ) -> web.StreamResponse:
-    """Answer ``request`` with ``handler``, and apply ``faults`` to the response."""
+    """The response of ``handler`` to ``request``, with ``faults`` applied."""
     if delay_s := faults.latency_s():
         await asyncio.sleep(delay_s)
     response = await handler(request)

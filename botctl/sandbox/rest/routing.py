@@ -1,6 +1,6 @@
 """The route table of Discord's REST API v10, and what all routes share.
 
-A route is a function with `@route`. It gets an `ApiCall` and returns what Discord would answer: JSON data (200), None
+A route is a function with `@route`. It gets an `ApiCall` and returns the response: JSON data (200), None
 (204) or an `ApiReply`. Importing `register_all` fills the table.
 """
 
@@ -66,17 +66,18 @@ class ApiCall:
 
     @property
     def form(self) -> Json:
-        """The body as an object; raises 50035 when it is none."""
+        """The body as a JSON object; raises 50035 (invalid body) when it is none."""
         if isinstance(self.body, dict):
             return self.body
         error = {"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}
         raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [error]})
 
     def flag(self, name: str) -> bool:
+        """Whether the query parameter ``name`` is true."""
         return self.query.get(name, "").lower() in ("true", "1")
 
     def limit(self, default: int, maximum: int) -> int:
-        """``?limit=``, between 1 and ``maximum``; raises 50035."""
+        """The query parameter ``limit``, 1 to ``maximum``; raises 50035 (invalid)."""
         value = self.query.get("limit", str(default))
         if value.isdecimal() and 1 <= int(value) <= maximum:
             return int(value)
@@ -120,7 +121,7 @@ def route(
 
 
 def install(app: web.Application) -> None:
-    """Add all routes to ``app``, and a 404 for other paths; literal paths win."""
+    """Add all routes to ``app``, and a 404 for other paths; a literal path goes before one with ``{names}``."""
     for entry in sorted(ROUTES, key=lambda entry: entry.path.count("{")):
         app.router.add_route(entry.method, PREFIX + entry.path, _make_handler(entry))
         if entry.path.startswith("/oauth2/"):  # libraries leave the version out here

@@ -1,4 +1,4 @@
-"""Converts a user's words to the options of a command, with the checks of Discord's own client."""
+"""Converts the text that a user typed to the options of a command, with the checks of Discord's client."""
 
 from __future__ import annotations
 
@@ -73,19 +73,20 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
+    """The options ``filled``, inside the sub-commands ``path``."""
     for subcommand in reversed(path):
         filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
 def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
-    """``raw`` under the options' own names; the user may have typed names translated to ``locale``."""
+    """``raw`` with option names that the user typed in ``locale`` replaced by the options' own names."""
     own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
     return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
-    """The options of an interaction for the words in ``raw``. Raises ClientRejected."""
+    """The options of an interaction from ``raw``: option name to the text that was typed. Raises ClientRejected."""
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
@@ -115,7 +116,7 @@ def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolve
 
 
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
-    """The value of ``word`` for ``option``. Raises ClientRejected."""
+    """The value of the text ``word`` for ``option``. Raises ClientRejected."""
     if option.get("choices"):
         return _parse_choice(option, word, resolved.actor.user.locale)
     kind = option["type"]

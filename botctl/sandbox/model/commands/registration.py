@@ -1,4 +1,4 @@
-"""Validation and storage of application commands (Discord: Application Commands)."""
+"""Validation and storage of application commands. ``scope``: a guild's id, or "" for global commands."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _find_by_name_and_type(registered: dict[str, Json], body: Json) -> Json | No
 
 
 def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
-    """The command as Discord returns it. Its version changes only with another field."""
+    """The command as Discord returns it. It gets a new version only if another field differs from ``old``."""
     kind = body.get("type") or SLASH
     fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
     command: Json = {

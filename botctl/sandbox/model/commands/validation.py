@@ -25,7 +25,7 @@ _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
 def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
-    """The name of a command or option, in all languages. Only a menu's name may have spaces and capitals."""
+    """The name of a command or option, in all languages. A context menu command's may have spaces and capitals."""
     own_name = errors.text(path, body, "name", 1, NAME_MAX)
     if slash and own_name and not _is_valid_name(own_name):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")

@@ -29,7 +29,7 @@ def bot_token(data: Json) -> str:
 
 
 def clamp_large_threshold(value: object) -> int:
-    """In a larger guild, GUILD_CREATE leaves out offline members (Discord: Gateway Events > Identify)."""
+    """``large_threshold`` of IDENTIFY: GUILD_CREATE of a guild with more members leaves out offline ones."""
     return min(max(value, LARGE_THRESHOLD_MIN), _LARGE_THRESHOLD_MAX) if type(value) is int else LARGE_THRESHOLD_MIN
 
 

@@ -1,4 +1,4 @@
-"""Op 8 of the gateway (Discord: Gateway Events > Request Guild Members). Pure."""
+"""The response to opcode 8 of the gateway (Discord: Gateway Events > Request Guild Members)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def echoed_nonce(request: Json) -> Json:
 
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
-    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent for them."""
+    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent GUILD_PRESENCES."""
     ids = _ids(request)
     members = guild.members
     members_found = (

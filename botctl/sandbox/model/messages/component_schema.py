@@ -36,7 +36,7 @@ _CHILD_COUNTS = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUT
 
 
 def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
-    """The valid components of a message's ``body``, with ids and defaults. Errors go to ``errors``.
+    """The components of a message's ``body``, with ids and defaults; empty if one is malformed.
 
     ``v2``: the message has the flag IS_COMPONENTS_V2.
     """
@@ -92,7 +92,7 @@ def _normalized(component: Json) -> Json:
 
 
 def _pick(item: Json, names: Iterable[str]) -> Json:
-    """The ``names`` of ``item`` that have a value."""
+    """The fields of ``item`` in ``names`` that have a value; ``sku_id`` and ``emoji`` in Discord's form."""
     picked = {name: item[name] for name in names if item.get(name) not in (None, "")}
     if "sku_id" in picked:
         picked["sku_id"] = str(picked["sku_id"])

@@ -1,4 +1,4 @@
-"""Message content for bots without the intent (Discord: Gateway > Message Content Intent). Pure."""
+"""Message content for bots without the intent (Discord: Gateway > Message Content Intent)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NO_CONTENT: Json = {"content": "", "embeds": [], "attachments": [], "components
 def without_intent(message: Json, bot_id: str) -> Json:
     """A guild's message without content, unless the bot ``bot_id`` wrote it or is mentioned.
 
-    The same applies to each message inside it.
+    The same applies to the messages inside it: the one replied to, and those forwarded.
     """
     readable = message["author"]["id"] == bot_id or any(mention["id"] == bot_id for mention in message["mentions"])
     seen = message if readable else message | _NO_CONTENT

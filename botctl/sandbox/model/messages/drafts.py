@@ -54,7 +54,7 @@ def parse_body(
     default_mentions: AllowedMentions = mentions.ALL_MENTIONS,
     allow_empty: bool = False,
 ) -> Draft:
-    """Validate ``body``. Raises ApiError (50035, 50006, 50081, 40005) as Discord does.
+    """Validate ``body``. Raises 50035 (invalid), 50006 (empty), 50081 (sticker), 40005 (too large).
 
     ``old`` is the message to change; ``default_mentions`` apply without ``allowed_mentions``.
     """
@@ -102,7 +102,7 @@ def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author
 
 
 def edit(world: World, message: Message, draft: Draft) -> Message:
-    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006."""
+    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006 (empty)."""
     old_attachments = message.attachments
     if draft.kept_ids is not None:
         old_attachments = [stored for stored in old_attachments if stored["id"] in draft.kept_ids]
@@ -179,7 +179,7 @@ def _check_v2_body(draft: Draft, old: Message | None, errors: FormErrors) -> Non
 
 
 def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
-    """An attachment's id is the slot of an upload, or a kept one's (Discord: Reference > Uploading Files)."""
+    """An id is an upload's slot, or that of an old attachment to keep (Discord: Reference > Uploading Files)."""
     if not uploads and "attachments" not in body:
         return
     described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}

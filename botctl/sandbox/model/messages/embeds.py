@@ -19,7 +19,7 @@ _IMAGE_SCHEMES = (*_WEB_SCHEMES, "attachment")
 
 @dataclass(frozen=True)
 class _Part:
-    """Texts with their maximum length, URLs with their schemes, and the name of the required text."""
+    """The fields of a part of an embed: texts with maximum lengths, URLs with schemes, the required text's name."""
 
     texts: dict[str, int] = field(default_factory=dict)
     urls: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -37,7 +37,7 @@ _PARTS = {
 
 
 def parse_embeds(errors: FormErrors, body: Json) -> list[Json]:
-    """The valid embeds of ``body``. Errors go to ``errors``."""
+    """The embeds of ``body``; each invalid value is added to ``errors``."""
     items = errors.objects((), body, "embeds")
     errors.at_most(("embeds",), items, EMBEDS_MAX)
     embeds = [_parse_embed(item, errors, ("embeds", index)) for index, item in enumerate(items)]

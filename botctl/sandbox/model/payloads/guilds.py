@@ -1,4 +1,4 @@
-"""Guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
+"""The JSON of guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, attachments and reactions (Discord: Message resource)."""
+"""The JSON of messages, attachments and reactions (Discord: Message resource)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: reply, thre
 
 
 def message(message: Message, world: World, *, viewer: str = "") -> Json:
-    """A message in REST and interaction responses; ``viewer`` is the bot whose reactions are marked."""
+    """A message in REST and interaction responses; ``viewer``: the bot whose own reactions get ``me: true``."""
     payload: Json = {
         "id": message.id,
         "type": message.type,
@@ -140,7 +140,7 @@ def _components(message: Message, world: World) -> list[Json]:
 
 
 def _attachment_urls(message: Message, world: World) -> dict[str, str]:
-    """By ``attachment://name``."""
+    """The URL of each attachment by its ``attachment://name``."""
     return {
         f"attachment://{a['filename']}": attachment(a, message.channel_id, world)["url"] for a in message.attachments
     }
@@ -168,7 +168,7 @@ def _interaction_fields(invoked: Json, message: Message, world: World) -> Json:
 
 
 def _reference_fields(source: Message, world: World) -> Json:
-    """The messages that ``message`` refers to: a reply, a thread's start, a pin or a forward."""
+    """The fields for the message that ``source`` refers to, as a reply, a thread's start, a pin or a forward."""
     here = {"channel_id": source.channel_id} | ({"guild_id": source.guild_id} if source.guild_id else {})
     reference = source.reference or {"type": 0, "message_id": source.reply_to, **here}
     payload: Json = {"message_reference": reference}

@@ -147,7 +147,7 @@ def edit_command_permissions(call: ApiCall) -> Json:
 
 
 def _get_scope(call: ApiCall) -> str:
-    """The guild's id, or "" for global commands; raises 20012, 10004, 50001."""
+    """The guild's id, or "" for global commands; raises 20012, 10004 and 50001 (no access to the app or guild)."""
     require_own_application(call)
     guild_id = call.path.get("guild", "")
     guild = call.sandbox.world.guilds.get(guild_id)
@@ -161,7 +161,7 @@ def _get_scope(call: ApiCall) -> str:
 
 
 def _creation_counter(call: ApiCall, scope: str) -> registration.CountNew:
-    """A function that counts new commands against the daily limit of ``scope``; it raises 30034."""
+    """A function that counts new commands against the daily limit of ``scope``; it raises 30034 (too many)."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
     def count(new: int) -> None:
@@ -176,7 +176,7 @@ def _creation_counter(call: ApiCall, scope: str) -> registration.CountNew:
 
 
 def _target_id(call: ApiCall) -> str:
-    """The id of the path's command, or of the application itself; raises 10063."""
+    """The id of the path's command, or of the application itself; raises 10063 (unknown command)."""
     app, target_id = call.app, call.path["command"]
     if target_id != app.id and target_id not in app.commands.get("", {}):
         registration.get(app, call.path["guild"], target_id)

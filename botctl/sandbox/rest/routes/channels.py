@@ -42,7 +42,7 @@ def edit_channel(call: ApiCall) -> Json:
 
 @route("DELETE", CHANNEL)
 def delete_channel(call: ApiCall) -> Json:
-    """A DM is only closed; its messages stay."""
+    """A DM is only closed; its messages are kept."""
     channel = access.get_channel(call)
     payload = _payload(call, channel)
     if not channel.guild_id:
@@ -151,7 +151,10 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
 
 
 def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
-    """Raises 50013, 160005. Members who can write in a thread can unarchive it; its owner can rename and archive it."""
+    """Raises 160005 if the thread is locked, 50013 without the permission.
+
+    Members who can write in a thread can unarchive it; its owner can rename and archive it.
+    """
     if granted & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
@@ -176,6 +179,7 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
 
 
 def _get_overwritable(call: ApiCall) -> tuple[Channel, Guild]:
+    """The path's channel, which must have overwrites: no DM (50003) or thread (10003), with MANAGE_ROLES (50013)."""
     channel = access.get_channel(call)
     if not channel.guild_id:
         raise dm_not_allowed()

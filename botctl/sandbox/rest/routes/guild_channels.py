@@ -1,4 +1,4 @@
-"""The channels of a guild: list, create, move (Discord: Guild resource)."""
+"""The channels of a guild: list, create and move them (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def create_channel(call: ApiCall) -> ApiReply:
 
 @route("PATCH", CHANNELS)
 def move_channels(call: ApiCall) -> None:
-    """Sets position and category. With ``lock_permissions`` a channel gets the category's overwrites."""
+    """Sets position and category. With ``lock_permissions`` a channel gets the overwrites of its category."""
     guild = access.get_guild(call, "MANAGE_CHANNELS")
     for channel, fields in _parse_moves(call, guild):
         before = _audited_fields(channel)
@@ -75,7 +75,7 @@ def check_overwrites(
     after: dict[str, Overwrite],
     granted: int | None = None,
 ) -> None:
-    """Raises 50013 when the bot may not change ``before`` to ``after``. ``granted``: its permissions in the channel.
+    """Raises 50013 (missing permissions) when the bot may not make this change. ``granted``: its permissions there.
 
     Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
     administrator.

@@ -118,7 +118,7 @@ def delete_invite(call: ApiCall) -> Json:
 
 
 def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
-    """The channel of the path; raises 50024 when it cannot have invites."""
+    """The channel of the path; raises 50024 (wrong channel type) when it cannot have invites."""
     channel = access.get_channel(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
         raise wrong_channel_type()
@@ -126,7 +126,7 @@ def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
 
 
 def _parse_fields(body: Json) -> tuple[Json, bool]:
-    """The `Invite` attributes that ``body`` sets, and ``unique``."""
+    """The values of ``body`` for the attributes of `Invite`, and its ``unique``."""
     errors = FormErrors()
     age_s = errors.number((), body, "max_age", 0, _MAX_AGE_S)
     fields = {

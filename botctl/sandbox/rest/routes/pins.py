@@ -24,7 +24,7 @@ _PIN_NOTICE = 6  # Discord: Message resource > Message Types
 
 @route("GET", PINS)
 def list_pins(call: ApiCall) -> Json:
-    """Newest first, ``before`` a time; empty without READ_MESSAGE_HISTORY."""
+    """Newest first, only those pinned before the time ``before``; empty without READ_MESSAGE_HISTORY."""
     channel = access.get_channel(call)
     limit, pinned, errors = call.limit(_MAX_PAGE, _MAX_PAGE), _readable_pins(call, channel), FormErrors()
     before = errors.time((), call.query, "before")

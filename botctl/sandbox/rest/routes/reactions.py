@@ -39,7 +39,7 @@ def remove(call: ApiCall) -> None:
 
 @route("GET", OF_EMOJI)
 def list_users(call: ApiCall) -> list[Json]:
-    """The users who reacted, sorted by id, ``after`` one."""
+    """The users who reacted, sorted by id. ``after`` is a user id."""
     channel, message = _get_message(call, "READ_MESSAGE_HISTORY")
     errors, query, limit = FormErrors(), dict(call.query), call.limit(25, 100)
     after = errors.snowflake((), query, "after")

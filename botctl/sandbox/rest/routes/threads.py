@@ -59,7 +59,7 @@ def start_thread_from_message(call: ApiCall) -> ApiReply:
 
 @route("GET", MEMBERS)
 def list_members(call: ApiCall) -> list[Json]:
-    """Sorted by user id, ``after`` one."""
+    """Sorted by user id. ``after`` is a user id."""
     thread = _get_thread(call)
     access.require_intent(call, GUILD_MEMBERS)
     errors, query = FormErrors(), dict(call.query)
@@ -136,7 +136,7 @@ def list_archived_private(call: ApiCall) -> Json:
 
 @route("GET", CHANNEL + "/users/@me/threads/archived/private")
 def list_archived_joined(call: ApiCall) -> Json:
-    """The threads that the bot is in, newest first, ``before`` an id."""
+    """The threads that the bot is in, newest first. ``before`` is a thread id."""
     joined = [thread for thread in _archived_threads(call, private=True) if call.app.id in thread.thread_members]
     errors = FormErrors()
     before = errors.snowflake((), dict(call.query), "before")
@@ -177,7 +177,7 @@ def _get_thread(call: ApiCall) -> Channel:
 
 
 def _get_addable_member(call: ApiCall, thread: Channel) -> Member:
-    """The member of the path; raises 50001 when they cannot see the thread's channel."""
+    """The member of the path; raises 50001 (missing access) when they cannot see the thread's channel."""
     world = call.sandbox.world
     guild = world.guilds[thread.guild_id]
     member = access.get_member(call, guild)
@@ -206,7 +206,7 @@ def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
 
 
 def _archived_page(call: ApiCall, *, private: bool) -> Json:
-    """Sorted by archive time, newest first, ``before`` a time."""
+    """Sorted by the time of archiving, newest first. ``before`` is such a time."""
     archived = _archived_threads(call, private=private)
     archived.sort(key=lambda thread: threads.thread_state(thread).archived_at, reverse=True)
     errors = FormErrors()

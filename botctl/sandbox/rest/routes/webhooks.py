@@ -79,7 +79,7 @@ def get_webhook(call: ApiCall) -> Json:
 
 @route("PATCH", WEBHOOK)
 def edit_webhook(call: ApiCall) -> Json:
-    """Name, avatar, channel."""
+    """Changes name, avatar and channel."""
     webhook, world, errors = _get_managed(call), call.sandbox.world, FormErrors()
     channel_id = errors.snowflake((), call.form, "channel_id") or webhook.channel_id
     errors.check()
@@ -160,14 +160,14 @@ def _channel_webhooks(call: ApiCall, channel: Channel) -> list[Webhook]:
 
 
 def _get_managed(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015, and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
+    """The webhook of the path; raises 10015 (unknown), and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
     webhook = _get_webhook(call)
     access.require_permissions_in(call, call.sandbox.world.channels[webhook.channel_id], "MANAGE_WEBHOOKS")
     return webhook
 
 
 def _get_webhook(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015 when it is in none of the bot's guilds."""
+    """The webhook of the path; raises 10015 (unknown) when it is in none of the bot's guilds."""
     world = call.sandbox.world
     webhook = world.webhooks.get(call.path["webhook"])
     if webhook is None or call.app.id not in world.guilds[webhook.guild_id].members:
@@ -176,7 +176,7 @@ def _get_webhook(call: ApiCall) -> Webhook:
 
 
 def _get_by_token(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015, and 50027 for a wrong token."""
+    """The webhook of the path; raises 10015 (unknown), and 50027 for a wrong token."""
     webhook = call.sandbox.world.webhooks.get(call.path["webhook"])
     if webhook is None:
         raise unknown("Webhook")
@@ -213,7 +213,7 @@ def _delete(call: ApiCall, webhook: Webhook) -> None:
 
 
 def _publish_change(call: ApiCall, webhook: Webhook, action: AuditAction, before: Json, after: Json) -> None:
-    """Emit the event. Requests with the webhook's own token get no audit log entry."""
+    """Emit the event and write the audit log entry; a request with the webhook's own token gets no entry."""
     _emit_update(call, webhook.guild_id, webhook.channel_id)
     changes = audit_log.diff(before, after)
     if call.caller is not None and changes:
@@ -300,7 +300,7 @@ def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
 
 
 def _get_own_message(call: ApiCall) -> Message:
-    """The message of the path; raises 10008 when another author wrote it."""
+    """The message of the path; raises 10008 (unknown message) when another author wrote it."""
     webhook, world = _get_by_token(call), call.sandbox.world
     channel_id = call.query.get("thread_id") or webhook.channel_id
     message = world.message(channel_id, call.path["message"])
