@@ -1,6 +1,6 @@
 """The sandbox as one object: the world, the open sessions and interactions, and the dispatch of events.
 
-The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it does not know them.
+`gateway`, `rest` and `control` hold a `Sandbox` and call it; it does not know them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Sandbox:
             self.emit("PRESENCE_UPDATE", {**event, "guild_id": guild.id}, guild.id)
 
     def member_chunks(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
-        """GUILD_MEMBERS_CHUNK events for op 8. ``guild_id`` may be a number, as disnake sends it.
+        """GUILD_MEMBERS_CHUNK events for opcode 8. ``guild_id`` may be a number, as disnake sends it.
 
         Yields nothing for an unavailable guild, a guild of another shard, or all members without the intent;
         RATE_LIMITED when all members are requested too often (Discord: Gateway Events > Request Guild Members).
@@ -194,7 +194,7 @@ class Sandbox:
         self.changed()
 
     def emit_channel_event(self, event: str, channel: Channel) -> None:
-        """Dispatch to each bot of the guild the channel as that bot sees it."""
+        """Dispatch ``event`` to each bot of the guild, with the channel as that bot sees it."""
         guild = self.world.guilds[channel.guild_id]
         for bot in self._bots_in(guild):
             self._emit_to_bot(event, guild, bot, channel)

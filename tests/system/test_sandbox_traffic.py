@@ -64,7 +64,9 @@ async def use_all_secrets(discord: Discord) -> list[str]:
         _, message = await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "good"})
         await discord.rest("PATCH", f"/channels/{GENERAL}/messages/{message['id']}", json={"content": "better"})
         await discord.rest("GET", "/channels/1")
-    code = sandbox.grants.code(Grant(BOT, ANN, ("identify",), 0.0), "http://localhost", None, sandbox.clock.monotonic())
+    code = sandbox.grants.create_code(
+        Grant(BOT, ANN, ("identify",), 0.0), "http://localhost", None, sandbox.clock.monotonic()
+    )
     form = {
         "client_id": BOT,
         "client_secret": client_secret(SECRET, BOT),

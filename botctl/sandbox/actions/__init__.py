@@ -1,4 +1,4 @@
-"""Actions that change the world and dispatch the events to the bots.
+"""Actions that change the world (guilds, members, messages) and dispatch the events to the bots.
 
-An adapter calls a function with the sandbox and the action's data. Read `posting` first.
+The REST routes and the control API call a function with the sandbox and the action's data. Read `posting` first.
 """

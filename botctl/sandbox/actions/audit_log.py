@@ -71,7 +71,7 @@ def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
-    """The ``changes`` of an entry; a key that one side lacks has no value there."""
+    """The ``changes`` of an entry: ``{"key", "old_value"?, "new_value"?}`` for each key whose value differs."""
     return [
         {"key": key}
         | ({"old_value": before[key]} if key in before else {})

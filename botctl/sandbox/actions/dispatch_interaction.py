@@ -27,7 +27,7 @@ def dispatch_interaction(
     command_type: int = registration.SLASH,
     source: Message | None = None,
 ) -> Interaction:
-    """Raises Unreachable when the bot is away. ``source`` is the message of the component or modal."""
+    """Open an interaction of type ``kind``. ``source``: the component's message. Raises Unreachable (bot offline)."""
     world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
     if app is None or not _is_reachable(sandbox, app, guild_id):

@@ -1,4 +1,4 @@
-"""Changes to a guild's members, roles and overwrites, by bots and people alike.
+"""Changes to a guild's members, roles and overwrites, made by bots or people.
 
 The caller checks permissions and writes the audit log.
 """
@@ -15,7 +15,9 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrit
 from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
-_SEES_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
+_BAN_EVENT_PERMISSIONS = permission_bits.bits(
+    "BAN_MEMBERS", "VIEW_AUDIT_LOG"
+)  # Discord: Gateway Events > Guild Ban Add
 TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
@@ -40,11 +42,11 @@ def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
 
 
 def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete_s: int = 0) -> None:
-    """Ban ``user_id``, and delete its messages of the last ``delete_s`` seconds."""
+    """Ban ``user_id``, and delete their messages of the last ``delete_s`` seconds."""
     world = sandbox.world
     guild.bans[user_id] = reason
     event = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
-    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_SEES_BANS)
+    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_BAN_EVENT_PERMISSIONS)
     if member := guild.members.get(user_id):
         remove_member(sandbox, guild, member)
     if delete_s:
@@ -55,7 +57,7 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
     event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_SEES_BANS)
+    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_BAN_EVENT_PERMISSIONS)
     sandbox.changed()
 
 
@@ -79,7 +81,7 @@ def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
 
 
 def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwrite]) -> None:
-    """Replace the overwrites; a bot that now sees the channel receives its threads."""
+    """Replace the overwrites with ``wanted``; a bot that now sees the channel receives its threads."""
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
     bots = [guild.members[application_id] for application_id in world.applications if application_id in guild.members]
@@ -96,7 +98,7 @@ def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
 
 
 def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
-    """The members that a prune removes: no role but ``roles``, and no activity in the last ``days``.
+    """The members that a prune removes: without roles other than ``roles`` and inactive for ``days`` days.
 
     Discord goes by the last time a member was online; the sandbox by joining, messages and interactions.
     """
@@ -120,7 +122,7 @@ def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str]
 
 
 def parse_timeout_end(text: str, now: datetime) -> str | None:
-    """The end of a timeout as Discord writes it; None when it is invalid or too far ahead."""
+    """The end of a timeout as Discord writes it; None when it is invalid or more than 28 days ahead."""
     try:
         end = datetime.fromisoformat(text)
     except ValueError:

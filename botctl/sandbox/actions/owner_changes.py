@@ -1,6 +1,6 @@
 """Changes that a guild's owner makes: roles, overwrites, kicks, bans, timeouts, command permissions.
 
-Each is one of `world_changes.CHANGES`. Without ``guild`` the first guild is used.
+`world_changes.apply` calls them by name with a JSON ``body``. ``?``: optional; the default guild is the first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import lookup, payloads, permission_bits
-from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels_id
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
 from botctl.sandbox.sandbox import Sandbox
 
@@ -28,7 +28,7 @@ def edit_role(sandbox: Sandbox, body: Json) -> Json:
     role = lookup.role(guild, str(body["role"]))
     before = payloads.role(role)
     granted = role.permissions if body.get("permissions") is None else int(body["permissions"])
-    role.permissions = (granted | _bits(body, "allow")) & ~_bits(body, "deny")
+    role.permissions = (granted | _parse_permissions(body, "allow")) & ~_parse_permissions(body, "deny")
     role.name = str(body.get("name") or role.name)
     moderation.emit_role_update(sandbox, guild, role)
     _record(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
@@ -45,7 +45,7 @@ def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
     kind = 0 if body.get("member") is None else 1
     member = lookup.member(sandbox.world, guild, str(body["member"])) if kind else None
     target = member.user_id if member else lookup.role(guild, str(body["role"])).id
-    wanted = Overwrite(target, kind, _bits(body, "allow"), _bits(body, "deny"))
+    wanted = Overwrite(target, kind, _parse_permissions(body, "allow"), _parse_permissions(body, "deny"))
     after = {key: overwrite for key, overwrite in channel.overwrites.items() if key != target}
     moderation.set_overwrites(sandbox, channel, after | ({target: wanted} if wanted.allow | wanted.deny else {}))
     return {"id": target}
@@ -61,7 +61,7 @@ def remove_member(sandbox: Sandbox, body: Json) -> Json:
 
 
 def ban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``."""
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: delete the user's messages of the last seconds."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
     _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
@@ -77,7 +77,7 @@ def unban(sandbox: Sandbox, body: Json) -> Json:
 
 
 def timeout(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "seconds", "guild"?}``; 0 ends it."""
+    """``{"member", "seconds", "guild"?}``; 0 seconds end the timeout."""
     guild, member = _member(sandbox, body)
     before, seconds = payloads.partial_member(member), float(body["seconds"])
     end = sandbox.clock.now() + timedelta(seconds=seconds)
@@ -91,7 +91,7 @@ def timeout(sandbox: Sandbox, body: Json) -> Json:
 def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
     """``{"command"?, "roles"?, "members"?, "channels"?: {name: allowed}, "bot"?, "guild"?}``.
 
-    Without ``command`` they apply to the whole application. The role "everyone" and the channel "all" mean all.
+    Without ``command`` they apply to the whole application. "everyone" means all roles, "all" all channels.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
     app = find_application(sandbox, body.get("bot"))
@@ -115,7 +115,7 @@ def _member(sandbox: Sandbox, body: Json) -> tuple[Guild, Member]:
     return guild, lookup.member(sandbox.world, guild, str(body["member"]))
 
 
-def _bits(body: Json, name: str) -> int:
+def _parse_permissions(body: Json, name: str) -> int:
     return permission_bits.bits(*(str(permission) for permission in body.get(name) or []))
 
 
@@ -124,7 +124,7 @@ def _items(body: Json, name: str) -> list[tuple[str, Any]]:
 
 
 def _channel_id(guild: Guild, name: str) -> str:
-    return all_channels(guild) if name == "all" else lookup.channel(guild, name).id
+    return all_channels_id(guild) if name == "all" else lookup.channel(guild, name).id
 
 
 def find_application(sandbox: Sandbox, name: str | None) -> Application:

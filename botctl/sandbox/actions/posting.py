@@ -1,4 +1,4 @@
-"""Creating, editing and deleting messages, for bots and people alike."""
+"""Creating, editing and deleting messages, for bots and people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import threads
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import ApiError, system_message
+from botctl.sandbox.model.api_error import ApiError, system_message_not_allowed
 from botctl.sandbox.model.channels.types import CATEGORY, DIRECTORY, FORUM, MEDIA
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
@@ -14,16 +14,16 @@ from botctl.sandbox.model.world import Channel, Message, World
 from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
-_WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
+_TYPES_WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
 REPLY = 19  # Discord: Message resource > Message Types
 # The other types are system messages (Discord: Message Types > Deletable).
-DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
-_REPLYABLE = frozenset({0, 19, 20, 23})  # message types
+DELETABLE_TYPES = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
+_REPLYABLE_TYPES = frozenset({0, 19, 20, 23})  # message types
 
 
 def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
-    """The permissions for sending ``draft`` in ``channel``. Raises 50008 where messages are impossible."""
-    if channel.type in _WITHOUT_MESSAGES:
+    """The permissions for sending ``draft`` in ``channel``. Raises 50008 (no text channel)."""
+    if channel.type in _TYPES_WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
         "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
@@ -35,26 +35,26 @@ def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -
 
 
 def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
-    """The message to reply to, or None. Raises 160002, and 50035 for a message that takes no reply."""
+    """The message to reply to; None if unknown or ephemeral. Raises 160002 (may not read it), 50035 (wrong type)."""
     if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     message = world.message(channel.id, message_id)
-    if message is not None and message.type not in _REPLYABLE:
-        words = "Cannot reply to a system message"
-        raise invalid_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
+    if message is not None and message.type not in _REPLYABLE_TYPES:
+        message_text = "Cannot reply to a system message"
+        raise invalid_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", message_text)
     return message if message is None or message.only_for is None else None
 
 
-def invalid_reference(code: str, words: str) -> ApiError:
+def invalid_reference(code: str, message_text: str) -> ApiError:
     return ApiError(
-        400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": words}]}}
+        400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": message_text}]}}
     )
 
 
 def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
-    """Create a message. An archived thread is unarchived (160005 for a locked one), and the author joins it.
+    """Create a message. An archived thread is unarchived (160005: it is locked), and the author joins it.
 
-    ``granted`` are the author's permissions there; ``fields``: more fields of `Message`.
+    ``granted``: the author's permissions in the channel, as bits; ``fields``: more fields of `Message`.
     """
     threads.unarchive(sandbox, channel, granted=granted)
     sandbox.store_uploads(draft)
@@ -82,8 +82,8 @@ def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
         threads.check_unlocked(channel, granted=granted)
-    if message.type not in DELETABLE:
-        raise system_message()
+    if message.type not in DELETABLE_TYPES:
+        raise system_message_not_allowed()
     sandbox.world.remove_message(message)
     sandbox.emit_message_delete(message)
 

@@ -13,16 +13,16 @@ from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _EMOJI_MAX = 20  # per message
-_EMOJI_LENGTH = 20  # code points; a flag of a region has 7, a family 11
-_PICTURES = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
+_EMOJI_LENGTH_MAX = 20  # code points; a flag of a region has 7, a family 11
+_EMOJI_BLOCK = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
 _OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
 )  # emoji outside Unicode's symbol categories, and keycaps
-_JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
+_COMBINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """``👍`` or ``name:id`` as messages store it. Raises 10014, also for another guild's emoji without permission."""
+    """``👍`` or ``name:id`` as messages store it. Raises 10014 (unknown, or of another guild without permission)."""
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(text):
@@ -36,19 +36,19 @@ def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
 
 def is_emoji(text: str) -> bool:
     """Whether this is a Unicode emoji; other pictorial symbols count too."""
-    if not 0 < len(text) <= _EMOJI_LENGTH:
+    if not 0 < len(text) <= _EMOJI_LENGTH_MAX:
         return False
-    base = [character for character in text if ord(character) not in _JOINING]
+    base = [character for character in text if ord(character) not in _COMBINING]
     if base and all(character in "#*0123456789" for character in base):
         return text.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
     return bool(base) and all(
-        character in _OTHER_EMOJI or ord(character) in _PICTURES or unicodedata.category(character) == "So"
+        character in _OTHER_EMOJI or ord(character) in _EMOJI_BLOCK or unicodedata.category(character) == "So"
         for character in base
     )
 
 
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
-    """Add a reaction. Raises 50013, 30010, 50083. ``granted``: the user's permissions there."""
+    """Raises 50013 (not in ``granted``, the user's permissions), 30010 (too many emojis), 50083 (archived thread)."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if not granted & permission_bits.HISTORY or not (
         emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]
@@ -70,7 +70,7 @@ def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted
 
 
 def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None:
-    """Remove a reaction. Raises 10014 for an emoji without reactions."""
+    """Remove a reaction. Raises 10014 (unknown emoji) if there is none."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     givers = message.reactions.get(emoji)
     if givers is None:

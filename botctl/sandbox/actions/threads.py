@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
-from botctl.sandbox.model.api_error import ApiError, FormErrors, wrong_channel
-from botctl.sandbox.model.channels.forms import ARCHIVE_MINUTES, SLOWMODE_MAX_S
+from botctl.sandbox.model.api_error import ApiError, FormErrors, wrong_channel_type
+from botctl.sandbox.model.channels.bodies import ARCHIVE_MINUTES, SLOWMODE_MAX_S
 from botctl.sandbox.model.channels.types import (
     ANNOUNCEMENT,
     ANNOUNCEMENT_THREAD,
@@ -22,18 +22,18 @@ from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
 _THREAD_TYPES = {TEXT: (PUBLIC_THREAD, PRIVATE_THREAD), ANNOUNCEMENT: (ANNOUNCEMENT_THREAD,), FORUM: (PUBLIC_THREAD,)}
-_THREAD_CREATED, _STARTER = 18, 21  # Discord: Message resource > Message Types
+_THREAD_CREATED, _THREAD_STARTER = 18, 21  # Discord: Message resource > Message Types
 
 
 def thread_types(parent: Channel) -> tuple[int, ...]:
-    """The types of threads that ``parent`` allows. Raises 50024 when there are none."""
+    """The types of threads that ``parent`` allows. Raises 50024 (wrong channel type) when there are none."""
     if parent.type not in _THREAD_TYPES:
-        raise wrong_channel()
+        raise wrong_channel_type()
     return _THREAD_TYPES[parent.type]
 
 
-def parse_form(body: Json) -> tuple[str, dict[str, Any]]:
-    """The name of a new thread, and the other arguments of `create`."""
+def parse_body(body: Json) -> tuple[str, dict[str, Any]]:
+    """The name of a new thread in ``body``, and more arguments for `create`."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
     minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
@@ -55,7 +55,7 @@ def create(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """A new thread with its owner as a member. A thread of a message has that message's id."""
+    """A new thread of type ``kind``, with its owner as a member. It gets the id of ``source``, where it starts."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)
@@ -91,12 +91,12 @@ def payload(thread: Channel, *, viewer: str = "") -> Json:
 def thread_state(thread: Channel) -> Thread:
     """Raises 50024 for a channel that is no thread."""
     if thread.thread is None:
-        raise wrong_channel()
+        raise wrong_channel_type()
     return thread.thread
 
 
 def check_not_archived(channel: Channel) -> None:
-    """Raises 50083."""
+    """Raises 50083 for an archived thread."""
     if channel.thread is not None and channel.thread.archived:
         raise ApiError(400, 50083, "Thread is archived")
 
@@ -135,7 +135,7 @@ def delete(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
-    """Does nothing for a member."""
+    """Add the user to the thread, unless they are a member already."""
     if user_id not in thread.thread_members:
         was_hidden = thread.private and not _can_see(sandbox, user_id, thread)
         thread.thread_members[user_id] = sandbox.world.timestamp()
@@ -177,22 +177,22 @@ def memberships(threads: list[Channel], user_id: str) -> list[Json]:
 
 
 def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
-    """Archive the thread after its period without messages."""
+    """Archive the thread after ``auto_archive_minutes`` without messages."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
     sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
-        _remaining_s(sandbox, thread), lambda: _archive_if_silent(sandbox, thread)
+        _remaining_s(sandbox, thread), lambda: _archive_if_inactive(sandbox, thread)
     )
 
 
-def schedule_all(sandbox: Sandbox) -> None:
+def schedule_all_archiving(sandbox: Sandbox) -> None:
     for guild in sandbox.world.guilds.values():
         for thread in guild.threads.values():
             if thread.thread and not thread.thread.archived:
                 schedule_archiving(sandbox, thread)
 
 
-def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
+def _archive_if_inactive(sandbox: Sandbox, thread: Channel) -> None:
     del sandbox.thread_timers[thread.id]
     state = thread.thread
     if state is None or state.archived or thread.id not in sandbox.world.channels:
@@ -208,8 +208,8 @@ def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
     state = thread_state(thread)
     last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
     unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
-    silent_s = sandbox.clock.now().timestamp() - max(last_message_s, unarchived_s)
-    return max(state.auto_archive_minutes * 60 - silent_s, 0.0)
+    inactive_s = sandbox.clock.now().timestamp() - max(last_message_s, unarchived_s)
+    return max(state.auto_archive_minutes * 60 - inactive_s, 0.0)
 
 
 def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
@@ -222,7 +222,7 @@ def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
         "guild_id": source.guild_id,
     }
     _post_system_message(
-        sandbox, thread, thread.owner_id or source.author_id, _STARTER, id=source.id, reference=reference
+        sandbox, thread, thread.owner_id or source.author_id, _THREAD_STARTER, id=source.id, reference=reference
     )
 
 
@@ -236,7 +236,7 @@ def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kin
 
 
 def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
-    """A bot receives its own membership always, others' only with the intent for members."""
+    """A bot always receives its own membership, and others' only with the intent GUILD_MEMBERS."""
     count = min(len(thread.thread_members), 50)
     event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:

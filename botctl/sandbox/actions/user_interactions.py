@@ -1,4 +1,4 @@
-"""A user's commands, clicks, modals and autocompletes become interactions, as Discord's client sends them.
+"""Turns a user's commands, clicks, modals and autocompletes into interactions, as Discord's client does.
 
 Each function first checks what the client checks (ClientRejected, a sentence for the user), then dispatches the
 interaction. UsageError: something does not exist. Unreachable: the bot is not connected.
@@ -34,7 +34,7 @@ _COMMAND_TYPES = {
 def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
-    ``folder`` is the base of relative paths in attachment options.
+    ``path``: names of sub-commands; ``folder``: the base of relative paths in attachment options.
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
@@ -66,7 +66,7 @@ def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
 
 
 def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction | list[Json]:
-    """The choices for the option ``focused`` with the text ``value``, or an open interaction for them."""
+    """The choices for the option ``focused`` with the text ``value``, or the interaction that asks the bot for them."""
     command, words = _find_slash_command(sandbox, actor, str(body.get("name") or ""), body)
     path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
@@ -89,7 +89,7 @@ def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction
 
 
 def click(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
-    """Use a button or menu: ``{"message": id or None, "component", "values"?}``."""
+    """Use a button or select menu: ``{"message": id or None, "component", "values"?}``."""
     message = _find_clickable_message(sandbox.world, actor, body.get("message"))
     component = components.find(message.components, str(body.get("component")))
     values = _as_list(body.get("values"))
@@ -199,7 +199,7 @@ def _find_clickable_message(world: World, actor: ActingUser, message_id: str | N
 
 
 def _owning_application(world: World, message: Message) -> str:
-    """The application that receives the components: the author, or that of the webhook."""
+    """The application that receives the components: the author, or the webhook's owner."""
     webhook = world.webhooks.get(message.webhook_id or "")
     return (webhook.application_id if webhook else None) or message.author_id
 
@@ -220,7 +220,7 @@ def _resolve_values(select: Json, values: list[str], resolved: Resolved) -> list
 
 
 def _by_custom_id(fields: list[Json], given: Json) -> dict[str, Any]:
-    """``given`` by custom id, with the modal's own values as defaults. Raises ClientRejected and UsageError."""
+    """``given`` with custom ids as keys; the modal's own values are defaults. Raises ClientRejected and UsageError."""
     values: dict[str, Any] = {field["custom_id"]: field.get("value") for field in fields}
     for key, value in given.items():
         values[_field_id(fields, key)] = value

@@ -68,7 +68,7 @@ def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -
 def react(
     sandbox: Sandbox, actor: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
-    """Add a reaction to the newest message, or ``message_id``; with ``remove`` take it back."""
+    """Add a reaction to the newest message, or ``message_id``; with ``remove`` remove it."""
     message, granted = find_message(sandbox, actor, message_id), actor.permissions(sandbox.world)
     _check_timeout(sandbox, actor)
 
@@ -153,6 +153,7 @@ def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def _as_client_rejection(act: Callable[[], T]) -> T:
+    """Call ``act``; an ApiError becomes a ClientRejected."""
     try:
         return act()
     except ApiError as refusal:

@@ -1,4 +1,4 @@
-"""Changes to the world that dispatch events: members, roles, channels, guilds and settings."""
+"""Changes to members, roles, channels and guilds, with their events; each takes a JSON ``body`` (``?``: optional)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def add_guild(sandbox: Sandbox, body: Json) -> Json:
 
 
 def close_dms(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "closed"?, "guild"?}``: the user takes no DMs until ``closed`` is false."""
+    """``{"member", "closed"?, "guild"?}``: the user accepts no DMs; ``closed`` false: again."""
     guild = lookup.guild(sandbox.world, body.get("guild"))
     user = sandbox.world.users[lookup.member(sandbox.world, guild, str(body["member"])).user_id]
     user.closed_dms = bool(body.get("closed", True))

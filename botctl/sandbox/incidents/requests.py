@@ -81,7 +81,7 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
 @incident("seen at slow proxies; RFC 9112: a body may come in any number of pieces")
 async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
     """Spreads the body of every REST response over ``over_s``: the status arrives at once, the JSON does not."""
-    with inject_faults(sandbox, drip_s=over_s):
+    with inject_faults(sandbox, body_duration_s=over_s):
         await until_stopped(sandbox)
 
 

@@ -22,7 +22,7 @@ class ActingUser:
 
     @property
     def location(self) -> str:
-        """For a sentence: ``in #general``."""
+        """The place in words, for example ``in #general``."""
         return f"in #{self.channel.name}" if self.guild else "in this DM"
 
     def permissions(self, world: World) -> int:
@@ -32,7 +32,7 @@ class ActingUser:
 
 
 def find_actor(world: World, body: Json) -> ActingUser:
-    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm``, in a DM with that user."""
+    """The user ``as`` of a request, in its ``guild`` and ``channel``, or in a DM with the user ``dm``."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):

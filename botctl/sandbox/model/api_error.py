@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class ApiError(Exception):
-    """An error response. ``errors`` is the tree of a 50035, or empty."""
+    """An error response. ``errors``: what is wrong with each field, for code 50035 (invalid body)."""
 
     headers: Mapping[str, str] = {}
 
@@ -64,15 +64,15 @@ def missing_permissions() -> ApiError:
     return ApiError(403, 50013, "Missing Permissions")
 
 
-def direct_channel() -> ApiError:
+def dm_not_allowed() -> ApiError:
     return ApiError(403, 50003, "Cannot execute action on a DM channel")
 
 
-def wrong_channel() -> ApiError:
+def wrong_channel_type() -> ApiError:
     return ApiError(400, 50024, "Cannot execute action on this channel type")
 
 
-def system_message() -> ApiError:
+def system_message_not_allowed() -> ApiError:
     return ApiError(403, 50021, "Cannot execute action on a system message")
 
 
@@ -116,7 +116,7 @@ T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
 class FormErrors:
-    """Collects all errors of a body for one error response (code 50035)."""
+    """Collects the errors of a body for one 50035. A ``path`` is the keys and list indexes that lead to a value."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class FormErrors:
         ]
 
     def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
-        """The text ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
+        """The string field ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
         if low and body.get(name) in (None, ""):
             self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
             return ""
@@ -173,12 +173,12 @@ class FormErrors:
             if body.get(name) is None:
                 self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
 
-    def at_most(self, path: Path, items: list[Any], most: int) -> None:
-        if len(items) > most:
-            self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+    def at_most(self, path: Path, items: list[Any], maximum: int) -> None:
+        if len(items) > maximum:
+            self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {maximum} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
-        """The integer ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
+        """The integer field ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
         value = self.field(path, body, name, int)
         if value is None or low <= value <= high:
             return value
@@ -188,7 +188,7 @@ class FormErrors:
         return None
 
     def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
-        """One of ``offered``; None when it is absent, null or invalid."""
+        """The field ``name``, one of ``offered``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value
@@ -200,9 +200,9 @@ class FormErrors:
         """An id, as text or as a number; None when it is absent, null or invalid."""
         return self._id((*path, name), body.get(name))
 
-    def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
+    def snowflakes(self, path: Path, body: dict[str, Any], name: str, maximum: int) -> list[str]:
         items = self.field(path, body, name, list) or []
-        self.at_most((*path, name), items, most)
+        self.at_most((*path, name), items, maximum)
         ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]
         return list(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
@@ -227,9 +227,9 @@ class FormErrors:
             return None
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
-    def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
+    def url(self, path: Path, body: Mapping[str, Any], name: str, maximum: int, schemes: Collection[str]) -> str:
         """A URL with one of ``schemes``; "" when it is absent, null or invalid."""
-        url = self.text(path, body, name, 0, most)
+        url = self.text(path, body, name, 0, maximum)
         if not url:
             return ""
         try:

@@ -1,7 +1,7 @@
 """The sandbox's time: the machine's clock plus an offset that `advance` increases.
 
 The offset applies to rate limits, tokens, interaction deadlines, member timeouts and the resume window. It does not
-apply to heartbeats, which use ``base``: the client's own clock did not move.
+apply to heartbeats, which use the machine's clock (``base``), because the client's own clock did not move.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ def loads(raw: bytes) -> Any:
     return _DECODER.decode(raw.decode())
 
 
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(word)
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)

@@ -1,4 +1,4 @@
-"""The faults that are active in the sandbox. Incidents set them; the adapters apply them."""
+"""The faults that are active in the sandbox. Incidents set them; `rest` and `gateway` apply them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title
 
 @dataclass(frozen=True)
 class EdgeResponse:
-    """A response from a proxy before Discord's API."""
+    """A response from a proxy in front of Discord's API."""
 
     status: int
     body: bytes
     headers: Mapping[str, str]
 
 
-def ban_page(left_s: float) -> EdgeResponse:
+def ban_page(remaining_s: float) -> EdgeResponse:
     """Cloudflare's error page 1015: HTML, and no Via header."""
     headers = {
         "Content-Type": "text/html; charset=UTF-8",
         "Server": "cloudflare",
-        "Retry-After": str(math.ceil(left_s)),
+        "Retry-After": str(math.ceil(remaining_s)),
     }
     return EdgeResponse(429, _BAN_PAGE, headers)
 
@@ -49,7 +49,7 @@ class Faults:
 
     delay_s: float = 0.0  # added to each REST response and gateway frame
     jitter_s: float = 0.0  # at most; added to ``delay_s``
-    drip_s: float = 0.0  # the body of a REST response is spread over this time
+    body_duration_s: float = 0.0  # the body of a REST response is spread over this time
     skew_s: float = 0.0  # Discord's clock is ahead in Date and X-RateLimit-Reset
     acknowledges_heartbeats: bool = True
     repeated_dispatches: int = 0  # sent again at a RESUME
@@ -59,7 +59,7 @@ class Faults:
 
     @property
     def affects_rest(self) -> bool:
-        return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
+        return bool(self.delay_s or self.jitter_s or self.body_duration_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s

@@ -1,7 +1,8 @@
 """Interactions and the bot's responses to them (Discord: Receiving and Responding).
 
 A user's action opens an `Interaction`. The bot has 3 s for one callback, then 15 minutes to edit the response and to
-add messages with the token. All functions change plain data; code that waits for a response sets ``on_change``.
+add messages with the token. A `Draft` is a message body that has passed validation. All functions change plain data;
+code that waits for a response sets ``on_change``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TITLE_MAX = 45
 
 
 class InteractionState(enum.StrEnum):
-    """How the bot has responded so far."""
+    """The bot's response so far."""
 
     WAITING = "no_answer"
     REPLIED = "replied"
@@ -106,7 +107,7 @@ class InteractionStore:
         return interaction
 
     def get_unanswered(self, interaction_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction of a callback. Raises 10062 and 40060."""
+        """The interaction of a callback. Raises 10062 (unknown), 40060 (acknowledged already)."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.id != interaction_id:
             raise unknown("interaction")
@@ -117,7 +118,7 @@ class InteractionStore:
         return interaction
 
     def get_answered(self, application_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction whose token is used as a webhook. Raises 10015 and 50027."""
+        """The interaction whose token is used as a webhook. Raises 10015 (unknown) and 50027 (wrong token)."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.application_id != application_id:
             raise unknown("Webhook")
@@ -129,7 +130,7 @@ class InteractionStore:
 
 
 def check_callback(interaction: Interaction, body: Json) -> int:
-    """The type of the callback in ``body``. Raises 50035 when the interaction does not allow it."""
+    """The type of the callback in ``body``. Raises 50035 (invalid body) when the interaction does not allow it."""
     kind = body.get("type")
     allowed = {
         COMMAND: (REPLY, DEFER, MODAL),
@@ -170,13 +171,13 @@ def update(world: World, interaction: Interaction, draft: Draft) -> Message:
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: no visible change, and the component's message may change later; or the modal closes."""
+    """Callback 6: acknowledge. After a component its message may be edited later; after a modal the modal closes."""
     interaction.original_id = interaction.source_id
     interaction.state = InteractionState.DEFERRED_UPDATE
 
 
 def offer_choices(interaction: Interaction, body: Json) -> None:
-    """Callback 8."""
+    """Callback 8: the choices of an autocomplete."""
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
@@ -192,7 +193,7 @@ def offer_choices(interaction: Interaction, body: Json) -> None:
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
-    """Callback 9."""
+    """Callback 9: open a modal; returns its data."""
     errors = FormErrors()
     errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
     errors.text(("data",), body, "title", 1, _TITLE_MAX)
@@ -207,7 +208,7 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
 
 
 def original_message(world: World, interaction: Interaction) -> Message:
-    """The message ``@original``. Raises 10008 when there is none."""
+    """The message ``@original``. Raises 10008 (unknown message) when there is none."""
     message = world.message(interaction.channel_id, interaction.original_id or "")
     if message is None:
         raise unknown("Message")
@@ -215,7 +216,7 @@ def original_message(world: World, interaction: Interaction) -> Message:
 
 
 def own_message(world: World, interaction: Interaction, message_id: str) -> Message:
-    """A message of this interaction: ``@original`` or the id of a follow-up. Raises 10008."""
+    """A message of this interaction: ``@original`` or the id of a follow-up. Raises 10008 (unknown message)."""
     if message_id in ("@original", interaction.original_id):
         return original_message(world, interaction)
     message = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
@@ -256,7 +257,7 @@ def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Mes
 
 
 def source_message(world: World, interaction: Interaction) -> Message:
-    """The message of the component. Raises 10008 when it was deleted."""
+    """The message of the component. Raises 10008 (unknown message) when it was deleted."""
     message = world.message(interaction.channel_id, interaction.source_id or "")
     if message is None:
         raise unknown("Message")

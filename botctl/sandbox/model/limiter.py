@@ -1,4 +1,4 @@
-"""Enforces the `limits`. Each request costs one or two look-ups, however many there were before.
+"""Counts requests and refuses those above the `limits`, in constant time.
 
 Discord: Rate Limits. A window starts with its first request and lasts its period. Nothing here waits; times are
 monotonic seconds of the sandbox's clock.
@@ -25,7 +25,7 @@ _UNKNOWN_ADDRESS = ""
 
 # The limit of each route; every other route has its own bucket of "other_routes".
 _MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
-_KINDS: dict[str, str] = {
+_LIMIT_OF_ROUTE: dict[str, str] = {
     "POST /channels/{}/messages": "create_message",
     f"PATCH {_MESSAGE}": "edit_message",
     f"DELETE {_MESSAGE}": "delete_message",
@@ -41,10 +41,10 @@ _KINDS: dict[str, str] = {
     "PATCH /guilds/{}/emojis/{}": "emojis",
     "DELETE /guilds/{}/emojis/{}": "emojis",
 }
-_KINDS_BY_TOP = {"webhooks": "webhooks"}
+_LIMIT_OF_RESOURCE = {"webhooks": "webhooks"}
 _COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
 _SHARED = frozenset({"emojis"})  # all bots share it: X-RateLimit-Scope: shared
-_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # leading path parts that have a bucket each
+_MAJOR_PARAMETERS = {"channels": 1, "guilds": 1, "webhooks": 2}  # leading path parts that have a bucket each
 _FIELDS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
 _PART = re.compile(r"\{(\w+)\}")
 
@@ -53,11 +53,11 @@ _PART = re.compile(r"\{(\w+)\}")
 class Bucket:
     """The rate limit bucket of a route."""
 
-    kind: str | None  # a name of `Limits`; None: not counted
+    limit_name: str | None  # a name of `Limits`; None: not counted
     hash: str  # X-RateLimit-Bucket
-    majors: tuple[str, ...]  # names of the path parts that have a bucket each
+    major_parameters: tuple[str, ...]  # names of the path parts whose values have a bucket each
     exempt: bool  # from the global limit
-    field_kind: str = ""  # a second name of `Limits`, for bodies with one of ``fields``
+    field_limit: str = ""  # a second name of `Limits`, for bodies with one of ``fields``
     fields: frozenset[str] = frozenset()  # names in a JSON body
 
 
@@ -65,16 +65,20 @@ def bucket_of(method: str, path: str) -> Bucket:
     """The bucket of the route ``method path``; its variable parts are ``{names}``."""
     route = f"{method} {_PART.sub('{}', path)}"
     top = path.split("/")[1]
-    kind = _KINDS.get(route) or _KINDS_BY_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
-    counted = route if kind in ("other_routes", "commands", "webhooks") else kind
+    limit_name = (
+        _LIMIT_OF_ROUTE.get(route)
+        or _LIMIT_OF_RESOURCE.get(top)
+        or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
+    )
+    counted = route if limit_name in ("other_routes", "commands", "webhooks") else limit_name
     parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
-    majors = tuple(_PART.findall(parts[1]))[: _MAJORS.get(top, 0)] if parts else ()
+    major_parameters = tuple(_PART.findall(parts[1]))[: _MAJOR_PARAMETERS.get(top, 0)] if parts else ()
     is_callback = top == "interactions"
     return Bucket(
-        None if is_callback else kind,
+        None if is_callback else limit_name,
         hashlib.blake2b(counted.encode(), digest_size=16).hexdigest(),
-        majors,
-        is_callback or len(majors) > 1,
+        major_parameters,
+        is_callback or len(major_parameters) > 1,
         *_FIELDS.get(route, ("", frozenset())),
     )
 
@@ -95,7 +99,7 @@ class _Window:
 
 @dataclass(eq=False)
 class RateLimiter:
-    """All counters. New ``limits`` apply to windows that start later."""
+    """Counts requests per bucket. New ``limits`` apply to windows that start later."""
 
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
@@ -107,15 +111,15 @@ class RateLimiter:
     def admit(self, bucket: Bucket, client: str, path: Mapping[str, str], clock: Clock) -> Headers:
         """Count a request of ``client`` (a bot or an address); returns the headers. Raises RateLimited."""
         limits = self.limits
-        if bucket.kind is None or not limits.enforced:
+        if bucket.limit_name is None or not limits.enforced:
             return {}
         now_s = clock.monotonic()
         if not bucket.exempt and (wait_s := self._consume(("global", client), limits.requests, now_s)):
             raise RateLimited(wait_s, "global", {})
-        rate: Rate = getattr(limits, bucket.kind)
-        shared = bucket.kind in _SHARED
+        rate: Rate = getattr(limits, bucket.limit_name)
+        shared = bucket.limit_name in _SHARED
         owner = None if shared or bucket.exempt else client
-        window = self._window((bucket.hash, owner, *[path[name] for name in bucket.majors]), rate, now_s)
+        window = self._window((bucket.hash, owner, *[path[name] for name in bucket.major_parameters]), rate, now_s)
         admitted = window.remaining > 0
         if admitted:
             window.remaining -= 1
@@ -132,16 +136,16 @@ class RateLimiter:
         return headers
 
     def admit_fields(self, bucket: Bucket, path: Mapping[str, str], body: object, now_s: float) -> None:
-        """Count a request by the fields of its body. Raises RateLimited."""
+        """Count a request whose body has one of ``bucket.fields`` (for example a rename). Raises RateLimited."""
         if not self.limits.enforced or not isinstance(body, dict) or bucket.fields.isdisjoint(body):
             return
-        rate: Rate = getattr(self.limits, bucket.field_kind)
-        wait_s = self._consume((bucket.field_kind, *[path[name] for name in bucket.majors]), rate, now_s)
+        rate: Rate = getattr(self.limits, bucket.field_limit)
+        wait_s = self._consume((bucket.field_limit, *[path[name] for name in bucket.major_parameters]), rate, now_s)
         if wait_s:
             raise RateLimited(wait_s, "shared", {})
 
     def count_invalid(self, address: str | None, now_s: float) -> None:
-        """Count a 401, 403 or 429 (without the scope shared); the last one allowed bans the address."""
+        """Count a 401, 403 or 429 (except those of the scope "shared"); the last allowed one bans the address."""
         if not self.limits.enforced:
             return
         window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
@@ -162,9 +166,9 @@ class RateLimiter:
         self.windows.pop(("invalid", address), None)
         return 0.0
 
-    def consume(self, kind: str, *key: str, now_s: float) -> float:
-        """Count one of ``kind`` (a rate of `Limits`) for ``key``; returns 0, or the seconds to wait."""
-        return self._consume((kind, *key), getattr(self.limits, kind), now_s)
+    def consume(self, limit_name: str, *key: str, now_s: float) -> float:
+        """Count a request for the rate ``limit_name`` of `Limits`, per ``key``; returns 0, or the seconds to wait."""
+        return self._consume((limit_name, *key), getattr(self.limits, limit_name), now_s)
 
     # Gateway
 
@@ -178,7 +182,7 @@ class RateLimiter:
         return IdentifyDecision.ALLOWED
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
-        """The object of GET /gateway/bot; ``reset_after`` in ms."""
+        """``session_start_limit`` of GET /gateway/bot; its ``reset_after`` is in ms."""
         total = self.limits.identifies.count
         window = self.windows.get(("identifies", bot))
         open_ = window is not None and window.ends_s > now_s
@@ -190,7 +194,7 @@ class RateLimiter:
         }
 
     def reset_identifies(self, bot: str) -> None:
-        """A new token has a new daily budget."""
+        """Start a new daily budget, for a new token."""
         self.windows.pop(("identifies", bot), None)
 
     def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
@@ -212,5 +216,5 @@ class RateLimiter:
 
 
 def _round_up_to_ms(seconds: float) -> float:
-    """Never too short: a client that waits this long is admitted."""
+    """Rounded up, so that a client that waits this long is admitted."""
     return math.ceil(seconds * 1000) / 1000

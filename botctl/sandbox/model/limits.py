@@ -83,11 +83,11 @@ class Limits:
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 
     def replace(self, changes: Mapping[str, Any]) -> Limits:
-        """These limits with ``changes``, as text or as values. Raises UsageError."""
+        """These limits with ``changes``, which are text or values. Raises UsageError."""
         return dataclasses.replace(self, **{name: self._parsed(name, value) for name, value in changes.items()})
 
     def as_text(self) -> dict[str, Any]:
-        """By name, each as it is written in a setting."""
+        """Each limit by name, as it is written in a setting."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: str(value) if isinstance(value, Rate) else value for name, value in values.items()}
 
@@ -122,7 +122,7 @@ def parse_assignments(words: Iterable[str]) -> dict[str, str]:
 
 
 def _parse(value: Any, old: Any, kind: type) -> Any:
-    """Convert ``value`` to ``kind``. A rate may be its count only: it then keeps its period."""
+    """Convert ``value`` to ``kind``. A rate may be only a count: it then keeps the period of ``old``."""
     if kind is bool:
         return _parse_bool(value)
     if kind is not Rate:

@@ -55,7 +55,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class _Code:
-    """A code for one `Grants.redeem`. ``challenge`` is that of PKCE."""
+    """An authorization code for one `Grants.redeem`. ``challenge``: PKCE's ``code_challenge``."""
 
     grant: Grant
     redirect_uri: str
@@ -64,6 +64,8 @@ class _Code:
 
 
 class Grants:
+    """The valid authorization codes and tokens."""
+
     def __init__(self) -> None:
         self._codes: dict[str, _Code] = {}
         self._by_token: dict[str, Grant] = {}
@@ -79,8 +81,8 @@ class Grants:
         grant = self._by_token.get(token)
         return grant if grant and grant.ends_s > now_s else None
 
-    def code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
-        """Create a code that the application can redeem."""
+    def create_code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
+        """Create an authorization code that the application can redeem."""
         code = secrets.token_urlsafe(24)
         self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
         return code
@@ -99,7 +101,7 @@ class Grants:
         return self.issue(issued.grant, now_s)
 
     def issue(self, grant: Grant, now_s: float, *, renewable: bool = True) -> tuple[str, Grant]:
-        """Create an access token for ``grant``."""
+        """Create an access token for ``grant``; with ``renewable`` also a refresh token."""
         token = secrets.token_urlsafe(24)
         refresh = secrets.token_urlsafe(24) if renewable else None
         self._by_token[token] = renewed = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
@@ -135,7 +137,7 @@ def parse_scopes(text: str) -> tuple[str, ...]:
 
 
 def s256_challenge(verifier: str) -> str:
-    """RFC 7636, 4.6."""
+    """PKCE's ``code_challenge`` for ``verifier`` (RFC 7636, 4.6)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 

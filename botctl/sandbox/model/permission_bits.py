@@ -1,4 +1,4 @@
-"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and common sets of them."""
+"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and common sets (``DIRECT``: in DMs)."""
 
 from __future__ import annotations
 

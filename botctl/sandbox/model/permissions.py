@@ -9,8 +9,8 @@ from __future__ import annotations
 from botctl.sandbox.model.permission_bits import ADMINISTRATOR, ALL, BITS, HISTORY, IN_THREADS, SEND, VIEW, bits
 from botctl.sandbox.model.world import Channel, Guild, Member, World
 
-_NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
-_TIMED_OUT = VIEW | HISTORY
+_REQUIRE_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
+_KEPT_IN_TIMEOUT = VIEW | HISTORY
 
 
 def compute(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
@@ -23,11 +23,11 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
         granted = _apply_implicit(granted, SEND if channel.thread is None else IN_THREADS)
         if channel.thread is not None and not _can_see_thread(channel, member, granted):
             return 0
-    return granted & _TIMED_OUT if is_timed_out(world, member) else granted
+    return granted & _KEPT_IN_TIMEOUT if is_timed_out(world, member) else granted
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """A category is also seen through its channels (Discord: Channel > Obfuscated Channels)."""
+    """Whether ``member`` sees ``channel``; a category also through a channel in it (Discord: Obfuscated Channels)."""
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
@@ -65,7 +65,7 @@ def overwrites_channel(world: World, channel: Channel) -> Channel:
 
 
 def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
-    """First @everyone's, then all roles' together, then the member's own."""
+    """Apply the overwrite of @everyone first, then those of all roles together, then the member's own."""
     if not channel.overwrites:
         return granted
     roles = [channel.overwrites[role_id] for role_id in member.roles if role_id in channel.overwrites]
@@ -88,7 +88,7 @@ def _apply_implicit(granted: int, send: int) -> int:
     """Remove the permissions that need VIEW, or ``send``, when it is missing."""
     if not granted & VIEW:
         return 0
-    return granted if granted & send else granted & ~_NEED_SEND
+    return granted if granted & send else granted & ~_REQUIRE_SEND
 
 
 def _can_see_thread(thread: Channel, member: Member, granted: int) -> bool:

@@ -1,4 +1,4 @@
-"""The world of the sandbox: plain data, and the rules of the data itself. Nothing here waits or sends.
+"""The state of the simulated Discord: plain data, and the rules that keep it consistent. Nothing here waits or sends.
 
 Ids are snowflakes as decimal strings; times are ISO 8601 in UTC, as Discord writes them. Fields without a comment mean
 the same as in Discord's own objects.
@@ -16,7 +16,7 @@ from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 from botctl.sandbox.model.clock import SandboxClock
 
 KEPT_MESSAGES = 500  # per channel; limits the memory of a long run
-PRUNED_AT_ONCE = 100
+PRUNE_BATCH = 100  # oldest messages of a channel that are removed together
 
 # Discord: Application resource > Application Flags: the three privileged intents
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
@@ -225,7 +225,7 @@ class Application:
 
 
 class World:
-    """Everything that exists. ``url`` is where the sandbox is served, or empty."""
+    """Everything that exists in the simulated Discord. ``url`` is where the sandbox is served, or empty."""
 
     def __init__(self, clock: Clock | None = None, *, last_id: int = 0, url: str = "") -> None:
         self.clock = SandboxClock(clock)
@@ -297,8 +297,8 @@ class World:
             if channel.thread is not None and message.id != channel.id:  # not the starter message
                 channel.thread.messages += 1
                 channel.thread.messages_ever += 1
-        if len(messages) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
-            for old in list(messages)[:PRUNED_AT_ONCE]:
+        if len(messages) >= KEPT_MESSAGES + PRUNE_BATCH:
+            for old in list(messages)[:PRUNE_BATCH]:
                 del messages[old]
 
     def remove_message(self, message: Message) -> None:

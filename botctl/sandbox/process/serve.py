@@ -79,7 +79,7 @@ async def serve_sandbox(
     await runner.setup()
     try:
         await web.SockSite(runner, listener.sock).start()
-        threads.schedule_all(sandbox)
+        threads.schedule_all_archiving(sandbox)
         yield running
     finally:
         await running.incidents.close()

@@ -40,7 +40,7 @@ class Image:
 def parse_image(
     errors: FormErrors, path: Path, body: dict[str, Any], name: str, maximum: int = MAX_BYTES
 ) -> Image | None:
-    """The image ``name`` of ``body``; None when it is absent, null or an error. ``maximum``: bytes."""
+    """The image ``name`` of ``body``; None when it is absent, null or invalid. ``maximum``: bytes."""
     data_uri = errors.field(path, body, name, str)
     if data_uri is None:
         return None

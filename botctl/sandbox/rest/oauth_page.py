@@ -1,6 +1,6 @@
 """The consent page of OAuth2 (Discord: OAuth2 > Authorization Code Grant, Bot Authorization Flow).
 
-There is no login: the user of the page chooses which person they are.
+There is no login: the user of the page chooses which of the sandbox's users they are.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:
         )
     now_s = sandbox.clock.monotonic()
     grant = Grant(consent.app.id, person.id, consent.scopes, 0.0, guild_id=guild.id if guild else None)
-    code = sandbox.grants.code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
+    code = sandbox.grants.create_code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
     query = {"guild_id": guild.id, "permissions": consent.fields.get("permissions") or "0"} if guild else {}
     raise consent.redirect(code=code, **query)
 

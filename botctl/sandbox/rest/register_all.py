@@ -1,4 +1,4 @@
-"""Importing this module fills the route table of `routing`."""
+"""Imports all modules of `routes`, which fills the route table of `routing`."""
 
 from botctl.sandbox.rest.routes import (  # noqa: F401
     accounts,

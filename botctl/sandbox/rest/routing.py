@@ -1,6 +1,6 @@
 """The route table of Discord's REST API v10, and what all routes share.
 
-A route is a function with `@route`. It gets an `ApiCall` and returns what Discord would answer: JSON data (200), None
+A route is a function with `@route`. It gets an `ApiCall` and returns the response: JSON data (200), None
 (204) or an `ApiReply`. Importing `register_all` fills the table.
 """
 
@@ -66,17 +66,18 @@ class ApiCall:
 
     @property
     def form(self) -> Json:
-        """The body as an object; raises 50035 when it is none."""
+        """The body as a JSON object; raises 50035 (invalid body) when it is none."""
         if isinstance(self.body, dict):
             return self.body
         error = {"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}
         raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [error]})
 
     def flag(self, name: str) -> bool:
+        """Whether the query parameter ``name`` is true."""
         return self.query.get(name, "").lower() in ("true", "1")
 
     def limit(self, default: int, maximum: int) -> int:
-        """``?limit=``, between 1 and ``maximum``; raises 50035."""
+        """The query parameter ``limit``, 1 to ``maximum``; raises 50035 (invalid)."""
         value = self.query.get("limit", str(default))
         if value.isdecimal() and 1 <= int(value) <= maximum:
             return int(value)
@@ -92,14 +93,14 @@ class ApiReply:
     data: Any
 
 
-Function = Callable[[ApiCall], Any]
+RouteFunction = Callable[[ApiCall], Any]
 
 
 @dataclass(frozen=True)
 class Route:
     method: str
     path: str
-    function: Function
+    function: RouteFunction
     token: bool = field(default=True)  # is a bot token required?
     scope: str | None = None  # OAuth2 scope with which a person's token is accepted too; "" is any
 
@@ -107,10 +108,12 @@ class Route:
 ROUTES: list[Route] = []
 
 
-def route(method: str, path: str, *, token: bool = True, scope: str | None = None) -> Callable[[Function], Function]:
+def route(
+    method: str, path: str, *, token: bool = True, scope: str | None = None
+) -> Callable[[RouteFunction], RouteFunction]:
     """Register a function as ``method path``; ``{names}`` in the path become keys of ``ApiCall.path``."""
 
-    def register(function: Function) -> Function:
+    def register(function: RouteFunction) -> RouteFunction:
         ROUTES.append(Route(method, path, function, token, scope))
         return function
 
@@ -118,7 +121,7 @@ def route(method: str, path: str, *, token: bool = True, scope: str | None = Non
 
 
 def install(app: web.Application) -> None:
-    """Add all routes to ``app``, and a 404 for other paths; literal paths win."""
+    """Add all routes to ``app``, and a 404 for other paths; a literal path goes before one with ``{names}``."""
     for entry in sorted(ROUTES, key=lambda entry: entry.path.count("{")):
         app.router.add_route(entry.method, PREFIX + entry.path, _make_handler(entry))
         if entry.path.startswith("/oauth2/"):  # libraries leave the version out here
@@ -177,8 +180,8 @@ def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response
 
 
 def _ban_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    left_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
-    return edge_response(ban_page(left_s)) if left_s else None
+    remaining_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
+    return edge_response(ban_page(remaining_s)) if remaining_s else None
 
 
 def _to_response(result: Any) -> web.Response:

@@ -1,4 +1,4 @@
-"""The bytes of attachments: in memory, and next to the state file if there is one."""
+"""The bytes of attachments: the newest in memory, and all in a folder next to the state file, if there is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MEMORY_BYTES_MAX = 64 * 1024 * 1024  # the oldest are dropped first
 
 
 class AttachmentStore:
-    """Attachments by id; in memory only when ``folder`` is None."""
+    """Attachments by id. Without a ``folder`` they are kept in memory only."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -37,7 +37,7 @@ class AttachmentStore:
                 path.unlink()
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
-        """The content type and the bytes, or None. Reads a file: may run in a thread."""
+        """The content type and the bytes, or None. May read a file, so call it in a thread."""
         cached = self._in_memory.get(attachment_id)
         if cached is not None:
             return cached

@@ -1,4 +1,4 @@
-"""Converts a user's words to the options of a command, with the checks of Discord's own client."""
+"""Converts the text that a user typed to the options of a command, with the checks of Discord's client."""
 
 from __future__ import annotations
 
@@ -73,19 +73,20 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
+    """The options ``filled``, inside the sub-commands ``path``."""
     for subcommand in reversed(path):
         filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
 def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
-    """``raw`` under the options' own names; the user may have typed names translated to ``locale``."""
+    """``raw`` with option names that the user typed in ``locale`` replaced by the options' own names."""
     own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
     return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
-    """The options of an interaction for the words in ``raw``. Raises ClientRejected."""
+    """The options of an interaction from ``raw``: option name to the text that was typed. Raises ClientRejected."""
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
@@ -93,7 +94,7 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
     filled = []
     for option in options:
         if option["name"] in raw:
-            filled.append(_filled(option, convert(option, str(raw[option["name"]]), resolved)))
+            filled.append(_option_payload(option, convert(option, str(raw[option["name"]]), resolved)))
         elif option.get("required"):
             raise ClientRejected(f"The option “{option['name']}” is required.")
     return filled
@@ -105,34 +106,34 @@ def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolve
     for option in options:
         word = raw.get(option["name"])
         if option["name"] == focused:
-            filled.append({**_filled(option, word or ""), "focused": True})
+            filled.append({**_option_payload(option, word or ""), "focused": True})
         elif word is not None:
             try:
-                filled.append(_filled(option, convert(option, str(word), resolved)))
+                filled.append(_option_payload(option, convert(option, str(word), resolved)))
             except ClientRejected:
                 continue
     return filled
 
 
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
-    """The value of ``word`` for ``option``. Raises ClientRejected."""
+    """The value of the text ``word`` for ``option``. Raises ClientRejected."""
     if option.get("choices"):
-        return _choice(option, word, resolved.actor.user.locale)
+        return _parse_choice(option, word, resolved.actor.user.locale)
     kind = option["type"]
     if kind == registration.STRING:
-        return _string(option, word)
+        return _parse_string(option, word)
     if kind in (registration.INTEGER, registration.NUMBER):
-        return _number(option, word)
+        return _parse_number(option, word)
     if kind == registration.BOOLEAN:
-        return _boolean(option, word)
-    return _reference(option, word, resolved)
+        return _parse_boolean(option, word)
+    return _resolve_reference(option, word, resolved)
 
 
-def _filled(option: Json, value: Any) -> Json:
+def _option_payload(option: Json, value: Any) -> Json:
     return {"name": option["name"], "type": option["type"], "value": value}
 
 
-def _choice(option: Json, word: str, locale: str) -> Any:
+def _parse_choice(option: Json, word: str, locale: str) -> Any:
     for choice in option["choices"]:
         names = {name.casefold() for name in registration.display_names(choice, locale)}
         if word.casefold() in names or word == str(choice["value"]):
@@ -141,14 +142,14 @@ def _choice(option: Json, word: str, locale: str) -> Any:
     raise ClientRejected(f"“{option['name']}” must be one of: {choices}.")
 
 
-def _string(option: Json, word: str) -> str:
+def _parse_string(option: Json, word: str) -> str:
     low, high = option.get("min_length") or 0, option.get("max_length") or _STRING_MAX
     if not low <= len(word) <= high:
         raise ClientRejected(f"“{option['name']}” must have {low} to {high} characters; it has {len(word)}.")
     return word
 
 
-def _number(option: Json, word: str) -> float:
+def _parse_number(option: Json, word: str) -> float:
     whole = option["type"] == registration.INTEGER
     try:
         value = int(word) if whole else float(word)
@@ -165,44 +166,44 @@ def _number(option: Json, word: str) -> float:
     return value
 
 
-def _boolean(option: Json, word: str) -> bool:
+def _parse_boolean(option: Json, word: str) -> bool:
     if word.casefold() in _TRUE | _FALSE:
         return word.casefold() in _TRUE
     raise ClientRejected(f"“{option['name']}” must be true or false, not “{word}”.")
 
 
-def _reference(option: Json, word: str, resolved: Resolved) -> str:
+def _resolve_reference(option: Json, word: str, resolved: Resolved) -> str:
     kind = option["type"]
     reference: str | None
     if kind == registration.ATTACHMENT:
         resolved.files[attachment_id := resolved.world.new_id()] = word
         return attachment_id
     if kind == registration.CHANNEL:
-        reference = _channel(option, word, resolved)
+        reference = _resolve_channel(option, word, resolved)
     elif kind == registration.ROLE:
-        reference = _role(word, resolved)
+        reference = _resolve_role(word, resolved)
     elif kind == registration.MENTIONABLE:
-        reference = _member(word, resolved) or _role(word, resolved)
+        reference = _resolve_member(word, resolved) or _resolve_role(word, resolved)
     else:
-        reference = _member(word, resolved)
+        reference = _resolve_member(word, resolved)
     if reference is None:
         kinds = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
         raise ClientRejected(f"“{option['name']}” must be a {kinds.get(kind, 'member')}; “{word}” was not found.")
     return reference
 
 
-def _member(word: str, resolved: Resolved) -> str | None:
+def _resolve_member(word: str, resolved: Resolved) -> str | None:
     user_id = resolved.user_id(word)
     return resolved.add_member(user_id) if user_id else None
 
 
-def _role(word: str, resolved: Resolved) -> str | None:
+def _resolve_role(word: str, resolved: Resolved) -> str | None:
     guild = resolved.actor.guild
     role = lookup.role_or_none(guild, word) if guild else None
     return resolved.add("roles", role.id, payloads.role(role)) if role else None
 
 
-def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
+def _resolve_channel(option: Json, word: str, resolved: Resolved) -> str | None:
     guild, member = resolved.actor.guild, resolved.actor.member
     channel = lookup.channel_or_none(guild, word) if guild else None
     if channel is None or guild is None or member is None:
@@ -217,4 +218,4 @@ def select_values(component: Json, values: list[str], resolved: Resolved) -> lis
     """The ids that ``values`` name for a user, role, mentionable or channel select. Raises ClientRejected."""
     kinds = {5: registration.USER_OPTION, 6: registration.ROLE, 7: registration.MENTIONABLE, 8: registration.CHANNEL}
     option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
-    return [_reference(option, value, resolved) for value in values]
+    return [_resolve_reference(option, value, resolved) for value in values]

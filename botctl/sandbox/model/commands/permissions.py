@@ -17,17 +17,17 @@ OVERWRITES_MAX = 100
 
 
 def payload(app: Application, guild_id: str, target_id: str) -> Json:
-    """``target_id``: of a command, or of the application."""
+    """The overwrites of ``target_id``, a command or the application itself, as Discord's JSON."""
     overwrites = app.command_permissions.get(guild_id, {}).get(target_id, [])
     return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": overwrites}
 
 
-def all_channels(guild: Guild) -> str:
+def all_channels_id(guild: Guild) -> str:
     return str(int(guild.id) - 1)
 
 
 def parse_overwrites(items: list[Json]) -> list[Json]:
-    """Raises 50035."""
+    """Raises 50035 (invalid body)."""
     errors, body = FormErrors(), {"permissions": items}
     checked = errors.objects((), body, "permissions")
     errors.at_most(("permissions",), checked, OVERWRITES_MAX)

@@ -1,4 +1,4 @@
-"""Validation and storage of application commands (Discord: Application Commands)."""
+"""Validation and storage of application commands. ``scope``: a guild's id, or "" for global commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
 GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
-LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
+_COMMANDS_MAX = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
 _DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of nested options
 
@@ -58,9 +58,9 @@ def create(
     world: World, app: Application, scope: str, body: Json, count: CountNew = _count_nothing
 ) -> tuple[Json, bool]:
     """The stored command, and whether it is new: one with the same name and type is replaced."""
-    _check(body)
+    _require_valid(body)
     registered = app.commands.setdefault(scope, {})
-    old = _find_same(registered, body)
+    old = _find_by_name_and_type(registered, body)
     if old is None:
         _check_count([*registered.values(), body])
         count(1)
@@ -80,8 +80,8 @@ def overwrite(
     errors.check()
     _check_count(bodies)
     registered = app.commands.get(scope, {})
-    count(sum(_find_same(registered, body) is None for body in bodies))
-    stored = [_normalized(world, app, scope, body, _find_same(registered, body)) for body in bodies]
+    count(sum(_find_by_name_and_type(registered, body) is None for body in bodies))
+    stored = [_normalized(world, app, scope, body, _find_by_name_and_type(registered, body)) for body in bodies]
     app.commands[scope] = {command["id"]: command for command in stored}
     return stored
 
@@ -89,7 +89,7 @@ def overwrite(
 def change(world: World, app: Application, scope: str, command_id: str, body: Json) -> Json:
     old = get(app, scope, command_id)
     merged = {**old, **body, "type": old["type"]}
-    _check(merged)
+    _require_valid(merged)
     others = [command for command in list_commands(app, scope) if command["id"] != command_id]
     errors = FormErrors()
     _check_unique([*others, merged], errors)
@@ -108,18 +108,18 @@ def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
     if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH
-    if not isinstance(kind, int) or kind not in LIMITS:
+    if not isinstance(kind, int) or kind not in _COMMANDS_MAX:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
     else:
         validation.check_name(errors, path, body, slash=kind == SLASH)
-        _check_slash(body, errors, path) if kind == SLASH else _check_menu(body, errors, path)
+        _check_slash(body, errors, path) if kind == SLASH else _check_context_menu(body, errors, path)
     validation.check_contexts(errors, path, body)
     if not errors.tree and validation.count_characters(body) > validation.SIZE_MAX:
         message = f"Command exceeds maximum size ({validation.SIZE_MAX})"
         errors.add(path, "APPLICATION_COMMAND_TOO_LARGE", message)
 
 
-def _check(body: Json) -> None:
+def _require_valid(body: Json) -> None:
     errors = FormErrors()
     validate(body, errors)
     errors.check()
@@ -130,7 +130,7 @@ def _check_slash(body: Json, errors: FormErrors, path: Path) -> None:
     _check_options(body, errors, path)
 
 
-def _check_menu(body: Json, errors: FormErrors, path: Path) -> None:
+def _check_context_menu(body: Json, errors: FormErrors, path: Path) -> None:
     for name in ("description", "options"):
         if body.get(name):
             code = f"APPLICATION_COMMAND_CONTEXT_MENU_{name.upper()}_INVALID"
@@ -187,12 +187,12 @@ def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
 
 
 def _check_count(bodies: list[Json]) -> None:
-    for kind, limit in LIMITS.items():
+    for kind, limit in _COMMANDS_MAX.items():
         if sum((body.get("type") or SLASH) == kind for body in bodies) > limit:
             raise ApiError(400, 30032, f"Maximum number of application commands reached ({limit})")
 
 
-def _find_same(registered: dict[str, Json], body: Json) -> Json | None:
+def _find_by_name_and_type(registered: dict[str, Json], body: Json) -> Json | None:
     kind = body.get("type") or SLASH
     return next(
         (command for command in registered.values() if command["name"] == body["name"] and command["type"] == kind),
@@ -201,7 +201,7 @@ def _find_same(registered: dict[str, Json], body: Json) -> Json | None:
 
 
 def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
-    """The command as Discord returns it. Its version changes only with another field."""
+    """The command as Discord returns it. It gets a new version only if another field differs from ``old``."""
     kind = body.get("type") or SLASH
     fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
     command: Json = {

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
 def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
-    """The name of a command or option, in all languages. Only a menu's name may have spaces and capitals."""
+    """The name of a command or option, in all languages. A context menu command's may have spaces and capitals."""
     own_name = errors.text(path, body, "name", 1, NAME_MAX)
     if slash and own_name and not _is_valid_name(own_name):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
@@ -85,14 +85,14 @@ def _is_valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name == name.lower()
 
 
-def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
+def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, maximum: int) -> list[tuple[Path, str]]:
     """The valid translations of ``key``, with their paths."""
     translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)
         if locale not in LOCALES:
             errors.add(here, "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
-        elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, most):
+        elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, maximum):
             translations.append((here, text))
     return translations
 

@@ -1,4 +1,4 @@
-"""Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions). Pure.
+"""Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions).
 
 Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
 overwrite for the same role, user or channel. For a role or user it also grants what ``default_member_permissions``
@@ -15,7 +15,7 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.acting_user import ActingUser
-from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels_id
 from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
 
@@ -56,6 +56,8 @@ def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) 
 
 @dataclass(frozen=True)
 class _GuildCheck:
+    """Checks whether ``member`` may use ``command`` (displayed as ``name``) in ``channel``."""
+
     world: World
     app: Application
     command: Json
@@ -84,7 +86,7 @@ class _GuildCheck:
             return None
         if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
             return f"{name} needs USE_APPLICATION_COMMANDS to use commands here."
-        if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
+        if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels_id(self.guild)), True)):
             return f"{self.name} is disabled in #{place.name}."
         if self._decision(both) is False:
             return f"{self.name} is disabled for {name}."
@@ -108,7 +110,7 @@ class _GuildCheck:
         return overwrites.get((ROLE, self.guild.id)) if personal is None else personal
 
     def _member_decision(self, overwrites: _Overwrites) -> bool | None:
-        """The decision for the user, or else for their roles, of which one is enough."""
+        """The decision for the user, or else for their roles: one role that allows is enough."""
         own = overwrites.get((USER, self.member.user_id))
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own

@@ -1,4 +1,4 @@
-"""Which sessions receive an event: by intents and shard, by membership, and by permissions. Pure."""
+"""Which sessions receive an event: by intents and shard, by membership, and by permissions."""
 
 from __future__ import annotations
 

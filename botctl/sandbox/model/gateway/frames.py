@@ -8,7 +8,7 @@ from botctl.sandbox.model.compact_json import dumps, loads
 
 Json = dict[str, Any]
 _STATUSES = frozenset({"online", "idle", "dnd", "invisible", "offline"})
-SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
+LARGE_THRESHOLD_MIN, _LARGE_THRESHOLD_MAX = 50, 250
 
 
 def encode(op: int, d: Any) -> str:
@@ -29,8 +29,8 @@ def bot_token(data: Json) -> str:
 
 
 def clamp_large_threshold(value: object) -> int:
-    """In a larger guild, GUILD_CREATE leaves out offline members (Discord: Gateway Events > Identify)."""
-    return min(max(value, SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else SMALLEST_LARGE
+    """``large_threshold`` of IDENTIFY: GUILD_CREATE of a guild with more members leaves out offline ones."""
+    return min(max(value, LARGE_THRESHOLD_MIN), _LARGE_THRESHOLD_MAX) if type(value) is int else LARGE_THRESHOLD_MIN
 
 
 def is_presence(data: object) -> bool:

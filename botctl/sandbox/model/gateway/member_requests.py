@@ -1,4 +1,4 @@
-"""Op 8 of the gateway (Discord: Gateway Events > Request Guild Members). Pure."""
+"""The response to opcode 8 of the gateway (Discord: Gateway Events > Request Guild Members)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botctl.sandbox.model import payloads
 from botctl.sandbox.model.world import Guild, Member, World
 
 Json = dict[str, Any]
-_CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
+_CHUNK_MAX = 1000  # members in one GUILD_MEMBERS_CHUNK
 _REQUESTED_MAX = 100  # members by prefix or by ids
 _NONCE_MAX = 32  # bytes; a longer one is not echoed
 
@@ -26,13 +26,15 @@ def echoed_nonce(request: Json) -> Json:
 
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
-    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent for them."""
+    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent GUILD_PRESENCES."""
     ids = _ids(request)
     members = guild.members
     members_found = (
-        _by_query(world, guild, request) if ids is None else [members[user_id] for user_id in ids if user_id in members]
+        _find_by_query(world, guild, request)
+        if ids is None
+        else [members[user_id] for user_id in ids if user_id in members]
     )
-    parts = [members_found[start : start + _CHUNK] for start in range(0, len(members_found), _CHUNK)] or [[]]
+    parts = [members_found[start : start + _CHUNK_MAX] for start in range(0, len(members_found), _CHUNK_MAX)] or [[]]
     # Users of the sandbox are never online, and offline members have no presence.
     extra = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
     for index, part in enumerate(parts):
@@ -54,7 +56,7 @@ def _ids(request: Json) -> list[str] | None:
     return [str(user_id) for user_id in (user_ids if isinstance(user_ids, list) else [user_ids])[:_REQUESTED_MAX]]
 
 
-def _by_query(world: World, guild: Guild, request: Json) -> list[Member]:
+def _find_by_query(world: World, guild: Guild, request: Json) -> list[Member]:
     prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
     matching = [
         member for member in guild.members.values() if world.users[member.user_id].name.casefold().startswith(prefix)

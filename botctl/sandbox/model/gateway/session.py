@@ -52,10 +52,10 @@ class Backend(Protocol):
         """READY and the guilds, for a new session."""
 
     def member_chunks(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
-        """The response to op 8."""
+        """The response to opcode 8, Request Guild Members."""
 
     def update_presence(self, session: GatewaySession, presence: Json) -> None:
-        """Op 3, with a valid presence."""
+        """Opcode 3: the bot sets a (valid) presence."""
 
     def reset_token(self, application_id: str) -> object:
         """End all sessions of the bot and replace its token."""
@@ -63,7 +63,7 @@ class Backend(Protocol):
 
 @dataclass(slots=True, eq=False)
 class GatewaySession:
-    """A session of one shard of a bot."""
+    """A session of one ``shard`` (number, count) of a bot. ``seq`` is the number of its newest dispatch."""
 
     id: str
     application_id: str
@@ -74,7 +74,7 @@ class GatewaySession:
     seq: int = 0
     transport: Transport | None = None  # None while disconnected
     disconnected_s: float | None = None  # monotonic
-    large_threshold: int = frames.SMALLEST_LARGE  # members
+    large_threshold: int = frames.LARGE_THRESHOLD_MIN  # members
 
     def dispatch(self, event: str, body: str) -> None:
         """Send ``event`` with the JSON text ``body`` now, or at the RESUME."""
@@ -95,7 +95,7 @@ class GatewaySession:
         return [frame for frame_seq, frame in self.sent if max(seq - count, 1) < frame_seq <= seq]
 
     def receives(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
-        """By intents and shard. ``user_id``: a GUILD_MEMBER_UPDATE about the bot itself needs no intent."""
+        """Whether intents and shard match. A GUILD_MEMBER_UPDATE of the bot itself (``user_id``) needs no intent."""
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed and user_id != self.application_id:
             return False
@@ -145,7 +145,7 @@ class Sessions:
             self.by_id.pop(session.id, None)
 
     def invalidate(self, session: GatewaySession, now_s: float, *, resumable: bool) -> None:
-        """Op 9: stop dispatching until the client reconnects, with RESUME if ``resumable``, else with IDENTIFY."""
+        """Opcode 9: stop dispatching until the client reconnects, with RESUME if ``resumable``, else with IDENTIFY."""
         _send(session, INVALID, resumable)
         if session.transport is not None:
             self.disconnect(session, session.transport, now_s, ended=not resumable)
@@ -163,12 +163,12 @@ class Sessions:
 
 
 def request_reconnect(session: GatewaySession) -> None:
-    """Op 7: the client must reconnect and RESUME."""
+    """Opcode 7: the client must reconnect and RESUME."""
     _send(session, RECONNECT, None)
 
 
 def request_heartbeat(session: GatewaySession) -> None:
-    """Op 1: the client must send a heartbeat."""
+    """Opcode 1: the client must send a heartbeat."""
     _send(session, HEARTBEAT, None)
 
 

@@ -24,27 +24,27 @@ from botctl.sandbox.model.messages.components import (
 )
 
 Json = dict[str, Any]
-_ROWS = _BUTTONS = 5  # per message, per row
+_ROWS_MAX = _BUTTONS_MAX = 5  # per message, per row
 _COMPONENTS_MAX = 40  # per V2 message, with nested ones
 _TEXT_MAX = 4000  # characters of all text displays together
-_OPTIONS = 25
-_URL = 2048
+_OPTIONS_MAX = 25
+_URL_MAX = 2048
 _PREMIUM_STYLE = 6
-_TOP = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
-_IN_CONTAINER = tuple(kind for kind in _TOP if kind != CONTAINER)
-_SIZES = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUTTONS), GALLERY: (1, 10)}
+_TOP_LEVEL = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
+_IN_CONTAINER = tuple(kind for kind in _TOP_LEVEL if kind != CONTAINER)
+_CHILD_COUNTS = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUTTONS_MAX), GALLERY: (1, 10)}
 
 
 def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
-    """The valid components of a message's ``body``, with ids and defaults. Errors go to ``errors``.
+    """The components of a message's ``body``, with ids and defaults; empty if one is malformed.
 
     ``v2``: the message has the flag IS_COMPONENTS_V2.
     """
     path = ("components",)
     items = errors.objects((), body, "components")
     if not v2:
-        errors.at_most(path, items, _ROWS)
-    _check_all(items, errors, path, _TOP if v2 else (ROW,))
+        errors.at_most(path, items, _ROWS_MAX)
+    _check_all(items, errors, path, _TOP_LEVEL if v2 else (ROW,))
     if errors.tree:
         return []
     normalized = [_normalized(item) for item in items]
@@ -82,9 +82,9 @@ def _normalized(component: Json) -> Json:
     if "accessory" in normalized:
         normalized["accessory"] = _normalized(normalized["accessory"])
     if "options" in normalized:
-        normalized["options"] = [_pick(option, _OPTION) for option in normalized["options"]]
+        normalized["options"] = [_pick(option, _OPTION_FIELDS) for option in normalized["options"]]
     if "items" in normalized:
-        normalized["items"] = [_pick(item, _ITEM) for item in normalized["items"]]
+        normalized["items"] = [_pick(item, _MEDIA_FIELDS) for item in normalized["items"]]
     for name in ("media", "file"):
         if name in normalized:
             normalized[name] = {"url": normalized[name]["url"]}
@@ -92,7 +92,7 @@ def _normalized(component: Json) -> Json:
 
 
 def _pick(item: Json, names: Iterable[str]) -> Json:
-    """The ``names`` of ``item`` that have a value."""
+    """The fields of ``item`` in ``names`` that have a value; ``sku_id`` and ``emoji`` in Discord's form."""
     picked = {name: item[name] for name in names if item.get(name) not in (None, "")}
     if "sku_id" in picked:
         picked["sku_id"] = str(picked["sku_id"])
@@ -101,22 +101,22 @@ def _pick(item: Json, names: Iterable[str]) -> Json:
     return picked
 
 
-_OPTION = ("label", "value", "description", "emoji", "default")
-_ITEM = ("media", "description", "spoiler")
-_SELECT = ("custom_id", "placeholder", "min_values", "max_values", "disabled", "required", "default_values")
+_OPTION_FIELDS = ("label", "value", "description", "emoji", "default")
+_MEDIA_FIELDS = ("media", "description", "spoiler")
+_SELECT_FIELDS = ("custom_id", "placeholder", "min_values", "max_values", "disabled", "required", "default_values")
 _FIELDS: dict[int, tuple[str, ...]] = {
     ROW: ("components",),
     BUTTON: ("style", "label", "emoji", "custom_id", "url", "sku_id", "disabled"),
     SECTION: ("components", "accessory"),
     TEXT: ("content",),
-    THUMBNAIL: _ITEM,
+    THUMBNAIL: _MEDIA_FIELDS,
     GALLERY: ("items",),
     FILE: ("file", "spoiler"),
     SEPARATOR: ("divider", "spacing"),
     CONTAINER: ("accent_color", "spoiler", "components"),
-    **dict.fromkeys(SELECTS, _SELECT),
-    STRING_SELECT: (*_SELECT, "options"),
-    CHANNEL_SELECT: (*_SELECT, "channel_types"),
+    **dict.fromkeys(SELECTS, _SELECT_FIELDS),
+    STRING_SELECT: (*_SELECT_FIELDS, "options"),
+    CHANNEL_SELECT: (*_SELECT_FIELDS, "channel_types"),
 }
 _DEFAULTS: dict[int, Json] = {
     CONTAINER: {"accent_color": None, "spoiler": False},
@@ -145,13 +145,13 @@ def _check_one(component: Json, errors: FormErrors, path: Path, kinds: tuple[int
 
 def _check_children(component: Json, errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> list[Json]:
     inner = errors.objects(path, component, "components")
-    _check_size(component, "components", inner, errors, path)
+    _check_child_count(component, "components", inner, errors, path)
     _check_all(inner, errors, (*path, "components"), kinds)
     return inner
 
 
-def _check_size(component: Json, name: str, items: list[Json], errors: FormErrors, path: Path) -> None:
-    low, high = _SIZES[component["type"]]
+def _check_child_count(component: Json, name: str, items: list[Json], errors: FormErrors, path: Path) -> None:
+    low, high = _CHILD_COUNTS[component["type"]]
     if name not in component:
         errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
     elif not low <= len(items) <= high:
@@ -192,7 +192,7 @@ def _check_thumbnail(thumbnail: Json, errors: FormErrors, path: Path) -> None:
 
 def _check_gallery(gallery: Json, errors: FormErrors, path: Path) -> None:
     items = errors.objects(path, gallery, "items")
-    _check_size(gallery, "items", items, errors, path)
+    _check_child_count(gallery, "items", items, errors, path)
     for index, item in enumerate(items):
         _check_thumbnail(item, errors, (*path, "items", index))
 
@@ -208,8 +208,8 @@ def _check_media(component: Json, name: str, errors: FormErrors, path: Path, sch
         if component.get(name) is None:
             errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
         return
-    errors.text((*path, name), media, "url", 1, _URL)
-    errors.url((*path, name), media, "url", _URL, schemes)
+    errors.text((*path, name), media, "url", 1, _URL_MAX)
+    errors.url((*path, name), media, "url", _URL_MAX, schemes)
 
 
 def _check_separator(separator: Json, errors: FormErrors, path: Path) -> None:
@@ -241,8 +241,8 @@ def _check_select(select: Json, errors: FormErrors, path: Path) -> None:
     errors.text(path, select, "custom_id", 1, 100)
     errors.text(path, select, "placeholder", 0, 150)
     errors.field(path, select, "disabled", bool)
-    low = errors.number(path, select, "min_values", 0, _OPTIONS)
-    high = errors.number(path, select, "max_values", 1, _OPTIONS)
+    low = errors.number(path, select, "min_values", 0, _OPTIONS_MAX)
+    high = errors.number(path, select, "max_values", 1, _OPTIONS_MAX)
     if low is not None and high is not None and low > high:
         errors.add((*path, "min_values"), "SELECT_COMPONENT_MIN_VALUES", "min_values cannot exceed max_values")
     if select["type"] == STRING_SELECT:
@@ -253,8 +253,8 @@ def _check_select(select: Json, errors: FormErrors, path: Path) -> None:
 
 def _check_options(select: Json, errors: FormErrors, path: Path) -> None:
     options = errors.objects(path, select, "options")
-    if not 1 <= len(options) <= _OPTIONS:
-        errors.add((*path, "options"), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_OPTIONS} in length.")
+    if not 1 <= len(options) <= _OPTIONS_MAX:
+        errors.add((*path, "options"), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_OPTIONS_MAX} in length.")
     for index, option in enumerate(options):
         option_path = (*path, "options", index)
         for name in ("label", "value"):

@@ -54,7 +54,7 @@ def parse_body(
     default_mentions: AllowedMentions = mentions.ALL_MENTIONS,
     allow_empty: bool = False,
 ) -> Draft:
-    """Validate ``body``. Raises ApiError (50035, 50006, 50081, 40005) as Discord does.
+    """Validate ``body``. Raises 50035 (invalid), 50006 (empty), 50081 (sticker), 40005 (too large).
 
     ``old`` is the message to change; ``default_mentions`` apply without ``allowed_mentions``.
     """
@@ -75,7 +75,7 @@ def parse_body(
     if body.get("poll") is not None:  # better an error than a message without its poll
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
-        _check_legacy(draft, old, errors)
+        _check_v2_body(draft, old, errors)
     errors.check()
     if body.get("sticker_ids"):
         raise ApiError(400, 50081, "Invalid Sticker")  # the sandbox has none
@@ -102,7 +102,7 @@ def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author
 
 
 def edit(world: World, message: Message, draft: Draft) -> Message:
-    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006."""
+    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006 (empty)."""
     old_attachments = message.attachments
     if draft.kept_ids is not None:
         old_attachments = [stored for stored in old_attachments if stored["id"] in draft.kept_ids]
@@ -167,7 +167,7 @@ def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool)
     draft.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
 
 
-def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None:
+def _check_v2_body(draft: Draft, old: Message | None, errors: FormErrors) -> None:
     """V2 components exclude content and embeds (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
         if draft.fields.get(name):
@@ -179,7 +179,7 @@ def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None
 
 
 def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
-    """An attachment's id is the slot of an upload, or a kept one's (Discord: Reference > Uploading Files)."""
+    """An id is an upload's slot, or that of an old attachment to keep (Discord: Reference > Uploading Files)."""
     if not uploads and "attachments" not in body:
         return
     described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}

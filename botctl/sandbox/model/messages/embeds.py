@@ -11,33 +11,33 @@ from botctl.sandbox.model.api_error import FormErrors, Path
 Json = dict[str, Any]
 EMBEDS_MAX = 10
 TOTAL_CHARACTERS_MAX = 6000  # of all embeds of a message together
-_FIELDS = 25
-_URL = 2048
-_WEB = ("http", "https")
-_WITH_ATTACHMENTS = (*_WEB, "attachment")
+_FIELDS_MAX = 25
+_URL_MAX = 2048
+_WEB_SCHEMES = ("http", "https")
+_IMAGE_SCHEMES = (*_WEB_SCHEMES, "attachment")
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Texts with their maximum length, URLs with their schemes, and the name of the required text."""
+    """The fields of a part of an embed: texts with maximum lengths, URLs with schemes, the required text's name."""
 
     texts: dict[str, int] = field(default_factory=dict)
     urls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     required: str = ""
 
 
-_PICTURE = _Part(urls={"url": _WITH_ATTACHMENTS})
-_EMBED = _Part({"title": 256, "description": 4096}, {"url": _WEB})
+_IMAGE = _Part(urls={"url": _IMAGE_SCHEMES})
+_EMBED = _Part({"title": 256, "description": 4096}, {"url": _WEB_SCHEMES})
 _PARTS = {
-    "author": _Part({"name": 256}, {"url": _WEB, "icon_url": _WITH_ATTACHMENTS}, required="name"),
-    "footer": _Part({"text": 2048}, {"icon_url": _WITH_ATTACHMENTS}, required="text"),
-    "image": _PICTURE,
-    "thumbnail": _PICTURE,
+    "author": _Part({"name": 256}, {"url": _WEB_SCHEMES, "icon_url": _IMAGE_SCHEMES}, required="name"),
+    "footer": _Part({"text": 2048}, {"icon_url": _IMAGE_SCHEMES}, required="text"),
+    "image": _IMAGE,
+    "thumbnail": _IMAGE,
 }
 
 
 def parse_embeds(errors: FormErrors, body: Json) -> list[Json]:
-    """The valid embeds of ``body``. Errors go to ``errors``."""
+    """The embeds of ``body``; each invalid value is added to ``errors``."""
     items = errors.objects((), body, "embeds")
     errors.at_most(("embeds",), items, EMBEDS_MAX)
     embeds = [_parse_embed(item, errors, ("embeds", index)) for index, item in enumerate(items)]
@@ -81,7 +81,7 @@ def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json
         if name in item and (text := errors.text(path, item, name, 0, most)):
             values[name] = text
     for name, schemes in part.urls.items():
-        if name in item and (url := errors.url(path, item, name, _URL, schemes)):
+        if name in item and (url := errors.url(path, item, name, _URL_MAX, schemes)):
             values[name] = url
     if part.required and not item.get(part.required):
         errors.add((*path, part.required), "BASE_TYPE_REQUIRED", "This field is required")
@@ -90,7 +90,7 @@ def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json
 
 def _parse_fields(embed: Json, errors: FormErrors, path: Path) -> list[Json]:
     fields = errors.objects(path, embed, "fields")
-    errors.at_most((*path, "fields"), fields, _FIELDS)
+    errors.at_most((*path, "fields"), fields, _FIELDS_MAX)
     parsed = []
     for index, item in enumerate(fields):
         here = (*path, "fields", index)

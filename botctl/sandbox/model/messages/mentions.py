@@ -21,7 +21,7 @@ _IDS_MAX = 100
 
 @dataclass(frozen=True)
 class AllowedMentions:
-    """The mentions that count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
+    """The mentions that count: all of ``kinds``; single ``users`` and ``roles``; ``replied``: the author replied to."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
     users: frozenset[str] = frozenset()
@@ -98,7 +98,7 @@ def _may_mention_groups(world: World, message: Message) -> bool:
 
 
 def _readable_text(message: Message) -> str:
-    """The content, or the text components."""
+    """The content, or the text of the components."""
     if not message.flags & components.V2:
         return message.content
     return "\n".join(

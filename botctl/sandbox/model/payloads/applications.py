@@ -1,4 +1,4 @@
-"""Applications and webhooks (Discord: Application and Webhook resources)."""
+"""The JSON of applications and webhooks; ``api``: REST's base URL (Discord: Application and Webhook resources)."""
 
 from __future__ import annotations
 

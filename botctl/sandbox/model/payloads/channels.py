@@ -1,4 +1,4 @@
-"""Channels, threads and overwrites (Discord: Channel resource)."""
+"""The JSON of channels, threads and overwrites, for the user ``viewer`` (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def channel(channel: Channel) -> Json:
 
 
 def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
-    """A channel as the gateway shows it to ``bot``: one that it cannot see has no details.
+    """A channel as the gateway shows it to ``bot``: a channel that it cannot see has no details.
 
     Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
     """

@@ -1,4 +1,4 @@
-"""Guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
+"""The JSON of guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def guild_create(joined: Guild, bot: Member, members: list[Member], world: World
         "guild_scheduled_events": [
             scheduled_event(event, world)
             for event in joined.scheduled_events.values()
-            if _takes_place(event)
+            if _is_upcoming_or_active(event)
             and permissions.compute(world, joined, bot, joined.channels.get(event["channel_id"])) & permission_bits.VIEW
         ],
         "soundboard_sounds": [],
     }
 
 
-def _takes_place(event: Json) -> bool:
+def _is_upcoming_or_active(event: Json) -> bool:
     return event["status"] in (1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Messages, attachments and reactions (Discord: Message resource)."""
+"""The JSON of messages, attachments and reactions (Discord: Message resource)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: reply, thre
 
 
 def message(message: Message, world: World, *, viewer: str = "") -> Json:
-    """A message in REST and interaction responses; ``viewer`` is the bot whose reactions are marked."""
+    """A message in REST and interaction responses; ``viewer``: the bot whose own reactions get ``me: true``."""
     payload: Json = {
         "id": message.id,
         "type": message.type,
@@ -45,9 +45,9 @@ def message(message: Message, world: World, *, viewer: str = "") -> Json:
     if message.nonce is not None:
         payload["nonce"] = message.nonce
     if message.invoked:
-        payload |= _invoked(message.invoked, message, world)
+        payload |= _interaction_fields(message.invoked, message, world)
     if message.reply_to or message.reference:
-        payload |= _referring(message, world)
+        payload |= _reference_fields(message, world)
     if message.flags & HAS_THREAD and (begun := world.channels.get(message.id)) and begun.thread:
         payload["thread"] = thread(begun, begun.thread, viewer=viewer)
     return payload
@@ -115,10 +115,10 @@ def is_ephemeral(message: Message) -> bool:
 def _embeds(message: Message, world: World) -> list[Json]:
     if not message.attachments or not message.embeds:
         return message.embeds
-    urls = _urls(message, world)
+    urls = _attachment_urls(message, world)
     return [
         {
-            key: {**value, "url": urls.get(value["url"], value["url"])} if _is_picture(value) else value
+            key: {**value, "url": urls.get(value["url"], value["url"])} if _has_url(value) else value
             for key, value in embed.items()
         }
         for embed in message.embeds
@@ -128,7 +128,7 @@ def _embeds(message: Message, world: World) -> list[Json]:
 def _components(message: Message, world: World) -> list[Json]:
     if not message.flags & components.V2:
         return message.components
-    urls, payload = _urls(message, world), copy.deepcopy(message.components)
+    urls, payload = _attachment_urls(message, world), copy.deepcopy(message.components)
     sent = {f"attachment://{a['filename']}": {"name": a["filename"], "size": a["size"]} for a in message.attachments}
     for file in components.walk(payload):
         if file["type"] == components.FILE:
@@ -139,18 +139,18 @@ def _components(message: Message, world: World) -> list[Json]:
     return payload
 
 
-def _urls(message: Message, world: World) -> dict[str, str]:
-    """By ``attachment://name``."""
+def _attachment_urls(message: Message, world: World) -> dict[str, str]:
+    """The URL of each attachment by its ``attachment://name``."""
     return {
         f"attachment://{a['filename']}": attachment(a, message.channel_id, world)["url"] for a in message.attachments
     }
 
 
-def _is_picture(value: object) -> bool:
+def _has_url(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("url"), str)
 
 
-def _invoked(invoked: Json, message: Message, world: World) -> Json:
+def _interaction_fields(invoked: Json, message: Message, world: World) -> Json:
     by = user(world.users[invoked["user_id"]])
     metadata: Json = {
         "id": invoked["id"],
@@ -167,8 +167,8 @@ def _invoked(invoked: Json, message: Message, world: World) -> Json:
     return {"interaction_metadata": {**metadata, "name": invoked["name"]}, "interaction": legacy}
 
 
-def _referring(source: Message, world: World) -> Json:
-    """The messages that ``message`` refers to: a reply, a thread's start, a pin or a forward."""
+def _reference_fields(source: Message, world: World) -> Json:
+    """The fields for the message that ``source`` refers to, as a reply, a thread's start, a pin or a forward."""
     here = {"channel_id": source.channel_id} | ({"guild_id": source.guild_id} if source.guild_id else {})
     reference = source.reference or {"type": 0, "message_id": source.reply_to, **here}
     payload: Json = {"message_reference": reference}

@@ -1,4 +1,4 @@
-"""Users and members (Discord: User resource, Guild resource > Guild Member Object)."""
+"""The JSON of users and members (Discord: User resource, Guild resource > Guild Member Object)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 _GUILDS_PER_SHARD = 1000  # recommended by Discord
-_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # privileged intents that a small bot may set itself
+_EDITABLE_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # privileged intents that a small bot may set itself
 _MAX_TAGS, _MAX_TAG_LENGTH = 5, 20
 
 
@@ -50,7 +50,7 @@ def edit_application(call: ApiCall) -> Json:
         key: value for key, value in {**app.settings, **settings}.items() if value is not None or key == "icon"
     }
     if flags is not None:
-        app.flags = app.flags & ~_OWN_FLAGS | flags & _OWN_FLAGS
+        app.flags = app.flags & ~_EDITABLE_FLAGS | flags & _EDITABLE_FLAGS
     call.sandbox.changed()
     return payloads.application(app, call.sandbox.world)
 
@@ -76,14 +76,14 @@ GUILD = "/applications/{application}/guilds/{guild}/commands"
 @route("GET", GUILD)
 def list_commands(call: ApiCall) -> list[Json]:
     localized = call.flag("with_localizations")
-    listing = registration.list_commands(call.app, _scope(call))
+    listing = registration.list_commands(call.app, _get_scope(call))
     return listing if localized else [_without_localizations(command) for command in listing]
 
 
 @route("PUT", GLOBAL)
 @route("PUT", GUILD)
 def overwrite_commands(call: ApiCall) -> list[Json]:
-    scope = _scope(call)
+    scope = _get_scope(call)
     bodies = [] if call.body is None else call.body  # Discord's OpenAPI description allows null
     if not isinstance(bodies, list):
         error = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
@@ -96,7 +96,7 @@ def overwrite_commands(call: ApiCall) -> list[Json]:
 @route("POST", GLOBAL)
 @route("POST", GUILD)
 def create_command(call: ApiCall) -> ApiReply:
-    scope = _scope(call)
+    scope = _get_scope(call)
     stored, new = registration.create(call.sandbox.world, call.app, scope, call.form, _creation_counter(call, scope))
     call.sandbox.changed()
     return ApiReply(201 if new else 200, stored)
@@ -105,13 +105,13 @@ def create_command(call: ApiCall) -> ApiReply:
 @route("GET", GLOBAL + "/{command}")
 @route("GET", GUILD + "/{command}")
 def get_command(call: ApiCall) -> Json:
-    return registration.get(call.app, _scope(call), call.path["command"])
+    return registration.get(call.app, _get_scope(call), call.path["command"])
 
 
 @route("PATCH", GLOBAL + "/{command}")
 @route("PATCH", GUILD + "/{command}")
 def edit_command(call: ApiCall) -> Json:
-    stored = registration.change(call.sandbox.world, call.app, _scope(call), call.path["command"], call.form)
+    stored = registration.change(call.sandbox.world, call.app, _get_scope(call), call.path["command"], call.form)
     call.sandbox.changed()
     return stored
 
@@ -119,20 +119,20 @@ def edit_command(call: ApiCall) -> Json:
 @route("DELETE", GLOBAL + "/{command}")
 @route("DELETE", GUILD + "/{command}")
 def delete_command(call: ApiCall) -> None:
-    registration.delete(call.app, _scope(call), call.path["command"])
+    registration.delete(call.app, _get_scope(call), call.path["command"])
     call.sandbox.changed()
 
 
 @route("GET", GUILD + "/permissions")
 def list_command_permissions(call: ApiCall) -> list[Json]:
-    guild_id = _scope(call)
+    guild_id = _get_scope(call)
     configured = call.app.command_permissions.get(guild_id, {})
     return [permissions.payload(call.app, guild_id, target_id) for target_id in configured]
 
 
 @route("GET", GUILD + "/{command}/permissions")
 def get_command_permissions(call: ApiCall) -> Json:
-    guild_id, target_id = _scope(call), _target_id(call)
+    guild_id, target_id = _get_scope(call), _target_id(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
         raise ApiError(404, 10066, "Unknown application command permissions")
     return permissions.payload(call.app, guild_id, target_id)
@@ -141,13 +141,13 @@ def get_command_permissions(call: ApiCall) -> Json:
 @route("PUT", GUILD + "/{command}/permissions")
 def edit_command_permissions(call: ApiCall) -> Json:
     """Discord: Edit Application Command Permissions: needs a person's Bearer token, so a bot gets an error."""
-    _scope(call)
+    _get_scope(call)
     _target_id(call)
     raise ApiError(403, 20001, "Bots cannot use this endpoint")
 
 
-def _scope(call: ApiCall) -> str:
-    """The guild's id, or "" for global commands; raises 20012, 10004, 50001."""
+def _get_scope(call: ApiCall) -> str:
+    """The guild's id, or "" for global commands; raises 20012, 10004 and 50001 (no access to the app or guild)."""
     require_own_application(call)
     guild_id = call.path.get("guild", "")
     guild = call.sandbox.world.guilds.get(guild_id)
@@ -161,7 +161,7 @@ def _scope(call: ApiCall) -> str:
 
 
 def _creation_counter(call: ApiCall, scope: str) -> registration.CountNew:
-    """A function that counts new commands against the daily limit of ``scope``; it raises 30034."""
+    """A function that counts new commands against the daily limit of ``scope``; it raises 30034 (too many)."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
     def count(new: int) -> None:
@@ -176,7 +176,7 @@ def _creation_counter(call: ApiCall, scope: str) -> registration.CountNew:
 
 
 def _target_id(call: ApiCall) -> str:
-    """The id of the path's command, or of the application itself; raises 10063."""
+    """The id of the path's command, or of the application itself; raises 10063 (unknown command)."""
     app, target_id = call.app, call.path["command"]
     if target_id != app.id and target_id not in app.commands.get("", {}):
         registration.get(app, call.path["guild"], target_id)

@@ -117,7 +117,7 @@ def _audited_fields(rule: Json) -> Json:
 
 
 def _parse_fields(call: ApiCall, guild: Guild, rule: Json) -> Json:
-    """The fields of ``rule`` that the body sets; raises 50035, and 50013 for timeouts without MODERATE_MEMBERS."""
+    """The fields of ``rule`` that the body sets; raises 50035 (invalid), 50013 (a timeout without MODERATE_MEMBERS)."""
     body, errors = call.form, FormErrors()
     fields: Json = {
         "event_type": errors.choice((), body, "event_type", (1, 2)),

@@ -22,7 +22,7 @@ _MAX_BULK = 200
 
 @route("GET", BANS)
 def list_bans(call: ApiCall) -> list[Json]:
-    """Sorted by user id, ``after`` or ``before`` one."""
+    """Sorted by user id. ``after`` and ``before`` are user ids."""
     guild = access.get_guild(call, "BAN_MEMBERS")
     user_ids, errors = sorted(guild.bans, key=int), FormErrors()
     query, limit = dict(call.query), call.limit(1000, 1000)

@@ -7,8 +7,8 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, missing_permissions, unknown
-from botctl.sandbox.model.channels import forms
+from botctl.sandbox.model.api_error import ApiError, FormErrors, dm_not_allowed, missing_permissions, unknown
+from botctl.sandbox.model.channels import bodies
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite, Thread
 from botctl.sandbox.rest import access, audit
@@ -36,13 +36,13 @@ def edit_channel(call: ApiCall) -> Json:
     elif channel.guild_id:
         _edit_guild_channel(call, channel)
     else:
-        raise direct_channel()
+        raise dm_not_allowed()
     return _payload(call, channel)
 
 
 @route("DELETE", CHANNEL)
 def delete_channel(call: ApiCall) -> Json:
-    """A DM is only closed; its messages stay."""
+    """A DM is only closed; its messages are kept."""
     channel = access.get_channel(call)
     payload = _payload(call, channel)
     if not channel.guild_id:
@@ -70,7 +70,7 @@ def put_overwrite(call: ApiCall) -> None:
     kind = errors.choice((), call.form, "type", (0, 1))
     if call.form.get("type") is None:
         errors.add(("type",), "BASE_TYPE_REQUIRED", "This field is required")
-    overwrite = forms.parse_overwrite(errors, (), {**call.form, "id": target})
+    overwrite = bodies.parse_overwrite(errors, (), {**call.form, "id": target})
     errors.check()
     if overwrite is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
         raise unknown("Overwrite")
@@ -111,7 +111,7 @@ def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
     kinds = convertible if channel.type in convertible else (channel.type,)
     kind = errors.choice((), call.form, "type", kinds)
     errors.check()
-    fields, settings = forms.parse_fields(world, guild, call.form, channel.type if kind is None else kind)
+    fields, settings = bodies.parse_fields(world, guild, call.form, channel.type if kind is None else kind)
     if "overwrites" in fields:
         access.require_permissions_in(call, channel, "MANAGE_ROLES")
         check_overwrites(call, guild, channel.overwrites, fields["overwrites"], access.permissions_in(call, channel))
@@ -131,8 +131,8 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100) if "name" in body else thread.name
     flags = {name: errors.field((), body, name, bool) for name in ("archived", "locked", "invitable")}
-    minutes = errors.choice((), body, "auto_archive_duration", forms.ARCHIVE_MINUTES)
-    slowmode_s = errors.number((), body, "rate_limit_per_user", 0, forms.SLOWMODE_MAX_S)
+    minutes = errors.choice((), body, "auto_archive_duration", bodies.ARCHIVE_MINUTES)
+    slowmode_s = errors.number((), body, "rate_limit_per_user", 0, bodies.SLOWMODE_MAX_S)
     errors.check()
     if state.archived and flags["archived"] is not False and set(body) - {"archived", "locked"}:
         threads.check_not_archived(thread)
@@ -151,7 +151,10 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
 
 
 def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
-    """Raises 50013, 160005. Members who can write in a thread can unarchive it; its owner can rename and archive it."""
+    """Raises 160005 if the thread is locked, 50013 without the permission.
+
+    Members who can write in a thread can unarchive it; its owner can rename and archive it.
+    """
     if granted & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
@@ -176,9 +179,10 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
 
 
 def _get_overwritable(call: ApiCall) -> tuple[Channel, Guild]:
+    """The path's channel, which must have overwrites: no DM (50003) or thread (10003), with MANAGE_ROLES (50013)."""
     channel = access.get_channel(call)
     if not channel.guild_id:
-        raise direct_channel()
+        raise dm_not_allowed()
     if channel.thread is not None:
         raise unknown("Channel")
     access.require_permissions_in(call, channel, "MANAGE_ROLES")

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @route("POST", "/users/@me/channels")
 def create_dm(call: ApiCall) -> Json:
-    """Returns the existing DM with ``recipient_id`` if there is one. A closed DM fails only when the bot writes."""
+    """Returns the existing DM if there is one. If the user accepts no DMs, only sending a message fails."""
     world, errors = call.sandbox.world, FormErrors()
     recipient_id = errors.snowflake((), call.form, "recipient_id")
     if call.form.get("recipient_id") is None:

@@ -94,7 +94,7 @@ def _get_emoji(call: ApiCall, guild: Guild) -> Emoji:
 
 
 def _get_editable(call: ApiCall, guild: Guild) -> Emoji:
-    """The emoji of the path. Its creator needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, other bots MANAGE_…."""
+    """The emoji of the path. Needs MANAGE_GUILD_EXPRESSIONS; CREATE_GUILD_EXPRESSIONS is enough for its creator."""
     emoji = _get_emoji(call, guild)
     granted = permissions.compute(call.sandbox.world, guild, access.own_member(call, guild))
     sufficient = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
@@ -115,7 +115,7 @@ def _payload(call: ApiCall, guild: Guild, emoji: Emoji) -> Json:
 
 
 def parse_emoji(call: ApiCall) -> Emoji:
-    """The emoji in the body; raises 50035."""
+    """The emoji in the body; raises 50035 (invalid body)."""
     errors = FormErrors()
     name, roles = parse_emoji_name(call, errors), errors.snowflakes((), call.form, "roles", _MAX_ROLES)
     decoded = parse_image(errors, (), call.form, "image", _MAX_BYTES)

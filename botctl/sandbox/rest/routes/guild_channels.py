@@ -1,4 +1,4 @@
-"""The channels of a guild: list, create, move (Discord: Guild resource)."""
+"""The channels of a guild: list, create and move them (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
-from botctl.sandbox.model.channels import forms
-from botctl.sandbox.model.channels.forms import CHANNEL_TYPES
+from botctl.sandbox.model.channels import bodies
+from botctl.sandbox.model.channels.bodies import CHANNEL_TYPES
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
 from botctl.sandbox.rest import access, audit
@@ -40,12 +40,12 @@ def create_channel(call: ApiCall) -> ApiReply:
     kind = errors.choice((), call.form, "type", CHANNEL_TYPES) or TEXT
     errors.text((), call.form, "name", 1, 100)
     errors.check()
-    fields, settings = forms.parse_fields(sandbox.world, guild, call.form, kind)
+    fields, settings = bodies.parse_fields(sandbox.world, guild, call.form, kind)
     if len(guild.channels) >= _MAX_CHANNELS:
         raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MAX_CHANNELS})")
     check_overwrites(call, guild, {}, fields.get("overwrites", {}))
     fields.setdefault("position", sum(existing.type == kind for existing in guild.channels.values()))
-    settings = forms.default_settings(kind) | settings
+    settings = bodies.default_settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
     sandbox.emit_channel_event("CHANNEL_CREATE", channel)
@@ -57,7 +57,7 @@ def create_channel(call: ApiCall) -> ApiReply:
 
 @route("PATCH", CHANNELS)
 def move_channels(call: ApiCall) -> None:
-    """Sets position and category. With ``lock_permissions`` a channel gets the category's overwrites."""
+    """Sets position and category. With ``lock_permissions`` a channel gets the overwrites of its category."""
     guild = access.get_guild(call, "MANAGE_CHANNELS")
     for channel, fields in _parse_moves(call, guild):
         before = _audited_fields(channel)
@@ -75,7 +75,7 @@ def check_overwrites(
     after: dict[str, Overwrite],
     granted: int | None = None,
 ) -> None:
-    """Raises 50013 when the bot may not change ``before`` to ``after``. ``granted``: its permissions in the channel.
+    """Raises 50013 (missing permissions) when the bot may not make this change. ``granted``: its permissions there.
 
     Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
     administrator.
@@ -84,7 +84,7 @@ def check_overwrites(
         permissions.compute(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted
     )
     allowed = allowed if allowed & permission_bits.ADMINISTRATOR else allowed & ~permission_bits.bits("MANAGE_ROLES")
-    if forms.changed_permissions(before, after) & ~allowed:
+    if bodies.changed_permissions(before, after) & ~allowed:
         raise missing_permissions()
 
 

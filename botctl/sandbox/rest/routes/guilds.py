@@ -66,7 +66,7 @@ def edit_guild(call: ApiCall) -> Json:
 
 @route("GET", OWN_GUILDS, scope="guilds")
 def list_own_guilds(call: ApiCall) -> list[Json]:
-    """Sorted by id, ``after`` or ``before`` one."""
+    """Sorted by id. ``after`` and ``before`` are guild ids."""
     me, limit, errors, query = call.user_id, call.limit(_MAX_PAGE, _MAX_PAGE), FormErrors(), dict(call.query)
     before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
     errors.check()
@@ -101,7 +101,7 @@ def _partial_guild(call: ApiCall, guild: Guild) -> Json:
 
 
 def _parse_fields(guild: Guild, body: Json) -> tuple[Json, Json]:
-    """The attributes and settings that ``body`` sets of a `Guild`; raises 50035."""
+    """The values of ``body`` for the attributes of `Guild`, and for `Guild.settings`. Raises 50035 (invalid)."""
     errors = FormErrors()
     fields: Json = {}
     if "name" in body:

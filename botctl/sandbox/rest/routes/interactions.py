@@ -1,4 +1,4 @@
-"""Interaction callbacks and follow-up messages (Discord: Receiving and Responding)."""
+"""Interaction callbacks and follow-up messages; `webhooks` routes requests to the latter (Discord: Interactions)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _get_interaction(call: ApiCall) -> Interaction:
 
 
 def _check_channel(call: ApiCall, interaction: Interaction) -> None:
-    """Raises 10003 when the channel has been deleted."""
+    """Raises 10003 (unknown channel) when the channel has been deleted."""
     if interaction.channel_id not in call.sandbox.world.channels:
         raise unknown("Channel")
 
@@ -122,7 +122,7 @@ def _parse_flags(data: Json) -> int:
 
 
 def _callback_payload(call: ApiCall, interaction: Interaction, kind: int, message: Message | None) -> Json:
-    """The response for ``with_response``."""
+    """The response if the request has ``with_response``."""
     payload: Json = {"id": interaction.id, "type": interaction.type}
     resource: Json = {"type": kind}
     if message is not None:

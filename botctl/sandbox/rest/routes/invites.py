@@ -16,7 +16,7 @@ from botctl.sandbox.model.api_error import (
     missing_access,
     missing_permissions,
     unknown,
-    wrong_channel,
+    wrong_channel_type,
 )
 from botctl.sandbox.model.channels.types import CATEGORY
 from botctl.sandbox.model.world import Channel, Guild, Invite, World, discord_time
@@ -118,15 +118,15 @@ def delete_invite(call: ApiCall) -> Json:
 
 
 def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
-    """The channel of the path; raises 50024 when it cannot have invites."""
+    """The channel of the path; raises 50024 (wrong channel type) when it cannot have invites."""
     channel = access.get_channel(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
-        raise wrong_channel()
+        raise wrong_channel_type()
     return channel, call.sandbox.world.guilds[channel.guild_id]
 
 
 def _parse_fields(body: Json) -> tuple[Json, bool]:
-    """The `Invite` attributes that ``body`` sets, and ``unique``."""
+    """The values of ``body`` for the attributes of `Invite`, and its ``unique``."""
     errors = FormErrors()
     age_s = errors.number((), body, "max_age", 0, _MAX_AGE_S)
     fields = {

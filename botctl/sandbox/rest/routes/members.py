@@ -61,7 +61,7 @@ def get_member(call: ApiCall) -> Json:
 
 @route("PATCH", MEMBERS + "/@me")
 def edit_me(call: ApiCall) -> Json:
-    """The bot's own nickname."""
+    """Changes the bot's own nickname."""
     guild = access.get_guild(call)
     member, errors = access.own_member(call, guild), FormErrors()
     nick = errors.text((), call.form, "nick", 0, 32)
@@ -134,7 +134,7 @@ def _prune_candidates(call: ApiCall, guild: Guild, options: Json) -> tuple[list[
 
 
 def _parse_fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
-    """The member's attributes that ``body`` sets, and the role ids that it names."""
+    """The values of ``body`` for the attributes of `Member`, and the ids of its roles if it sets them."""
     errors = FormErrors()
     fields: Json = {}
     if "nick" in body:

@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.actions import moderation, posting
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
-from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, dm_not_allowed, unknown, wrong_channel_type
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
@@ -61,7 +61,7 @@ def create_message(call: ApiCall) -> Json:
 
 @route("PATCH", MESSAGE)
 def edit_message(call: ApiCall) -> Json:
-    """The bot's own message; of another author's only the flags, with MANAGE_MESSAGES."""
+    """Edits the bot's own message; of another author's message only the flags, with MANAGE_MESSAGES."""
     channel = access.get_channel(call)
     message, form, granted = access.get_message(call, channel), call.form, access.permissions_in(call, channel)
     is_author = message.author_id == call.app.id and not message.webhook_id
@@ -119,7 +119,7 @@ def crosspost(call: ApiCall) -> Json:
     channel = access.get_channel(call, "SEND_MESSAGES")
     message = access.get_message(call, channel)
     if channel.type != ANNOUNCEMENT:
-        raise wrong_channel()
+        raise wrong_channel_type()
     if message.author_id != call.app.id:
         access.require_permissions_in(call, channel, "MANAGE_MESSAGES")
     if message.flags & _CROSSPOSTED:
@@ -129,7 +129,7 @@ def crosspost(call: ApiCall) -> Json:
 
 
 def check_reachable(call: ApiCall, channel: Channel) -> None:
-    """Raises 50007 and 50278 for a DM whose recipient cannot be reached."""
+    """Raises 50007 (cannot send) or 50278 (no common guild) for a DM whose recipient cannot be reached."""
     world = call.sandbox.world
     for recipient_id in channel.recipients:
         other = world.users[recipient_id]
@@ -142,7 +142,7 @@ def check_reachable(call: ApiCall, channel: Channel) -> None:
 
 
 def parse_body(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
-    """The draft in the body of a new message, and the other attributes that it sets of a `Message`."""
+    """The draft of a new message, and the values of ``body`` for the other attributes of `Message`."""
     errors, world = FormErrors(), call.sandbox.world
     reference = errors.field((), body, "message_reference", dict)
     fields: Json = {"tts": errors.field((), body, "tts", bool) or False, "nonce": _parse_nonce(errors, body)}
@@ -226,4 +226,4 @@ def _find_duplicate(call: ApiCall, channel: Channel, body: Json) -> Message | No
 
 def _check_in_guild(channel: Channel) -> None:
     if not channel.guild_id:
-        raise direct_channel()
+        raise dm_not_allowed()

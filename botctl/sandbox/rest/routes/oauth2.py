@@ -30,11 +30,11 @@ def authorization(call: ApiCall) -> Json:
     if grant is None:
         raise unauthorized()  # a bot token has no authorization by a person
     application = payloads.application(world.applications[grant.application_id], world)
-    left_s = grant.ends_s - call.sandbox.clock.monotonic()
+    remaining_s = grant.ends_s - call.sandbox.clock.monotonic()
     payload: Json = {
         "application": {key: application[key] for key in (*_PUBLIC_FIELDS, *_FLAGS)},
         "scopes": list(grant.scopes),
-        "expires": discord_time(call.sandbox.clock.now() + timedelta(seconds=left_s)),
+        "expires": discord_time(call.sandbox.clock.now() + timedelta(seconds=remaining_s)),
     }
     return {**payload, "user": payloads.user(world.users[grant.user_id])} if "identify" in grant.scopes else payload
 

@@ -23,7 +23,7 @@ _MIN_VISIBLE, _MIN_WRITABLE = 7, 5  # channels that a new member can see and wri
 
 @route("GET", WELCOME)
 def get_welcome_screen(call: ApiCall) -> Json:
-    """A disabled screen needs MANAGE_GUILD."""
+    """Needs MANAGE_GUILD while the screen is disabled."""
     guild = access.get_guild(call)
     screen = guild.pages.get("welcome_screen")
     if screen is None:
@@ -103,7 +103,7 @@ def edit_widget_settings(call: ApiCall) -> Json:
 
 @route("GET", WIDGET + ".json", token=False)
 def get_widget(call: ApiCall) -> Json:
-    """Needs no permission, but an enabled widget."""
+    """Needs no permission; the widget must be enabled."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None:
         raise unknown("Guild")

@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.actions import posting, threads
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits
-from botctl.sandbox.model.api_error import ApiError, FormErrors, system_message
+from botctl.sandbox.model.api_error import ApiError, FormErrors, system_message_not_allowed
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
 from botctl.sandbox.rest import access, audit
@@ -24,9 +24,9 @@ _PIN_NOTICE = 6  # Discord: Message resource > Message Types
 
 @route("GET", PINS)
 def list_pins(call: ApiCall) -> Json:
-    """Newest first, ``before`` a time; empty without READ_MESSAGE_HISTORY."""
+    """Newest first, only those pinned before the time ``before``; empty without READ_MESSAGE_HISTORY."""
     channel = access.get_channel(call)
-    limit, pinned, errors = call.limit(_MAX_PAGE, _MAX_PAGE), _readable(call, channel), FormErrors()
+    limit, pinned, errors = call.limit(_MAX_PAGE, _MAX_PAGE), _readable_pins(call, channel), FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
@@ -39,7 +39,9 @@ def list_pins(call: ApiCall) -> Json:
 
 @route("GET", OLD_PINS)
 def list_newest(call: ApiCall) -> list[Json]:
-    return [access.message_payload(call, message) for message in _readable(call, access.get_channel(call))[:_MAX_PAGE]]
+    return [
+        access.message_payload(call, message) for message in _readable_pins(call, access.get_channel(call))[:_MAX_PAGE]
+    ]
 
 
 @route("PUT", PINS + "/{message}")
@@ -50,12 +52,12 @@ def pin(call: ApiCall) -> None:
     threads.check_not_archived(channel)
     if message.pinned_at is not None:
         return
-    if message.type not in posting.DELETABLE:
-        raise system_message()
-    if len(_pinned(call, channel)) >= _MAX_PINS:
+    if message.type not in posting.DELETABLE_TYPES:
+        raise system_message_not_allowed()
+    if len(_pinned_messages(call, channel)) >= _MAX_PINS:
         raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MAX_PINS})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()
-    _announce(call, channel, message, AuditAction.MESSAGE_PIN)
+    _record_and_emit(call, channel, message, AuditAction.MESSAGE_PIN)
     guild_field = {"guild_id": channel.guild_id} if channel.guild_id else {}
     reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **guild_field}
     granted = access.permissions_in(call, channel)
@@ -70,12 +72,12 @@ def unpin(call: ApiCall) -> None:
     threads.check_not_archived(channel)
     if message.pinned_at is not None:
         message.pinned_at = None
-        remaining = _pinned(call, channel)
+        remaining = _pinned_messages(call, channel)
         channel.last_pin_at = remaining[0].pinned_at if remaining else None
-        _announce(call, channel, message, AuditAction.MESSAGE_UNPIN)
+        _record_and_emit(call, channel, message, AuditAction.MESSAGE_UNPIN)
 
 
-def _announce(call: ApiCall, channel: Channel, message: Message, action: AuditAction) -> None:
+def _record_and_emit(call: ApiCall, channel: Channel, message: Message, action: AuditAction) -> None:
     event = {"channel_id": channel.id, "last_pin_timestamp": channel.last_pin_at}
     if channel.guild_id:
         guild = call.sandbox.world.guilds[channel.guild_id]
@@ -86,11 +88,11 @@ def _announce(call: ApiCall, channel: Channel, message: Message, action: AuditAc
     call.sandbox.emit_message_update(message)
 
 
-def _readable(call: ApiCall, channel: Channel) -> list[Message]:
-    return _pinned(call, channel) if access.permissions_in(call, channel) & permission_bits.HISTORY else []
+def _readable_pins(call: ApiCall, channel: Channel) -> list[Message]:
+    return _pinned_messages(call, channel) if access.permissions_in(call, channel) & permission_bits.HISTORY else []
 
 
-def _pinned(call: ApiCall, channel: Channel) -> list[Message]:
+def _pinned_messages(call: ApiCall, channel: Channel) -> list[Message]:
     messages = call.sandbox.world.messages.get(channel.id, {}).values()
     return sorted(
         (message for message in messages if message.pinned_at),

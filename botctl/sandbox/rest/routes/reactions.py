@@ -20,13 +20,13 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 def add(call: ApiCall) -> None:
     channel, message = _get_message(call)
     granted = access.permissions_in(call, channel)
-    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, granted), granted=granted)
+    reactions.add(call.sandbox, message, call.app.id, _parse_emoji(call, channel, granted), granted=granted)
 
 
 @route("DELETE", OF_EMOJI + "/@me")
 def remove_own(call: ApiCall) -> None:
     channel, message = _get_message(call)
-    reactions.remove(call.sandbox, message, call.app.id, _key(call, channel))
+    reactions.remove(call.sandbox, message, call.app.id, _parse_emoji(call, channel))
 
 
 @route("DELETE", OF_EMOJI + "/{user}")
@@ -34,18 +34,22 @@ def remove(call: ApiCall) -> None:
     channel, message = _get_message(call, "MANAGE_MESSAGES")
     if call.path["user"] not in call.sandbox.world.users:
         raise unknown("User")
-    reactions.remove(call.sandbox, message, call.path["user"], _key(call, channel))
+    reactions.remove(call.sandbox, message, call.path["user"], _parse_emoji(call, channel))
 
 
 @route("GET", OF_EMOJI)
 def list_users(call: ApiCall) -> list[Json]:
-    """The users who reacted, sorted by id, ``after`` one."""
+    """The users who reacted, sorted by id. ``after`` is a user id."""
     channel, message = _get_message(call, "READ_MESSAGE_HISTORY")
     errors, query, limit = FormErrors(), dict(call.query), call.limit(25, 100)
     after = errors.snowflake((), query, "after")
     errors.check()
     given = sorted(
-        (user_id for user_id in message.reactions.get(_key(call, channel), []) if int(user_id) > int(after or 0)),
+        (
+            user_id
+            for user_id in message.reactions.get(_parse_emoji(call, channel), [])
+            if int(user_id) > int(after or 0)
+        ),
         key=int,
     )
     return [payloads.user(call.sandbox.world.users[user_id]) for user_id in given[:limit]]
@@ -60,7 +64,7 @@ def clear(call: ApiCall) -> None:
 @route("DELETE", OF_EMOJI)
 def clear_emoji(call: ApiCall) -> None:
     channel, message = _get_message(call, "MANAGE_MESSAGES")
-    reactions.clear(call.sandbox, message, _key(call, channel))
+    reactions.clear(call.sandbox, message, _parse_emoji(call, channel))
 
 
 def _get_message(call: ApiCall, *names: str) -> tuple[Channel, Message]:
@@ -68,5 +72,5 @@ def _get_message(call: ApiCall, *names: str) -> tuple[Channel, Message]:
     return channel, access.get_message(call, channel)
 
 
-def _key(call: ApiCall, channel: Channel, granted: int = permission_bits.ALL) -> str:
+def _parse_emoji(call: ApiCall, channel: Channel, granted: int = permission_bits.ALL) -> str:
     return reactions.parse_emoji(call.sandbox.world, call.path["emoji"], channel.guild_id, granted)

@@ -104,7 +104,7 @@ def remove_member_role(call: ApiCall) -> None:
 
 
 def set_roles(call: ApiCall, guild: Guild, member: Member, role_ids: list[str]) -> None:
-    """Set the member's roles; raises 50013 and 50028 for a role that the bot may not add or remove."""
+    """Set the member's roles; raises 50013 or 50028 (invalid role) for a role that the bot may not add or remove."""
     added = [guild.roles[role_id] for role_id in dict.fromkeys(role_ids) if role_id not in member.roles]
     removed = [guild.roles[role_id] for role_id in member.roles if role_id not in role_ids]
     for role in (*added, *removed):
@@ -123,7 +123,7 @@ def set_roles(call: ApiCall, guild: Guild, member: Member, role_ids: list[str]) 
 
 
 def _parse_fields(call: ApiCall) -> Json:
-    """The role attributes that the body sets."""
+    """The values of the body for the attributes of `Role`."""
     body, errors = call.form, FormErrors()
     fields: Json = {}
     if body.get("name"):
@@ -169,13 +169,13 @@ def _edit(call: ApiCall, guild: Guild, role: Role, fields: Json) -> None:
 
 
 def _check_grantable(call: ApiCall, guild: Guild, bits: int) -> None:
-    """Raises 50013 for a permission that the bot itself does not have."""
+    """Raises 50013 (missing permissions) for a permission that the bot itself does not have."""
     if bits & ~permissions.compute(call.sandbox.world, guild, access.own_member(call, guild)):
         raise missing_permissions()
 
 
 def _get_assignable(call: ApiCall, guild: Guild) -> Role:
-    """The role of the path; raises 10011, also for @everyone, which members do not have as a role."""
+    """The role of the path; raises 10011 (unknown), also for @everyone, which members do not have as a role."""
     role = access.get_role(call, guild)
     if role.id == guild.id:
         raise unknown("Role")
@@ -183,7 +183,7 @@ def _get_assignable(call: ApiCall, guild: Guild) -> Role:
 
 
 def _check_assignable(guild: Guild, role: Role) -> None:
-    """@everyone and a bot's own role cannot be added, removed or deleted; raises 50028."""
+    """@everyone and a bot's own role cannot be added, removed or deleted; raises 50028 (invalid role)."""
     if role.id == guild.id or role.bot_id is not None:
         raise ApiError(400, 50028, "Invalid role")
 

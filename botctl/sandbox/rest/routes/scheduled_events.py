@@ -98,7 +98,7 @@ def delete_event(call: ApiCall) -> None:
 
 
 def _get_event(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path; raises 10070 when the bot does not see it."""
+    """The event of the path; raises 10070 (unknown event) when the bot does not see it."""
     event = guild.scheduled_events.get(call.path["event"])
     if event is None or not _can_see(call, guild, event):
         raise unknown("Guild Scheduled Event")
@@ -106,7 +106,7 @@ def _get_event(call: ApiCall, guild: Guild) -> Json:
 
 
 def _get_editable(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path; raises 50013. Its creator needs CREATE_EVENTS or MANAGE_EVENTS, other bots the latter."""
+    """The event of the path. Needs MANAGE_EVENTS (50013); CREATE_EVENTS is enough for its creator."""
     event = _get_event(call, guild)
     granted = permissions.compute(
         call.sandbox.world, guild, access.own_member(call, guild), guild.channels.get(event["channel_id"])
@@ -125,7 +125,7 @@ def _can_see(call: ApiCall, guild: Guild, event: Json) -> bool:
 
 
 def _require_permissions(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
-    """Raises 50001, 50013 unless the bot has ``names``, and CONNECT in the event's channel."""
+    """Raises 50001 or 50013 (no access) unless the bot has the permissions ``names``, and CONNECT in the event's channel."""
     if event["channel_id"] is None:
         access.require_permissions(call, guild, *names)
     else:
@@ -148,7 +148,7 @@ def _audited_fields(event: Json) -> Json:
 
 
 def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
-    """The fields of ``event`` that the body sets; raises 50035, 180000."""
+    """The fields of ``event`` that the body sets; raises 50035 (invalid), 180000 (the event is over)."""
     body, errors = call.form, FormErrors()
     if event["status"] not in _NEXT_STATUSES:
         raise ApiError(400, 180000, "Cannot update a finished event")
@@ -174,7 +174,7 @@ def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
 
 
 def _parse_times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
-    """Start and end: the start must be in the future, the end after the start."""
+    """Start and end; the start must be in the future, the end after the start."""
     names = ("scheduled_start_time", "scheduled_end_time")
     times = {name: time for name in names if (time := errors.time((), call.form, name))}
     start = times.get(names[0])

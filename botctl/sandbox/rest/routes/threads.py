@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown, wrong_channel_type
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.messages import drafts
@@ -29,7 +29,7 @@ def start_thread(call: ApiCall) -> ApiReply:
     kinds = threads.thread_types(parent)
     if parent.type == FORUM:
         return _create_post(call, parent)
-    name, fields = threads.parse_form(call.form)
+    name, fields = threads.parse_body(call.form)
     errors = FormErrors()
     kind = errors.choice((), call.form, "type", kinds) or kinds[-1]  # the last one: private if allowed
     errors.check()
@@ -47,9 +47,9 @@ def start_thread_from_message(call: ApiCall) -> ApiReply:
     message = access.get_message(call, parent)
     kinds = threads.thread_types(parent)
     if parent.type == FORUM:
-        raise wrong_channel()
+        raise wrong_channel_type()
     access.require_permissions_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
-    name, fields = threads.parse_form(call.form)
+    name, fields = threads.parse_body(call.form)
     if message.id in call.sandbox.world.channels:
         raise ApiError(400, 160004, "A thread has already been created for this message")
     thread = threads.create(call.sandbox, parent, call.app.id, name, kinds[0], source=message, **fields)
@@ -59,7 +59,7 @@ def start_thread_from_message(call: ApiCall) -> ApiReply:
 
 @route("GET", MEMBERS)
 def list_members(call: ApiCall) -> list[Json]:
-    """Sorted by user id, ``after`` one."""
+    """Sorted by user id. ``after`` is a user id."""
     thread = _get_thread(call)
     access.require_intent(call, GUILD_MEMBERS)
     errors, query = FormErrors(), dict(call.query)
@@ -100,7 +100,7 @@ def add_member(call: ApiCall) -> None:
     access.require_permissions_in(call, thread, "SEND_MESSAGES_IN_THREADS")
     if thread.private and not threads.thread_state(thread).invitable and thread.owner_id != call.app.id:
         access.require_permissions_in(call, thread, "MANAGE_THREADS")
-    threads.join(call.sandbox, thread, _get_guest(call, thread).user_id)
+    threads.join(call.sandbox, thread, _get_addable_member(call, thread).user_id)
 
 
 @route("DELETE", MEMBERS + "/{user}")
@@ -136,7 +136,7 @@ def list_archived_private(call: ApiCall) -> Json:
 
 @route("GET", CHANNEL + "/users/@me/threads/archived/private")
 def list_archived_joined(call: ApiCall) -> Json:
-    """The threads that the bot is in, newest first, ``before`` an id."""
+    """The threads that the bot is in, newest first. ``before`` is a thread id."""
     joined = [thread for thread in _archived_threads(call, private=True) if call.app.id in thread.thread_members]
     errors = FormErrors()
     before = errors.snowflake((), dict(call.query), "before")
@@ -148,7 +148,7 @@ def list_archived_joined(call: ApiCall) -> Json:
 
 
 def _create_post(call: ApiCall, forum: Channel) -> ApiReply:
-    name, fields = threads.parse_form(call.form)
+    name, fields = threads.parse_body(call.form)
     access.require_permissions_in(call, forum, "SEND_MESSAGES")
     errors = FormErrors()
     message_body = errors.field((), call.form, "message", dict)
@@ -176,8 +176,8 @@ def _get_thread(call: ApiCall) -> Channel:
     return channel
 
 
-def _get_guest(call: ApiCall, thread: Channel) -> Member:
-    """The member of the path; raises 50001 when they cannot see the thread's channel."""
+def _get_addable_member(call: ApiCall, thread: Channel) -> Member:
+    """The member of the path; raises 50001 (missing access) when they cannot see the thread's channel."""
     world = call.sandbox.world
     guild = world.guilds[thread.guild_id]
     member = access.get_member(call, guild)
@@ -206,7 +206,7 @@ def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
 
 
 def _archived_page(call: ApiCall, *, private: bool) -> Json:
-    """Sorted by archive time, newest first, ``before`` a time."""
+    """Sorted by the time of archiving, newest first. ``before`` is such a time."""
     archived = _archived_threads(call, private=private)
     archived.sort(key=lambda thread: threads.thread_state(thread).archived_at, reverse=True)
     errors = FormErrors()

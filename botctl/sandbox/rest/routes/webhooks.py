@@ -13,7 +13,7 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel_type
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
@@ -79,7 +79,7 @@ def get_webhook(call: ApiCall) -> Json:
 
 @route("PATCH", WEBHOOK)
 def edit_webhook(call: ApiCall) -> Json:
-    """Name, avatar, channel."""
+    """Changes name, avatar and channel."""
     webhook, world, errors = _get_managed(call), call.sandbox.world, FormErrors()
     channel_id = errors.snowflake((), call.form, "channel_id") or webhook.channel_id
     errors.check()
@@ -150,7 +150,7 @@ def delete_message(call: ApiCall) -> None:
 def _get_channel(call: ApiCall) -> Channel:
     channel = access.get_channel(call)
     if not channel.guild_id or channel.type not in _CHANNEL_TYPES:
-        raise wrong_channel()
+        raise wrong_channel_type()
     access.require_permissions_in(call, channel, "MANAGE_WEBHOOKS")
     return channel
 
@@ -160,14 +160,14 @@ def _channel_webhooks(call: ApiCall, channel: Channel) -> list[Webhook]:
 
 
 def _get_managed(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015, and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
+    """The webhook of the path; raises 10015 (unknown), and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
     webhook = _get_webhook(call)
     access.require_permissions_in(call, call.sandbox.world.channels[webhook.channel_id], "MANAGE_WEBHOOKS")
     return webhook
 
 
 def _get_webhook(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015 when it is in none of the bot's guilds."""
+    """The webhook of the path; raises 10015 (unknown) when it is in none of the bot's guilds."""
     world = call.sandbox.world
     webhook = world.webhooks.get(call.path["webhook"])
     if webhook is None or call.app.id not in world.guilds[webhook.guild_id].members:
@@ -176,7 +176,7 @@ def _get_webhook(call: ApiCall) -> Webhook:
 
 
 def _get_by_token(call: ApiCall) -> Webhook:
-    """The webhook of the path; raises 10015, and 50027 for a wrong token."""
+    """The webhook of the path; raises 10015 (unknown), and 50027 for a wrong token."""
     webhook = call.sandbox.world.webhooks.get(call.path["webhook"])
     if webhook is None:
         raise unknown("Webhook")
@@ -213,7 +213,7 @@ def _delete(call: ApiCall, webhook: Webhook) -> None:
 
 
 def _publish_change(call: ApiCall, webhook: Webhook, action: AuditAction, before: Json, after: Json) -> None:
-    """Emit the event. Requests with the webhook's own token get no audit log entry."""
+    """Emit the event and write the audit log entry; a request with the webhook's own token gets no entry."""
     _emit_update(call, webhook.guild_id, webhook.channel_id)
     changes = audit_log.diff(before, after)
     if call.caller is not None and changes:
@@ -294,13 +294,13 @@ def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
         return channel, {}
     if not title:
         raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
-    name, fields = threads.parse_form({"name": title})
+    name, fields = threads.parse_body({"name": title})
     post = threads.create(call.sandbox, channel, webhook.id, name, PUBLIC_THREAD, **fields)
     return post, {"id": post.id}
 
 
 def _get_own_message(call: ApiCall) -> Message:
-    """The message of the path; raises 10008 when another author wrote it."""
+    """The message of the path; raises 10008 (unknown message) when another author wrote it."""
     webhook, world = _get_by_token(call), call.sandbox.world
     channel_id = call.query.get("thread_id") or webhook.channel_id
     message = world.message(channel_id, call.path["message"])

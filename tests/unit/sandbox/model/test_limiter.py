@@ -98,7 +98,7 @@ def test_routes_count_for_their_limit(
     method: str, path: str, kind: str | None, majors: tuple[str, ...], exempt: bool
 ) -> None:
     bucket = bucket_of(method, path)
-    assert (bucket.kind, bucket.majors, bucket.exempt) == (kind, majors, exempt)
+    assert (bucket.limit_name, bucket.major_parameters, bucket.exempt) == (kind, majors, exempt)
 
 
 def test_routes_of_one_kind_share_a_bucket() -> None:

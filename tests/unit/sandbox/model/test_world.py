@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from botctl.core.errors import ConfigError
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import drafts
-from botctl.sandbox.model.world import KEPT_MESSAGES, PRUNED_AT_ONCE
+from botctl.sandbox.model.world import KEPT_MESSAGES, PRUNE_BATCH
 from botctl.sandbox.storage import world_file
 from tests.support.clock import ManualClock
 from tests.support.discord import ANN, BOB, GENERAL, GUILD
@@ -36,10 +36,10 @@ def test_id_contains_its_creation_time() -> None:
 def test_channel_keeps_only_the_newest_messages() -> None:
     world = default_world()
     draft = drafts.parse_body({"content": "x"}, [], world)
-    for _ in range(KEPT_MESSAGES + 3 * PRUNED_AT_ONCE):
+    for _ in range(KEPT_MESSAGES + 3 * PRUNE_BATCH):
         newest = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
     messages = world.messages[GENERAL]
-    assert KEPT_MESSAGES <= len(messages) < KEPT_MESSAGES + PRUNED_AT_ONCE
+    assert KEPT_MESSAGES <= len(messages) < KEPT_MESSAGES + PRUNE_BATCH
     assert list(messages)[-1] == newest.id
 
 

@@ -37,7 +37,7 @@ def default_settings(kind: int) -> Json:
 
 
 def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
-    """The fields of `Channel` in ``body``, and its settings. Raises 50035."""
+    """The values of ``body`` for the attributes of `Channel`, and for `Channel.settings`. Raises 50035 (invalid)."""
     errors = FormErrors()
     values: Json = {}
     if "name" in body:
