@@ -30,7 +30,7 @@ class ClickUsageError(Protocol):
     """Click's UsageError, by its attributes: Typer does not export the class."""
 
     exit_code: int
-    ctx: Any  # typer.Context; None before a verb is found
+    ctx: Any  # typer.Context; None before a command is found
 
     def format_message(self) -> str: ...
 

@@ -1,4 +1,4 @@
-"""The command line: every verb with the first line of its help. A verb's module is imported when it is called."""
+"""The command line: each command with the first line of its help. Its module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ ACCESS: Final = "Access"
 DEVELOP: Final = "Develop"
 
 
-def _verb(panel: str, name: str, summary: str, folder: str = "") -> LazyCommand:
+def _command(panel: str, name: str, summary: str, folder: str = "") -> LazyCommand:
     return LazyCommand(name, summary, f"botctl.cli.{folder or name}.command", panel=panel)
 
 
-VERBS: Final = (
-    _verb(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
-    _verb(OPERATE, "migrate", "Apply, revert and check database migrations."),
-    _verb(OPERATE, "monitor", "Show all processes of the bot, live."),
-    _verb(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
-    _verb(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
-    _verb(OPERATE, "ratelimit", "Show and reset rate limits."),
-    _verb(OPERATE, "audit", "Read the audit log."),
-    _verb(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
-    _verb(ACCESS, "auth", "Create, list and revoke API keys."),
-    _verb(DEVELOP, "sandbox", "Use the bot in the local Discord."),
-    _verb(DEVELOP, "init", "Create a new bot in the folder DIR."),
+TOP_LEVEL_COMMANDS: Final = (
+    _command(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
+    _command(OPERATE, "migrate", "Apply, revert and check database migrations."),
+    _command(OPERATE, "monitor", "Show all processes of the bot, live."),
+    _command(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
+    _command(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
+    _command(OPERATE, "ratelimit", "Show and reset rate limits."),
+    _command(OPERATE, "audit", "Read the audit log."),
+    _command(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
+    _command(ACCESS, "auth", "Create, list and revoke API keys."),
+    _command(DEVELOP, "sandbox", "Use the bot in the local Discord."),
+    _command(DEVELOP, "init", "Create a new bot in the folder DIR."),
 )
 
 
-class Verbs(LazyGroup):
-    """The list of verbs under headings, as plain text: with Rich, ``botctl --help`` would take twice as long."""
+class TopLevelGroup(LazyGroup):
+    """Lists the commands under headings, as plain text: with Rich, ``botctl --help`` would take twice as long."""
 
-    lazy = VERBS
+    lazy = TOP_LEVEL_COMMANDS
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is Click's
         limit = formatter.width - 6 - max(len(name) for name in self.commands)
         for panel in (OPERATE, ACCESS, DEVELOP):
             with formatter.section(panel):
-                shown = [verb for verb in VERBS if verb.rich_help_panel == panel]
-                formatter.write_dl([(verb.name, verb.get_short_help_str(limit)) for verb in shown])
+                shown = [command for command in TOP_LEVEL_COMMANDS if command.rich_help_panel == panel]
+                formatter.write_dl([(command.name, command.get_short_help_str(limit)) for command in shown])
 
 
 app = typer.Typer(
     name="botctl",
-    cls=Verbs,
+    cls=TopLevelGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

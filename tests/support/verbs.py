@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from botctl.cli.lazy import LazyCommand
-from botctl.cli.main import VERBS
+from botctl.cli.main import TOP_LEVEL_COMMANDS
 
 LAZY: dict[str, LazyCommand] = {}
 """The commands whose module is imported when they are called."""
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
-    for verb in VERBS:
-        yield from _walk(str(verb.name), verb)
+    for command in TOP_LEVEL_COMMANDS:
+        yield from _walk(str(command.name), command)
 
 
 def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:

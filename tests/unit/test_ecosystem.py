@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from botctl.cli.init.scaffold import create, example
+from botctl.cli.init.scaffold import create, example_folder
 from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
@@ -41,7 +41,7 @@ def read(file: Path, **env: str) -> subprocess.CompletedProcess[str]:
 @cache
 def shipped() -> dict[str, Any]:
     """The app that the repository's own file describes."""
-    done = read(example() / "ecosystem.config.js", BOTCTL_PYTHON=sys.executable)
+    done = read(example_folder() / "ecosystem.config.js", BOTCTL_PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr
     (app,) = json.loads(done.stdout)
     return app
@@ -118,7 +118,7 @@ class TestWhichPython:
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
-        shutil.copy(example() / "ecosystem.config.js", tmp_path)
+        shutil.copy(example_folder() / "ecosystem.config.js", tmp_path)
         for program in (".venv/bin/python", "bin/botctl"):
             (tmp_path / program).parent.mkdir(parents=True)
             (tmp_path / program).write_text("")

@@ -90,7 +90,7 @@ def _build_query(
     since: str | None,
     until: str | None,
 ) -> Query:
-    """The options of the call as a query.
+    """Convert the command's options to a query.
 
     Raises:
         UsageError: one of them has a wrong value.

@@ -1,4 +1,4 @@
-"""Prints entries of the audit log: one line each, below a line for each day."""
+"""Prints entries of the audit log: one line each, under a heading for each day."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def actor_name(entry: Mapping[str, Any]) -> str:
 
 
 def describe(entry: Mapping[str, Any]) -> str:
-    """The outcome, the target and the changes in a few words, as far as they are known."""
+    """The outcome, the target and the changes in a few words; unknown parts are left out."""
     outcome = _outcome(entry)
     reason = safe(entry.get("reason") or "")
     target = _format_target(entry.get("target"))
-    is_channel = target.startswith("#")  # where it happened: goes to the end
+    is_channel = target.startswith("#")  # the place of the action stands at the end
     parts = [
         "" if is_channel else target,
         reason if outcome in ("success", "begin") else ": ".join(filter(None, (outcome, reason))),

@@ -11,7 +11,7 @@ from botctl.core.errors import BotctlError, NeedsDecision
 from botctl.core.version import __version__
 
 _FOLDERS = ("commands", "migrations", "config")
-_PM2 = "ecosystem.config.js"
+_PM2_FILE = "ecosystem.config.js"
 _SKIPPED = {"__pycache__", ".gitkeep"}
 _GITIGNORE = """\
 # Secrets, data and logs stay on the machine where they are.
@@ -64,7 +64,7 @@ def create(folder: Path) -> list[Path]:
         NeedsDecision: a file that would be written exists.
         BotctlError: the folder cannot be written.
     """
-    files = dict(_files(bot_name(folder)))
+    files = dict(_render_files(bot_name(folder)))
     if (folder / _README).exists():
         del files[_README]
     existing = [name for name in files if (folder / name).exists()]
@@ -91,30 +91,31 @@ def bot_name(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:32].strip("-") or "bot"
 
 
-def example() -> Path:
+def example_folder() -> Path:
     """The folder of the example bot: in the installed package, or the root of a checkout."""
     package = Path(str(resource_files("botctl")))
     packaged = package / "example"
     return packaged if packaged.is_dir() else package.parent
 
 
-def _files(name: str) -> Iterator[tuple[str, str]]:
-    root = example()
+def _render_files(bot: str) -> Iterator[tuple[str, str]]:
+    root = example_folder()
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and not _SKIPPED & set(path.parts):
-                yield _adapt(path.relative_to(root), path.read_text(encoding="utf-8"), name)
-    yield _adapt(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
+                yield _adapt(path.relative_to(root), path.read_text(encoding="utf-8"), bot)
+    yield _adapt(Path(_PM2_FILE), (root / _PM2_FILE).read_text(encoding="utf-8"), bot)
     yield ".gitignore", _GITIGNORE
-    yield _README, _README_TEXT.format(name=name)
+    yield _README, _README_TEXT.format(name=bot)
     yield "requirements.txt", f"botctl=={__version__}\n"
 
 
-def _adapt(path: Path, text: str, name: str) -> tuple[str, str]:
+def _adapt(path: Path, text: str, bot: str) -> tuple[str, str]:
+    """Return the path and the text in the new bot: ``bot`` replaces the name of the example."""
     if path == Path("config/env.example"):
         return ".env.example", text
     if path == Path("config/botctl.toml"):
-        text = re.sub(r'(?m)^bot = ".*"', f'bot = "{name}"', text, count=1)
-    if path == Path(_PM2):
-        text = re.sub(r'(?m)^( +)name: ".*"', rf'\1name: "{name}"', text, count=1)
+        text = re.sub(r'(?m)^bot = ".*"', f'bot = "{bot}"', text, count=1)
+    if path == Path(_PM2_FILE):
+        text = re.sub(r'(?m)^( +)name: ".*"', rf'\1name: "{bot}"', text, count=1)
     return path.as_posix(), text

@@ -101,7 +101,7 @@ def _set_paused(name: str, project: Path | None, profile: str | None, *, paused:
 
 
 def _run_and_close(run_job: Coroutine[Any, Any, RunReport]) -> RunReport:
-    """The report of ``run_job``. If the job runs here and ignores its cancellation, it ends with the process."""
+    """The report of ``run_job``. A job that runs here and ignores its cancellation ends when this process exits."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         report = runner.run(run_job)
@@ -183,7 +183,7 @@ def _build_table(statuses: list[JobStatus], now: datetime) -> Table:
 
 
 def _detail_lines(statuses: list[JobStatus]) -> Iterator[str]:
-    """One line for each job whose last run has a detail beyond its outcome."""
+    """One line for each job that is not removed and whose record has a ``detail``: more than the outcome."""
     for status in statuses:
         if status.record is not None and status.record.detail and status.record.removed is None:
             yield f"{safe(status.name)}: {safe(status.record.detail)}"

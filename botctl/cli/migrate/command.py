@@ -56,7 +56,7 @@ def status(project: Project = None, profile: Profile = None, as_json: AsJson = F
     Exit code 3 if migrations are pending, 4 if files and database contradict each other, 5 if a migration failed or
     was interrupted, 6 while a process is migrating.
     """
-    rows = _rows(load_settings(project, profile))
+    rows = _read_rows(load_settings(project, profile))
     view.print_rows(rows, as_json=as_json)
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
@@ -74,7 +74,7 @@ def up(
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Apply all pending migrations, in options.
+    """Apply all pending migrations, in order.
 
     After Ctrl-C the running migration finishes and no other one starts. A second Ctrl-C interrupts it.
     """
@@ -103,7 +103,7 @@ def down(
     if to is not None and steps is not None:
         raise UsageError("--to and --steps exclude each other.", hint="Use `--to N` or `--steps N`.")
     loaded = load_settings(project, profile)
-    rows = _rows(loaded)
+    rows = _read_rows(loaded)
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
     files = plan.select_to_revert(rows, to=to, steps=steps or 1)
@@ -167,7 +167,7 @@ def create(
         print(path)
 
 
-def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
+def _read_rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
     """The state of every migration. Starts only the database, and writes nothing."""
     migrations = discover_migrations(loaded)
 
@@ -179,7 +179,7 @@ def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
 
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
-    rows = _rows(loaded)
+    rows = _read_rows(loaded)
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
     files = plan.select_to_apply(rows, to)

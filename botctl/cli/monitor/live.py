@@ -1,4 +1,4 @@
-"""The live screen of `botctl monitor`: redrawn with every new frame and every resize, until q."""
+"""The live screen of `botctl monitor`: redrawn for each new state and each resize, until the user presses q."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUIT: Final = frozenset(b"qQ\x04")  # \x04 is Ctrl-D: a plain character in this
 
 
 async def run_live(monitor: Monitor) -> ExitCode:
-    """Show the frames of ``monitor`` until q (0), Ctrl-C (130) or SIGTERM (143); returns the exit code."""
+    """Show the states from ``monitor``; return the exit code for q (0), Ctrl-C (130) or SIGTERM (143)."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[ExitCode] = loop.create_future()
     console = Console(highlight=False)
@@ -34,7 +34,7 @@ async def run_live(monitor: Monitor) -> ExitCode:
         if not ended.done():
             ended.set_result(exit_code)
 
-    with screen.live, _quit_key(lambda: end(ExitCode.OK)), _signals(screen, end):
+    with screen.live, _handle_quit_key(lambda: end(ExitCode.OK)), _handle_signals(screen, end):
         following = asyncio.create_task(_follow(monitor, screen), name="frames")
         futures: set[asyncio.Future[Any]] = {following, ended}
         try:
@@ -79,7 +79,7 @@ async def _follow(monitor: Monitor, screen: _Screen) -> None:
 
 
 @contextmanager
-def _quit_key(quit_: Callable[[], None]) -> Iterator[None]:
+def _handle_quit_key(quit_: Callable[[], None]) -> Iterator[None]:
     """Call ``quit_`` when q is pressed. Typed keys are not echoed. Does nothing if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield
@@ -102,7 +102,7 @@ def _quit_key(quit_: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(screen: _Screen, end: Callable[[ExitCode], None]) -> Iterator[None]:
+def _handle_signals(screen: _Screen, end: Callable[[ExitCode], None]) -> Iterator[None]:
     """Redraw on SIGWINCH; call ``end`` on SIGINT and SIGTERM, so that the screen is restored."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGWINCH, screen.draw)

@@ -45,7 +45,7 @@ def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[
 
 
 def render(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
-    """``view`` in ``width`` columns and at most ``height`` lines (None: no limit)."""
+    """The screen for ``view`` in ``width`` columns and at most ``height`` lines (None: no limit)."""
     head = [_title(view, width, live=live), *_totals(view.totals, width)]
     troubles = _troubles(view, width, max_lines=_fraction(height, 6))
     head += [
@@ -58,9 +58,9 @@ def render(view: MonitorView, width: int, height: int | None = None, *, live: bo
     return _join_lines([*head, Text(), *body][:height])
 
 
-def _fraction(height: int | None, part: int) -> int:
-    """``height`` divided by ``part``, at least 1; practically unlimited if ``height`` is None."""
-    return 1000 if height is None else max(1, height // part)
+def _fraction(height: int | None, divisor: int) -> int:
+    """``height`` divided by ``divisor``, at least 1; practically unlimited if ``height`` is None."""
+    return 1000 if height is None else max(1, height // divisor)
 
 
 def _join_lines(lines: Sequence[Text]) -> Text:
@@ -135,6 +135,7 @@ def _labelled(name: str, value: str, style: str = "") -> Text:
 
 
 def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
+    """What is wrong, one line each; the last line counts the rest."""
     lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(trouble, width)), width) for trouble in view.troubles]
     if len(lines) <= max_lines:
         return lines

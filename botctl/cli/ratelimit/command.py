@@ -82,7 +82,7 @@ def show(
     elif statuses:
         _print_table(
             ("policy", "limit", "subject", "used", "left", "next in", "full in"),
-            [_cells(status) for status in statuses],
+            [_build_row(status) for status in statuses],
         )
     else:
         typer.echo(f"{limited} has used no limit, or every used limit is full again.", err=True)
@@ -114,7 +114,7 @@ def _parse_subject(text: str) -> Subject:
         raise UsageError(f"{error}.") from None
 
 
-def _cells(status: LimitStatus) -> tuple[str, ...]:
+def _build_row(status: LimitStatus) -> tuple[str, ...]:
     full_in = _format_seconds(status.full_in_s)
     if status.limit is None or status.retry_after_s is None:
         return (status.policy, "?", f"{status.scope}:{status.subject}", "?", "?", "?", full_in)
@@ -124,7 +124,7 @@ def _cells(status: LimitStatus) -> tuple[str, ...]:
 
 
 def _format_seconds(seconds: float) -> str:
-    """In the largest unit of which there are two: ``1.8 s``, ``2 min``, ``3 h``."""
+    """In the largest unit of which there are at least two: ``1.8 s``, ``2 min``, ``3 h``."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""``botctl sandbox``: the local Discord that ``botctl run`` starts without a token, or that runs alone."""
+"""``botctl sandbox``: a simulated Discord. `botctl run` starts it for a bot without a token; `serve` runs it alone."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ app = typer.Typer(
 
 @dataclasses.dataclass(frozen=True)
 class SandboxOptions:
+    """The options that the subcommands share; ``name`` is the person after ``--as``."""
+
     project: Path | None = None
     url: str | None = None
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
 
-    def over(self, outer: SandboxOptions | None) -> SandboxOptions:
+    def with_defaults(self, outer: SandboxOptions | None) -> SandboxOptions:
         """Take missing options from ``outer``, the options before the subcommand."""
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(outer or self, **{name: value for name, value in given.items() if value is not None})
@@ -103,7 +105,7 @@ def send(
     project: Project = None,
 ) -> None:
     """Use a slash command or post a message; print the reply."""
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_once(options, timeout_s, as_json, lambda session: session.send_line(text))
 
 
@@ -111,9 +113,9 @@ def send(
 def click(
     ctx: typer.Context,
     *,
-    label: Annotated[str, typer.Argument(help="Label or custom id of a button or menu.")],
+    label: Annotated[str, typer.Argument(help="Label or custom id of a button or select menu.")],
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="CHOICE", help="Options of a menu: names or numbers.")
+        list[str] | None, typer.Argument(metavar="CHOICE", help="Options of a select menu: names or numbers.")
     ] = None,
     message: Annotated[
         str | None,
@@ -127,8 +129,8 @@ def click(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Press a button or choose in a menu."""
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    """Press a button or choose in a select menu."""
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_once(options, timeout_s, as_json, lambda session: session.click(label, values, message))
 
 
@@ -138,7 +140,8 @@ def submit(
     *,
     fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="A field by label or custom id.")],
     modal: Annotated[
-        str | None, typer.Option("--modal", metavar="ID", help="The form's id. Default: the last form that opened.")
+        str | None,
+        typer.Option("--modal", metavar="ID", help="A form's id, as --json shows it. Default: the last that opened."),
     ] = None,
     as_: As = None,
     channel: Channel = None,
@@ -148,8 +151,8 @@ def submit(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Fill in and submit the open form."""
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    """Fill in and submit the open form (Discord: modal)."""
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_once(options, timeout_s, as_json, lambda session: session.submit(parse_assignments(fields), modal))
 
 
@@ -168,7 +171,7 @@ def menu(
     project: Project = None,
 ) -> None:
     """Use a context menu command on a person or a message."""
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_once(options, timeout_s, as_json, lambda session: session.use_menu(command, on))
 
 
@@ -184,8 +187,8 @@ def messages(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Print the last messages of a channel that a person sees."""
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    """Print the last messages that a person sees in a channel."""
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_once(
         options, _REPLY_TIMEOUT_S, as_json, lambda session: session.client.messages(session.identity, limit=limit)
     )
@@ -208,7 +211,7 @@ def replay(
     This is a test without code. Ids and times are not compared, and “…” in the file matches any text. Exit code 1:
     the output differs.
     """
-    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
     _run_session(options, timeout_s, lambda session: replay_transcript(file, session))
 
 

@@ -1,4 +1,4 @@
-"""Locates the sandbox: at a URL, or of a project."""
+"""Finds the running sandbox: the one at a URL, or the one of a project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Url = Annotated[
 
 
 def resolve_locator(project: Path | None, url: str | None) -> SandboxLocator:
-    """Choose the sandbox by the options, then by the environment, then by the project around.
+    """Choose the sandbox by the options, then by the environment, then by the current folder's project.
 
     Raises:
         ConfigError: there is no project here.
@@ -34,7 +34,7 @@ def resolve_locator(project: Path | None, url: str | None) -> SandboxLocator:
 
 
 def read_text(kind: str, path: Path) -> str:
-    """Read the file ``path``, which holds a ``kind``. Raises UsageError with the reason."""
+    """Read the text file ``path``; ``kind`` is its name in the error: “recording”. Raises UsageError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -66,6 +66,8 @@ class UrlLocator:
 
 @dataclass(frozen=True)
 class ProjectLocator:
+    """The sandbox of the project in the folder ``root``."""
+
     root: Path
 
     def locate(self) -> tuple[str, str]:

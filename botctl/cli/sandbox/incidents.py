@@ -39,7 +39,7 @@ def incident(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Simulate a failure of Discord: op 7 storms, 429 waves, outages, a ban, and more.
+    """Simulate a failure of Discord: forced reconnects, rate limits, outages, a ban, and more.
 
     docs/sandbox-incidents.md describes each incident and its source.
     """
@@ -74,10 +74,10 @@ def _post(body: Json, project: Path | None, url: str | None) -> Json:
 
 
 def _render(body: Json, response: Json) -> list[RenderableType]:
-    return [describe_result(body, response)] if body else _table(response)
+    return [describe_result(body, response)] if body else _build_table(response)
 
 
-def _table(response: Json) -> list[RenderableType]:
+def _build_table(response: Json) -> list[RenderableType]:
     active = {item["name"] for item in response["going_on"]}
     table = Table("", "incident", "what happens", "settings", box=None, pad_edge=False)
     for item in sorted(response["incidents"], key=lambda item: str(item["name"])):

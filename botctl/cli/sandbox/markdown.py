@@ -1,6 +1,6 @@
-"""Renders Discord's markdown as Rich text (Discord: Reference > Message Formatting). Pure.
+"""Renders Discord's markdown as Rich text (Discord: Reference > Message Formatting).
 
-No control sequence or Rich markup of a message reaches the terminal.
+Control sequences and Rich markup in a message appear as plain text.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def _render_mark(match: re.Match[str], names: Names) -> Text:
 
 
 def _render_simple_mark(match: re.Match[str], names: Names) -> Iterator[tuple[str, str]]:
+    """Yield one pair: the text and its Rich style."""
     if match["escaped"]:
         yield match["escaped"], ""
     if match["id"]:

@@ -1,4 +1,4 @@
-"""Prints the result of a line, as text or as JSON."""
+"""Prints the result of a line at the sandbox prompt, or of one command, as text or as JSON."""
 
 from __future__ import annotations
 

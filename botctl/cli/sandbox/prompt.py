@@ -1,4 +1,4 @@
-"""The prompt of ``botctl sandbox``: a terminal Discord. Ctrl-C clears the line or stops waiting, Ctrl-D leaves."""
+"""The prompt of ``botctl sandbox``: Discord in a terminal. Ctrl-C clears the line or stops waiting, Ctrl-D leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run_line, suggest
 from botctl.sandbox.console.repl_commands import LineResult, Quit
-from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema, ReplySchema
+from botctl.sandbox.console.schemas import MessageSchema, ModalField, ModalSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 
 _POLL_INTERVAL_S = 0.5
@@ -107,7 +107,7 @@ class _Prompt:
         self._pending: asyncio.Task[LineResult] | None = None
         self._toolbar = ""
         self._lines: PromptSession[str] = PromptSession(
-            completer=_Completer(session), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
+            completer=_Completer(session), key_bindings=_line_key_bindings(), style=_STYLE, reserve_space_for_menu=6
         )
 
     async def run(self) -> None:
@@ -140,17 +140,17 @@ class _Prompt:
     async def _run_and_show(
         self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
     ) -> bool:
-        """Wait for the result and print it; fill in a form that opens."""
+        """Wait for the result and print it; fill in a form (modal) that opens."""
         result = await self._wait_for(self._skip_history(coroutine), record)
         if result is not None:
             record(result)
             self._show(result)
         if isinstance(result, ReplySchema) and result.modal:
-            return await self._fill_form(result.modal)
+            return await self._fill_modal(result.modal)
         return not isinstance(result, Quit)
 
     async def _skip_history(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
-        """Wait for the result; after a change of place, mark the older messages there as seen."""
+        """Wait for the result; after a change of user or channel, mark the older messages there as seen."""
         before = self._session.identity
         result = await coroutine
         if self._session.identity != before:
@@ -176,18 +176,18 @@ class _Prompt:
             self._lines_done += 1
         return None
 
-    async def _fill_form(self, form: ModalSchema) -> bool:
+    async def _fill_modal(self, modal: ModalSchema) -> bool:
         fields: dict[str, str] = {}
-        for field in form.fields:
+        for field in modal.fields:
             try:
                 fields[field.custom_id] = await _prompt_field(field)
             except (EOFError, KeyboardInterrupt):
                 self._session.modal = None
                 self._print(Text("The form is closed; nothing was submitted.", "dim"))
                 return True
-        submission = self._session.submit(fields, form.id)
+        submission = self._session.submit(fields, modal.id)
         return await self._run_and_show(
-            submission, lambda result: self._transcript.record_form(form, fields, result, self._session)
+            submission, lambda result: self._transcript.record_modal(modal, fields, result, self._session)
         )
 
     def _show(self, result: LineResult) -> None:
@@ -203,6 +203,7 @@ class _Prompt:
             self._print(render_result(result, self._session))
 
     async def _watch(self) -> None:
+        """Poll the sandbox for messages and bots until cancelled."""
         for poll in itertools.count():
             unreachable = False
             try:
@@ -256,11 +257,11 @@ class _Prompt:
         return Text(escape_line(text + "Type :help for help, Ctrl-D to leave."), "dim")
 
 
-async def _prompt_field(field: FormField) -> str:
-    """Read one field of a form. Ctrl-C and Ctrl-D close the form."""
+async def _prompt_field(field: ModalField) -> str:
+    """Read one field of a modal; Ctrl-C raises KeyboardInterrupt, Ctrl-D raises EOFError."""
     required = Validator.from_callable(bool, error_message="This field is required.") if field.required else None
     label = escape_line(field.label or field.custom_id) + (" *" if field.required else "")
-    return await PromptSession[str](key_bindings=_form_keys()).prompt_async(
+    return await PromptSession[str](key_bindings=_field_key_bindings()).prompt_async(
         [("bold", f"  {label}: ")],
         default=field.value or "",
         placeholder=_placeholder(field.placeholder or ""),
@@ -275,7 +276,7 @@ def _placeholder(text: str) -> StyleAndTextTuples:
     return [("class:placeholder", escape_line(text))]
 
 
-def _line_keys() -> KeyBindings:
+def _line_key_bindings() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("c-c")
@@ -285,7 +286,7 @@ def _line_keys() -> KeyBindings:
     return keys
 
 
-def _form_keys() -> KeyBindings:
+def _field_key_bindings() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("escape", "enter")

@@ -37,7 +37,7 @@ def serve(
     ] = DEFAULT_PORT,
     state: Annotated[
         Path | None,
-        typer.Option("--state", metavar="FILE", help="Keep the world in FILE. Default: do not keep it."),
+        typer.Option("--state", metavar="FILE", help="Keep guilds, people and messages in FILE. Default: forget them."),
     ] = None,
     bots: Annotated[
         list[str] | None, typer.Option("--app", metavar="NAME", help="An application with a bot; can be repeated.")
@@ -83,7 +83,7 @@ def serve(
 
 
 def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
-    """What bots and users need; ``secret`` is the control secret if it was generated."""
+    """What bots and users need to connect; ``secret`` is the control secret if it was generated, else None."""
     world, access = sandbox.world, sandbox.access
     bots = [
         {

@@ -97,7 +97,7 @@ def _run(project: Path | None, url: str | None, action: Any) -> Any:
 async def _write_recording(
     client: SandboxClient, path: Path, limit_s: float | None, max_bytes: float
 ) -> tuple[int, str]:
-    """Record until a limit, the sandbox's end or Ctrl-C; return the line count and the reason."""
+    """Record until a limit, the sandbox's end or Ctrl-C; return the line count, and the reason as text to append."""
     count = size = 0
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
@@ -157,8 +157,8 @@ async def _replay_events(client: SandboxClient, events: list[RecordedEvent]) -> 
     return not undelivered
 
 
-async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, ids: Any) -> tuple[int, Any]:
-    """Return status and body. A rate limit that the recording does not have is waited for."""
+async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, ids: IdMapping) -> tuple[int, Any]:
+    """Return status and body. After a rate limit that the recording does not have, wait and send it again."""
     status, answer = 0, None
     for _ in range(_MAX_ATTEMPTS):
         arguments = {"params": ids(dict(request.query)), "json": ids(request.body)}

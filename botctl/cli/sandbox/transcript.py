@@ -32,7 +32,7 @@ _COLOURS = {"+": "green", "-": "red"}
 
 
 class TranscriptWriter:
-    """Appends each exchange to a file; does nothing without a file."""
+    """Appends each input and its output to a file; does nothing without a file."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
@@ -46,10 +46,10 @@ class TranscriptWriter:
             self._file.write(format_exchange(Exchange(typed.strip(), _output_lines(result, session))))
             self._file.flush()
 
-    def record_form(
+    def record_modal(
         self, modal: ModalSchema, fields: dict[str, str], result: LineResult | BotctlError, session: UserSession
     ) -> None:
-        """Record a form that was filled in at the prompt as a ``:submit`` line."""
+        """Record a modal that was filled in at the prompt as a ``:submit`` line."""
         pairs = " ".join(quote(f"{field.input_name}={fields[field.custom_id]}") for field in modal.fields)
         self.record(f":submit {pairs}", result, session)
 

@@ -1,4 +1,4 @@
-"""Renders replies and messages as Rich renderables, similar to Discord's client. Pure."""
+"""Renders replies and messages as Rich renderables, similar to Discord's client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli.sandbox.markdown import Names, escape_line, render_inline, render_markdown
-from botctl.sandbox.console.schemas import Attachment, FormField, MessageSchema, ModalSchema, ReplySchema, StateSchema
+from botctl.sandbox.console.schemas import Attachment, MessageSchema, ModalField, ModalSchema, ReplySchema, StateSchema
 
 Json = Mapping[str, Any]
 
@@ -98,32 +98,35 @@ def render_messages(items: Iterable[MessageSchema], names: Names) -> Group:
     return Group(*(render_message(item, names) for item in items))
 
 
-def render_message(items: MessageSchema, names: Names) -> Group:
-    body: list[RenderableType] = [render_markdown(items.content, names)] if items.content else []
-    body += [render_embed(item, names) for item in items.embeds]
-    body += [render_attachment(item) for item in items.attachments]
-    body += render_components(items.components, names)
-    if items.reactions:
-        body.append(Text("  ").join(Text(f"{escape_line(item.emoji)} {item.count}", "dim") for item in items.reactions))
-    if items.ephemeral:
+def render_message(message: MessageSchema, names: Names) -> Group:
+    body: list[RenderableType] = [render_markdown(message.content, names)] if message.content else []
+    body += [render_embed(item, names) for item in message.embeds]
+    body += [render_attachment(item) for item in message.attachments]
+    body += render_components(message.components, names)
+    if message.reactions:
+        counts = (Text(f"{escape_line(item.emoji)} {item.count}", "dim") for item in message.reactions)
+        body.append(Text("  ").join(counts))
+    if message.ephemeral:
         body.append(Text("Only you can see this", "dim italic"))
-    return Group(_render_head(items), *(Prefixed(Segment("  "), item) for item in body))
+    return Group(_render_head(message), *(Prefixed(Segment("  "), item) for item in body))
 
 
-def _render_head(items: MessageSchema) -> Text:
-    head = Text(escape_line(items.author.name), "bold magenta" if items.author.bot else "bold cyan")
-    if items.author.bot:
+def _render_head(message: MessageSchema) -> Text:
+    head = Text(escape_line(message.author.name), "bold magenta" if message.author.bot else "bold cyan")
+    if message.author.bot:
         head.append(" BOT", "dim")
-    if items.interaction:
-        slash = "/" if items.type == _SLASH_ANSWER else ""
-        head.append(escape_line(f" · {items.interaction.user} used {slash}{items.interaction.name or 'this'}"), "dim")
-    if items.reply_to:
-        head.append(escape_line(f" · to {items.reply_to}"), "dim")
-    if items.type in _SYSTEM:
-        head.append(f" · {_SYSTEM[items.type]}", "dim")
-    if items.interaction and not (items.content or items.embeds or items.components or items.attachments):
+    if message.interaction:
+        slash = "/" if message.type == _SLASH_ANSWER else ""
+        head.append(
+            escape_line(f" · {message.interaction.user} used {slash}{message.interaction.name or 'this'}"), "dim"
+        )
+    if message.reply_to:
+        head.append(escape_line(f" · to {message.reply_to}"), "dim")
+    if message.type in _SYSTEM:
+        head.append(f" · {_SYSTEM[message.type]}", "dim")
+    if message.interaction and not (message.content or message.embeds or message.components or message.attachments):
         head.append(" · thinking…", "dim")
-    if items.edited:
+    if message.edited:
         head.append(" (edited)", "dim")
     return head
 
@@ -237,22 +240,22 @@ _RENDERERS: Final[dict[int, Callable[[Json, Names], RenderableType]]] = {
 }
 
 
-def render_modal(form: ModalSchema) -> Panel:
+def render_modal(modal: ModalSchema) -> Panel:
     """Render a modal, with the field names that ``submit`` takes."""
     lines: list[Text] = []
-    for field in form.fields:
-        lines += _render_input(field)
+    for field in modal.fields:
+        lines += _render_modal_field(field)
     return Panel(
         Text("\n").join(lines),
-        title=Text(escape_line(form.title), "bold"),
+        title=Text(escape_line(modal.title), "bold"),
         title_align="left",
-        subtitle=Text("* required", "dim") if any(field.required for field in form.fields) else None,
+        subtitle=Text("* required", "dim") if any(field.required for field in modal.fields) else None,
         subtitle_align="left",
         width=60,
     )
 
 
-def _render_input(field: FormField) -> list[Text]:
+def _render_modal_field(field: ModalField) -> list[Text]:
     label = Text(escape_line(field.label or field.custom_id), "bold")
     label.append(" *" if field.required else "", "red")
     if field.input_name == field.custom_id:

@@ -45,7 +45,9 @@ class SandboxLocator(Protocol):
         """Return the sandbox's URL and control secret. Raises Unreachable when no sandbox runs."""
         ...
 
-    def bot_pid(self) -> int | None: ...
+    def bot_pid(self) -> int | None:
+        """Return the process id of the project's running bot, if any."""
+        ...
 
 
 class SandboxClient:

@@ -1,4 +1,4 @@
-r"""Parses slash commands as Discord's client does: ``/settings set key:locale value:"de DE"``. Pure.
+r"""Parses slash commands as Discord's client does: ``/settings set key:locale value:"de DE"``.
 
 The grammar::
 
@@ -51,7 +51,7 @@ class MenuCall:
 
 @dataclass(frozen=True)
 class CommandPath:
-    """The command that a text names: ``node`` is the last known sub-command, ``end`` the end of its name."""
+    """The command that a text names: ``node`` is its last known part in Discord's JSON, ``end`` the end of the name."""
 
     names: tuple[str, ...]
     node: Json | None
@@ -76,6 +76,8 @@ class CommandPath:
 
 @dataclass(frozen=True)
 class TypedOption:
+    """An option as the user typed it; positions count from the start of the line."""
+
     name: str
     value: str  # without quotes and escapes
     start: int  # where the value begins
@@ -100,10 +102,7 @@ def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
 
 
 def parse_menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
-    """Find the context menu command ``name`` for ``target``: a user, or a message by its id or as "last".
-
-    Raises UsageError when there is no such command.
-    """
+    """Find the context menu command ``name`` for ``target``: a user, a message id or "last". Raises UsageError."""
     on_message = target.isdecimal() or target == "last"
     command_type = MESSAGE if on_message else USER
     candidates = [command for command in commands if command.get("type", SLASH) == command_type]

@@ -1,4 +1,4 @@
-"""Incidents as text: parses what a user types, describes the result. Pure."""
+"""Incidents as text: parses what a user types, describes the result."""
 
 from __future__ import annotations
 

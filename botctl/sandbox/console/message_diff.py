@@ -1,4 +1,4 @@
-"""Finds the messages of a channel that are new or changed since the user last saw it. Pure."""
+"""Finds the messages of a channel that are new or changed since the user last saw it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.model.redaction import PLACEHOLDER
 
 Json = dict[str, Any]
-_OPS: Final = {
+_OP_NAMES: Final = {
     1: "HEARTBEAT",
     2: "IDENTIFY",
     3: "PRESENCE",
@@ -56,6 +56,7 @@ def _parse_object(line: str) -> Json | None:
 
 
 def format_line(line: Json) -> str:
+    """One recorded request or payload as one line of text."""
     if "missed" in line:
         return f"… {line['missed']} lines were missed: the recorder was too slow"
     head = f"{str(line.get('at', ''))[11:23]} {line.get('bot') or '?'}"
@@ -73,7 +74,7 @@ def format_line(line: Json) -> str:
 
 def _format_payload(payload: Json) -> str:
     """A gateway payload: its event or opcode, sequence number and data."""
-    name = payload.get("t") or _OPS.get(payload.get("op", -1)) or f"op {payload.get('op')}"
+    name = payload.get("t") or _OP_NAMES.get(payload.get("op", -1)) or f"op {payload.get('op')}"
     number = f" {payload['s']}" if payload.get("s") else ""
     return f"{name}{number}{_format_data(payload.get('d'))}"
 
@@ -132,6 +133,7 @@ class IdMapping:
         self._ids: dict[str, str] = {}
 
     def __call__(self, data: Any) -> Any:
+        """``data`` with the ids of the replay."""
         if data is None:
             return None
         return json.loads(_ID.sub(lambda match: self._ids.get(match[0], match[0]), json.dumps(data)))

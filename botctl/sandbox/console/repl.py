@@ -20,20 +20,20 @@ async def run_line(session: UserSession, line: str) -> LineResult:
     line = line.strip()
     if not line.startswith(":") or line.split(maxsplit=1)[0].endswith(":"):
         return await session.send_line(line)
-    verb, _, rest = line[1:].partition(" ")
-    if verb not in REPL_COMMANDS:
+    name, _, rest = line[1:].partition(" ")
+    if name not in REPL_COMMANDS:
         raise UsageError(
-            f'There is no command ":{verb}".', hint=did_you_mean(verb, REPL_COMMANDS) or "Type :help for the list."
+            f'There is no command ":{name}".', hint=did_you_mean(name, REPL_COMMANDS) or "Type :help for the list."
         )
     before = session.identity
-    result = await REPL_COMMANDS[verb].run(session, rest.strip())
+    result = await REPL_COMMANDS[name].run(session, rest.strip())
     if session.identity != before:
         await session.refresh()  # another user or place has other commands
     return result
 
 
 async def suggest(session: UserSession, text: str, cursor: int) -> list[Suggestion]:
-    """Suggestions for the text at ``cursor``. The bot is asked for autocomplete values; its silence is not an error."""
+    """Suggestions for the text at ``cursor``; without the bot's autocomplete values if it does not answer."""
     if text.startswith(":"):
         return await _suggest_command(session, text[:cursor])
     known = complete(text, cursor, session.state, session.guild, session.locale)
@@ -49,10 +49,10 @@ async def suggest(session: UserSession, text: str, cursor: int) -> list[Suggesti
 
 
 async def _suggest_command(session: UserSession, before: str) -> list[Suggestion]:
-    verb, space, rest = before[1:].partition(" ")
+    typed, space, rest = before[1:].partition(" ")
     if not space:
-        return [Suggestion(":" + name, 0, REPL_COMMANDS[name].summary) for name in filter_names(verb, REPL_COMMANDS)]
-    hints = REPL_COMMANDS[verb].arguments if verb in REPL_COMMANDS else None
+        return [Suggestion(":" + name, 0, REPL_COMMANDS[name].summary) for name in filter_names(typed, REPL_COMMANDS)]
+    hints = REPL_COMMANDS[typed].arguments if typed in REPL_COMMANDS else None
     if hints is None:
         return []
     try:

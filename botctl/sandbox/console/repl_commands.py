@@ -195,7 +195,7 @@ REPL_COMMANDS = {
         ReplCommand("dm PERSON", "go to the direct messages with a person or bot", _dm, _dm_partner_names),
         ReplCommand("guild NAME", "go to another guild", _guild, _guild_names),
         ReplCommand("click LABEL", "press a button of the last message with buttons", _click, _labels),
-        ReplCommand('pick MENU 1 "Two"', "choose in a menu, by number or name", _pick, _quoted_labels),
+        ReplCommand('pick MENU 1 "Two"', "choose in a select menu, by number or name", _pick, _quoted_labels),
         ReplCommand('submit FIELD="some text"', "send the form that is open", _submit, _field_names),
         ReplCommand("menu COMMAND @PERSON", "use a context menu on a person, a message id or last", _menu, _menu_names),
         ReplCommand("reply TEXT", "reply to the last message", _reply),

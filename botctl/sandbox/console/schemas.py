@@ -84,7 +84,7 @@ class Choices(Schema):
     choices: Sequence[Choice] = ()
 
 
-class FormField(Schema):
+class ModalField(Schema):
     custom_id: str
     label: str = ""
     style: int = 1  # 1 is one line, 2 is a paragraph (Discord: Components > Text Input)
@@ -103,11 +103,11 @@ class FormField(Schema):
 class ModalSchema(Schema):
     id: str
     title: str = ""
-    fields: Sequence[FormField] = ()
+    fields: Sequence[ModalField] = ()
 
 
 class ReplySchema(Schema):
-    """The result of an interaction, at its response or its timeout."""
+    """An interaction when the bot has responded, or when the wait for that has timed out."""
 
     interaction: str | None = None
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
@@ -123,6 +123,8 @@ class ReplySchema(Schema):
 
 
 class NamedSchema(Schema):
+    """A channel, thread or role."""
+
     id: str
     name: str
 

@@ -1,4 +1,4 @@
-"""Suggests completions of a line: commands, options, choices, members, channels. Pure.
+"""Suggests completions of a line: commands, options, choices, members, channels.
 
 Only the bot knows the values of options with autocomplete: `autocomplete_query` returns the query to send.
 """
@@ -62,6 +62,7 @@ class _CursorContext:
 
     @property
     def open_option(self) -> TypedOption | None:
+        """The option whose value is being typed at the cursor."""
         last = self.typed_options[-1] if self.typed_options else None
         if last is None or (last.quoted and last.closed):
             return None

@@ -1,4 +1,4 @@
-"""Transcripts of a session: a text of input and output lines that can be replayed and compared. Pure.
+"""Transcripts of a session: a text of input and output lines that can be replayed and compared.
 
 ::
 
@@ -38,6 +38,8 @@ _VOLATILE = (
 
 @dataclass(frozen=True)
 class Exchange:
+    """An input and the output that follows it."""
+
     typed: str
     output: Sequence[str]
 

@@ -14,17 +14,14 @@ from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """A user in a channel. ``modal`` is the open modal.
-
-    Every action raises Unreachable when the sandbox does not answer, and BotctlError when it refuses.
-    """
+    """A user in a channel. Every action raises Unreachable without an answer, and BotctlError after a refusal."""
 
     def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client
         self.identity = identity
         self.timeout_s = timeout_s
         self.state = StateSchema()
-        self.modal: ModalSchema | None = None
+        self.modal: ModalSchema | None = None  # the open one
 
     @property
     def guild(self) -> GuildSchema | None:

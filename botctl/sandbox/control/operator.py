@@ -1,4 +1,4 @@
-"""Show and change the sandbox: state, sessions, clock, limits, tokens, world, incidents."""
+"""Handlers of the control API that show and change the sandbox: state, sessions, clock, limits, tokens, incidents."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SESSION_ENDING_CODES = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_T
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:
-    """A summary: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``) a command that this person does not
-    see has the reason as ``hidden``.
+    """A summary: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``), a command that this person
+    does not see has ``hidden``: the reason.
     """
     world = sandbox.world
     commands = [{"guild_id": None, **command} for app in world.applications.values() for command in app.all_commands()]
@@ -46,7 +46,7 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def gateway(sandbox: Sandbox, body: Json) -> Json:
-    """Apply ``action`` to every connected session: op 1, op 7, op 9, a close code, or an abort."""
+    """Apply ``action`` to every session: heartbeat (op 1), reconnect (op 7), invalidate (op 9), close or drop."""
     action = body.get("action")
     connected = sandbox.sessions.connected()
     for gateway_session in connected:
@@ -80,7 +80,7 @@ async def clock(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def openapi_faults(openapi_check: OpenApiCheck | None, _: Json) -> Json:
-    """The report of the self-check, and whether it is ``on``."""
+    """The report of the OpenAPI self-check, and whether it is ``on``."""
     return {"on": openapi_check is not None, **(openapi_check.report() if openapi_check else {})}
 
 
@@ -105,7 +105,7 @@ async def token(sandbox: Sandbox, body: Json) -> Json:
 async def emit_event(sandbox: Sandbox, body: Json) -> Json:
     """Send ``event`` with ``data`` to the sessions of ``application``; returns how many got it.
 
-    For recorded events: the data is not checked and the world does not change.
+    For recorded events: the data is not checked, and the sandbox's guilds and messages do not change.
     """
     event, data = body.get("event"), body.get("data")
     if not isinstance(event, str) or not isinstance(data, dict):
@@ -117,7 +117,7 @@ async def emit_event(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
-    """Apply one or more of `world_changes.CHANGES`, each with its arguments."""
+    """Change guilds, people or channels: ``body`` maps names of `world_changes.CHANGES` to their arguments."""
     return {name: world_changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 

@@ -1,4 +1,4 @@
-"""A person's requests: use a command, click, submit a form, write, read messages.
+"""Handlers of the control API for a person's requests: use a command, click, submit a modal, write, read messages.
 
 Requests that wait for the bot wait at most ``timeout_s`` of the body.
 """
@@ -52,6 +52,7 @@ async def react(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
+    """Show the person as typing in the channel."""
     user_messages.start_typing(sandbox, find_actor(sandbox.world, body))
     return {}
 
@@ -67,6 +68,7 @@ async def submit(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
+    """The autocomplete choices for the option ``focused`` of the command ``name``."""
     result = user_interactions.autocomplete(sandbox, find_actor(sandbox.world, body), body)
     if isinstance(result, Interaction):
         await _wait_until_final(sandbox, result, read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S))

@@ -34,9 +34,9 @@ Json = dict[str, Any]
 
 @dataclass(eq=False)
 class GatewayConnection:
-    """One connection. ``now_s`` is the sandbox's monotonic clock, which tests may move.
+    """One connection. ``now_s`` is the sandbox's monotonic clock, which tests may advance.
 
-    Heartbeats use ``real_s``, the real clock, because the client's own clock does not move.
+    Heartbeats use ``real_s``, the real clock, because tests do not advance the client's clock.
     """
 
     sessions: Sessions
@@ -52,6 +52,7 @@ class GatewayConnection:
 
     @property
     def current(self) -> GatewaySession | None:
+        """The session that uses this connection; None before IDENTIFY and after an invalidation."""
         return self.session if self.session is not None and self.session.transport is self.transport else None
 
     def heartbeat_timeout_s(self, real_s: float) -> float:
@@ -80,7 +81,7 @@ class GatewayConnection:
         return self._handle(payload["op"], payload.get("d"), now_s)
 
     def _handle(self, op: int, data: Any, now_s: float) -> None:
-        """Voice and soundboard operations are ignored."""
+        """Handle an operation by its opcode; voice and soundboard operations are ignored."""
         if op == HEARTBEAT:
             if self.sessions.faults.acknowledges_heartbeats:
                 self.transport.send(frames.encode(ACK, None), after_s=self.sessions.limits.ack_s)

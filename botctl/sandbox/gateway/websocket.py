@@ -55,8 +55,8 @@ def zlib_payload(text: str) -> bytes:
 _STREAMS: dict[str, Callable[[], Encode]] = {"zlib-stream": zlib_stream, "zstd-stream": zstd_stream}
 
 
-def _discard(_direction: str, _content: str | bytes | int) -> None:
-    """Record nothing."""
+def _record_nothing(_direction: str, _content: str | bytes | int) -> None:
+    pass
 
 
 @dataclass(eq=False)
@@ -64,10 +64,10 @@ class WebsocketTransport:
     """A `session.Transport` over one websocket. Frames are queued, and one task writes them in order."""
 
     socket: web.WebSocketResponse
-    tcp: asyncio.BaseTransport
+    tcp: asyncio.BaseTransport  # below the websocket: to abort it, and to stop reading
     encode: Encode | None  # None: plain text
     faults: Faults
-    record: Record = _discard
+    record: Record = _record_nothing
     closing: bool = False  # a close is queued, or the connection is aborted
     muted: bool = False  # see `mute`
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -130,7 +130,7 @@ class WebsocketTransport:
                 return  # the reader notices it too, and keeps the session for a RESUME
 
     def _enqueue(self, item: Outgoing) -> None:
-        """Latency never changes the order of frames."""
+        """Queue ``item`` with the simulated latency, which never changes the order of frames."""
         latency_s = self.faults.latency_s()
         self.queue.put_nowait((asyncio.get_running_loop().time() + latency_s if latency_s else 0.0, item))
 
@@ -151,6 +151,7 @@ async def handle_resume(request: web.Request) -> web.StreamResponse:
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
+    """Serve one gateway connection until it ends."""
     sandbox = request.app[SANDBOX]
     socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_MAX_FRAME_BYTES, compress=False)
     await socket.prepare(request)
@@ -164,7 +165,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     request.app[TRANSPORTS].add(transport)
     writer = asyncio.create_task(transport.write())
     try:
-        await _run_session(request, transport, connection, sandbox)
+        await _run_connection(request, transport, connection, sandbox)
         if transport.muted:
             await transport.stay_open(sandbox.limits.resume_window_s)
     finally:
@@ -189,7 +190,7 @@ def _make_recorder(traffic: Traffic, current_session: Callable[[], GatewaySessio
     return record
 
 
-async def _run_session(
+async def _run_connection(
     request: web.Request, transport: WebsocketTransport, connection: GatewayConnection, sandbox: Sandbox
 ) -> None:
     connection.send_hello(sandbox.clock.base.monotonic())

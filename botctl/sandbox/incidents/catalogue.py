@@ -1,7 +1,7 @@
-"""An incident is an async function with `@incident`. It runs until it returns or is cancelled.
+"""The catalogue of incidents: async functions with the decorator `@incident`.
 
-It restores what it changed, with `inject_faults` or ``finally``. Its keyword arguments are its settings, each with a
-default; its docstring says what Discord does. Importing `register_all` fills the catalogue.
+Each runs until it returns or is cancelled, and restores what it changed. Its keyword arguments are its settings, each
+with a default; its docstring says what Discord does. Importing `register_all` fills the catalogue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Function = Callable[..., Awaitable[Mapping[str, Any] | None]]
 
 @dataclass(frozen=True)
 class Incident:
-    """``source`` says how we know that Discord does this; ``settings`` are the defaults by name."""
+    """``source`` says how we know that Discord does this, ``function`` simulates it; ``settings``: defaults by name."""
 
     name: str
     description: str
@@ -40,13 +40,13 @@ class Incident:
             raise UsageError(f"The incident {self.name} has no setting “{name}”.", hint=f"It has: {names}.")
         value_type = type(self.settings[name])
         try:
-            return _FLAGS[str(value).lower()] if value_type is bool else value_type(str(value))
+            return _BOOLEANS[str(value).lower()] if value_type is bool else value_type(str(value))
         except (KeyError, ValueError, TypeError):
             type_name = _TYPE_NAMES[value_type]
             raise UsageError(f"The setting {name} of {self.name} must be {type_name}, not “{value}”.") from None
 
 
-_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _TYPE_NAMES: dict[type, str] = {bool: "yes or no", int: "a whole number", float: "a number", str: "a word"}
 INCIDENTS: dict[str, Incident] = {}
 
@@ -74,6 +74,7 @@ def find(name: str) -> Incident:
 
 
 async def until_stopped(sandbox: Sandbox) -> None:
+    """Sleep until the incident is cancelled."""
     while True:
         await sandbox.clock.sleep(86_400)
 

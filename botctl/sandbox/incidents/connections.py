@@ -1,4 +1,4 @@
-"""Incidents of the gateway."""
+"""Simulated failures of the gateway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def op7_storm(sandbox: Sandbox, every_s: float = 1.0) -> None:
 async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
     """Invalidates every session (op 9). Unless ``resumable``, the session is over and the client must IDENTIFY.
 
-    Discord asks clients to wait a random 1 to 5 s before that IDENTIFY. It counts towards the daily 1,000.
+    Discord asks clients to wait a random 1 to 5 s before that IDENTIFY. It counts towards the 1,000 a day.
     """
     for gateway_session in sandbox.sessions.connected():
         sandbox.sessions.invalidate(gateway_session, sandbox.clock.monotonic(), resumable=resumable)
@@ -47,8 +47,8 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
 async def half_open(sandbox: Sandbox) -> None:
     """Mutes every open connection: nothing arrives in either direction, and no close is sent.
 
-    A lost NAT entry or a dead peer looks like this. Only the missing heartbeat ACK shows it. The client should close
-    with a code other than 1000, get no answer, and RESUME. New connections work.
+    A crashed router or computer between the two looks like this. Only the missing heartbeat ACK shows it. The client
+    should close with a code other than 1000, get no answer, and RESUME. New connections work.
     """
     for gateway_session in sandbox.sessions.connected():
         if gateway_session.transport is not None:
@@ -82,7 +82,7 @@ async def token_reset(sandbox: Sandbox) -> dict[str, str]:
     """Replaces the bots' tokens: every session ends with close code 4004, and REST answers 401.
 
     Discord does this when a token leaks to a public repository, when its owner resets it, and when the daily IDENTIFYs
-    are used up. Each 401 counts towards the 10,000 invalid requests. The result contains the new tokens.
+    are used up. Each 401 counts towards the 10,000 invalid requests in 10 minutes. The result contains the new tokens.
     """
     return {application_id: sandbox.reset_token(application_id) for application_id in list(sandbox.world.applications)}
 

@@ -1,4 +1,4 @@
-"""Incidents in guilds."""
+"""Simulated failures in guilds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from botctl.sandbox.sandbox import Sandbox
 
 @incident("Discord: Permissions; JSON error codes 50001 and 50013")
 async def permission_loss(sandbox: Sandbox, permission: str = "SEND_MESSAGES", guild: str = "", bot: str = "") -> None:
-    """An administrator denies the bot ``permission`` in every channel of the guild, and removes it from its roles.
+    """An administrator denies the bot ``permission`` in every channel, and takes it away from the bot's roles.
 
-    Discord answers 50013 (or 50001 when the bot no longer sees the channel), and sends GUILD_ROLE_UPDATE and
-    CHANNEL_UPDATE. A 403 counts towards the 10,000 invalid requests. The permission comes back at the end.
+    Discord answers 403 with the code 50013 (missing permissions), or 50001 (missing access) when the bot no longer sees
+    the channel, and sends GUILD_ROLE_UPDATE and CHANNEL_UPDATE. Each 403 counts towards the limit of invalid requests
+    (10,000 in 10 minutes). The permission comes back at the end.
     A bot with ADMINISTRATOR loses nothing, because overwrites do not apply to it.
     """
     target = lookup.guild(sandbox.world, guild or None)
@@ -57,7 +58,10 @@ async def guild_outage(sandbox: Sandbox, guild: str = "") -> None:
 
 @incident("Discord: Gateway Events > Guild Member Add; raids")
 async def join_flood(sandbox: Sandbox, per_s: float = 100.0, members: int = 1000, guild: str = "") -> dict[str, int]:
-    """``members`` new people join the guild, ``per_s`` a second, and stay. Bots with the intent get all the events."""
+    """``members`` new people join the guild, ``per_s`` a second, and stay.
+
+    Bots with the GUILD_MEMBERS intent get all the events.
+    """
     target = lookup.guild(sandbox.world, guild or None)
     at_once = max(int(per_s / 10), 1)
     for number in range(members):
@@ -69,7 +73,7 @@ async def join_flood(sandbox: Sandbox, per_s: float = 100.0, members: int = 1000
 
 @incident("Discord: Gateway Events > Request Guild Members; Gateway > large guilds")
 async def big_guild(sandbox: Sandbox, members: int = 100_000) -> dict[str, str]:
-    """The bots join a guild of ``members``. A bot that requests all of them gets 1,000 in a chunk, and needs memory."""
+    """The bots join a guild of ``members``. A bot that requests all gets chunks of 1,000, and needs memory."""
     world = sandbox.world
     guild_id = world.new_id()
     people = [world.add_user(User(world.new_id(), f"member-{number}-of-{guild_id}")) for number in range(members)]

@@ -1,4 +1,4 @@
-"""Incidents of REST and of the network before it."""
+"""Simulated failures of REST and of the network in front of it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5)
 
 @incident("Discord: Opcodes and Status Codes > HTTP: 500, 502 GATEWAY UNAVAILABLE")
 async def http_5xx(sandbox: Sandbox, status: int = 502, chance: float = 1.0, path: str = "") -> None:
-    """REST answers ``status`` with an HTML page, for the share ``chance`` of requests whose path contains ``path``.
+    """REST answers ``status`` with an HTML page, with probability ``chance``, if the path contains ``path``.
 
     Discord: 502 means that no gateway was available to process the request; wait a bit and retry. The page comes from
-    the edge, so it has no JSON error code.
+    Cloudflare, in front of Discord, so it has no JSON error code.
     """
     page = EdgeResponse(status, _ERROR_PAGE.format(status=status).encode(), _EDGE_HEADERS)
     with _override_responses(sandbox, ResponseOverride(lambda: page, chance, path)):
@@ -52,10 +52,10 @@ async def http_5xx(sandbox: Sandbox, status: int = 502, chance: float = 1.0, pat
 async def too_many_requests(
     sandbox: Sandbox, scope: str = "user", retry_after_s: float = 1.0, chance: float = 1.0, path: str = ""
 ) -> None:
-    """REST answers 429 with ``scope`` user, shared or global, for the share ``chance`` of paths that contain ``path``.
+    """REST answers 429 (``scope`` user, shared or global) with probability ``chance``, if the path contains ``path``.
 
-    Discord: wait ``retry_after``; a global one stops every request of the bot. All but shared ones count towards the
-    10,000 invalid requests, after which the address is banned.
+    Discord: wait ``retry_after``; a global limit stops every request of the bot. Each 429 that is not shared counts
+    towards the 10,000 invalid requests in 10 minutes, after which the address is banned.
     """
     known_scope = _SCOPES.get(scope)
     if known_scope is None:
@@ -80,7 +80,7 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
 
 @incident("seen at slow proxies; RFC 9112: a body may come in any number of pieces")
 async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
-    """Spreads the body of every REST response over ``over_s``: the status arrives at once, the JSON does not."""
+    """Spreads the body of every REST response over ``over_s``: the status arrives at once, the JSON in pieces."""
     with inject_faults(sandbox, body_duration_s=over_s):
         await until_stopped(sandbox)
 

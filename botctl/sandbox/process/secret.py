@@ -18,10 +18,7 @@ def generate_secret() -> str:
 
 
 def load_or_create_secret(path: Path) -> str:
-    """Read the secret in ``path``; a missing file is created, readable by its owner only.
-
-    Raises BotctlError when the file cannot be read or written.
-    """
+    """Read the secret in ``path``; create a missing file, readable by its owner only. Raises BotctlError."""
     try:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -38,7 +35,7 @@ def load_or_create_secret(path: Path) -> str:
 
 
 def secret_from_environment(environment: Mapping[str, str]) -> str | None:
-    """Read the control secret from the variable, or from the file that the second variable names."""
+    """Read the secret from `SECRET_VARIABLE`, or from the file that the variable with the suffix _FILE names."""
     if secret := environment.get(SECRET_VARIABLE):
         return secret
     file = environment.get(f"{SECRET_VARIABLE}_FILE")

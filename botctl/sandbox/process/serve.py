@@ -50,7 +50,7 @@ class RunningSandbox:
 
 @contextlib.contextmanager
 def bind_loopback(port: int = 0) -> Iterator[Listener]:
-    """Bind ``port`` (0: any free one) on loopback, so that the world can contain its URL. Raises OSError."""
+    """Bind ``port`` (0: any free one) on loopback: a sandbox needs its URL when it is created. Raises OSError."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -65,11 +65,12 @@ async def serve_sandbox(
     self_check: OpenApiCheck | None = None,
     configure: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[RunningSandbox]:
-    """Listen until the block ends; then cut the bots' connections, so that they can RESUME later.
+    """Listen until the block ends; then abort the bots' connections, so that they can RESUME later.
 
-    ``self_check`` defaults to the one of the environment; ``configure`` changes the application before it starts.
+    ``self_check`` defaults to the one that ``BOTCTL_DISCORD_OPENAPI`` switches on; ``configure`` changes the
+    application before it starts.
 
-    Raises ConfigError when the self-check is not available, OSError.
+    Raises ConfigError when the self-check is not available, OSError when the port is in use.
     """
     self_check = self_check or openapi_check.from_environment(os.environ)
     running = RunningSandbox(sandbox, IncidentRunner(sandbox), Traffic(sandbox), self_check)

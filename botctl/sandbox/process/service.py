@@ -1,4 +1,4 @@
-"""The sandbox as a service: a child process that is owned or joined, like the embedded stores."""
+"""The sandbox as a service of `botctl run`: a child process of one process, used by the project's others too."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
 
 
 def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
-    """The spec of a sandbox on ``port`` (0: any free one), with a new secret."""
+    """How to start and check a sandbox on ``port`` (0: any free one), with a new secret."""
     try:
         Limits().replace(limits)
     except UsageError as error:

@@ -105,7 +105,7 @@ class Calls(Sequence[Call]):
             raise Failed(f"{method.upper()} {route} was called: {calls[0]}")
 
     def watch(self, app: web.Application) -> None:
-        """Record every call to ``app`` when its response is entry."""
+        """Record every call to ``app`` when its response is ready."""
         app.on_response_prepare.append(self._record)
 
     async def _record(self, request: web.Request, response: web.StreamResponse) -> None:

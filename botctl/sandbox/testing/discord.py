@@ -1,4 +1,4 @@
-"""The value of the fixture ``discord``."""
+"""The value of the pytest fixture ``discord``: the simulated Discord of one test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Discord(WatchedBot):
         await self.settled()
 
     def limits(self, **limits: Any) -> None:
-        """Enforce Discord's limits from now on, with changes: ``invalid_requests=20``."""
+        """Enforce Discord's limits from now on, instead of lenient ones; ``invalid_requests=20`` changes one."""
         self.sandbox.limits = translate_errors(lambda: Limits(concurrency_s=LENIENT.concurrency_s).replace(limits))
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ class Failed(AssertionError):
 
 
 class Refused(Failed):
-    """Discord's client would not send this: a wrong option, a disabled button, a command that is not allowed."""
+    """Discord would refuse this, in its client or its API: a wrong option, a disabled button, a hidden command."""
 
 
 class NoAnswer(Failed):

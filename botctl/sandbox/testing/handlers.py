@@ -96,7 +96,7 @@ class Errors(Sequence[Exception]):
 
 
 class HandlerTasks:
-    """The running handlers of ``bot``."""
+    """The asyncio tasks of the handlers of ``bot``."""
 
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot

@@ -1,4 +1,4 @@
-"""Messages, replies and forms of the bot, with their components."""
+"""Messages, replies and forms (modals) of the bot, with their components."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Message:
         return Button(self, self._component("button", name, {components.BUTTON}))
 
     def select(self, name: str | None = None) -> Select:
-        """Find a menu by placeholder or custom id; without a name, the first one."""
+        """Find a select menu by placeholder or custom id; without a name, the first one."""
         __tracebackhide__ = True
         return Select(self, self._component("menu", name, components.SELECTS))
 
@@ -235,7 +235,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Select:
-    """A menu of ``message``."""
+    """A select menu of ``message``."""
 
     message: Message
     raw: Json
@@ -254,7 +254,7 @@ class Select:
 
 @dataclass(frozen=True)
 class Modal:
-    """A form that is open for ``reader``."""
+    """A form (modal) that is open for ``reader``."""
 
     discord: WatchedBot = field(repr=False)
     reader: MessageReader = field(repr=False)

@@ -1,4 +1,4 @@
-"""The world at the start of a test: a guild with one channel, an owner, two roles and the bot."""
+"""The sandbox's data at the start of a test: a guild with one channel, an owner, two roles and the bot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOT_PERMISSIONS = permission_bits.ALL & ~permission_bits.ADMINISTRATOR  # an ad
 
 
 def fresh_world(bot_name: str, guild_ids: Iterable[int], url: str) -> tuple[World, str]:
-    """Return a world and the bot's application id. ``guild_ids`` are guilds that the bot needs."""
+    """Return a world and the bot's application id; ``guild_ids``: the guilds in which the bot registers commands."""
     world = World(url=url)
     owner = world.add_user(User(world.new_id(), "owner"))
     bot = world.add_user(User(world.new_id(), bot_name, bot=True))

@@ -149,6 +149,8 @@ class Mismatch:
 
 
 class OpenApiCheck:
+    """Compares an application's responses with ``description``; counts mismatches and keeps the newest."""
+
     def __init__(self, description: Description) -> None:
         self.description = description
         self.checked = 0
@@ -282,6 +284,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _follow(data: Any, keys: Iterable[str]) -> Any:
+    """The value at the path ``keys`` in nested JSON."""
     for key in keys:
         data = data[int(key)] if isinstance(data, list) else data[key]
     return data

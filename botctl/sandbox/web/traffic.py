@@ -31,6 +31,8 @@ _LONG_WORD: Final = re.compile(r"[\w-]{20,}")
 
 
 class Traffic:
+    """Sends each request and gateway payload, without secrets, to all subscribers."""
+
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._subscribers: dict[asyncio.Queue[str], int] = {}  # queue to number of dropped lines
