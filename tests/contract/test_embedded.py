@@ -158,7 +158,7 @@ async def test_store_of_dead_owner_is_terminated_before_next_start(process, anot
 
 
 async def test_short_verb_waits_for_its_users(process):
-    """Two short commands at the same time: the one that started the store is done first, and the other still finishes."""
+    """Two short commands at once: the one that started the store is done first, and the other still finishes."""
     owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
     async with process(long_lived=False) as (_, watcher, _), connect(address, timeout_s=5) as client:

@@ -125,7 +125,7 @@ def _can_see(call: ApiCall, guild: Guild, event: Json) -> bool:
 
 
 def _require_permissions(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
-    """Raises 50001 or 50013 (no access) unless the bot has the permissions ``names``, and CONNECT in the event's channel."""
+    """Raises 50001 or 50013 (no access) unless the bot has ``names``, and CONNECT in the event's channel."""
     if event["channel_id"] is None:
         access.require_permissions(call, guild, *names)
     else:
