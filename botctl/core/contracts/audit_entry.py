@@ -62,7 +62,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: the command line."""
+    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: command line."""
 
     iface: str
     host: str
