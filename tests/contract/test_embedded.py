@@ -157,7 +157,7 @@ async def test_store_of_dead_owner_is_terminated_before_next_start(process, anot
         await left.wait()
 
 
-async def test_short_verb_waits_for_its_users(process):
+async def test_short_command_waits_for_its_users(process):
     """Two short commands at once: the one that started the store is done first, and the other still finishes."""
     owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
@@ -232,7 +232,7 @@ def test_port_in_use_is_not_shared(tmp_path):
         embedded_mongo.PART.launch(runtime, address).prepare()
 
 
-async def test_run_waits_for_a_short_verb_to_end(process):
+async def test_run_waits_for_a_short_command_to_end(process):
     short_command = process(long_lived=False)
     await short_command.__aenter__()
     run = process(long_lived=True)
@@ -245,7 +245,7 @@ async def test_run_waits_for_a_short_verb_to_end(process):
     await run.__aexit__(None, None, None)
 
 
-async def test_run_waits_a_limited_time_for_a_verb(process, monkeypatch):
+async def test_run_waits_a_limited_time_for_a_short_command(process, monkeypatch):
     monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=False):
         with pytest.raises(Held, match=f"^Process {os.getpid()} already runs redis"):

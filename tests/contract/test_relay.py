@@ -97,7 +97,7 @@ async def test_events_at_once_are_one_batch() -> None:
         assert len(log.batches) == 1
 
 
-async def test_oldest_events_are_dropped_while_redis_is_away() -> None:
+async def test_oldest_events_are_dropped_while_redis_does_not_answer() -> None:
     """The rest keeps its order, and the loss is published as an event."""
     log = FakeLog(unavailable=True)
     async with running_relay(log, queue_size=10) as (bus, relay):

@@ -58,7 +58,7 @@ class Outcome:
     error_id: str | None = None  # set when FAILED; the same in the reply, the log and the audit entry
     error_type: str | None = None
     retry_after_s: float | None = None  # set when THROTTLED
-    policy: str | None = None  # name of the limits, set when THROTTLED
+    policy: str | None = None  # name of the policy whose limit was exceeded
 
 
 @dataclass(slots=True, eq=False)
