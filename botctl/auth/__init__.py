@@ -1,5 +1,5 @@
 """API keys of the realtime server.
 
-In: requests of `botctl auth` and of connections. Out: hashed keys in MongoDB, events, audit entries. Read `key_format`
-first, then `api_keys`.
+In: keys to create, revoke, list or check. Out: hashed keys in MongoDB, events, audit entries. Read `key_format` first,
+then `api_keys`.
 """

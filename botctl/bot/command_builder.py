@@ -24,7 +24,7 @@ Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
 
 MAX_DESCRIPTION: Final = 100  # Discord: Application Commands > Application Command Object
 MAX_OPTIONS: Final = 25
-_MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
+_CONTEXT_MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
 _SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Command Naming; it must be lower case too
 _PREFIX: Final = "execute_"
 
@@ -56,7 +56,7 @@ class _Builder:
         name = command_name(self._cls)
         node = CommandNode(self._cls, name, CommandOptions.from_class(self._cls))
         if issubclass(self._cls, (UserCommand, MessageCommand)):
-            invokable: Invokable | None = self._build_menu_command(node)
+            invokable: Invokable | None = self._build_context_menu_command(node)
         else:
             invokable = self._build_slash_command(node)
         self._collect_handlers(node)
@@ -71,9 +71,9 @@ class _Builder:
         self._fault_count += 1
         self._report_fault(where, sentence)
 
-    def _build_menu_command(self, node: CommandNode) -> Invokable | None:
+    def _build_context_menu_command(self, node: CommandNode) -> Invokable | None:
         name = node.path
-        if not _MENU_NAME.fullmatch(name):
+        if not _CONTEXT_MENU_NAME.fullmatch(name):
             self._fault(self._cls, f"the name {name!r} is not 1 to 32 characters long")
         method = self._method(self._cls, "execute")
         if method is None:
@@ -215,7 +215,7 @@ class _Builder:
         return CommandPolicy(limits, tuple(options.roles))
 
     def _collect_handlers(self, node: CommandNode) -> None:
-        """Collect the components and forms of a class, and report misspelled options."""
+        """Collect the component and modal handlers of a class, and report misspelled options."""
         cls, path, options = node
         if path not in self._policies:
             self._policies[path] = self._policy_of(cls, options)
@@ -271,7 +271,7 @@ class _Builder:
                 self._fault(where, f"option {option.name} has {count} choices; Discord allows {MAX_OPTIONS}")
 
     def _attempt(self, where: object, make: Callable[[], T]) -> T | None:
-        """Call ``make``; report an exception of disnake as a fault."""
+        """Return what ``make`` returns; None if disnake raised an exception, which is reported as a fault."""
         before = self._fault_count
         try:
             result = make()
@@ -316,7 +316,7 @@ def _contexts(options: CommandOptions) -> disnake.InteractionContextTypes | None
 
 
 async def _empty_callback(inter: ApplicationCommandInteraction[Any]) -> None:
-    """Callback of a command that has sub-commands."""
+    """Do nothing. disnake wants a callback for a command that has only sub-commands, too."""
 
 
 def _new_empty_callback() -> Callable[..., Any]:
