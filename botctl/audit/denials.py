@@ -11,7 +11,7 @@ WINDOW_S = 60
 MAX_SUBJECTS = 10_000
 OTHERS = "*"  # the actor of denials beyond `MAX_SUBJECTS`
 
-_Key = tuple[int, str, str | None, str, str | None]
+_Key = tuple[int, str, str | None, str, str | None]  # minute, actor, guild, action, reason
 
 
 @dataclass(slots=True)

@@ -74,6 +74,7 @@ async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: 
 
 
 async def _fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
+    """Replace "thinking…" by ``text``."""
     if ctx is not None:
         await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
     else:

@@ -96,7 +96,7 @@ class Runner:
         assert plan.due is not None  # noqa: S101  `run_due` skips plans without a due time
         requested = plan.requested is not None
         run = JobRun(plan.requested or event_id(), job.name, plan.due, lease.fence, requested)
-        self._running.add(job.name)  # before the claim is written, so that the run is not taken for one left behind
+        self._running.add(job.name)  # before the claim is written, so that `run_due` does not record it as lost
         try:
             if not await self.store.claim(record, plan, run, self.clock.now()) or not lease.held:
                 return

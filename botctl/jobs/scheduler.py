@@ -94,7 +94,7 @@ class Scheduler:
         await self._mark_removed(records, lease)
         for job in self.jobs:
             record = records.get(job.name)
-            # A run in the record is under way here, or was left behind: the runner knows which.
+            # A run in the record is under way here, or its process died: the runner finds out.
             if record is None or record.run is not None or plan_run(job, record, now) is not None:
                 self._wake(job, lease)
 

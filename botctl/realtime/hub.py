@@ -222,6 +222,7 @@ def _is_ahead(hub: Position, position: Position) -> bool:
 
 
 def _is_contiguous(position: Position, page: EventPage) -> bool:
+    """Whether no event is missing between ``position`` and ``page``."""
     return position.epoch in ("", page.epoch) and position.offset >= _start_offset(page)
 
 
