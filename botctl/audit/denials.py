@@ -1,4 +1,4 @@
-"""Aggregate denials: one entry per user, policy and minute, so that a flood of calls cannot flood the log. Pure."""
+"""Aggregate denials into one entry per user, policy and minute, so that many calls cannot flood the log. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WINDOW_S = 60
 MAX_SUBJECTS = 10_000
 OTHERS = "*"  # the actor of denials beyond `MAX_SUBJECTS`
 
-_Key = tuple[int, str, str | None, str, str | None]
+_Key = tuple[int, str, str | None, str, str | None]  # minute, actor, guild, action, reason
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Counter:
 
 
 class DenialAggregator:
-    """Denials by minute, actor, guild, action and reason, in memory until the minute is over.
+    """Counts denials by minute, actor, guild, action and reason, in memory until the minute is over.
 
     A process that is killed loses at most the denials of the last minute.
     """
@@ -39,7 +39,6 @@ class DenialAggregator:
         return entry.outcome is AuditOutcome.DENIED and entry.stage is Stage.END
 
     def add(self, entry: AuditEntry) -> None:
-        """Count ``entry``."""
         counter = self._counters.get(_key(entry))
         if counter is None and len(self._counters) >= self._max_subjects:
             entry = replace(entry, actor=Principal(entry.actor.type, OTHERS))
@@ -70,5 +69,5 @@ def _key(entry: AuditEntry) -> _Key:
 
 
 def _counted(counter: _Counter) -> AuditEntry:
-    """The first denial, with the number of all."""
+    """The entry of the first denial, with the number of all denials that were counted with it."""
     return replace(counter.first, changes=(Change("times", None, counter.times),))

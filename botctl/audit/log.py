@@ -2,7 +2,7 @@
 
 An entry may be written long after it happened: counted denials a minute later, spooled entries at the next start. So a
 follower reads by the time of writing (``w.at``). It looks back a little on each poll (`LOOK_BACK_MS`), since clocks
-differ and writes take time, and drops known ids.
+differ and writes take time, and drops the ids that it knows.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Entry = dict[str, Any]  # the canonical line of an `AuditEntry`, parsed
 
 @dataclass
 class Tail:
-    """Selects the new ones among the newest documents. Does no I/O.
+    """The position of a follower: it tells which documents are new. Does no I/O.
 
-    ``after_ms`` is the time of writing from which to read. It never goes back and never passes the reader's clock, so a
-    writer with a fast clock hides no other entries.
+    ``after_ms``: the next read gets documents that were written from then on. It never decreases and never passes the
+    reader's clock, so a writer with a fast clock hides no other entries.
     """
 
     after_ms: int
@@ -84,7 +84,7 @@ class AuditLog:
 
 @dataclass(frozen=True, slots=True)
 class EntryBatch:
-    """What a follower gets at once. ``waiting_for``: why there is nothing at the moment; else empty."""
+    """What a follower gets in one read. ``waiting_for``: why the log cannot be read now; empty if it can."""
 
     documents: list[Document]
     waiting_for: str = ""
@@ -102,8 +102,8 @@ class Follower:
     async def batches(self, *, poll_s: float = POLL_S) -> AsyncGenerator[EntryBatch, None]:
         """Yield the newest ``limit`` entries, even if there are none, then new ones for ever.
 
-        No entry comes twice, and none is left out if the clocks of all hosts agree within `LOOK_BACK_MS`. The database
-        may go away and come back.
+        No entry comes twice, and none is left out if the clocks of all hosts agree within `LOOK_BACK_MS`. While the
+        database does not answer, it yields empty batches.
         """
         tail: Tail | None = None
         while True:
@@ -132,7 +132,7 @@ class Follower:
 
 
 def entry_of(document: Document) -> Entry:
-    """The entry in ``document``. If its line cannot be read: its index fields, and ``unreadable``."""
+    """The entry in ``document``. If its canonical line cannot be read: its search fields, and ``unreadable``."""
     try:
         entry = json.loads(document["b"])
     except (ValueError, KeyError):

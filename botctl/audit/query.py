@@ -1,4 +1,4 @@
-"""A query of the audit log, as a MongoDB filter and as a predicate over one entry. Pure."""
+"""A query of the audit log, as a MongoDB filter and as a predicate over one entry. No I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _END: Final = r"(?![\s\S])"  # "$" would accept a newline at the end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Conditions that must all hold; None always holds."""
+    """Conditions on an entry, which must all hold. None: no condition."""
 
     actor: str | None = None  # an id or a name; ``*`` stands for any characters
     action: str | None = None  # as `actor`
@@ -30,7 +30,7 @@ class Query:
     def filter(self) -> dict[str, Any]:
         """The MongoDB filter.
 
-        The actor needs two whole alternatives: the embedded store finds nothing with ``$or`` within ``$elemMatch``.
+        For the actor, ``$or`` encloses two ``$elemMatch``: the embedded store finds nothing with ``$or`` inside of one.
         """
         bounds = {"$gte": self.since and unix_ms(self.since), "$lt": self.until and unix_ms(self.until)}
         at = {key: value for key, value in bounds.items() if value is not None}
@@ -49,7 +49,7 @@ class Query:
         return result
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """Whether the filter would find a document with these index fields (one element of ``x``)."""
+        """Whether the filter would find a document with these search fields (one element of ``x``, see `writer`)."""
         at = fields["at"]
         return (
             (self.since is None or at >= iso_ms(self.since))

@@ -52,7 +52,7 @@ class Recorder:
         )
 
     def run_started(self, event: RunStarted) -> None:
-        """Record ``run.start``: all services are ready. The actor is the user of the process."""
+        """Record ``run.start``: all services are ready. The actor is the operating system's user of the process."""
         self._run("run.start", Change("roles", None, event.roles), Change("version", None, event.version))
 
     def run_ending(self, event: RunEnding) -> None:

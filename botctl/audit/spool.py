@@ -1,4 +1,4 @@
-"""Files for entries that could not be written before the stop. The next start writes them."""
+"""Files with the entries that were not written to MongoDB before the process stopped. The next start writes them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _log = logging.getLogger(__name__)
 class Spool:
     """A folder of files with one canonical line per entry.
 
-    A file gets its name only when all of it is on the disk. Two processes may drain the same file, since each entry is
-    written once per id.
+    A file gets its final name only when all of it is on the disk. Two processes may write the entries of one file to
+    MongoDB, since each id is stored only once.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def files(self) -> list[Path]:
-        """The files of earlier processes, oldest first."""
+        """The files that processes left, oldest first."""
         return sorted(self._folder.glob(_PATTERN))
 
     def write(self, lines: Iterable[bytes]) -> Path:
@@ -47,7 +47,7 @@ class Spool:
 
     @staticmethod
     def lines(path: Path) -> Iterator[bytes]:
-        """The lines of ``path``; none if another process has drained it."""
+        """The lines of ``path``; none if another process has written its entries and removed it."""
         try:
             with path.open("rb") as file:
                 yield from (line.rstrip(b"\n") for line in file)

@@ -1,4 +1,4 @@
-"""Write the audit log to MongoDB, in batches, a moment after entries were recorded.
+"""Write the audit log to MongoDB, in batches, shortly after entries were recorded.
 
 Collection ``botctl_audit``, one document per entry, never changed::
 
@@ -12,8 +12,8 @@ Times are integers, since the embedded store compares date texts by the second a
 document is a block of one entry: the Merkle log will build larger blocks (``b`` and ``x`` with several items, in the
 order of ``(at, _id)``) from them.
 
-`record` only appends to a queue. While MongoDB is away, entries wait in memory. Entries beyond the queue's size are
-counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to the spool.
+`record` only appends to a queue. While MongoDB does not answer, entries wait in memory. Entries beyond the queue's size
+are counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to files, see `spool`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from botctl.core.telemetry.metrics import Metrics
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
-LAST_TRY_S: Final = 3.0  # for the last write at the stop; the rest is spooled
+LAST_TRY_S: Final = 3.0  # for the last write when the process stops; the rest is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
 _PAUSES: Final = Backoff(first_s=0.1, limit_s=5.0)
 
@@ -59,7 +59,7 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class WriterCounts:
-    """Entries so far. ``lost``: the queue was full; ``spooled``: left to the next start."""
+    """Entries so far. ``lost``: the queue was full. ``spooled``: written to a file for the next start."""
 
     recorded: int = 0
     written: int = 0
@@ -69,7 +69,7 @@ class WriterCounts:
 
 @dataclass(eq=False)
 class MongoAuditor:
-    """Writes the entries that `record` gets. ``flush_s``: how long they gather; ``queue_size``: how many may wait."""
+    """Writes the entries that `record` gets. ``flush_s``: how long a batch is collected. ``queue_size``: its limit."""
 
     collection: AsyncCollection[Document]
     spool: Spool
@@ -128,7 +128,7 @@ class MongoAuditor:
                 )
             else:
                 self._outage.end()
-                await self._gather()
+                await self._collect()
 
     async def _write_once(self) -> None:
         for path in self.spool.files():
@@ -136,8 +136,8 @@ class MongoAuditor:
                 await self._drain_or_postpone(path)
         await self._flush()
 
-    async def _gather(self) -> None:
-        """Wait for an entry, and a moment longer for others."""
+    async def _collect(self) -> None:
+        """Wait for an entry, then ``flush_s`` longer for others."""
         if not self._waiting:
             self._wake.clear()
             with suppress(TimeoutError):

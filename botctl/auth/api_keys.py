@@ -1,8 +1,8 @@
-"""API keys in MongoDB.
+"""Create, check and revoke API keys, which are stored in MongoDB.
 
 Collection ``botctl_api_keys``: ``{_id, name, digest, topics, created_by, created_ms, expires_ms, revoked_ms, used_ms,
-uses}``, times in milliseconds since 1970. Only the `key_format.digest` of the text is stored. Uses are counted in
-memory and written every `USES_S`: to the document, and as one audit entry.
+uses}``, times in milliseconds since 1970. Of the key's text only `key_format.digest` is stored. Uses are counted in
+memory and written every `USES_S`: to the document, and as one audit entry per key.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Usage:
 
 @dataclass(eq=False)
 class MongoKeys:
-    """The keys of a bot, in ``collection``. ``log`` knows the topics of the operator's own events."""
+    """`ApiKeys` in ``collection``. Keys may read the topics of botctl's events, and those that are in ``log``."""
 
     collection: AsyncCollection[dict[str, Any]]
     log: EventLog
@@ -66,7 +66,6 @@ class MongoKeys:
     async def create(
         self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
     ) -> tuple[ApiKey, str]:
-        """As `ApiKeys.create`."""
         _check_name(name)
         await self._check_topics(topics)
         minted, now, actor = mint(), self.clock.now(), current_operator()
@@ -83,7 +82,7 @@ class MongoKeys:
         return key, minted.text
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """As `ApiKeys.revoke`. Revoking again publishes the event again, since the first one may be lost."""
+        """Revoking again publishes the event again, since the first one may be lost."""
         now, actor = self.clock.now(), current_operator()
         with _reaching_mongo:
             result = await self.collection.update_one(
@@ -99,13 +98,11 @@ class MongoKeys:
         return key, newly_revoked
 
     async def list(self) -> list[ApiKey]:
-        """As `ApiKeys.list`."""
         with _reaching_mongo:
             documents = await self.collection.find({}).to_list()
         return sorted(map(_key, documents), key=lambda key: (key.created_at, key.id))
 
     async def check(self, text: str) -> ApiKey:
-        """As `ApiKeys.check`."""
         try:
             key_id = parse_id(text)
         except ValueError as error:
@@ -122,7 +119,6 @@ class MongoKeys:
         return key
 
     async def active(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
-        """As `ApiKeys.active`."""
         if not key_ids:
             return {}
         with _reaching_mongo:
@@ -131,7 +127,6 @@ class MongoKeys:
         return {key.id: key for key in map(_key, documents) if key.invalid_reason(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:
-        """As `ApiKeys.purge`."""
         before = self.clock.now() - ended_for
         old = [
             key.id for key in await self.list() if any(at and at < before for at in (key.revoked_at, key.expires_at))
@@ -141,7 +136,7 @@ class MongoKeys:
         return len(old)
 
     async def write_uses(self) -> None:
-        """Write the counted uses. Unwritten ones stay counted. Raises Unreachable if MongoDB does not answer."""
+        """Write the counted uses, and keep those that fail. Raises Unreachable if MongoDB does not answer."""
         for key_id in list(self._uses):
             uses = self._uses.pop(key_id)
             try:
@@ -156,7 +151,7 @@ class MongoKeys:
             self._record("key.use", actor, uses.key, [Change("times", None, uses.count)], iface="api")
 
     async def _check_topics(self, topics: Sequence[str]) -> None:
-        """Refuse unknown topics, since a key for one would receive nothing, without any hint why."""
+        """Raise UsageError for an unknown topic: a key for it would receive nothing, and the client not learn why."""
         if not topics:
             raise UsageError("a key without topics cannot read anything.", hint="Name topics, or use * for all.")
         known = {EVERY_TOPIC, *(event.topic for event in BY_TYPE.values())}
@@ -228,12 +223,12 @@ def _key(document: Mapping[str, Any]) -> ApiKey:
         topics=tuple(document["topics"]),
         created_at=from_unix_ms(document["created_ms"]),
         created_by=document["created_by"],
-        expires_at=_at(document["expires_ms"]),
-        revoked_at=_at(document["revoked_ms"]),
-        used_at=_at(document["used_ms"]),
+        expires_at=_datetime(document["expires_ms"]),
+        revoked_at=_datetime(document["revoked_ms"]),
+        used_at=_datetime(document["used_ms"]),
         uses=document["uses"],
     )
 
 
-def _at(ms: int | None) -> datetime | None:
+def _datetime(ms: int | None) -> datetime | None:
     return None if ms is None else from_unix_ms(ms)

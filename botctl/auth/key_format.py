@@ -1,7 +1,7 @@
-"""The text of an API key: ``botctl_<id>_<secret>``, whose last six characters are a checksum. Pure.
+"""The text of an API key: ``botctl_<id>_<secret><checksum>``. Pure functions: no I/O.
 
 The id names the key in lists and logs. The secret has 256 bits, so one SHA-256 of the text is safe to store. The
-checksum finds a cut or mistyped key without a database query.
+checksum of six characters finds a cut or mistyped key without a database query.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 PREFIX: Final = "botctl"
 _ID_LENGTH: Final = 12
-_SECRET_LENGTH: Final = 43  # of 62 characters: 256 bits
-_CHECKSUM_LENGTH: Final = 6  # of 62 characters: the 32 bits of a CRC
+_SECRET_LENGTH: Final = 43  # letters and digits: 256 bits
+_CHECKSUM_LENGTH: Final = 6  # letters and digits: 32 bits of a CRC
 _ID_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _FORM: Final = re.compile(

@@ -1,4 +1,4 @@
-"""disnake's client, with every interaction routed through the pipeline. Nothing of disnake is hidden."""
+"""disnake's client. It routes every interaction through the pipeline; all of disnake stays usable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class Bot(commands.InteractionBot):
-    """A disnake bot. ``services`` are botctl's, by type, for plain cogs: ``bot.services.get(GuildSettingsStore)``."""
+    """A disnake bot. ``services``: those of botctl, by type. Cogs use ``bot.services.get(GuildSettingsStore)``."""
 
     def __init__(
         self, *, services: Services, publish: Any, settings: DiscordSettings, pipeline: Pipeline, **options: Any
@@ -65,7 +65,7 @@ class Bot(commands.InteractionBot):
         self.add_listener(self._handle_component, "on_message_interaction")
         self.add_listener(self._handle_component, "on_modal_submit")
         for state in ("connect", "ready", "resumed", "disconnect"):
-            self.add_listener(partial(self._gateway_changed, state), f"on_{state}")
+            self.add_listener(partial(self._publish_gateway_state, state), f"on_{state}")
 
     @property
     def uptime_s(self) -> float:
@@ -74,7 +74,7 @@ class Bot(commands.InteractionBot):
 
     def policies(self) -> dict[str, tuple[Limit, ...]]:
         """Return the limits of every command (a cog's too) and component, by full name."""
-        nodes = (node for command in self.application_commands for node in _walk(command))
+        nodes = (node for command in self.application_commands for node in _with_sub_commands(command))
         names = {node.qualified_name for node in nodes if not getattr(node, "children", None)}
         names |= {name for _, name in self.pipeline.handlers}
         return {name: self.pipeline.policy_of(name).limits for name in names}
@@ -97,7 +97,7 @@ class Bot(commands.InteractionBot):
         await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
-        """Suggest values for an option. This is only measured."""
+        """Suggest values for an option, without the pipeline. An event tells how long it took."""
         started = time.monotonic()
         ok = False
         try:
@@ -111,14 +111,14 @@ class Bot(commands.InteractionBot):
             self._publish(AutocompleteAnswered(guild=guild, name=qualified_name(inter), took_ms=took_ms, ok=ok))
 
     async def admit(self, inter: ApplicationCommandInteraction[Any]) -> bool:
-        """Check access and limits. disnake calls this once per command, sub-commands included."""
+        """Check access and limits; raise Denied or Throttled. disnake calls it once per command or sub-command."""
         pending = self.pipeline.pending(inter)
         if pending is not None:
             await self.pipeline.admit(pending)
         return True
 
     def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Dispatch an event. The tasks of error listeners belong to the command: they may still answer."""
+        """Call the listeners of an event. The pipeline waits for error listeners, since they may answer the command."""
         if event_name not in _ERROR_EVENTS or not self.get_listeners().get(f"on_{event_name}"):
             super().dispatch(event_name, *args, **kwargs)
             return
@@ -138,7 +138,7 @@ class Bot(commands.InteractionBot):
             _log.error("a listener of %s failed", event_method, exc_info=error)
 
     async def on_slash_command_error(self, *_: Any) -> None:
-        """Do nothing: the pipeline has the error. disnake's own handler fails if no command was called."""
+        """Do nothing: the pipeline has recorded the error. disnake's own handler fails if no command was called."""
 
     async def on_user_command_error(self, *_: Any) -> None: ...
 
@@ -161,7 +161,7 @@ class Bot(commands.InteractionBot):
     def _hook_error_handlers(self, command: commands.InvokableApplicationCommand) -> None:
         """Record errors of ``command`` and its sub-commands before a local error handler can hide them."""
         self._hooked.add(command)
-        for node in _walk(command):
+        for node in _with_sub_commands(command):
             _hook_error_handler(node, self.pipeline, cog=getattr(command, "cog", None))
 
     async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
@@ -174,7 +174,7 @@ class Bot(commands.InteractionBot):
         if handler_spec is not None:
             await self.pipeline.call_handler(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
-    async def _gateway_changed(self, state: str) -> None:
+    async def _publish_gateway_state(self, state: str) -> None:
         latency_s = self.latency
         is_known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  NaN before the first heartbeat
         name = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
@@ -223,10 +223,10 @@ def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
     return name
 
 
-def _walk(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
+def _with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
     yield command
     for child in getattr(command, "children", {}).values():
-        yield from _walk(child)
+        yield from _with_sub_commands(child)
 
 
 def _hook_error_handler(
@@ -234,7 +234,7 @@ def _hook_error_handler(
 ) -> None:
     """Wrap the local error handler of ``command``, which disnake calls with every error."""
     original = getattr(command, "on_error", None)
-    author_notified = original is not None or (cog is not None and _cog_handles(cog, command))
+    author_notified = original is not None or (cog is not None and _cog_handles_errors(cog, command))
 
     async def on_error(*args: Any) -> Any:
         inter, error = args[-2:]
@@ -244,7 +244,7 @@ def _hook_error_handler(
     command.error(on_error)
 
 
-def _cog_handles(cog: commands.Cog, command: commands.InvokableApplicationCommand) -> bool:
+def _cog_handles_errors(cog: commands.Cog, command: commands.InvokableApplicationCommand) -> bool:
     if isinstance(command, commands.InvokableUserCommand):
         return cog.has_user_error_handler()
     if isinstance(command, commands.InvokableMessageCommand):

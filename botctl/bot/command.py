@@ -1,4 +1,4 @@
-"""What the author of a command uses: `Command`, its buttons and forms, and event handlers.
+"""What the author of a command uses: `Command`, handlers of its buttons and modals, and event handlers.
 
 A file in ``commands/`` holds one or more classes::
 
@@ -28,13 +28,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_CUSTOM_ID: Final = 100  # Discord: Components > Custom ID
 _OPTIONS: Final = ("name", "throttle", "roles", "defer", "guild_only")
-_SIMILARITY: Final = 0.8  # rolse and roles, trottle and throttle; not game and name
+_SIMILARITY: Final = 0.8  # of a misspelled name: reached by rolse and roles, trottle and throttle; not by game and name
 METADATA: Final = "__botctl__"
-"""The attribute in which the decorators store their metadata."""
+"""The attribute of a function in which the decorators store their arguments."""
 
 
 class Command:
-    """A slash command. See the module's docstring for its form."""
+    """A slash command. The docstring of this module shows how to write one."""
 
     name: ClassVar[str] = ""  # if empty, the class name in kebab case
     throttle: ClassVar[str | None] = None  # None: commands.throttle of the settings; "": no limits
@@ -82,18 +82,18 @@ def misspelled_options(cls: type[Command]) -> Iterator[tuple[str, str]]:
 
 
 def component(name: str) -> Callable[[F], F]:
-    """Handle buttons and selects whose custom id is ``<command>:<name>[:part…]``; the parts are text arguments."""
-    return _attach("component", name)
+    """Handle buttons and select menus whose custom id is ``<command>:<name>[:part…]``; parts are text arguments."""
+    return _store_metadata("component", name)
 
 
 def modal(name: str) -> Callable[[F], F]:
-    """Handle forms whose custom id is ``<command>:<name>[:part…]``, like `component`."""
-    return _attach("modal", name)
+    """Handle modals whose custom id is ``<command>:<name>[:part…]``, like `component`."""
+    return _store_metadata("modal", name)
 
 
 def on(*events: type[Event]) -> Callable[[F], F]:
     """Handle events of these classes in the background: ``async def slow(event)``. Other parameters are services."""
-    return _attach("on", events)
+    return _store_metadata("on", events)
 
 
 def metadata_of(function: object) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def metadata_of(function: object) -> dict[str, Any]:
     return metadata
 
 
-def _attach(kind: str, value: object) -> Callable[[F], F]:
+def _store_metadata(kind: str, value: object) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         setattr(function, METADATA, metadata_of(function) | {kind: value})
         return function

@@ -24,7 +24,7 @@ Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
 
 MAX_DESCRIPTION: Final = 100  # Discord: Application Commands > Application Command Object
 MAX_OPTIONS: Final = 25
-_MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
+_CONTEXT_MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
 _SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Command Naming; it must be lower case too
 _PREFIX: Final = "execute_"
 
@@ -56,7 +56,7 @@ class _Builder:
         name = command_name(self._cls)
         node = CommandNode(self._cls, name, CommandOptions.from_class(self._cls))
         if issubclass(self._cls, (UserCommand, MessageCommand)):
-            invokable: Invokable | None = self._build_menu_command(node)
+            invokable: Invokable | None = self._build_context_menu_command(node)
         else:
             invokable = self._build_slash_command(node)
         self._collect_handlers(node)
@@ -67,19 +67,19 @@ class _Builder:
             self._check_dependencies(cls)
         return compiled if not self._fault_count else None
 
-    def _fault(self, where: object, sentence: str) -> None:
+    def _report(self, where: object, sentence: str) -> None:
         self._fault_count += 1
         self._report_fault(where, sentence)
 
-    def _build_menu_command(self, node: CommandNode) -> Invokable | None:
+    def _build_context_menu_command(self, node: CommandNode) -> Invokable | None:
         name = node.path
-        if not _MENU_NAME.fullmatch(name):
-            self._fault(self._cls, f"the name {name!r} is not 1 to 32 characters long")
+        if not _CONTEXT_MENU_NAME.fullmatch(name):
+            self._report(self._cls, f"the name {name!r} is not 1 to 32 characters long")
         method = self._method(self._cls, "execute")
         if method is None:
             return None
         if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx, target
-            self._fault(method, "execute takes (self, ctx, target): the user or the message that was chosen")
+            self._report(method, "execute takes (self, ctx, target): the user or the message that was chosen")
         handler_spec = self._handler_spec(node, "execute", name)
 
         async def callback(inter: Any, target: Any) -> None:
@@ -99,7 +99,7 @@ class _Builder:
                 return None
             return self._attempt(self._cls.execute, lambda: _new_slash_command(name, description, options, callback))  # type: ignore[attr-defined]
         if hasattr(self._cls, "execute"):
-            self._fault(self._cls, "it has sub-commands and execute; Discord calls only the sub-commands")
+            self._report(self._cls, "it has sub-commands and execute; Discord calls only the sub-commands")
         root = self._attempt(self._cls, lambda: _new_slash_command(name, description, options, _empty_callback))
         if root is not None:
             self._add_sub_commands(root, node)
@@ -108,7 +108,7 @@ class _Builder:
     def _add_sub_commands(self, parent: Parent, node: CommandNode) -> None:
         children = dict(_sub_commands(node.cls))
         if len(children) > MAX_OPTIONS:
-            self._fault(node.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
+            self._report(node.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
         for name, child in children.items():
             self._check_name(child, name)
             full_name = f"{node.path} {name}"
@@ -119,7 +119,7 @@ class _Builder:
             if not dict(_sub_commands(child)):
                 self._add_sub_command(parent, child_node, "execute", full_name)
             elif isinstance(parent, commands.SubCommandGroup):
-                self._fault(child, "it is nested too deep: Discord knows command, group and sub-command")
+                self._report(child, "it is nested too deep: Discord knows command, group and sub-command")
             else:
                 group = parent.sub_command_group(name)(_new_empty_callback())
                 self._add_sub_commands(group, child_node)
@@ -159,9 +159,9 @@ class _Builder:
     def _method(self, cls: type[Command], name: str) -> Callable[..., Any] | None:
         method = getattr(cls, name, None)
         if method is None:
-            self._fault(cls, f"{cls.__name__} has no {name}; write `async def {name}(self, ctx: Context) -> None`")
+            self._report(cls, f"{cls.__name__} has no {name}; write `async def {name}(self, ctx: Context) -> None`")
         elif not inspect.iscoroutinefunction(method):
-            self._fault(method if inspect.isfunction(method) else cls, f"{name} is not an async function")
+            self._report(method if inspect.isfunction(method) else cls, f"{name} is not an async function")
         else:
             return method  # type: ignore[no-any-return]
         return None
@@ -171,20 +171,20 @@ class _Builder:
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
         except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
-            self._fault(function, f"an annotation of {function.__name__} cannot be read: {error}")
+            self._report(function, f"an annotation of {function.__name__} cannot be read: {error}")
             return None
         before = self._fault_count
         if len(parameters) < 2:  # noqa: PLR2004  self and ctx
-            self._fault(function, f"{function.__name__} takes at least (self, ctx)")
+            self._report(function, f"{function.__name__} takes at least (self, ctx)")
         if len(parameters) - 2 > MAX_OPTIONS:
             count = len(parameters) - 2
-            self._fault(function, f"{function.__name__} has {count} options; Discord allows {MAX_OPTIONS}")
+            self._report(function, f"{function.__name__} has {count} options; Discord allows {MAX_OPTIONS}")
         for parameter in parameters[2:]:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                self._fault(function, f"parameter {parameter.name} of {function.__name__} cannot be an option")
+                self._report(function, f"parameter {parameter.name} of {function.__name__} cannot be an option")
             elif parameter.annotation is parameter.empty:
                 sentence = f"option {parameter.name} has no annotation; write for example `{parameter.name}: str`"
-                self._fault(function, sentence)
+                self._report(function, sentence)
         if self._fault_count > before:
             return None
         return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[2:]]
@@ -192,7 +192,7 @@ class _Builder:
     def _handler_spec(self, node: CommandNode, method: str, full_name: str) -> HandlerSpec:
         cls, path, options = node
         if options.defer not in (False, "public", "ephemeral"):
-            self._fault(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
+            self._report(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
         self._policies[full_name] = self._policy_of(cls, options)
         handler_spec = HandlerSpec(cls, method, path, options.defer)
         self._handler_specs.append(handler_spec)
@@ -204,35 +204,37 @@ class _Builder:
             try:
                 limits = parse(options.throttle)
             except (ValueError, AttributeError) as error:
-                self._fault(cls, str(error))
+                self._report(cls, str(error))
         if isinstance(options.roles, str) or not all(isinstance(role, str) for role in options.roles):
-            self._fault(cls, f"roles is {options.roles!r}; write a tuple of names, `roles = ('admin',)`")
+            self._report(cls, f"roles is {options.roles!r}; write a tuple of names, `roles = ('admin',)`")
             return CommandPolicy(limits)
         for role in options.roles:
             if role not in self._context.roles:
                 known = ", ".join(sorted(self._context.roles)) or "none"
-                self._fault(cls, f"the role {role!r} is not in the settings; write [roles.{role}] (there are: {known})")
+                self._report(
+                    cls, f"the role {role!r} is not in the settings; write [roles.{role}] (there are: {known})"
+                )
         return CommandPolicy(limits, tuple(options.roles))
 
     def _collect_handlers(self, node: CommandNode) -> None:
-        """Collect the components and forms of a class, and report misspelled options."""
+        """Collect the component and modal handlers of a class, and report misspelled options."""
         cls, path, options = node
         if path not in self._policies:
             self._policies[path] = self._policy_of(cls, options)
         for attribute, option in misspelled_options(cls):
             sentence = f"{cls.__name__}.{attribute} is not an option of botctl; did you mean {option}?"
-            self._fault(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
+            self._report(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
         for attribute, function in inspect.getmembers(cls, inspect.isfunction):
             for marker, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
                 if marker not in metadata_of(function):
                     continue
                 key = (kind, f"{path}:{metadata_of(function)[marker]}")
                 if ":" in metadata_of(function)[marker]:
-                    self._fault(
+                    self._report(
                         function, f"the name of {marker} {key[1]!r} has a colon, which separates the parts of it"
                     )
                 elif key in self._handlers:
-                    self._fault(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
+                    self._report(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
                 elif self._method(cls, attribute):
                     self._handlers[key] = HandlerSpec(cls, attribute, path)
 
@@ -240,43 +242,43 @@ class _Builder:
         try:
             parameters = parameters_of(cls)
         except AssemblyError as error:
-            self._fault(cls.__init__, str(error))
+            self._report(cls.__init__, str(error))
             return
         for parameter in parameters:
             if not parameter.optional and not self._context.provides(parameter.key):
                 sentence = f"{cls.__name__} needs {label(parameter.key)}, which no service provides"
-                self._fault(cls.__init__, sentence)
+                self._report(cls.__init__, sentence)
 
     def _check_name(self, where: object, name: str) -> None:
         if not _SLASH_NAME.fullmatch(name) or name != name.lower():
             sentence = f"the name {name!r} is not 1 to 32 lower-case letters, digits, '-' or '_'"
-            self._fault(where, sentence)
+            self._report(where, sentence)
 
     def _description(self, where: object, doc: str | None, subject: str) -> str:
         text = " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
         if not text:
-            self._fault(where, f"{subject} has no docstring; it is the description that Discord shows")
+            self._report(where, f"{subject} has no docstring; it is the description that Discord shows")
         elif len(text) > MAX_DESCRIPTION:
             sentence = f"the description of {subject} has {len(text)} characters; Discord allows {MAX_DESCRIPTION}"
-            self._fault(where, f"{sentence} (a blank line ends it)")
+            self._report(where, f"{sentence} (a blank line ends it)")
         return text
 
     def _check_options(self, where: object, options: list[disnake.Option]) -> None:
         for option in options:
             if len(option.description or "") > MAX_DESCRIPTION:
                 length = len(option.description)
-                self._fault(where, f"option {option.name} is described in {length} characters, not {MAX_DESCRIPTION}")
+                self._report(where, f"option {option.name} is described in {length} characters, not {MAX_DESCRIPTION}")
             if len(option.choices) > MAX_OPTIONS:
                 count = len(option.choices)
-                self._fault(where, f"option {option.name} has {count} choices; Discord allows {MAX_OPTIONS}")
+                self._report(where, f"option {option.name} has {count} choices; Discord allows {MAX_OPTIONS}")
 
     def _attempt(self, where: object, make: Callable[[], T]) -> T | None:
-        """Call ``make``; report an exception of disnake as a fault."""
+        """Return what ``make`` returns; None if disnake raised an exception, which is reported as a fault."""
         before = self._fault_count
         try:
             result = make()
         except Exception as error:  # noqa: BLE001  converters may raise anything
-            self._fault(where, f"{type(error).__name__}: {error}")
+            self._report(where, f"{type(error).__name__}: {error}")
             return None
         if isinstance(result, commands.InvokableSlashCommand):
             self._check_options(where, result.options)
@@ -316,7 +318,7 @@ def _contexts(options: CommandOptions) -> disnake.InteractionContextTypes | None
 
 
 async def _empty_callback(inter: ApplicationCommandInteraction[Any]) -> None:
-    """Callback of a command that has sub-commands."""
+    """Do nothing. disnake wants a callback for a command that has only sub-commands, too."""
 
 
 def _new_empty_callback() -> Callable[..., Any]:

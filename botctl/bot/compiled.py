@@ -1,4 +1,4 @@
-"""Command classes after validation: their handlers, their policies and the services that they need."""
+"""Command classes after validation: their handlers, their policies (limits and roles) and the services they need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botctl.core.contracts.throttle import Limit
 
 Invokable = commands.InvokableSlashCommand | commands.InvokableUserCommand | commands.InvokableMessageCommand
 ReportFault = Callable[[object, str], None]
-"""Called with the class or function that has the fault (for its line number), and a sentence."""
+"""A function that gets the class or function with a fault (for its line number), and a sentence."""
 
 _OPTIONS: Final = ("throttle", "roles", "defer", "guild_only")
 
@@ -25,14 +25,14 @@ class ValidationContext:
     """What command files are checked against: known roles and services, and the names of botctl's own jobs."""
 
     roles: Collection[str] = ()
-    limits: tuple[Limit, ...] = ()  # the default
-    provides: Callable[[Any], bool] = lambda _: True
+    limits: tuple[Limit, ...] = ()  # of commands that set none
+    provides: Callable[[Any], bool] = lambda _: True  # whether a service of this type exists
     jobs: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandlerSpec:
-    """One ``execute``, component or form. ``path``: the full name of its Command, ``ops cache``."""
+    """A method that handles a command, component or modal. ``path``: its Command's full name, such as ``ops cache``."""
 
     cls: type[Command]
     method: str
@@ -49,7 +49,7 @@ class CompiledCommand:
     invokable: Invokable  # disnake's command
     policies: dict[str, CommandPolicy]  # by full name
     handler_specs: list[HandlerSpec]  # of the ``execute`` methods
-    handlers: dict[tuple[Kind, str], HandlerSpec]  # components and forms, by custom id prefix
+    handlers: dict[tuple[Kind, str], HandlerSpec]  # of components and modals, by custom id prefix
 
     @property
     def classes(self) -> list[type[Command]]:

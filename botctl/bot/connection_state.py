@@ -1,7 +1,7 @@
-"""Route buttons, selects and forms through the pipeline. disnake passes them to views and listeners without any check.
+"""Route buttons, select menus and modals through the pipeline. disnake passes them on without any check.
 
 `PipelineConnectionState` extends three methods of disnake's connection state, so that it gets a component before a view
-does. It waits for the tasks that disnake starts for a component: callbacks of views and forms, and listeners.
+does. It waits for the tasks that disnake starts for a component: callbacks of views and modals, and listeners.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def component_name(custom_id: str) -> str:
 
 
 class PipelineConnectionState(ConnectionState):
-    """disnake's connection state that passes components and forms to ``pipeline`` first."""
+    """disnake's connection state. It passes components and modals to ``pipeline`` first."""
 
     def __init__(self, *, pipeline: Pipeline, **options: Any) -> None:
         super().__init__(**options)
@@ -68,7 +68,7 @@ class PipelineConnectionState(ConnectionState):
         super().store_view(view, message_id)
 
     def store_modal(self, user_id: int, modal: disnake.ui.Modal) -> None:
-        """Store a form, and record its errors."""
+        """Store a modal, and record its errors."""
         _report_errors(self._pipeline, modal, disnake.ui.Modal)
         super().store_modal(user_id, modal)
 
@@ -93,7 +93,7 @@ async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, p
 
 
 def _report_errors(pipeline: Pipeline, item: Any, cls: type[Any]) -> None:
-    """Record errors of a view or form before its own ``on_error`` runs. disnake's default is skipped."""
+    """Record errors of a view or modal before its own ``on_error`` runs. disnake's default is skipped."""
     original = item.on_error
     if hasattr(original, METADATA) or not hasattr(
         item, "__dict__"

@@ -1,4 +1,4 @@
-"""The context of a handler: the interaction, and methods that answer it in any state."""
+"""The context of a handler: the interaction, and methods that answer it, whether it was deferred or answered before."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Context:
 
     @property
     def values(self) -> list[str]:
-        """The values that were chosen in a select."""
+        """The values that the user chose in a select menu."""
         return list(getattr(self.inter, "values", None) or ())
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The values of a form, by the custom id of the field."""
+        """What the user entered in a modal, by the custom id of the field."""
         return getattr(self.inter, "text_values", {})
 
     @property
@@ -76,7 +76,7 @@ class Context:
         """Answer: as the first reply, as the answer to a deferral, or else as a follow-up.
 
         ``message``: what disnake's ``send`` takes (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
-        ``ephemeral``: only the user sees it; ignored after `defer`, which has its own.
+        ``ephemeral``: only the user sees it; after `defer`, what was set there counts.
         """
         await self.wait_for_deferral()
         if not self.inter.response.is_done():
@@ -100,9 +100,9 @@ class Context:
             await self.inter.response.edit_message(**message)
 
     async def ask(self, custom_id: str, *, title: str, components: Any) -> None:
-        """Open a form. It must be the first answer; a ``@modal`` handler gets what the user enters.
+        """Open a modal. It must be the first answer; a ``@modal`` handler gets what the user enters.
 
-        A form with a callback of its own is disnake's ``ctx.inter.response.send_modal(form)``.
+        Open a modal with its own callback with disnake's ``ctx.inter.response.send_modal(modal)``.
         """
         await self.wait_for_deferral()
         await self.inter.response.send_modal(title=title, custom_id=custom_id, components=components)

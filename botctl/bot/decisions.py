@@ -18,7 +18,7 @@ from botctl.core.contracts.throttle import Limit, Verdict
 from botctl.core.errors import UsageError
 
 UNKNOWN_INTERACTION: Final = 10062
-"""Discord: Opcodes and Status Codes > JSON. It waits 3 s for a first answer."""
+"""Discord's error for an interaction without an answer within 3 s: Opcodes and Status Codes > JSON."""
 _NO_ROLES: Final[frozenset[str]] = frozenset()
 
 
@@ -34,8 +34,8 @@ class RoleGrants:
     """botctl's roles, granted to Discord users and Discord roles by ``[roles]`` in the settings."""
 
     def __init__(self, roles: Mapping[str, RoleSettings]) -> None:
-        self._by_user = _group((int(user), name) for name, role in roles.items() for user in role.users)
-        self._by_role = _group((int(role_id), name) for name, role in roles.items() for role_id in role.roles)
+        self._by_user = _names_by_id((int(user), name) for name, role in roles.items() for user in role.users)
+        self._by_role = _names_by_id((int(role_id), name) for name, role in roles.items() for role_id in role.roles)
 
     def roles_of(self, user: int, has_role: Callable[[int], object] | None) -> frozenset[str]:
         """Return the roles of ``user``. ``has_role`` looks up a Discord role by id; None in a direct message."""
@@ -47,7 +47,7 @@ class RoleGrants:
         return granted
 
 
-def _group(pairs: Iterable[tuple[int, str]]) -> dict[int, frozenset[str]]:
+def _names_by_id(pairs: Iterable[tuple[int, str]]) -> dict[int, frozenset[str]]:
     groups: dict[int, frozenset[str]] = {}
     for key, name in pairs:
         groups[key] = groups.get(key, _NO_ROLES) | {name}
@@ -82,7 +82,7 @@ class Throttled(commands.CommandOnCooldown):
 
 
 def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
-    """Return why ``invocation`` is not allowed, or None. The limits are checked only after this."""
+    """Return why ``invocation`` is not allowed, or None. It does not check the limits."""
     command = invocation.name.partition(":")[0]
     if not settings.allows(command.lower()):
         return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command}))
@@ -94,17 +94,16 @@ def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildS
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What an exception means for the invocation."""
+    """What an exception (or a return without one) means for the invocation."""
 
     result: Result
     reason: str = ""  # for the audit log and events
     message: LocalizedMessage | None = None  # for the user
     error: BaseException | None = None  # if it must be logged
-    retry_after_s: float | None = None  # until the user may try again
+    retry_after_s: float | None = None  # wait before the user may try again
     policy: str | None = None  # the limit that was reached
 
     def outcome(self, took_ms: float, error_id: str | None) -> Outcome:
-        """Return the outcome of the invocation."""
         return Outcome(
             result=self.result,
             took_ms=took_ms,
@@ -154,8 +153,8 @@ def classify(error: BaseException) -> Disposition:  # noqa: PLR0911  a table
 def should_notify_user(*, answered: bool, was_answered: bool, author_notified: bool) -> bool:
     """Whether the bot itself sends the error message.
 
-    ``answered``: now. ``was_answered``: before the error, so that the answer cannot explain it. ``author_notified``: an
-    error handler of the author got the error, and explains it or chooses not to.
+    ``answered``: the interaction has an answer. ``was_answered``: it had one before the error, which that answer cannot
+    explain. ``author_notified``: an error handler of the author got the error, and decides what to say.
     """
     return not answered or (was_answered and not author_notified)
 
@@ -173,4 +172,4 @@ def _denial_message(error: commands.CheckFailure) -> LocalizedMessage:
     """Return disnake's sentence if it is written for users; a bare CheckFailure only names a function."""
     if type(error) in (commands.CheckFailure, commands.CheckAnyFailure) or not str(error):
         return LocalizedMessage("denied")
-    return LocalizedMessage("plain", {"detail": str(error)})
+    return LocalizedMessage("disnake", {"detail": str(error)})

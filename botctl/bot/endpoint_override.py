@@ -1,4 +1,4 @@
-"""Point disnake at another Discord, the sandbox. Its addresses are constants, so they are replaced."""
+"""Connect disnake to the sandbox instead of Discord. disnake's addresses are constants, so they are replaced."""
 
 from __future__ import annotations
 

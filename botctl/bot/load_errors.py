@@ -1,4 +1,4 @@
-"""Faults in the files of ``commands/``: where they are, in a sentence, all at once."""
+"""Collect the faults in the files of ``commands/``, and report them together, each with its line and a sentence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class FaultCollector:
 
     @property
     def files(self) -> set[Path]:
-        """The files with faults."""
         return {path for path, _, _ in self._faults}
 
     def raise_or_skip(self, *, skip_broken: bool) -> set[Path]:

@@ -1,4 +1,4 @@
-"""Load the files of ``commands/``: Commands, plain disnake cogs, jobs and event handlers.
+"""Load the files of ``commands/``: Commands, disnake cogs, jobs and event handlers.
 
 `load` imports and validates everything, without a bot. `Catalog.install` registers it with the bot. Both report all
 faults together. A file whose name begins with ``_`` is a helper: the others may import it.
@@ -131,7 +131,7 @@ def load(folder: Path, context: ValidationContext, *, skip_broken: bool = False)
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[str]:
-    """Make a private package of ``folder``. Its files import each other relatively or, while loading, by name."""
+    """Make ``folder`` a package, and yield its name. Its files import each other relatively or, for now, by name."""
     package = f"{PACKAGE_PREFIX}{zlib.crc32(str(folder.resolve()).encode()):08x}"
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
@@ -240,7 +240,7 @@ def _add_job(file: CommandFile, job: Job, context: ValidationContext, faults: Fa
 
 
 def _check_unique_names(files: list[CommandFile], context: ValidationContext, faults: FaultCollector) -> None:
-    """Report names that occur twice among jobs or one kind of command: Discord lists the kinds apart."""
+    """Report names that two jobs or two commands of one kind (slash, user, message) have. Kinds may share names."""
     first: dict[tuple[str, str], Path] = {}
     for file in files:
         for compiled in file.compiled:
@@ -285,7 +285,7 @@ def _cog_arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dic
 
 
 def _cog_services(cog: type[commands.Cog]) -> dict[str, Any]:
-    """Return the parameters of a plain cog: `Bot` (by type, or by the name ``bot``), or the type of a service."""
+    """Return the parameters of a disnake cog: `Bot` (by type, or by the name ``bot``), or the type of a service."""
     hints = inspect.get_annotations(cog.__init__, eval_str=True)
     parameters: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cog.__init__).parameters.items())[1:]:

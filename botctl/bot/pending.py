@@ -25,14 +25,14 @@ class PendingInteraction:
     """An invocation that is under way."""
 
     invocation: Invocation  # what is published and audited
-    inter: Interaction[Any]  # the object that answers
+    inter: Interaction[Any]  # disnake's object, which sends the answer
     policy: CommandPolicy
     task: asyncio.Task[Any]  # runs the pipeline
     worker: asyncio.Task[Any] | None = None  # runs disnake's part of a component
     disposition: Disposition | None = None  # of the first error
     was_answered: bool = False  # before that error
     author_notified: bool = False  # an error handler of the author got the error, and may have answered
-    ctx: Context | None = None  # None for plain cogs
+    ctx: Context | None = None  # None in a disnake cog
     error_listeners: set[asyncio.Task[Any]] = field(default_factory=set)  # tasks of the author's error listeners
 
     def adopt(self, inter: Interaction[Any]) -> None:
@@ -50,7 +50,7 @@ class PendingInteraction:
 
 @dataclass(slots=True)
 class FailureCounter:
-    """Counts failures of a store, and logs one at most every `_LOG_INTERVAL_S`."""
+    """Counts failures of a store, and logs ``message`` with one of them at most every `_LOG_INTERVAL_S`."""
 
     message: str
     count: int = 0
@@ -65,9 +65,9 @@ class FailureCounter:
 
 
 def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Disposition:
-    """Return the disposition without a recorded error. disnake swallows cancellations.
+    """Return the disposition of ``pending`` when no error was recorded. disnake swallows cancellations.
 
-    ``stopping``: the bot cancelled it.
+    ``stopping``: if it was cancelled, the bot did it.
     """
     inter: Any = pending.inter
     if pending.invocation.kind in COMMAND_KINDS:

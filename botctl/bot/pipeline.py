@@ -48,13 +48,17 @@ from botctl.core.ids import error_id
 ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
-"""Guilds whose changed settings are kept for when no store answers; the least recently used is dropped."""
+"""Changed settings of this many guilds are kept, for the time when no store answers. The least recently used go."""
 _CANCEL_GRACE_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Runs every interaction. ``policies`` are by full command name, ``handlers`` by kind and custom id prefix."""
+    """Runs every interaction. ``policies`` are by full command name, ``handlers`` by kind and custom id prefix.
+
+    ``limits``: of names without a policy. ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``:
+    how long disnake cogs, views and error listeners may take to answer after the handler returned.
+    """
 
     def __init__(
         self,
@@ -97,7 +101,6 @@ class Pipeline:
         self._methods |= methods
 
     def policy_of(self, name: str) -> CommandPolicy:
-        """Return the policy of the command or component ``name``."""
         return self.policies.get(name) or self.policies.get(name.partition(":")[0], self._default_policy)
 
     @property
@@ -201,7 +204,7 @@ class Pipeline:
             )
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse new interactions, wait ``limit_s`` seconds, then cancel the rest; at once if this is cancelled."""
+        """Refuse new interactions, wait ``limit_s`` seconds, cancel the rest. A cancelled `drain` does that at once."""
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
@@ -277,7 +280,7 @@ class Pipeline:
         return settings
 
     def _remember_settings(self, guild: str, settings: GuildSettings) -> None:
-        """Keep changed settings, so that disabled commands stay disabled without Redis. The store's cache does not."""
+        """Keep changed settings: without Redis the store has no cache, and disabled commands must stay disabled."""
         self._remembered.pop(guild, None)
         if settings != DEFAULTS:
             self._remembered[guild] = settings
@@ -322,7 +325,7 @@ class Pipeline:
             _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
-        """Log, publish and audit the outcome. Nothing here awaits, so nothing can come in between."""
+        """Log, publish and audit the outcome; ``disposition`` is what the error means. No await: no task interrupts."""
         invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
         error_number = error_id() if disposition.result is Result.FAILED else None

@@ -1,4 +1,4 @@
-"""The bot's own answers. No interaction stays without an answer, or on "thinking…"."""
+"""The answers that botctl sends when a handler fails, is refused or does not answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_MENTIONS: Final = disnake.AllowedMentions.none()
 
 
 def outcome_text(disposition: Disposition, locale: str, error_id: str | None, now: datetime) -> str:
-    """Return the message for the user. A long wait is shown as a point in time, so that it stays true."""
+    """Return the text for the user; `Disposition`: what the exception means. A long wait becomes a point in time."""
     message = disposition.message or LocalizedMessage("failed", {"error_id": error_id})
     if message.key == "throttled" and (wait_s := disposition.retry_after_s or 0.0) >= LONG_WAIT_S:
         message = LocalizedMessage("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
@@ -55,7 +55,7 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
 
 
 async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
-    """Answer for a handler that returned without one; a plain cog may answer within ``grace_s``. Raises SEND_ERRORS."""
+    """Answer for a handler that returned without one. A cog still may within ``grace_s``. Raises SEND_ERRORS."""
     if ctx is not None:
         await ctx.wait_for_deferral()
     response = inter.response
@@ -74,6 +74,7 @@ async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: 
 
 
 async def _fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
+    """Replace "thinking…" by ``text``."""
     if ctx is not None:
         await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
     else:

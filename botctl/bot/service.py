@@ -50,8 +50,6 @@ _log = logging.getLogger(__name__)
 
 
 class BotService:
-    """The running bot."""
-
     def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
         self.bot = bot
         self._publish = publish
@@ -59,7 +57,6 @@ class BotService:
 
     @property
     def in_flight(self) -> int:
-        """Number of invocations that have no answer yet."""
         return self.bot.pipeline.in_flight
 
     async def drain(self, limit_s: float, *, reason: str = "stop") -> None:
@@ -76,7 +73,7 @@ class BotService:
         return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
 
     async def ping(self) -> str | None:
-        """Return the latency of the gateway, for the registry. Raises Unreachable if it is not connected."""
+        """Return the gateway's latency as a text for the service registry. Raises Unreachable if not connected."""
         if self.bot.is_closed() or not self.bot.is_ready():
             raise Unreachable("the gateway is not connected")
         latencies_ms = self.latencies_ms().values()
@@ -162,7 +159,7 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
 
 
 async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
-    """Open the gateway and wait until the guilds have arrived. From then on disnake reconnects for ever."""
+    """Open the gateway and wait until the guilds have arrived. After that, disnake reconnects for ever."""
 
     async def gateway() -> None:
         try:

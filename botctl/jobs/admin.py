@@ -29,13 +29,13 @@ POLL_S: Final = 0.1
 HOLDER_POLL_S: Final = 1.0  # between two checks which process schedules
 NOTIFY_AFTER_S: Final = 2.0  # the scheduler polls each second; after this the operator learns why the run waits
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
-_OVERTAKEN_HINT: Final = "`botctl jobs list` shows the last run, `botctl audit log` all of them."
+_REPLACED_HINT: Final = "`botctl jobs list` shows the last run, `botctl audit log` all of them."
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job in the code (None: not there) and in the store (None: never scheduled)."""
+    """A job: as the code defines it (None: it does not), and as the store knows it (None: it was never scheduled)."""
 
     name: str
     job: Job | None
@@ -48,10 +48,10 @@ class RunReport:
 
     run: str  # its id
     result: RunResult
-    here: bool  # this process ran it, since no other one schedules
+    here: bool  # this process ran it, because no process schedules
     took_ms: int | None = None
     error_id: str | None = None  # as in the log
-    unresponsive: bool = False  # it goes on after its cancellation; `stubborn` in JSON
+    unresponsive: bool = False  # it goes on after its cancellation; the JSON key is ``stubborn``
     detail: str | None = None  # one sentence for the operator
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class JobAdmin:
     runner: Runner
     auditor: Auditor
     clock: Clock
-    lease_s: float
+    lease_s: float  # how long the lease lasts without a renewal
     blocked_by: BotctlError | None = None  # why no job can run in this process; another one may run it
 
     async def statuses(self) -> list[JobStatus]:
@@ -88,9 +88,9 @@ class JobAdmin:
 
         Raises:
             UsageError: there is no such job.
-            Held: other processes change the record all the time.
+            Held: other processes changed the record at each attempt.
         """
-        changed = await self.runner.store.set_paused(await self._planned(name), self.clock.now(), paused=paused)
+        changed = await self.runner.store.set_paused(await self._find_job(name), self.clock.now(), paused=paused)
         if changed:
             self._record("job.pause" if paused else "job.resume", name)
         return changed
@@ -102,7 +102,7 @@ class JobAdmin:
 
         Raises:
             UsageError: there is no such job.
-            Held: other processes change the record all the time, or another request replaced this one.
+            Held: other processes changed the record at each attempt, or another request replaced this one.
             BotctlError: no process schedules, and the job cannot run here (`blocked_by`).
         """
         job = self.jobs.named(name)
@@ -123,7 +123,7 @@ class JobAdmin:
             await asyncio.wait({here, notifying}, timeout=CANCEL_S)
         return _report(run_id, record, here=started.is_set())
 
-    async def _planned(self, name: str) -> SchedulableJob:
+    async def _find_job(self, name: str) -> SchedulableJob:
         planned: dict[str, SchedulableJob] = {
             record.name: record.stored_job for record in await self.runner.store.all()
         }
@@ -148,7 +148,7 @@ class JobAdmin:
             await self.runner.run_due(job, lease)
 
     async def _notify_wait(self, job: Job, run_id: str, notify: Callable[[str], None]) -> None:
-        """Say what the run waits for, if it has not started after a moment."""
+        """Tell ``notify`` what the run waits for, if it has not started after `NOTIFY_AFTER_S`."""
         await asyncio.sleep(NOTIFY_AFTER_S)
         try:
             record = await self.runner.store.get(job, self.clock.now())
@@ -167,7 +167,7 @@ class JobAdmin:
         )
 
     async def _wait_for_end(self, job: Job, run_id: str, here: asyncio.Task[None]) -> JobRecord:
-        """Return the record when the run has ended or ignores its cancellation. Raise what ``here`` raises."""
+        """Return the record when the run has ended or ignores its cancellation. Raise what the task ``here`` raises."""
         while True:
             record = await self.runner.store.get(job, self.clock.now())
             if record.answered == run_id or (record.run == run_id and record.unresponsive):
@@ -175,7 +175,7 @@ class JobAdmin:
             if run_id not in (record.requested, record.run):
                 raise Held(
                     f"The run {run_id} of {job.name} cannot be followed: another request replaced this one.",
-                    hint=_OVERTAKEN_HINT,
+                    hint=_REPLACED_HINT,
                 )
             if here.done():
                 here.result()

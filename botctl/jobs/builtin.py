@@ -18,9 +18,9 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.jobs import Jobs, get_declared_job, job
 
 KEPT_EVENTS: Final = 10_000
-SAMPLES: Final = 120  # an hour
+SAMPLES: Final = 120  # the newest are kept: an hour
 SAMPLE_TTL_S: Final = 2 * 3600
-ENDED_KEY_TTL: Final = timedelta(days=30)
+ENDED_KEY_TTL: Final = timedelta(days=30)  # how long a revoked or expired API key is kept
 
 
 def samples_key(bot: str) -> str:

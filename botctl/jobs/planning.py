@@ -1,4 +1,4 @@
-"""Decide what to do about a job now. Pure."""
+"""Decide whether a job is to run now. Pure functions: no I/O."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
-"""A due time is missed when it is older than this. Before that its run is only late."""
+"""A due time that is older was missed. A run that starts earlier is only late."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """What to do about a job now.
 
-    ``due``: run the job for this due time; None: only move on to ``next_due``. ``skipped``: due times without a run.
-    ``requested``: the run id that an operator asked for.
+    ``due``: run the job for this due time; None: only store ``next_due``. ``skipped``: number of due times that get no
+    run. ``requested``: the id of the run, if an operator asked for it.
     """
 
     due: datetime | None

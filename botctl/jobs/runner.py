@@ -43,28 +43,28 @@ class Runner:
     publish: Callable[[Event], None]
     auditor: Auditor
     clock: Clock
-    _running: set[str] = field(default_factory=set, init=False)
+    _running: set[str] = field(default_factory=set, init=False)  # names of the jobs that run in this process
 
     async def take_over(self, job: Job, lease: Lease) -> None:
-        """Take ``job`` over from the last holder of the lease, and publish that the run it left behind is lost."""
+        """Take ``job`` over from the last holder of the lease. If it left a run unfinished, publish that as lost."""
         before = await self.store.take_over(job, lease.fence, self.clock.now())
         if before is not None and before.run is not None:
             _log.warning("job %s: its run %s is lost: its process died, or lost its lease", job.name, before.run)
-            self._announce_lost(before.run, before)
+            self._publish_lost(before.run, before)
 
     async def mark_removed(self, record: JobRecord, lease: Lease) -> None:
-        """Mark a job that is in no file any more as removed. A run of it that is under way is lost."""
+        """Mark a job that no file contains any more as removed. If a run of it is under way, it is lost."""
         if not lease.held or not await self.store.mark_removed(record, lease.fence, self.clock.now()):
             return
         _log.info("job %s is in no file any more; its record is kept, marked as removed", record.name)
         if record.run is not None:
-            self._announce_lost(record.run, record)
+            self._publish_lost(record.run, record)
 
     async def run_due(self, job: Job, lease: Lease) -> bool:
-        """Do what is due for ``job``. Return whether there was something to do: then there may be more.
+        """Run or skip what is due for ``job``. Return whether there was something to do: then call it again.
 
-        A job that runs in this process is left alone. A run of this holder that is recorded but does not run here was
-        claimed without confirmation: it never started, and is lost.
+        It does nothing while the job runs in this process. If the record has a run of this holder that does not run
+        here, the claim was written without confirmation: the run never started, and is lost.
         """
         if job.name in self._running or not lease.held:
             return False
@@ -88,15 +88,15 @@ class Runner:
         if not await self.store.mark_lost(record, lease.fence, self.clock.now()):
             return False
         _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)
-        self._announce_lost(run_id, record)
+        self._publish_lost(run_id, record)
         return True
 
     async def _claim_and_run(self, job: Job, record: JobRecord, plan: RunPlan, lease: Lease) -> None:
-        """Run the job if the claim succeeds. When the claim is not confirmed, nothing is run: at most once."""
-        assert plan.due is not None  # noqa: S101  a plan without is a skip
+        """Run the job if the claim succeeds. Without a confirmed claim nothing runs, so no due time gets two runs."""
+        assert plan.due is not None  # noqa: S101  `run_due` skips plans without a due time
         requested = plan.requested is not None
         run = JobRun(plan.requested or event_id(), job.name, plan.due, lease.fence, requested)
-        self._running.add(job.name)  # before the claim is written, so that the run is not taken for one left behind
+        self._running.add(job.name)  # before the claim is written, so that `run_due` does not record it as lost
         try:
             if not await self.store.claim(record, plan, run, self.clock.now()) or not lease.held:
                 return
@@ -105,7 +105,7 @@ class Runner:
             )
             outcome = await self._call(job, run)
             if not lease.held:
-                await lease.lost.wait()  # from then on `why` is known
+                await lease.lost.wait()  # `lost_reason` is set with it
                 outcome = replace(
                     outcome, detail=f"its process lost the lease: {lease.lost_reason}" if lease.lost_reason else None
                 )
@@ -114,7 +114,7 @@ class Runner:
             self._running.discard(job.name)
 
     async def _shielded(self, finish: Coroutine[Any, Any, None]) -> None:
-        """Run ``finish``. If it is cancelled (with the lease, say), it still gets a moment to record the end."""
+        """Run ``finish``. If this is cancelled, for example with the lease, ``finish`` still gets `LAST_WRITE_S`."""
         task = asyncio.create_task(finish, name="end of a run")
         try:
             await asyncio.shield(task)
@@ -143,7 +143,7 @@ class Runner:
         return self._make_outcome(job, result, error, took_ms)
 
     async def _watch_cancellation(self, job: Job, run: JobRun) -> None:
-        """Report a run that goes on after it was cancelled at its time limit. Cancelled when the run has ended."""
+        """Record that the run goes on after it was cancelled at its time limit. This is cancelled when the run ends."""
         await asyncio.sleep(job.timeout_s + GRACE_S)
         detail = f"it was cancelled after {job.timeout_s:g} s, ignores that and goes on"
         _log.warning("job %s: run %s: %s; the job is not run again until it ends", job.name, run.id, detail)
@@ -162,11 +162,11 @@ class Runner:
         return RunOutcome(result, took_ms, self.clock.now(), number, kind)
 
     async def _record_end(self, run: JobRun, outcome: RunOutcome, skipped: int, lease: Lease) -> None:
-        """Record the end, as long as this process holds the lease. After that another process calls the run lost."""
+        """Record the end, as long as this process holds the lease. After that another process records it as lost."""
         while True:
             try:
                 if await self.store.finish(run, outcome):
-                    self._announce(run, outcome, skipped)
+                    self._publish_end(run, outcome, skipped)
                 else:
                     detail = f"{outcome.detail or 'it was taken for lost'}; then it ended ({outcome.result})"
                     _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
@@ -178,11 +178,11 @@ class Runner:
                 _log.warning("job %s: the end of run %s (%s) could not be recorded", run.job, run.id, outcome.result)
             return
 
-    def _announce_lost(self, run_id: str, record: JobRecord) -> None:
+    def _publish_lost(self, run_id: str, record: JobRecord) -> None:
         run = JobRun(run_id, record.name, record.last_due or record.next_due, record.fence)
-        self._announce(run, RunOutcome(RunResult.LOST, 0, self.clock.now()), 0)
+        self._publish_end(run, RunOutcome(RunResult.LOST, 0, self.clock.now()), 0)
 
-    def _announce(self, run: JobRun, outcome: RunOutcome, skipped: int) -> None:
+    def _publish_end(self, run: JobRun, outcome: RunOutcome, skipped: int) -> None:
         took_ms = None if outcome.result is RunResult.LOST else round(outcome.took_ms, 3)
         self.publish(
             JobFinished(

@@ -1,4 +1,4 @@
-"""The service that schedules. Every process with the role has it; the one that holds the lease does the work.
+"""The service that schedules jobs. Every process with the role ``jobs`` has it; the lease's holder does the work.
 
 APScheduler wakes a job at its due times, and the job's record decides what to do. So an extra wake-up does no harm. The
 records are also read each second, for runs that operators ask for and for work that a failing store delayed.
@@ -44,7 +44,7 @@ class Scheduler:
     leases: Leases
     runner: Runner
     lease_s: float
-    complete: bool = True  # no file was left out: a stored job that is not in `jobs` was removed
+    complete: bool = True  # no file was left out, so a stored job that is not in `jobs` was removed from the files
     lease: Lease | None = None  # while this process holds it
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _draining: bool = field(default=False, init=False)
@@ -68,7 +68,7 @@ class Scheduler:
             await asyncio.wait(tuple(self._running.values()), timeout=limit_s)
 
     async def ping(self) -> str:
-        """Whether this process schedules, for the operator."""
+        """Return whether this process schedules, as a text for the service registry."""
         if self.lease is None or not self.lease.held:
             return "another process schedules, or will shortly"
         return f"schedules {len(self.jobs)} jobs, fence {self.lease.fence}"
@@ -76,7 +76,7 @@ class Scheduler:
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:
             await self.runner.take_over(job, lease)
-        with self._alarms(lease):
+        with self._due_times(lease):
             while not lease.lost.is_set():
                 await self._poll(lease)
                 with suppress(TimeoutError):
@@ -94,12 +94,12 @@ class Scheduler:
         await self._mark_removed(records, lease)
         for job in self.jobs:
             record = records.get(job.name)
-            # A run in the record is under way here, or was left behind: the runner knows which.
+            # A run in the record is under way here, or its process died: the runner finds out.
             if record is None or record.run is not None or plan_run(job, record, now) is not None:
                 self._wake(job, lease)
 
     async def _mark_removed(self, records: Mapping[str, JobRecord], lease: Lease) -> None:
-        """Mark stored jobs that are in no file any more, so that the monitor stops to warn of their last outcome."""
+        """Mark stored jobs that no file contains any more, so that the monitor stops its warnings about them."""
         names = {job.name for job in self.jobs}
         for name, record in records.items():
             if self.complete and name not in names and record.removed is None:
@@ -109,7 +109,8 @@ class Scheduler:
                     _log.debug("job %s cannot be marked as removed now", name, exc_info=True)
 
     @contextmanager
-    def _alarms(self, lease: Lease) -> Iterator[None]:
+    def _due_times(self, lease: Lease) -> Iterator[None]:
+        """Let APScheduler wake each job at its due times while the block runs."""
         apscheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None})
 
         async def wake(job: Job) -> None:

@@ -2,8 +2,8 @@
 
 Collection ``botctl_jobs``, one document per job: the fields of `JobRecord`, with ``_id`` for its name, ``rev`` for its
 revision and ``stubborn`` for ``unresponsive``. Times are ISO 8601 text. Every change is a compare-and-swap on ``rev``.
-A new holder of the lease writes its fence into every document first, so all later writes of earlier holders fail. A
-claim moves ``next_due`` on in the same write, so there is at most one run per due time.
+A new holder of the lease writes its fencing token (``fence``) into every document first, so all later writes of earlier
+holders fail. Claiming a run also moves ``next_due`` on, in one write, so there is at most one run per due time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RunOutcome:
 
 @dataclass(frozen=True, eq=False)
 class MongoJobStore:
-    """Read and change the records. Every method raises Unreachable when MongoDB does not answer."""
+    """Reads and changes the records. Every method raises Unreachable when MongoDB does not answer."""
 
     collection: AsyncCollection[dict[str, Any]]
 
@@ -85,7 +85,7 @@ class MongoJobStore:
                 return record
 
     async def mark_removed(self, record: JobRecord, fence: int, now: datetime) -> bool:
-        """Record that the holder with ``fence`` has no such job. False: the record changed, or is a later holder's."""
+        """Record that the holder with ``fence`` has no such job. False: the record changed, or has a later fence."""
         lost = {} if record.run is None else _lost_changes(record.run, now)
         return await self._compare_and_swap(
             record, {**lost, "removed": iso_ms(now)}, {"lost": 1} if lost else {}, fence
@@ -122,9 +122,9 @@ class MongoJobStore:
         )
 
     async def finish(self, run: JobRun, outcome: RunOutcome) -> bool:
-        """Record how ``run`` ended. False: it was taken for lost, since another process holds the lease.
+        """Record how ``run`` ended. False: another process holds the lease and recorded the run as lost.
 
-        When the answer is lost, call it again with the same ``outcome``: True if it is recorded already.
+        After Unreachable, call it again with the same ``outcome``: it returns True if that is recorded already.
         """
         changes = {
             **_NO_RUN,
@@ -153,13 +153,13 @@ class MongoJobStore:
             await self.collection.update_one(condition, update)
 
     async def add_detail(self, run: JobRun, detail: str) -> None:
-        """Add the detail that its own process knows to ``run``, which was taken for lost."""
+        """Add ``detail``, which only the run's own process knows, to ``run``, which another recorded as lost."""
         condition = {"_id": run.job, "last_id": run.id, "outcome": RunResult.LOST}
         with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
     async def set_paused(self, job: SchedulableJob, now: datetime, *, paused: bool) -> bool:
-        """Pause or resume ``job``; no due time is made up. Return whether it changed. Raises Held on contention."""
+        """Pause or resume ``job``; a pause skips due times. Return whether it changed. Raises Held as `request`."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
             if record.paused == paused:
@@ -172,7 +172,7 @@ class MongoJobStore:
         raise _contention(job.name)
 
     async def request(self, job: Job, run_id: str, now: datetime) -> str:
-        """Ask for a run. Return its id, or that of a request that is still open. Raises Held on contention."""
+        """Ask for a run. Return its id, or that of an open request. Raises Held after `MAX_ATTEMPTS` conflicts."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
             if record.requested is not None:

@@ -20,7 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 
 async def up(db: AsyncDatabase[dict[str, Any]]) -> None:
-    """Change what is there. Interrupted and run again, it should come to the same end."""
+    """Change the database. If this is interrupted and run again, the result should be the same."""
 
 
 # If it can be reverted, write `async def down(db)`, too.
@@ -31,7 +31,7 @@ def create(folder: Path, description: str) -> Path:
     """Write the next file of ``folder``, named after ``description``, and return its path. Overwrites nothing.
 
     Raises:
-        UsageError: ``description`` makes no name.
+        UsageError: ``description`` cannot become a file name.
         NeedsDecision: the file exists.
         BotctlError: the file cannot be written.
     """
@@ -51,7 +51,7 @@ def create(folder: Path, description: str) -> Path:
 
 
 def next_name(existing: list[str], description: str) -> str:
-    """The next file name: ``0003_add_an_index.py``; ``ü`` becomes ``u``. Raises UsageError if there is none."""
+    """The next file name: ``0003_add_an_index.py``; ``ü`` becomes ``u``. Raises UsageError as `create`."""
     spelled = "".join(letter for letter in normalize("NFKD", description).casefold() if not combining(letter))
     numbers = [int(found["n"]) for name in existing if (found := FILE_NAME.fullmatch(name))]
     name = f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^a-z0-9]+', '_', spelled).strip('_')}.py"

@@ -1,7 +1,7 @@
-"""The files of ``migrations/``: find, read and check them, without running any.
+"""Find, read and check the files of ``migrations/``, without running any.
 
 They are called ``0001_name.py``, ``0002_other.py`` and so on, without a gap. Each has ``async def up(db)`` and, if it
-can be reverted, ``async def down(db)``. Any other name is a fault, unless it begins with ``_``.
+can be reverted, ``async def down(db)``. A file with any other name is a fault, unless the name begins with ``_``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Migration:
     path: Path
     title: str  # the first line of its docstring
     reversible: bool  # it has a ``down``
-    source: bytes = field(repr=False)  # what `load` runs
+    source: bytes = field(repr=False)  # the content that was checked; `load` runs this, not the file
 
     @property
     def checksum(self) -> str:
@@ -66,13 +66,13 @@ class MigrationFunctions:
 
 
 def checksum(source: bytes) -> str:
-    """SHA-256 of the file with line feeds as line ends, since git rewrites those.
+    """``sha256-lf:`` and the SHA-256 of ``source`` with line feeds as line ends, since git may change line ends.
 
     `sha256sum` computes the same. A changed comment counts as a change, which an operator can accept (`botctl migrate
-    resolve`). The prefix names the rule, so that another rule can follow.
+    resolve`).
     """
-    plain = source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return f"sha256-lf:{hashlib.sha256(plain).hexdigest()}"
+    normalized = source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return f"sha256-lf:{hashlib.sha256(normalized).hexdigest()}"
 
 
 def discover(folder: Path) -> Migrations:
@@ -113,7 +113,7 @@ def line_of(error: BaseException, path: Path) -> int:
 
 
 def display_path(path: Path, folder: Path) -> str:
-    """``path`` as seen from the project's root."""
+    """``path`` relative to the folder that contains ``folder``."""
     return str(path.relative_to(folder.parent)) if path.is_relative_to(folder.parent) else str(path)
 
 

@@ -7,11 +7,11 @@
     direction  up or down, of the current or last run
     started, ended   ISO 8601 text, for people; nothing compares them
     took_ms    of the last run
-    by         {host, pid, born, version, fence}: the process that wrote it, and the fence of its lease
+    by         {host, pid, born, version, fence}: the process that wrote it, and the fencing token of its lease
     error      of a failure, one line
 
-Start and end are compare-and-swaps. If two processes believe to hold the lease, only one gets the document, and a
-process that was replaced cannot write any more. So a migration never runs twice at the same time.
+Start and end are written by compare-and-swap. If two processes believe that they hold the lease, only one can write the
+start, and a process that was replaced cannot write any more. So a migration never runs twice at the same time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Database = AsyncDatabase[Document]
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Read and write the ledger of ``database``. Every method raises Unreachable when MongoDB does not answer."""
+    """Reads and writes the ledger of ``database``. Every method raises Unreachable when MongoDB does not answer."""
 
     database: Database
 

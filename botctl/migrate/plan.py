@@ -1,4 +1,4 @@
-"""Compare the files with the ledger, and decide what to run. Pure."""
+"""Compare the files with the ledger, and decide what to run. Pure functions: no I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProcessIdentity:
     pid: int
     born: str  # its start time, since pids are reused: `core.processes.process`
     version: str  # of botctl
-    fence: int  # of the lease that it held
+    fence: int  # the fencing token of the lease that it held
 
     def __str__(self) -> str:
         return f"process {self.pid} on {safe(self.host)}"
@@ -89,7 +89,7 @@ class MigrationRow:
 
 
 def compare(files: Iterable[Migration], records: Iterable[Record]) -> tuple[MigrationRow, ...]:
-    """Every migration that has a file or is in effect, in options."""
+    """Every migration that has a file or is in effect, by number and name."""
     by_name = {file.name: file for file in files}
     in_ledger = {record.name: record for record in records}
     last = max((r.n for r in in_ledger.values() if r.state is not RecordState.REVERTED), default=0)
@@ -103,15 +103,15 @@ def compare(files: Iterable[Migration], records: Iterable[Record]) -> tuple[Migr
 
 
 def pending(rows: Iterable[MigrationRow]) -> list[Migration]:
-    """The files that are not applied yet, in options."""
+    """The files that are not applied yet, in order."""
     return [row.file for row in rows if row.file and row.status is MigrationStatus.PENDING]
 
 
 def require_consistent(rows: Sequence[MigrationRow]) -> None:
-    """Check that files and ledger agree, and that every migration that started has ended well.
+    """Check that files and ledger agree, and that no migration failed or was interrupted.
 
     Raises:
-        IntegrityError: files were changed, vanished or are late. The sentence names all of them.
+        IntegrityError: migrations are CHANGED, VANISHED or LATE. The sentence names all of them.
         NeedsDecision: a migration failed or was interrupted.
     """
     if broken := [row for row in rows if row.status in INCONSISTENT]:
@@ -138,7 +138,7 @@ def require_none_running(rows: Sequence[MigrationRow], has_exited: Callable[[Pro
 
 
 def require_none_pending(rows: Sequence[MigrationRow], hint: str) -> None:
-    """Raise WorkPending if migrations are pending, since this version expects the shape that they make."""
+    """Raise WorkPending if migrations are pending, since the bot's code expects the schema that they create."""
     if files := pending(rows):
         count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
         raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
@@ -156,13 +156,13 @@ def describe_failure(record: Record) -> str:
 
 
 def select_to_apply(rows: Sequence[MigrationRow], to: int | None = None) -> list[Migration]:
-    """The pending files up to number ``to``. ``rows`` are consistent. Raises UsageError for an unknown ``to``."""
+    """The pending files up to number ``to``. Raises UsageError for an unknown ``to``. ``rows`` must be consistent."""
     _require_number(rows, to)
     return [file for file in pending(rows) if to is None or file.n <= to]
 
 
 def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, steps: int = 1) -> list[Migration]:
-    """The files to revert, newest first: all after number ``to``, or the last ``steps``. ``rows`` are consistent.
+    """The files to revert, newest first: all after number ``to``, or the last ``steps``. ``rows`` must be consistent.
 
     Raises UsageError if there is no migration ``to``, or a file has no ``down``.
     """
@@ -178,7 +178,7 @@ def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, ste
 
 
 def find_row(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
-    """The row with that name or unique number. Raises UsageError if there is none."""
+    """The row whose name or number is ``name``. Raises UsageError if there is none, or several have that number."""
     matches = [row for row in rows if name in (row.name, f"{row.n:04}")]
     if len(matches) == 1:
         return matches[0]

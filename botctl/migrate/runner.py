@@ -1,4 +1,4 @@
-"""The verbs of `botctl migrate`, and the check of `botctl run` before it starts."""
+"""Apply and revert migrations for `botctl migrate`, and check them before `botctl run` starts."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ from botctl.migrate.plan import (
 from botctl.migrate.session import MigrationContext, MigrationSession, ProgressListener, current_process
 
 LEASE: Final = "migrate"
-WAIT_MARGIN_S: Final = 1.0  # after the length of the lease and this margin, a dead holder is known to be dead
+WAIT_MARGIN_S: Final = 1.0  # the lease of a dead process is free after the lease's length and this margin
 
 Selection = Callable[[Sequence[MigrationRow]], list[Migration]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Options of a verb."""
+    """Options of the methods of `Migrator`."""
 
-    wait_s: float | None = None  # for another process that runs migrations; None: for ever
+    wait_s: float | None = None  # how long to wait for another process that runs migrations; None: for ever
     listener: ProgressListener = field(default_factory=ProgressListener)
-    iface: str = "cli"  # for the audit log
+    iface: str = "cli"  # the interface, for the audit log: ``cli`` or ``system``
 
 
 @dataclass(frozen=True, slots=True)
 class Migrator:
-    """Run the migrations of one database.
+    """Runs the migrations of one database.
 
-    The methods raise Held when another process runs migrations or takes over, Unreachable when MongoDB does not answer,
-    and IntegrityError and NeedsDecision as `plan.require_consistent`, before anything runs.
+    The methods raise Held when another process runs migrations or takes over, and Unreachable when MongoDB does not
+    answer. Before anything runs they raise IntegrityError and NeedsDecision as `plan.require_consistent`.
     """
 
     context: MigrationContext
@@ -80,7 +80,7 @@ class Migrator:
         *,
         options: RunOptions = RunOptions(),
     ) -> None:
-        """Revert ``files``, as `select_to_revert` chose them, as far as they are still the newest. Raises as `up`."""
+        """Revert ``files``, which `select_to_revert` chose, unless they are no longer the newest. Raises as `up`."""
 
         def still_newest(rows: Sequence[MigrationRow]) -> list[Migration]:
             names = {file.name for file in files}
@@ -160,7 +160,7 @@ class Migrator:
 
 
 class Migrated:
-    """The database has the shape that the files of this version expect."""
+    """A service without methods: the services that need it start after all migrations are applied."""
 
 
 async def read_rows(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRow, ...]:
@@ -178,7 +178,7 @@ async def migrator(
 
 @asynccontextmanager
 async def migrated(migrator: Migrator, migrations: Migrations, *, apply: bool) -> AsyncIterator[Migrated]:
-    """Factory of the service that `botctl run` needs before everything that relies on the shape of the database.
+    """Factory of the service that `botctl run` starts before all services that rely on the database's schema.
 
     ``apply``: apply pending migrations instead of refusing to start. Of several processes that start at once, one
     applies them and the others wait.

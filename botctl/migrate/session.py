@@ -30,7 +30,7 @@ from botctl.migrate.files import Migration, MigrationFunction, MigrationFunction
 from botctl.migrate.ledger import Ledger
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
-_CALL_LIMIT_S: Final = 24 * 3600.0  # one call to MongoDB in a migration: an index may take long to build
+_CALL_LIMIT_S: Final = 24 * 3600.0  # for one call to MongoDB in a migration: to build an index may take long
 _RETRY_S: Final = 0.5
 _FINAL_STATES: Final = {Direction.UP: RecordState.APPLIED, Direction.DOWN: RecordState.REVERTED}
 
@@ -70,19 +70,19 @@ class MigrationContext:
 
 @dataclass(frozen=True, slots=True)
 class MigrationSession:
-    """Run migrations in one direction."""
+    """Runs migrations in one direction, while it holds ``lease``."""
 
     context: MigrationContext
     lease: Lease
     direction: Direction
     folder: Path  # of the files
     listener: ProgressListener
-    iface: str  # ``cli`` or ``system``, for the audit log
+    iface: str  # the interface, for the audit log: ``cli`` or ``system``
 
     async def run(self, file: Migration, functions: MigrationFunctions, previous: Record | None) -> None:
         """Run ``file``, whose record was ``previous``, and record that it started and how it ended.
 
-        The first cancellation waits for the end and raises then. The second one interrupts the migration.
+        A first cancellation lets the migration end, and raises CancelledError after that. A second one interrupts it.
 
         Raises:
             Held: the lease was lost.
@@ -108,7 +108,7 @@ class MigrationSession:
 
 
 class _MigrationRun:
-    """One run of one migration."""
+    """One run of one migration: records the start, calls its function, records the end."""
 
     def __init__(self, session: MigrationSession, file: Migration, previous: Record | None) -> None:
         self.session = session
@@ -179,7 +179,7 @@ class _MigrationRun:
             lost.cancel()
 
     async def _end(self, record: Record, error: BaseException | None) -> None:
-        """Record and publish how it ended."""
+        """Record and publish how the migration ended."""
         name, direction, took_ms = self.file.name, self.session.direction, record.took_ms or 0
         if error is None:
             await self._write(record)
@@ -221,7 +221,7 @@ class _MigrationRun:
         )
 
     def _error_text(self, error: BaseException) -> str:
-        """The error in one line, with its line in the file."""
+        """The error in one line, with the line of the file that raised it."""
         if isinstance(error, asyncio.CancelledError):
             return str(error) or "it was interrupted"
         where = f"{display_path(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
@@ -238,7 +238,7 @@ class _MigrationRun:
     def _lease_lost(self) -> Held:
         return Held(
             f"The lease was lost, so {self.file.name} ({self.session.direction}) was stopped before its end.",
-            hint="MongoDB was away, or the migration blocked this process, for longer than migrate.lease_s.",
+            hint="MongoDB did not answer, or the migration blocked this process, for longer than migrate.lease_s.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Read the snapshots of a bot's processes. It never writes."""
+"""Read the snapshots of a bot's processes. Nothing here writes to Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does no
 
 
 async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
-    """Every process of ``bot`` with a snapshot, by name, unless it fell silent before this Redis started.
+    """A report on every process of ``bot`` with a snapshot, by name, if `ProcessReport.is_current`.
 
     Raises RedisError or OSError if Redis does not answer.
     """
@@ -43,7 +43,7 @@ def _report(proc: str, text: bytes, ttl_ms: int) -> ProcessReport:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What to show now. ``waiting_for``: why no running process is in ``view``; else empty."""
+    """What to show now. ``view``: None if Redis does not answer. ``waiting_for``: why it shows no running process."""
 
     view: MonitorView | None
     waiting_for: str = ""
@@ -51,14 +51,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Looks at the processes of ``bot``. ``connect`` opens their Redis, or raises Unreachable."""
+    """Reads the state of the processes of ``bot``. ``connect`` opens their Redis, or raises Unreachable."""
 
     bot: str
     connect: Callable[[], AbstractAsyncContextManager[Redis]]
     clock: Clock = field(default_factory=SystemClock)
 
     async def once(self) -> MonitorView:
-        """The bot as it is now. Raises Unreachable if no process of it runs, or Redis does not answer."""
+        """The state of the bot now. Raises Unreachable if no process of it runs, or Redis does not answer."""
         with _reaching_redis:
             async with self.connect() as redis:
                 view = await self._read(redis)
@@ -67,7 +67,7 @@ class Monitor:
         return view
 
     async def frames(self, every_s: float = EVERY_S) -> AsyncGenerator[Frame, None]:
-        """The bot as it is, again and again. Redis and all processes may stop and come back."""
+        """Yield the state of the bot every ``every_s`` seconds, also when Redis or all processes stop and come back."""
         while True:
             try:
                 with _reaching_redis:

@@ -2,7 +2,7 @@
 
 Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds it as JSON, ``botctl:{<bot>}:procs`` is the set of the processes. Both
 expire a minute after the last write, so a killed process needs no clean-up. New fields have a default; no field is
-renamed or changes its meaning without a new `VERSION`. Texts are not escaped. Times are ISO 8601 in UTC.
+renamed or changes its meaning without a new `VERSION`. Control characters in texts are kept. Times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 VERSION: Final = 1
 EVERY_S: Final = 1.0
-TTL_MS: Final = 60_000  # the rest of it gives the age of a snapshot by the clock of Redis alone
+TTL_MS: Final = 60_000  # the reader computes a snapshot's age from what Redis says is left of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,8 @@ class ServiceSnapshot:
     name: str
     state: str  # `ServiceState`
     detail: str = ""  # one sentence for the operator
-    ok: bool | None = None  # of the last ping; None before the first
-    took_ms: float | None = None  # as `ok`
+    ok: bool | None = None  # whether the last ping succeeded; None before the first
+    took_ms: float | None = None  # of the last ping; None before the first
     restarts: int = 0
 
 
@@ -40,7 +40,7 @@ class ShardSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSnapshot:
-    """A command that has finished, at the time ``at``."""
+    """A command that finished at the time ``at``, after ``ms`` milliseconds."""
 
     name: str
     user: str
@@ -97,7 +97,7 @@ class Snapshot:
     lag_ms: float  # the worst delay of the event loop in the last minute
     draining: bool = False
     connections: int = 0  # to the realtime server
-    dropped: int = 0  # events that a slow reader missed
+    dropped: int = 0  # events that subscribers in the process were too slow for
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()

@@ -1,4 +1,4 @@
-"""Combine the snapshots of several processes into one view of a bot. Pure; `botctl monitor --json` prints the view."""
+"""Combine the snapshots of several processes into one view of a bot. Pure functions: no I/O."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from botctl.core.telemetry.latency import merge, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
-SILENT_S: Final = 3.0  # without a snapshot, where one is due every second
-GONE_S: Final = 10.0  # without a snapshot: the process was killed, since it removes its snapshot when it stops
-GONE_SHOWN: Final = 3  # the newest of them are shown, the others counted
-RATE_S: Final = 10
-MAX_LAG_MS: Final = 1000.0  # an event loop that was later than this made users wait
-MAX_LAST: Final = 50
+SILENT_S: Final = 3.0  # age of a snapshot that makes its process SILENT; a new one is due every second
+GONE_S: Final = 10.0  # age that makes it GONE: it was killed, since a process removes its snapshot when it stops
+GONE_SHOWN: Final = 3  # so many of the newest GONE processes are shown, the others only counted
+RATE_S: Final = 10  # the period of `rate_per_s`
+MAX_LAG_MS: Final = 1000.0  # a longer delay of the event loop makes users wait, so it is reported
+MAX_LAST: Final = 50  # commands in `MonitorView.last`
 _STORES: Final = ("redis", "mongo")
 
 
@@ -37,7 +37,7 @@ class Presence(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What Redis holds of the process ``proc``, and how old that is. ``snapshot`` is None if it cannot be read."""
+    """The snapshot of the process ``proc`` in Redis, and its age. ``snapshot`` is None if it cannot be read."""
 
     proc: str
     snapshot: Snapshot | None
@@ -53,10 +53,10 @@ class ProcessReport:
         return Presence.SILENT if self.age_s > SILENT_S else Presence.UP
 
     def is_current(self, uptime_s: float) -> bool:
-        """Whether the report matters, if Redis has been up for ``uptime_s``.
+        """Whether the report is newer than the start of Redis, ``uptime_s`` seconds ago.
 
-        A process that fell silent before that could not remove its snapshot: an embedded Redis ends with its owner, and
-        the processes that use it end, too.
+        Older reports mean nothing: when an embedded Redis ends with the process that owns it, the processes that use it
+        end too, and cannot remove their snapshots.
         """
         return self.presence is Presence.UP or self.age_s < uptime_s
 
@@ -126,7 +126,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorView:
-    """One bot at one moment."""
+    """The state of a bot at one moment, as `botctl monitor --json` prints it."""
 
     v: int = VERSION
     bot: str
@@ -147,7 +147,7 @@ class MonitorView:
 
 
 def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorView:
-    """Combine the ``reports`` of the processes of ``bot`` at the time ``at``."""
+    """The view of ``bot`` at the time ``at``, from the ``reports`` of its processes."""
     gone = sorted((report for report in reports if report.presence is Presence.GONE), key=lambda report: report.age_s)
     alive = [report for report in reports if report.presence is not Presence.GONE]
     snapshots = [report.snapshot for report in alive if report.snapshot]
@@ -221,7 +221,7 @@ def _totals(snapshots: Sequence[Snapshot]) -> Totals:
 
 
 def _summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """The sum of each second. The last number of each series is the newest."""
+    """The sums by second of several series, which all end at the same second."""
     backwards = [tuple(reversed(numbers)) for numbers in series]
     length = max(map(len, backwards), default=0)
     sums = (sum(numbers[i] for numbers in backwards if i < len(numbers)) for i in range(length))
@@ -264,7 +264,7 @@ def _shards(snapshots: Iterable[Snapshot]) -> Iterator[ShardRow]:
 
 
 def _jobs(snapshots: Iterable[Snapshot]) -> list[JobSnapshot]:
-    """Each job once, from the process that saw its newest run."""
+    """Each job once, from the process that knows its newest run."""
     newest: dict[str, JobSnapshot] = {}
     for job in sorted(
         (job for snapshot in snapshots for job in snapshot.jobs), key=lambda job: (job.last_run or "", job.running)

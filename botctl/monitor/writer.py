@@ -1,4 +1,4 @@
-"""Write the snapshot of this process once a second. A snapshot that Redis does not take is dropped."""
+"""Write the snapshot of this process to Redis once a second. If that fails, the snapshot is dropped."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from botctl.monitor.snapshot import (
     Snapshot,
 )
 
-HEALTH_EVERY_S: Final = 5.0
+HEALTH_EVERY_S: Final = 5.0  # between two pings of the services
 _HEALTH_LIMIT_S: Final = 2.0
 _DELETE_LIMIT_S: Final = 0.5
-_SWEEP_EVERY: Final = 30  # writes
-_AWAY: Final = "Redis does not answer: botctl monitor does not see this process"
+_SWEEP_EVERY: Final = 30  # writes of the snapshot
+_OUTAGE: Final = "Redis does not answer: botctl monitor does not see this process"
 _log = logging.getLogger(__name__)
 
 
@@ -54,14 +54,14 @@ class SnapshotWriter:
     roles: tuple[str, ...]
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
-    written: int = 0
+    written: int = 0  # snapshots so far
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
-        self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is away
+        self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is unreachable
 
     @property
     def proc(self) -> str:
@@ -116,7 +116,7 @@ class SnapshotWriter:
             try:
                 await self.write()
             except (RedisError, OSError):
-                self._outage.begin(_AWAY)
+                self._outage.begin(_OUTAGE)
             else:
                 self._outage.end()
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
@@ -141,7 +141,7 @@ class SnapshotWriter:
             await self.redis.srem(schema.set_key(bot), *ended)
 
     async def sample(self) -> None:
-        """Ping the services, again and again. Never returns."""
+        """Ping the services and read the jobs every `HEALTH_EVERY_S`, more often while they start. Never returns."""
         while True:
             states = {status.name: status.state for status in self.status.statuses()}
             answers = await self.status.health(_HEALTH_LIMIT_S)
@@ -157,7 +157,7 @@ class SnapshotWriter:
                 self._jobs = tuple(_job(record) for record in records if record.removed is None)
 
     async def remove(self) -> None:
-        """Delete the snapshot, because this process stops in order."""
+        """Delete the snapshot, because this process stops normally."""
         bot = self.metrics.bot
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(_DELETE_LIMIT_S), self.redis.pipeline(transaction=False) as pipe:

@@ -1,8 +1,8 @@
-"""GCRA, the algorithm of rate limits: one integer per subject, the same in Python and in the limiter's Lua script.
+"""GCRA (generic cell rate algorithm), which decides rate limits. Python and the limiter's Lua script compute the same.
 
-The state is the *theoretical arrival time* (TAT) in integer microseconds: when the whole allowance is back. A call
-moves it one interval ahead, and is denied if it would then be more than ``capacity`` in the future. A denied call moves
-nothing, so a caller that waits ``retry_after`` is let in, and a raised limit acts at once.
+The state is one integer per subject, the *theoretical arrival time* (TAT) in microseconds: when the whole allowance is
+back. A call moves it one interval ahead, and is denied if it would then be more than ``capacity`` in the future. A
+denied call moves nothing, so a caller that waits ``retry_after`` is admitted, and a raised limit applies at once.
 
 Fractional microseconds would lose the last call of a burst. The interval is rounded up, so no window of t seconds ever
 admits more than ``burst + t x count / period``.
@@ -19,7 +19,7 @@ US_PER_S: Final = 1_000_000
 
 
 class GcraRate(NamedTuple):
-    """A limit in microseconds: one call is back per ``interval_us``, all of them after ``capacity_us``."""
+    """A limit in microseconds: one call becomes free per ``interval_us``, all of them after ``capacity_us``."""
 
     interval_us: int
     capacity_us: int

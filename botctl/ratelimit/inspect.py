@@ -1,6 +1,6 @@
-"""What operators see of rate limits, and the reset.
+"""Show the state of rate limits to operators, and reset them.
 
-Keys are found with SCAN, which blocks Redis only for moments, and never with KEYS.
+Keys are found with SCAN. KEYS would block Redis until it has read all keys.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _reaching_redis: Final = translated(
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """A policy."""
+    """A policy (the limits of a command, component or other use) with its statistics."""
 
-    policy: str
+    policy: str  # its name for people, ``ops.status``
     owner: str  # the part of botctl that declared it; empty if none did
-    limits: str
-    subjects: int  # with less than the whole allowance
+    limits: str  # as in the settings
+    subjects: int  # number of subjects that do not have their whole allowance
     checks: int  # in the last 24 hours
     denied: int  # in the last 24 hours
 
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """The allowance of a subject under one limit. If the limit is not known, only ``full_in_s`` is."""
+    """The allowance of a subject under one limit. If no process declared the limit, only ``full_in_s`` is known."""
 
     policy: str
     scope: str  # or ``user-2``, as `Key.limit`
@@ -55,8 +55,8 @@ class LimitStatus:
     limit: str | None  # as in the settings
     used: int | None
     left: int | None
-    retry_after_s: float | None  # 0 while some are left
-    full_in_s: float
+    retry_after_s: float | None  # wait before the next call; 0 while some are left
+    full_in_s: float  # until the whole allowance is back
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Inspector:
         return sorted(rows, key=lambda row: (row.owner or "~", row.policy))
 
     async def commands(self) -> list[str]:
-        """The commands that the bot declared last (``ops status``); empty if it never ran."""
+        """Names of the commands that the bot declared last, such as ``ops status``; empty if it never ran."""
         with _reaching_redis:
             declared = (await self._declared()).get("bot", {})
         # Names of components contain a colon.
@@ -133,7 +133,7 @@ class Inspector:
         return [key for key, _ in matches]
 
     async def _check(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> None:
-        """Refuse an unknown policy, which must not look like an unused one. A bot that never ran has none."""
+        """Raise UsageError for an unknown policy, which must not look like an unused one."""
         names = {name for table in declared.values() for name in table}
         if policy is None or not names or keys.display_name(policy) in names:
             return
@@ -151,7 +151,7 @@ class Inspector:
         ]
 
     async def _keys(self, part: str) -> AsyncIterator[tuple[Key, bytes]]:
-        """Each state whose subject ends with ``part``, once."""
+        """Each key whose subject ends with ``part``, once: parsed, and as stored."""
         seen: set[bytes] = set()  # SCAN may return a key twice
         async for name in self.redis.scan_iter(match=keys.scan_pattern(self.bot, part), count=_SCAN_COUNT):
             if name not in seen and (key := keys.parse_key(self.bot, name)):

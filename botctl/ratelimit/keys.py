@@ -1,4 +1,4 @@
-"""The Redis keys of rate limits: their names, and how to parse them. Pure.
+"""The Redis keys of rate limits: make and parse their names. Pure functions: no I/O.
 
 ::
 
@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, address_subject
 
-HOURS: Final = 24  # of statistics
-_SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # in a pattern of SCAN
+HOURS: Final = 24  # how long statistics are kept
+_SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # characters with a meaning in a pattern of SCAN
 
 
 class Key(NamedTuple):
-    """The key of a state. ``limit`` is the scope; ``user-2`` is the second limit of a policy per user."""
+    """The parts of a state's key. ``limit``: the scope, or for the second limit of a policy per user ``user-2``."""
 
     policy: str
     limit: str
@@ -43,7 +43,7 @@ class Subject(NamedTuple):
         return f"{self.scope}:{self.id}"
 
     def owns(self, key: Key) -> bool:
-        """Whether ``key`` is of this subject. A user also has the keys within guilds and direct messages."""
+        """Whether ``key`` is of this subject. A user also owns the keys of its memberships and direct messages."""
         if key.scope == self.scope:
             return key.subject == self.id
         if self.scope is not Scope.USER:
@@ -63,12 +63,12 @@ def display_name(policy: str) -> str:
 
 
 def state_prefix(bot: str, policy: str, limit: str) -> str:
-    """The key of a subject, without the subject. A colon in the policy is escaped, since it is the separator."""
+    """The key of a state up to the subject. A colon in the policy is escaped, since it is the separator."""
     return f"{bot_prefix(bot)}{display_name(policy).replace('%', '%25').replace(':', '%3A')}:{limit}:"
 
 
 def parse_key(bot: str, key: bytes) -> Key | None:
-    """The inverse of `state_prefix` and a subject; None for another key."""
+    """The parts of ``key``; None if it is not the key of a state."""
     text = key.decode(errors="replace").removeprefix(bot_prefix(bot))
     policy, _, rest = text.partition(":")
     limit, _, subject = rest.partition(":")
@@ -95,17 +95,15 @@ def name_limits(limits: Sequence[Limit]) -> Iterator[tuple[str, Limit]]:
 
 
 def policies_key(bot: str) -> str:
-    """The table of policies."""
     return f"{bot_prefix(bot)}policies"
 
 
 def resets_key(bot: str) -> str:
-    """The counter of resets."""
     return f"{bot_prefix(bot)}resets"
 
 
 def hour_key(bot: str, hour: int) -> str:
-    """The counts of one hour."""
+    """The key of the counts of one hour. ``hour``: hours since 1970."""
     return f"{bot_prefix(bot)}hour:{hour}"
 
 

@@ -1,9 +1,9 @@
-"""The rate limiter: many checks per round trip, and an answer even without Redis.
+"""The rate limiter. It sends many checks in one request to Redis, and decides by itself when Redis does not answer.
 
-Checks of one turn of the event loop travel together, as one EVALSHA. If Redis does not answer a batch in time, this
+Checks of one turn of the event loop are sent together, as one EVALSHA. If Redis does not answer a batch in time, this
 process decides it alone (`LocalCounts`), as well as all later checks, until a background probe succeeds. So no check
 waits for a Redis that is known to be down, and no caller sees an exception. While processes count alone, each subject
-starts with a full allowance, so N processes let in up to N times the limit. That is better than to deny every call.
+starts with a full allowance, so N processes admit up to N times the limit. That is better than to deny every call.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from botctl.ratelimit.lua_script import ScriptResult
 from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
 MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
-MAX_CONCURRENT_BATCHES = 2  # the next one gathers while one is under way
-_MAX_POLICIES = 4096  # compiled; names of components may hold anything
+MAX_CONCURRENT_BATCHES = 2  # one is collected while the other is under way
+_MAX_POLICIES = 4096  # compiled policies in memory; users can make up names of components
 _PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _WRITE_LIMIT_S = 0.5
 
@@ -48,7 +48,7 @@ _SubjectOf = Callable[[Scope], str | None]
 class _CompiledLimit(NamedTuple):
     limit: Limit
     rate: GcraRate
-    prefix: str
+    prefix: str  # of its keys, see `keys.state_prefix`
 
 
 class _Policy(NamedTuple):
@@ -58,8 +58,8 @@ class _Policy(NamedTuple):
 
 
 class _PendingCheck(NamedTuple):
-    check: list[tuple[str, GcraRate]]
-    future: asyncio.Future[tuple[ScriptResult, str]]
+    check: list[tuple[str, GcraRate]]  # see `lua_script.Check`
+    future: asyncio.Future[tuple[ScriptResult, str]]  # gets the result and its `Verdict.source`
 
 
 @dataclass(slots=True)
@@ -75,10 +75,10 @@ class LimiterCounts:
 
 @dataclass(eq=False)
 class RedisLimiter:
-    """Counts invocations in Redis, per command and subject.
+    """Counts invocations in Redis, per command and subject (user, member, channel, guild, API client, or all).
 
-    The policy is the name of the invocation, so each command counts for itself. ``deadline_s``: how long a batch may
-    take.
+    The policy is the name of the invocation, so each command is counted separately. ``deadline_s``: how long a batch
+    may take.
     """
 
     redis: Redis
@@ -105,15 +105,15 @@ class RedisLimiter:
         return self._outage.active or not self._running
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
-        """Count ``invocation`` against all of ``limits``, or none if one is used up. Never raises."""
+        """Count ``invocation`` against all of ``limits``. If one is used up, deny and count nothing. Never raises."""
         return await self._check(invocation.name, limits, lambda scope: subject(scope, invocation))
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
-        """Count one use of ``policy`` by ``subjects``, as `check`. ``GLOBAL`` needs no subject. Never raises."""
+        """As `check`, for one use of ``policy`` by ``subjects``. A limit of the scope ``GLOBAL`` needs no subject."""
         return await self._check(policy, limits, {Scope.GLOBAL: GLOBAL_SUBJECT, **subjects}.get)
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Declare for `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
+        """Tell `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
         self._statistics.declare(owner, policies)
         self._declared.set()
         self._policies.clear()  # each gets its own counter from now on
@@ -146,7 +146,7 @@ class RedisLimiter:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RedisLimiter]:
-        """Use Redis while the block runs. Outside of it, this process counts alone."""
+        """Use Redis while the block runs. Before and after that, this process counts alone."""
         for n in range(MAX_CONCURRENT_BATCHES):
             self.tasks.spawn(self._send_batches, name=f"batches-{n}")
         self.tasks.spawn(self._probe, name="probe")
@@ -237,7 +237,7 @@ class RedisLimiter:
             self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
 
     async def _probe(self) -> None:
-        """While this process counts alone, try an empty batch now and then."""
+        """While this process counts alone, send an empty batch from time to time, to find out if Redis answers."""
         while True:
             await self._outage.wait_begun()
             await self._outage.pause()

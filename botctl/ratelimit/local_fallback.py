@@ -1,4 +1,4 @@
-"""Limits counted in this process alone while Redis does not answer."""
+"""Count limits in this process alone while Redis does not answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_SUBJECTS = 65_536
 
 
 class LocalCounts:
-    """GCRA on a dict of at most ``max_subjects``. Those admitted longest ago are dropped first."""
+    """The states of at most ``max_subjects``, for `gcra`. Subjects that were admitted longest ago are dropped first."""
 
     def __init__(self, clock: Clock, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._clock = clock
@@ -21,11 +21,10 @@ class LocalCounts:
         return len(self._tats)
 
     def clear(self) -> None:
-        """Drop all counts."""
         self._tats.clear()
 
     def check(self, check: Check) -> ScriptResult:
-        """Count one call against all limits, or none."""
+        """Count one call against all limits of ``check``, or against none if one denies it."""
         now_us = int(self._clock.monotonic() * US_PER_S)
         decisions = [decide(self._tats.get(key, 0), now_us, rate) for key, rate in check]
         longest_us = max((decision.retry_after_us for decision in decisions), default=0)

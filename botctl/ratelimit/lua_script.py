@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from botctl.ratelimit.gcra import GcraRate
 
-Check = Sequence[tuple[str, GcraRate]]  # the limits of one call, counted all or none: a distinct key and a rate each
+Check = Sequence[tuple[str, GcraRate]]  # one call: the key and the rate of each limit; all are counted, or none
 
 
 class ScriptResult(NamedTuple):
-    """``denied_by`` is the index of the limit with the longest wait; -1: allowed."""
+    """The result of a check. ``denied_by``: the index of the limit with the longest wait; -1 if the call is allowed."""
 
     denied_by: int
     retry_after_us: int

@@ -1,4 +1,4 @@
-"""The declared policies and the counts of checks, written to Redis once a second. Counts may be lost."""
+"""Write the declared policies and the counts of checks to Redis once a second. Counts may be lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botctl.ratelimit import keys
 
 EVERY_S: Final = 1.0
 OTHERS: Final = "(others)"  # undeclared policies, such as a cog's own buttons, whose names may be anything
-CHECKS, DENIED = "checks ", "denied "
+CHECKS, DENIED = "checks ", "denied "  # prefixes of the fields of an hour's hash, before the policy
 _HOUR_S: Final = 3600
 
 
@@ -34,24 +34,23 @@ class PolicyStats:
         self._redis = redis
         self._bot = bot
         self._clock = clock
-        self._tables: dict[str, str] = {}
+        self._tables: dict[str, str] = {}  # by owner: its policies and their limits as JSON
         self._written: dict[str, str] = {}  # those of `_tables` that are in Redis
         self._counters = {OTHERS: PolicyCounter()}
         self._resets: bytes | None = None
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Declare that ``owner`` has exactly these policies. A table that was written already is not written again."""
+        """Record that ``owner`` has exactly these policies. The next `write` stores them if they are new."""
         table = {keys.display_name(name): format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:
             self._counters.setdefault(name, PolicyCounter())
 
     def counter(self, policy: str) -> PolicyCounter:
-        """The counter of ``policy``."""
         return self._counters.get(keys.display_name(policy), self._counters[OTHERS])
 
     async def write(self) -> bool:
-        """Write to Redis, and return whether limits were reset since the last write. Raises RedisError."""
+        """Write to Redis, and return whether an operator reset limits since the last write. Raises RedisError."""
         hour = keys.hour_key(self._bot, int(self._clock.now().timestamp()) // _HOUR_S)
         counted = {name: (counter.checks, counter.denied) for name, counter in self._counters.items() if counter.checks}
         tables: dict[Any, Any] = dict(self._tables.items() - self._written.items())

@@ -22,7 +22,7 @@ from botctl.realtime.liveness import Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason, encode_push
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
-SWEEP_S: Final = 0.5
+SWEEP_S: Final = 0.5  # between two checks of all deadlines
 RECHECK_S: Final = 5.0
 """How often the keys of open connections are checked again, for expiry and for missed revocation events."""
 _READ_WAIT_S: Final = 1.0
@@ -45,7 +45,7 @@ class ConnectionLimits:
 
 @dataclass(slots=True)
 class ConnectionCounts:
-    """Totals. ``rejected``: over a limit. ``disconnected``: closed by the server, by reason."""
+    """Totals. ``rejected``: refused over a limit. ``disconnected``: closed by the server, by reason."""
 
     opened: int = 0
     rejected: int = 0
@@ -83,12 +83,12 @@ class ConnectionRegistry:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes that wait for all clients in this process."""
+        """Bytes that all clients have not taken yet."""
         return sum(client.buffered_bytes for client in self.clients)
 
     @property
     def stalled(self) -> int:
-        """Number of clients with a backlog."""
+        """Number of clients that have not taken all data."""
         return sum(client.health.has_backlog for client in self.clients)
 
     # --- admission -------------------------------------------------------------------------------------------------
@@ -108,11 +108,9 @@ class ConnectionRegistry:
         return True
 
     def count_rejected(self) -> None:
-        """Count a connection that is over a limit."""
         self.counts.rejected += 1
 
     def on_close(self, client: Socket) -> None:
-        """Remove ``client``."""
         if client not in self.clients:
             return
         self.clients.discard(client)
@@ -230,7 +228,7 @@ class ConnectionRegistry:
             self._forget_revoked()
 
     def _forget_revoked(self) -> None:
-        """Forget revoked keys without connections; a check that starts now sees the revocation itself."""
+        """Forget revoked keys without connections, unless a check is under way. A later check reads the revocation."""
         if not self._checks_in_progress:
             self._revoked.intersection_update(self._by_key)
 

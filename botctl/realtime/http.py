@@ -1,4 +1,4 @@
-"""HTTP pages of the server: ``/healthz``, ``/readyz``, ``/metrics``. Only GET and HEAD."""
+"""The HTTP pages ``/healthz``, ``/readyz`` and ``/metrics`` of the server, for GET and HEAD."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StatusPages:
         return response
 
     async def _ready(self) -> Response:
-        """Whether all services of this process are healthy, and which are not."""
+        """Respond with 200 if all services of this process are healthy, else with 503 and those that are not."""
         if self._health_task is None and time.monotonic() - self._checked_at_s > HEALTH_CACHE_S:
             self._health_task = asyncio.create_task(self._check_health())
         if self._health_task is not None:
@@ -78,7 +78,7 @@ class StatusPages:
 
 
 def too_many_connections() -> Response:
-    """Return the response for an address with too many connections or connects."""
+    """Return the response for an address that has or opens too many connections."""
     response = _response(http.HTTPStatus.TOO_MANY_REQUESTS, _JSON, '{"error":"too many connections"}')
     response.headers["Retry-After"] = "10"
     return response

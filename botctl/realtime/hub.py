@@ -1,8 +1,8 @@
 """The hub reads the event log once and sends each event to the subscribers of its topic.
 
 Each subscriber has a position in each of its topics. A page of the log is encoded once, for all subscribers at its
-start; a subscriber elsewhere gets only what it lacks. No one gets an event twice. When events are lost (the store lost
-them, or the hub is too far behind), the subscriber gets a ``gap``.
+start; a subscriber at another position gets only the events after it, so none twice. When events are lost (the store
+lost them, or the hub is too far behind), the subscriber gets a message ``gap``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _log = logging.getLogger(__name__)
 
 
 class Receiver(Protocol):
-    """Takes whole frames without waiting."""
+    """A subscriber's connection."""
 
     def push(self, frames: bytes) -> None:
-        """Send ``frames``."""
+        """Send whole ``frames`` without waiting."""
         ...
 
 
@@ -74,7 +74,7 @@ class _Topic:
 class Hub:
     """The topics with their subscribers.
 
-    ``recover``: maximum number of missed events per topic. ``recover_bytes``: maximum size over all topics.
+    ``recover``: how many missed events a subscriber can get per topic. ``recover_bytes``: their size over all topics.
     """
 
     def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
@@ -113,7 +113,7 @@ class Hub:
         """Send ``receiver`` the events of the topic ``name`` after ``position`` from now on.
 
         Raises:
-            HubFull: there is no room for another topic.
+            HubFull: the hub reads `MAX_TOPICS` other topics.
             Unreachable: the events up to now cannot be read.
         """
         for attempt in itertools.count():
@@ -144,7 +144,7 @@ class Hub:
         """Read and deliver for ever. While the log cannot be read, subscribers wait and lose nothing."""
         while True:
             try:
-                pages = await self._next()
+                pages = await self._read_pages()
             except Unreachable as error:
                 await self._outage.begin_and_pause(f"no events are handed out: {error}")
             else:
@@ -152,7 +152,7 @@ class Hub:
                 for name, page in pages.items():
                     self._deliver(name, page)
 
-    async def _next(self) -> Mapping[str, EventPage]:
+    async def _read_pages(self) -> Mapping[str, EventPage]:
         """Read the next pages of all topics; empty if the topics changed during the read."""
         if not self._topics:
             self._has_topics.clear()
@@ -195,7 +195,7 @@ class Hub:
     def _catch_up(
         self, receiver: Receiver, name: str, position: Position, page: EventPage, *, forgotten: bool
     ) -> Position:
-        """Send ``receiver`` at ``position`` what it lacks of ``page``; return its new position.
+        """Send ``receiver`` the events of ``page`` after its ``position``; return its new position.
 
         ``forgotten``: the log lost the events that it saw last, and reuses their offsets.
         """
@@ -222,6 +222,7 @@ def _is_ahead(hub: Position, position: Position) -> bool:
 
 
 def _is_contiguous(position: Position, page: EventPage) -> bool:
+    """Whether no event is missing between ``position`` and ``page``."""
     return position.epoch in ("", page.epoch) and position.offset >= _start_offset(page)
 
 
@@ -230,7 +231,7 @@ def _start_offset(page: EventPage) -> int:
 
 
 def _size_bytes(name: str, page: EventPage) -> int:
-    """Return an upper bound of the size of ``page`` as frames. Small events consist mostly of their wrapping."""
+    """Return an upper bound of the size of ``page`` as frames: the data, and topic, position and header of each."""
     (empty_push,) = encode_events(name, page.epoch, [Entry(page.last, b"")])
     return sum(len(empty_push) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
 

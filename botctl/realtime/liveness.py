@@ -1,4 +1,4 @@
-"""When to close a connection, as pure functions. Times are seconds on the event loop's clock."""
+"""Decide when to close a connection. Pure functions: no I/O. Times are seconds on the event loop's clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConnectionHealth:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """``auth_s``: from opening to a valid key. ``stall_s``: without taking a byte. ``heartbeat_s``: between two."""
+    """Time limits: from opening to a valid key, without taking a byte of the backlog, and between two heartbeats."""
 
     auth_s: float
     stall_s: float
@@ -37,7 +37,7 @@ class Deadlines:
 def close_reason(health: ConnectionHealth, now_s: float, deadlines: Deadlines) -> CloseReason | None:
     """Return why to close the connection now; None to keep it.
 
-    A client that takes bytes is alive, however slow; what it sends counts only without a backlog.
+    With a backlog a client is alive while it takes bytes, however slowly. Without one it is alive while it sends.
     """
     if not health.authenticated and now_s - health.opened_s >= deadlines.auth_s:
         return CloseReason.NOT_AUTHENTICATED

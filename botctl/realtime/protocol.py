@@ -1,4 +1,4 @@
-"""The messages between clients and the realtime server, and its close codes. Pure.
+"""The messages between clients and the realtime server, and its close codes. Pure functions: no I/O.
 
 Messages are JSON: ``{"type", "id"?, ...}``. A reply has the id of its request, a push has none. docs/realtime.md is the
 reference for authors of clients.
@@ -15,29 +15,29 @@ from typing import Any, Final
 from botctl.core.contracts.event_log import Entry, Position, is_topic
 
 VERSION: Final = 1
-MAX_ID: Final = 64
-_MAX_OFFSET: Final = 2**53 - 1
+MAX_ID: Final = 64  # characters
+_MAX_OFFSET: Final = 2**53 - 1  # the largest integer that JavaScript holds exactly
 _MAX_EPOCH: Final = 64
 
 RequestId = str | int | None
 
 
 class CloseReason(enum.IntEnum):
-    """Why the server closes a connection. Below 4500 the client may reconnect; from 4500 on something must change."""
+    """Why the server closes a connection. Below 4500 the client may reconnect; else it must first correct the cause."""
 
     SHUTDOWN = 4001
-    UNAVAILABLE = 4003
-    SLOW = 4008
-    SILENT = 4012
+    UNAVAILABLE = 4003  # the event log or the keys cannot be read
+    SLOW = 4008  # the client takes no data
+    SILENT = 4012  # the client sends nothing, not even pongs
     BAD_MESSAGE = 4500
     BAD_KEY = 4501
     NOT_AUTHENTICATED = 4502
     TOO_MANY_CONNECTIONS = 4504
-    KEY_ENDED = 4507
+    KEY_ENDED = 4507  # revoked or expired during the connection
 
     @property
     def reconnect(self) -> bool:
-        """Whether the same client may try again."""
+        """Whether the client may reconnect without a change."""
         return self < CloseReason.BAD_MESSAGE
 
     @property
@@ -64,11 +64,11 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Send the events of ``topics``; for topics in ``after``, first those after that position."""
+    """Send the events of ``topics``."""
 
     id: RequestId
     topics: tuple[str, ...]
-    after: Mapping[str, Position]
+    after: Mapping[str, Position]  # the last position that the client has; stored events after it are sent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,6 @@ def encode_push(kind: str, **fields: Any) -> bytes:
 
 
 def encode_reply(request_id: RequestId, kind: str, **fields: Any) -> bytes:
-    """Return the reply to a request."""
     return encode_push(kind, **({} if request_id is None else {"id": request_id}), **fields)
 
 
@@ -134,7 +133,7 @@ def position_fields(topic: str, position: Position) -> dict[str, Any]:
 
 
 def encode_events(topic: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
-    """Return the pushes of ``entries``. Their data is JSON already, so it is not parsed."""
+    """Return one push for each of ``entries``. Their data is JSON already, so it is not parsed."""
     start = json.dumps({"type": "event", "topic": topic, "epoch": epoch}, separators=(",", ":"))[:-1].encode()
     return [b'%b,"offset":%d,"event":%b}' % (start, entry.offset, entry.data) for entry in entries]
 

@@ -36,8 +36,8 @@ SERVICE_NAME: Final = "realtime"
 OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
 CLOSE_GRACE_S: Final = 2.0  # from a close frame to the abort
 CONNECT_POLICY: Final = "realtime.connect"
-"""The limiter's name for connects."""
-_MAX_QUEUED_FRAMES: Final = 16  # read before the current one is answered
+"""The rate limit policy of new connections."""
+_MAX_QUEUED_FRAMES: Final = 16  # read while an earlier one is being answered
 _RESTART: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class RealtimeServer:
     hub: Hub
 
     async def ping(self) -> str:
-        """Return the number of connections, for the registry."""
+        """Return the number of connections as a text for the service registry."""
         return f"{self.url}, {len(self.connections.clients)} connections, {self.hub.subscriptions} subscriptions"
 
 

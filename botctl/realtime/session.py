@@ -1,4 +1,4 @@
-"""The session of one client: it authenticates, then sends requests. Each is answered before the next is read."""
+"""The session of one client. It authenticates, then sends requests. Each is answered before the next is read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from botctl.realtime.protocol import (
 from botctl.realtime.socket import Socket, chunks, text_frame
 
 MESSAGE_POLICY: Final = "realtime.message"
-"""The limiter's name for messages."""
+"""The rate limit policy of messages."""
 _MAX_PAUSE_S: Final = 1.0
 
 
@@ -41,7 +41,7 @@ class Admission(Protocol):
     """Admits clients by their keys."""
 
     def checking_key(self) -> AbstractContextManager[None]:
-        """Wrap the check of a key until its admission; a key that is revoked in between is not admitted."""
+        """Enclose the check of a key and `admit`; a key that is revoked in between is not admitted."""
         ...
 
     def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
@@ -57,14 +57,12 @@ class Admission(Protocol):
 class SessionLimits:
     """The limits of one connection."""
 
-    topics: int
-    messages: Sequence[Limit]
+    topics: int  # subscribed to at once
+    messages: Sequence[Limit]  # rate limits of requests
 
 
 @dataclass(eq=False, slots=True)
 class RealtimeSession:
-    """The session of ``client``."""
-
     client: Socket
     hub: Hub
     keys: ApiKeys
@@ -147,7 +145,7 @@ class RealtimeSession:
         self._send(encode_reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
 
     async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
-        """Whether the message may be answered. If not, wait until the next one may be."""
+        """Whether the rate limits admit the message. If not, send an error, and wait until the next one can pass."""
         subjects = {Scope.KEY: key.id, Scope.ADDRESS: address_subject(self.client.address)}
         verdict = await self.limiter.check_subjects(MESSAGE_POLICY, subjects, self.limits.messages)
         if not verdict.allowed:
@@ -185,7 +183,7 @@ class RealtimeSession:
                 self.topics.add(topic)
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
-        """Return the missed events of each topic that fit: a client must not be disconnected by its own history."""
+        """Return the missed events of each topic, if they fit into the queue, which must not overflow from them."""
         histories: dict[str, History] = {}
         limit_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
         for topic in request.topics:
@@ -201,7 +199,7 @@ class RealtimeSession:
 
 
 def _topic_fields(topic: str, history: History, request: Subscribe) -> dict[str, object]:
-    """Return where the pushes of ``topic`` continue, and whether the history was recovered."""
+    """Return the position after which events of ``topic`` follow, and whether the missed ones were recovered."""
     after = request.after.get(topic)
     if after is None:
         return position_fields(topic, history.position)

@@ -27,10 +27,10 @@ WRITE_LIMIT_BYTES: Final = 65_536
 """Maximum size of the transport's buffer, and of the kernel's unsent data (Linux)."""
 CHUNK_BYTES: Final = 65_536
 MAX_HEADER_BYTES: Final = 10
-"""Of a server's frame. RFC 6455, section 5.2."""
-_FLOOD_BYTES: Final = 4 * WRITE_LIMIT_BYTES  # pongs that the client does not read
+"""The largest header of a frame that a server sends. RFC 6455, section 5.2."""
+_FLOOD_BYTES: Final = 4 * WRITE_LIMIT_BYTES  # maximum size of pongs that the client asks for and does not read
 _MAX_REASON_BYTES: Final = 123  # RFC 6455, section 5.5: 125 bytes, two for the code
-_USER_TIMEOUT_MS: Final = 20_000  # without an acknowledgement of the peer
+_USER_TIMEOUT_MS: Final = 20_000  # TCP_USER_TIMEOUT: how long sent data may stay unacknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SocketLimits:
 
 
 class ConnectionObserver(Protocol):
-    """Gets notice of all connections."""
+    """Is told of every connection when it opens and closes."""
 
     socket_limits: SocketLimits
 
@@ -75,7 +75,7 @@ def chunks(frames: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Socket(ServerConnection):
-    """A connection. ``disconnect_reason``: why the server closed it, else None."""
+    """A connection. ``disconnect_reason``: why the server closed it; None if it did not."""
 
     def __init__(
         self, protocol: ServerProtocol, server: Server, *, observer: ConnectionObserver, **options: Any
@@ -98,7 +98,6 @@ class Socket(ServerConnection):
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can be sent."""
         return self.disconnect_reason is None and self.protocol.state is OPEN
 
     @property
@@ -119,7 +118,7 @@ class Socket(ServerConnection):
             self.queued_bytes += len(frames)
 
     def send_keepalive_ping(self) -> None:
-        """Send a ping, unless earlier data is still unsent: then progress shows that the client is alive."""
+        """Send a ping, unless earlier data is unsent: then the client shows that it is alive by taking that."""
         if self.is_open and not self.paused:
             self.protocol.send_ping(b"")
             self.send_data()
@@ -133,7 +132,7 @@ class Socket(ServerConnection):
             self.disconnect_reason = reason
             self._drop_queue()
             if self.protocol.state is OPEN:
-                self.protocol.send_close(int(reason), _reason(detail or reason.phrase))
+                self.protocol.send_close(int(reason), _close_phrase(detail or reason.phrase))
                 self.send_data()
         self.schedule_abort()
 
@@ -160,7 +159,7 @@ class Socket(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        _set_options(transport.get_extra_info("socket"))
+        _set_tcp_options(transport.get_extra_info("socket"))
         if not self._observer.on_open(self):
             self.transport.abort()
 
@@ -193,13 +192,13 @@ class Socket(ServerConnection):
         self.schedule_abort()  # asyncio closes the transport only after everything is written
 
 
-def _reason(text: str) -> str:
+def _close_phrase(text: str) -> str:
     """Return ``text``, which may quote the client, as the reason of a close frame."""
     return safe(text, _MAX_REASON_BYTES).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
-def _set_options(sock: Any) -> None:
-    """Limit what the kernel buffers for a peer that does not read, and how long it waits for one."""
+def _set_tcp_options(sock: Any) -> None:
+    """Limit how much the kernel buffers for a client that does not read, and how long it waits for acknowledgements."""
     for name, value in (("TCP_NOTSENT_LOWAT", WRITE_LIMIT_BYTES), ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS)):
         if (option := getattr(socket, name, None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)

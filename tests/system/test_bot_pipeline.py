@@ -498,7 +498,7 @@ async def test_cooldown_and_permissions_of_a_cog_are_refusals(bot: Rig):
     ("disabled", "command"), [("outer", "outer open"), ("outer open", "outer open"), ("p_fine", "p_fine")]
 )
 async def test_disabled_command_is_denied_in_the_guild_language(bot: Rig, disabled: str, command: str):
-    """It is disabled by its full name or the first part of it; plain cogs too."""
+    """It is disabled by its full name or the first part of it; disnake cogs too."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({disabled}), locale="de")
     reply = await bot.run_command(command)
     assert bot.results == ["denied"]

@@ -129,7 +129,9 @@ class TestCreate:
         with pytest.raises(MigrationFaults, match=r"0002_more_votes.py:8: up does nothing yet"):
             discover(folder)
         write(folder, m0001_index_of_votes=GOOD)
-        path.write_text(path.read_text().replace('the same end."""', 'the same end."""\n    await db["x"].drop()'))
+        path.write_text(
+            path.read_text().replace('should be the same."""', 'should be the same."""\n    await db["x"].drop()')
+        )
         assert [file.title for file in discover(folder).files] == ["Do it.", "More votes."]
 
     def test_existing_file_is_not_overwritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
