@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def program_name(*, absolute: bool = False) -> str:
-    """``botctl`` if that is on PATH, else its path: relative if it is below this folder, unless ``absolute``."""
+    """``botctl`` if that is on PATH, else its path: relative if it is below the current folder, unless ``absolute``."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":  # python -m botctl: use the script beside that Python if there is one
         program = Path(sys.executable).with_name("botctl")

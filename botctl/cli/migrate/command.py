@@ -190,7 +190,7 @@ def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
 
 
 def _run_with_migrator(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
-    """Run ``work``, which signals can cancel."""
+    """Run ``work`` with a migrator; SIGINT and SIGTERM cancel it. Raises typer.Exit after a signal."""
     migrations = discover_migrations(loaded)
 
     async def open_and_work() -> None:

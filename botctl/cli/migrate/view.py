@@ -22,7 +22,7 @@ _PARTICIPLES = {Direction.UP: "applied", Direction.DOWN: "reverted"}
 
 
 class ProgressView(ProgressListener):
-    """Prints each migration when it is done. With ``as_json``, prints all at the end of the block unless it failed."""
+    """Prints each migration when it is done. With ``as_json``, prints all after the block, if it did not fail."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -48,7 +48,7 @@ async def run_live(monitor: Monitor) -> ExitCode:
 
 
 class _Screen:
-    """The newest frame, in the current size of the terminal."""
+    """The newest state (frame) of the monitor, in the current size of the terminal."""
 
     def __init__(self, bot: str, console: Console) -> None:
         self._bot = bot

@@ -70,7 +70,7 @@ def _join_lines(lines: Sequence[Text]) -> Text:
 
 
 def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
-    """All parts below each other; the last commands get the remaining lines."""
+    """All parts below each other; the newest commands get the remaining lines."""
     inner_width = width - _INDENT
     others = _shards(view.shards, inner_width, max_lines=2)
     others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inner_width, max_lines=2), _INDENT)
@@ -80,7 +80,7 @@ def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
 
 
 def _two_columns(view: MonitorView, width: int, max_lines: int | None) -> Lines:
-    """Services, shards and jobs on the left, the last commands on the right."""
+    """Services, shards and jobs on the left, the newest commands on the right."""
     half = (width - _GUTTER) * 11 // 20
     others = [Text(), *_shards(view.shards, half - _INDENT, max_lines=6)]
     others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
@@ -235,7 +235,7 @@ def _ping_time(row: ServiceRow) -> str:
 
 
 def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
-    """Unhealthy shards first, because not all may fit."""
+    """The shards; unhealthy ones first, because not all may fit."""
     ordered = sorted(shards, key=lambda shard: shard.state in _HEALTHY_SHARD_STATES)
     return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, max_lines=max_lines), _INDENT)
 
@@ -278,7 +278,7 @@ def _job_table(jobs: Sequence[JobSnapshot], width: int) -> Lines:
 
 
 def _commands(last: Sequence[CommandSnapshot], width: int, max_lines: int | None) -> Lines:
-    """The last commands, the newest first."""
+    """The last commands of users, the newest first."""
     rows = [
         (
             format_time(command.at),

@@ -16,7 +16,7 @@ from botctl.cli.output import show
 from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import describe_result, start_body
+from botctl.sandbox.console.incident_args import build_start_body, describe_result
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _build_body(
         return {"stop": stop}
     if scenario is not None:
         return {"scenario": read_text("scenario", scenario)}
-    return start_body(name, period, settings) if name else {}
+    return build_start_body(name, period, settings) if name else {}
 
 
 def _post(body: Json, project: Path | None, url: str | None) -> Json:

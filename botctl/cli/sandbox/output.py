@@ -52,7 +52,7 @@ def render_error(error: BotctlError) -> Text:
 
 
 def print_next_command(result: LineResult) -> None:
-    """Print the command that submits the opened form, or that chooses in the first menu."""
+    """Print the command that submits the opened form, or that chooses in the first select menu."""
     if not isinstance(result, ReplySchema):
         return
     if result.modal:

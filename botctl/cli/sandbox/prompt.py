@@ -115,7 +115,7 @@ class _Prompt:
         self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
         self._print(self._greeting())
         async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(self._watch())
+            watcher = group.create_task(self._poll_sandbox())
             while await self._read_line():
                 pass
             watcher.cancel()
@@ -141,7 +141,7 @@ class _Prompt:
         self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
     ) -> bool:
         """Wait for the result and print it; fill in a form (modal) that opens."""
-        result = await self._wait_for(self._skip_history(coroutine), record)
+        result = await self._wait_for(self._mark_history_seen(coroutine), record)
         if result is not None:
             record(result)
             self._show(result)
@@ -149,7 +149,7 @@ class _Prompt:
             return await self._fill_modal(result.modal)
         return not isinstance(result, Quit)
 
-    async def _skip_history(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
+    async def _mark_history_seen(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
         """Wait for the result; after a change of user or channel, mark the older messages there as seen."""
         before = self._session.identity
         result = await coroutine
@@ -202,7 +202,7 @@ class _Prompt:
         if not isinstance(result, Quit):
             self._print(render_result(result, self._session))
 
-    async def _watch(self) -> None:
+    async def _poll_sandbox(self) -> None:
         """Poll the sandbox for messages and bots until cancelled."""
         for poll in itertools.count():
             unreachable = False

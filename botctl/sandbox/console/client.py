@@ -81,7 +81,7 @@ class SandboxClient:
     async def send(
         self, invocation: SlashCall | MenuCall | str, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
-        """Use a command and wait for the reply, or post a text; a posted text is its own reply."""
+        """Use a command and wait for the reply, or post a text, which is then the reply."""
         return await self._request_reply(
             "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
         )
@@ -95,7 +95,7 @@ class SandboxClient:
         values: Sequence[str] | None = None,
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
-        """Click a button or choose ``values`` in a select, by label or custom id."""
+        """Click a button or choose ``values`` in a select menu, by label or custom id."""
         body = {"component": component, "message": message, "values": values, **identity.json()}
         return await self._request_reply("click", body, timeout_s)
 

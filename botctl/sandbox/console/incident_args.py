@@ -25,7 +25,9 @@ def parse_incident(line: str) -> dict[str, Any]:
     periods = [argument for argument in arguments if "=" not in argument]
     if len(periods) > 1:
         raise UsageError(f"An incident has one duration, not {len(periods)}: {', '.join(periods)}.")
-    return start_body(name, periods[0] if periods else None, [argument for argument in arguments if "=" in argument])
+    return build_start_body(
+        name, periods[0] if periods else None, [argument for argument in arguments if "=" in argument]
+    )
 
 
 def parse_seconds(period: str) -> float:
@@ -36,7 +38,7 @@ def parse_seconds(period: str) -> float:
         raise UsageError(f"{error}.") from None
 
 
-def start_body(name: str, period: str | None, settings: Iterable[str]) -> dict[str, Any]:
+def build_start_body(name: str, period: str | None, settings: Iterable[str]) -> dict[str, Any]:
     """The request body that starts an incident, with settings like ``every_s=1``. Raises UsageError."""
     pairs = [setting.partition("=") for setting in settings]
     for key, equals, _ in pairs:

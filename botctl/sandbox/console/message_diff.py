@@ -16,7 +16,7 @@ class MessageDiff:
         self._seen: dict[str, MessageSchema] = {}
 
     def mark_seen(self, messages: Iterable[MessageSchema]) -> None:
-        """Remember messages that were shown in another way."""
+        """Remember messages that the user has seen elsewhere, for example as a reply."""
         self._seen.update((message.id, message) for message in messages)
         while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]

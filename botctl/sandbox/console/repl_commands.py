@@ -170,7 +170,7 @@ async def _guild_names(session: UserSession) -> list[str]:
 
 
 async def _labels(session: UserSession) -> list[str]:
-    """The buttons and selects of the last message with components."""
+    """The buttons and select menus of the last message with components."""
     candidates = [message for message in await session.client.messages(session.identity) if message.components]
     return [display_name(item) for item in clickable(list(candidates[-1].components))] if candidates else []
 

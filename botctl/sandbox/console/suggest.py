@@ -46,7 +46,7 @@ class AutocompleteQuery:
 
 @dataclass(frozen=True)
 class _CursorContext:
-    """The cursor's surroundings: ``word`` begins at ``start`` and follows the commands of ``path``."""
+    """The text ``before`` the cursor: the command of ``path``, options, and from ``start`` the word at the cursor."""
 
     before: str
     start: int
@@ -123,7 +123,7 @@ def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = 
 
 
 def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
-    """Values of the current option that are known without the bot."""
+    """Values of `open_option` that are known without the bot."""
     if context.open_option is not None:
         option = _option(context, context.open_option)
         known = [*_fixed_values(option), *_guild_values(option, guild)]
@@ -134,7 +134,7 @@ def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Itera
 
 
 def _suggest_options(context: _CursorContext) -> Iterator[Suggestion]:
-    """The remaining options, when another option can begin."""
+    """The options that are not used yet, if another option can begin at the cursor."""
     if context.open_option is not None and (context.open_option.quoted or context.start <= context.open_option.start):
         return
     if context.word.endswith('"'):

@@ -14,7 +14,7 @@ from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """A user in a channel. Every action raises Unreachable without an answer, and BotctlError after a refusal."""
+    """A user in a channel. Actions raise Unreachable if the sandbox does not answer, BotctlError if it refuses."""
 
     def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client
@@ -87,7 +87,7 @@ class UserSession:
     async def click(
         self, component: str, values: Sequence[str] | None = None, message: str | None = None
     ) -> ReplySchema:
-        """Click a button or choose in a select; ``values`` may be the displayed numbers of its options."""
+        """Click a button or choose in a select menu; ``values`` may be the displayed numbers of its options."""
         if values:
             values = resolve_numbers(await self.client.messages(self.identity), component, values, message)
         return self._remember_modal(
@@ -108,7 +108,7 @@ class UserSession:
 def resolve_numbers(
     messages: Sequence[MessageSchema], component: str, values: Sequence[str], message: str | None = None
 ) -> list[str]:
-    """Replace displayed numbers by option values, unless an option has that number as its name."""
+    """Replace displayed numbers by the select menu's values, unless an option has that number as its name."""
     candidates = [item for item in messages if item.components and message in {None, item.id}]
     try:
         select = find(list(candidates[-1].components), component) if candidates else {}

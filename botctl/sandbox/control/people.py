@@ -26,7 +26,7 @@ _WITHDRAWN_S = 1.0  # wait for a private reply after the bot deleted its public 
 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
-    """Use the command ``name``, or without it post a message of ``text`` (or ``content``); ``reply_to``: message id."""
+    """Use the command ``name``, or without it post ``text`` (or ``content``); ``reply_to`` is a message id."""
     user = find_actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _send_message(sandbox, user, body)
@@ -34,18 +34,18 @@ async def send(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def edit(sandbox: Sandbox, body: Json) -> Json:
-    """Change the person's newest message, or ``message``, to ``text``."""
+    """Change the person's newest message, or the one with the id ``message``, to ``text``."""
     user = find_actor(sandbox.world, body)
     return _message_reply(sandbox, user_messages.edit(sandbox, user, str(body.get("text") or ""), body.get("message")))
 
 
 async def delete(sandbox: Sandbox, body: Json) -> Json:
-    """Delete the person's newest message, or ``message``."""
+    """Delete the person's newest message, or the one with the id ``message``."""
     return _message_reply(sandbox, user_messages.delete(sandbox, find_actor(sandbox.world, body), body.get("message")))
 
 
 async def react(sandbox: Sandbox, body: Json) -> Json:
-    """Add the reaction ``emoji`` to the newest message, or ``message``; with ``remove``, remove it."""
+    """Add the reaction ``emoji`` to the newest message, or the one with the id ``message``; ``remove`` removes it."""
     user, emoji = find_actor(sandbox.world, body), str(body.get("emoji") or "")
     message = user_messages.react(sandbox, user, emoji, body.get("message"), remove=bool(body.get("remove")))
     return _message_reply(sandbox, message)

@@ -74,7 +74,7 @@ def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
 
 
 def message_reply(item: Message, world: World) -> Json:
-    """A person's own message, in the form of a reply."""
+    """A message that a person has posted, in the shape of `reply`."""
     return {**_EMPTY_REPLY, "state": str(InteractionState.REPLIED), "messages": [message(item, world)]}
 
 

@@ -36,7 +36,7 @@ async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
 async def resume_host_dead(sandbox: Sandbox) -> None:
     """Aborts every connection, and ``resume_gateway_url`` drops new ones. REST and /gateway still work.
 
-    A client that retries the resume host for ever stays down. It must IDENTIFY at the address of /gateway/bot.
+    A client that retries only the resume host stays offline. It must IDENTIFY at the address of /gateway/bot.
     """
     with inject_faults(sandbox, resume_host_down=True):
         _abort_all(sandbox)

@@ -1,4 +1,4 @@
 """Runs a sandbox on a port: as its own process, or as a service of `botctl run`.
 
-A port, a file for the world and a secret come in; a listening sandbox comes out. Read `serve` first, then `standalone`.
+A port, a state file and a secret come in; a listening sandbox comes out. Read `serve` first, then `standalone`.
 """

@@ -36,7 +36,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A listening sandbox and its parts; ``self_check`` is None when it is off."""
+    """A listening sandbox and its parts; ``self_check`` (of responses) is None when it is off."""
 
     sandbox: Sandbox
     incidents: IncidentRunner

@@ -1,4 +1,4 @@
-"""The sandbox as a service of `botctl run`: a child process of one process, used by the project's others too."""
+"""The sandbox as a service of `botctl run`: one child process for all processes of the project."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
 
 
 def _self_check_environment() -> dict[str, str]:
-    """The setting of the self-check for the child process, which runs in another folder."""
+    """The variable of the OpenAPI self-check as an absolute path, because the child runs in another folder."""
     file = os.environ.get(openapi_check.ENVIRONMENT_VARIABLE)
     return {openapi_check.ENVIRONMENT_VARIABLE: str(Path(file).resolve())} if file else {}
 

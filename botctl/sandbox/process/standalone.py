@@ -28,7 +28,7 @@ class ServeOptions:
 
     secret: str = field(repr=False)  # the control secret; the bots' tokens derive from it
     port: int = 0  # 0 is any free one
-    state: Path | None = None  # the file of the world
+    state: Path | None = None  # the file that keeps guilds, users and messages
     bots: Sequence[str] = ()  # names of applications to create
     limits: Limits = field(default_factory=Limits)
     token: str | None = field(default=None, repr=False)  # replaces the derived token of the first application
@@ -39,7 +39,7 @@ def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -
 
     Raises:
         Held: the port is in use.
-        ConfigError: the world's file cannot be read, or the self-check is not available.
+        ConfigError: the state file cannot be read, or the self-check is not available.
         UsageError: the name of a bot is not allowed.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -75,7 +75,7 @@ def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
-    """Save ``world`` to the file ``state``; yield the callback for changes."""
+    """Save ``world`` to the file ``state`` after changes; yield the callback for changes."""
     if state is None:
         yield lambda: None
         return

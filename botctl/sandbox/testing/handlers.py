@@ -222,7 +222,7 @@ def _retrieve_exception(task: asyncio.Task[Any]) -> None:
 
 
 def _is_handler(task: asyncio.Task[Any]) -> bool:
-    """Disnake gives handler tasks these names."""
+    """Whether ``task`` runs a handler: disnake gives such tasks these names."""
     return task.get_name().startswith(("disnake: ", "disnake-ui-"))
 
 

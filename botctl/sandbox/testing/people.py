@@ -94,7 +94,7 @@ class Member:
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
-        """Use a user command on a member."""
+        """Use a user command (of the context menu) on a member."""
         __tracebackhide__ = True
         body = {"type": "user", "name": command, "target": _option_text(target)}
         return await self.start_interaction(
@@ -102,7 +102,7 @@ class Member:
         )
 
     async def message_command(self, command: str, target: Message) -> Reply:
-        """Use a message command on a message."""
+        """Use a message command (of the context menu) on a message."""
         __tracebackhide__ = True
         body = {"type": "message", "name": command, "target": target.id}
         return await self.start_interaction(
@@ -145,13 +145,13 @@ class Member:
         translate_errors(lambda: user_messages.react(self._sandbox, member.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
-        """Edit an own message."""
+        """Edit a message of this member."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.edit(self._sandbox, member.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
-        """Delete an own message, or another one with the permission."""
+        """Delete a message: the member's own, or any with the permission MANAGE_MESSAGES."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.delete(self._sandbox, member.actor, message.id))
@@ -189,7 +189,7 @@ class Member:
 
     @property
     def _member(self) -> world.Member:
-        """The member in the world; fails when they have left the guild."""
+        """The member as the sandbox stores it; fails when they have left the guild."""
         __tracebackhide__ = True
         return translate_errors(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
 

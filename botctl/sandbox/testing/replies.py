@@ -173,7 +173,7 @@ class Reply(Message):
 
     @property
     def modal(self) -> Modal:
-        """The form that the bot opened."""
+        """The form (modal) that the bot opened."""
         __tracebackhide__ = True
         if self._interaction.modal is None or self.reader is None:
             raise Failed("The bot did not open a form.")

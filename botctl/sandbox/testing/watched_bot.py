@@ -70,7 +70,7 @@ class WatchedBot:
             )
 
     async def begin_test(self) -> None:
-        """Forget everything that happened during the start."""
+        """Forget the calls of the start, and ignore handlers that still run."""
         await self._notifier.wait_until(self._tasks.is_idle, _DRAIN_S)
         self._tasks.ignore_running()
         self.calls.clear()

@@ -236,7 +236,7 @@ def apply_repairs(document: Json) -> Json:
 
 
 def explain(error: Any) -> list[tuple[str, str]]:
-    """JSON path and message of a validation error; when all alternatives fail, of the closest one."""
+    """JSON path and message of a validation error; if all alternatives of ``anyOf`` fail, those of the closest one."""
     branches = getattr(error.kind, "context", None)
     if not branches:
         return [(_json_path(error.instance_path), error.message)]
@@ -246,7 +246,7 @@ def explain(error: Any) -> list[tuple[str, str]]:
 
 
 def _is_other_type(error: Any, path: list[str | int]) -> bool:
-    """Does the alternative with ``error`` describe another ``type`` than the object at ``path`` has?"""
+    """Whether the alternative with ``error`` describes another ``type`` than the object at ``path`` has."""
     return error.kind.name in ("const", "enum") and list(error.instance_path) == [*path, "type"]
 
 
@@ -260,7 +260,7 @@ def _import_validators() -> tuple[Any, Any]:
 
 
 def _is_from_edge(response: web.Response) -> bool:
-    """Is it an HTML page of Cloudflare, or a server error (with Via) of an incident?"""
+    """Whether it is an HTML page of Cloudflare, or a server error (with Via) of an incident."""
     if response.content_type == "text/html":
         return True
     return response.status >= _SERVER_ERROR and "Via" in response.headers

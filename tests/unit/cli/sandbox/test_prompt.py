@@ -33,7 +33,7 @@ async def test_ctrl_c_stops_waiting_while_the_watcher_hangs(
     prompt: _Prompt, client: AsyncMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.messages.side_effect = asyncio.Event().wait  # it hangs
-    watcher = asyncio.create_task(prompt._watch())
+    watcher = asyncio.create_task(prompt._poll_sandbox())
     await until(lambda: client.messages.called, what="the watcher's question")
 
     async def never() -> Notice:
@@ -50,6 +50,6 @@ async def test_ctrl_c_stops_waiting_while_the_watcher_hangs(
 
 async def test_toolbar_shows_an_unreachable_sandbox(prompt: _Prompt, client: AsyncMock) -> None:
     client.messages.side_effect = Unreachable("gone")
-    watcher = asyncio.create_task(prompt._watch())
+    watcher = asyncio.create_task(prompt._poll_sandbox())
     await until(lambda: "does not answer" in str(prompt._toolbar_text()), what="what stands under the line")
     watcher.cancel()
