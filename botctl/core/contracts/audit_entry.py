@@ -62,11 +62,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-<<<<<<< HEAD
-    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: as typed."""
-=======
     """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: command line."""
->>>>>>> s1
 
     iface: str
     host: str
