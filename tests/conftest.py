@@ -6,8 +6,13 @@ import asyncio
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.skips", "tests.support.stores"]
+
+# On a machine under load examples take longer, and that says nothing about the code: no test is judged by its time.
+settings.register_profile("botctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("botctl")
 
 _SOAK_S = 1800
 

@@ -195,7 +195,7 @@ _STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(_STEPS, max_size=30))
 def test_reader_never_sees_older_than_invalidated_value(redis_server, steps):
     """After any steps: a process sees its own acknowledged changes, and those of others that it has heard of.

@@ -78,7 +78,7 @@ def model(tats, now_us, checks):
     return replies
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.lists(st.lists(st.tuples(st.sampled_from("abcd"), _RATES), max_size=4, unique_by=lambda line: line[0])),

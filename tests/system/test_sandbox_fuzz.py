@@ -30,7 +30,6 @@ SHORT = settings(
     max_examples=150,
     derandomize=True,
     database=None,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

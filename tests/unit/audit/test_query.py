@@ -37,7 +37,7 @@ _QUERIES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_QUERIES, st.lists(_FIELDS, min_size=1, max_size=8))
 def test_filter_and_predicate_select_the_same_entries(query, entries):
     """So a follower, which uses the predicate, and a reader, which uses the filter, see the same."""

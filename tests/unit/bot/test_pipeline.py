@@ -142,7 +142,7 @@ async def run(rig: Offline, shape: Shape) -> None:
 
 
 @given(shape=SHAPES)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
     """One start, one outcome, one entry; no interaction stays on "thinking…"; failures have an error id."""
 

@@ -307,7 +307,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ACTIONS)
 def test_no_event_is_duplicated_or_lost_without_a_gap(actions: list[str]) -> None:
     asyncio.run(_run_actions(actions))

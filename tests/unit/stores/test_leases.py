@@ -163,16 +163,14 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 LeaseMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=80, suppress_health_check=list(HealthCheck)
 )
 TestLease = LeaseMachine.TestCase
 
 
 @pytest.mark.soak
 class TestLeaseLong(LeaseMachine.TestCase):
-    settings = settings(
-        max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    settings = settings(max_examples=3000, stateful_step_count=100, suppress_health_check=list(HealthCheck))
 
 
 def record(*, free: bool = False, beats: int = 0) -> LeaseRecord:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts import events
@@ -57,7 +57,6 @@ def hints_of(cls):
     return {field.name: hints[field.name] for field in fields(cls)}
 
 
-@settings(deadline=None)
 @given(any_event())
 def test_every_event_survives_envelope_and_json(event):
     wrapped = envelope(event, SOURCE)

@@ -7,7 +7,7 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts.service_state import ServiceState
@@ -120,7 +120,6 @@ async def test_wait_begun_returns_for_each_outage(outage):
     assert heard == [5, 10]
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans()))
 def test_consecutive_failures_are_one_outage(rounds):
     watcher, lines = Watcher(), []

@@ -268,7 +268,7 @@ CHAIN = (Node(), Node(frozenset({0})), Node(frozenset({1})))
 @example(Scenario(CHAIN, cancels=(0, 0)))
 @example(Scenario((Node(stop="unresponsive"), Node(frozenset({0}), stop="unresponsive")), cancels=(0.5, 1.5), hurry=3))
 @given(scenarios())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_all_started_services_are_stopped_once_in_order(scenario):
     logging.disable(logging.CRITICAL)
     try:
@@ -284,6 +284,6 @@ def test_all_started_services_are_stopped_once_in_order(scenario):
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @given(scenarios())
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=20_000)
 def test_all_started_services_are_stopped_once_in_long_run(scenario):
     test_all_started_services_are_stopped_once_in_order.hypothesis.inner_test(scenario)

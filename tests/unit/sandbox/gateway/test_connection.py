@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.sandbox.gateway.connection import GatewayConnection
@@ -106,7 +106,6 @@ def test_only_dispatches_have_sequence_numbers() -> None:
     assert [(frame["op"], frame["s"]) for frame in transport.frames] == [(10, None), (0, 1), (11, None), (0, 2)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.just("event"), st.just("cut"), st.just("resume")), max_size=40))
 def test_resuming_client_gets_every_event_once_and_in_order(steps: list[str]) -> None:
     sessions, connection, transport, session = started()
@@ -223,7 +222,6 @@ def test_malformed_frame_closes_with_4002(raw: bytes) -> None:
     assert transport.closed == 4002
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_frame_raises(frame: str | bytes) -> None:
     sessions = Sessions(FakeBackend(), RateLimiter(LENIENT))

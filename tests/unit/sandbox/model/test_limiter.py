@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
@@ -28,7 +28,6 @@ def admit(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, c
         return limited
 
 
-@settings(deadline=None)
 @given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda value: round(value, 2)))
 def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]], count: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(count, per_s), requests=FREE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import ConfigError
@@ -15,7 +15,6 @@ from tests.support.clock import ManualClock
 from tests.support.discord import ANN, BOB, GENERAL, GUILD
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(min_value=-5, max_value=5)))
 def test_ids_increase_when_the_clock_steps_back(steps: list[float]) -> None:
     clock = ManualClock()

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.sandbox.model import interactions, payloads
@@ -54,7 +54,6 @@ _VALUES = st.recursive(
 bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 
 
-@settings(deadline=None)
 @given(bodies)
 def test_any_message_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = default_world()
@@ -65,7 +64,6 @@ def test_any_message_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> N
         json.dumps(payloads.message_event(message, world))
 
 
-@settings(deadline=None)
 @given(bodies)
 def test_any_command_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = World()
@@ -75,7 +73,6 @@ def test_any_command_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> N
             json.dumps(stored)
 
 
-@settings(deadline=None)
 @given(bodies)
 def test_any_modal_or_choices_are_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world, book = default_world(), InteractionStore(RateLimiter(Limits()))

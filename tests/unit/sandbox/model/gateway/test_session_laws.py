@@ -322,7 +322,6 @@ def run(examples: int, steps: int, **fields: Any) -> None:
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,
