@@ -30,7 +30,8 @@ class Query:
     def filter(self) -> dict[str, Any]:
         """The MongoDB filter.
 
-        For the actor, ``$or`` encloses two ``$elemMatch``: the embedded store finds nothing with ``$or`` inside of one.
+        For the actor, ``$or`` encloses two ``$elemMatch``: the embedded store finds nothing when an
+        ``$elemMatch`` contains ``$or``.
         """
         bounds = {"$gte": self.since and unix_ms(self.since), "$lt": self.until and unix_ms(self.until)}
         at = {key: value for key, value in bounds.items() if value is not None}
@@ -49,7 +50,10 @@ class Query:
         return result
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
-        """Whether the filter would find a document with these search fields (one element of ``x``, see `writer`)."""
+        """Whether the filter would find a document with these search fields.
+
+        They are an element of the document's array ``x``, see `writer`.
+        """
         at = fields["at"]
         return (
             (self.since is None or at >= iso_ms(self.since))
@@ -76,5 +80,8 @@ def _matches(text: str, value: str | None) -> bool:
 
 
 def _expression(text: str) -> str:
-    """``text`` as a regular expression that Python and MongoDB read alike. An index serves its beginning."""
+    """``text`` as a regular expression that Python and MongoDB read alike.
+
+    MongoDB can use an index for the text before the first ``*``.
+    """
     return "^" + _ANYTHING.join(map(re.escape, text.split(WILDCARD))) + _END

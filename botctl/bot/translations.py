@@ -25,7 +25,7 @@ MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "Too many people are using this right now. Try again in a moment.",
         "de": "Das benutzen gerade zu viele zugleich. Versuch es gleich noch einmal.",
     },
-    "disnake": {"en": "{detail}"},  # a sentence of disnake's
+    "disnake": {"en": "{detail}"},  # the message of an exception of disnake, the Discord library
     "invalid": {"en": "That is not valid: {detail}", "de": "Das passt so nicht: {detail}"},
     "failed": {
         "en": "Something went wrong. If it happens again, tell the staff this error id: `{error_id}`",

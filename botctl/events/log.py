@@ -1,13 +1,13 @@
 """The event log in Redis: one stream per topic, its entries numbered without gaps.
 
-Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the envelope under ``e``;
-``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
+Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the event as JSON (`Envelope`)
+under ``e``; ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
 ``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
 
-A topic starts a new, empty epoch when its stream is gone although it had entries (flushed, evicted, another server), or
-when the hash has no offset (evicted alone). If Redis was killed before it saved, and so lost entries that this process
-has written, the new epoch begins with the entries that are left. Unlike publish/subscribe, a stream lets a reader
-continue where it stopped.
+The log starts a topic again, with a new epoch, when the stream had entries and is gone (flushed, evicted, another
+server), or when the hash has no offset (it was evicted). If Redis was killed and lost only the last entries that this
+process wrote, the new epoch keeps the others. Unlike publish/subscribe, a stream lets a reader continue where it
+stopped.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ _reaching_redis: Final = translated(
 )
 
 # Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
-# can fail comes first: keys of another type, a missing or useless hash, a stream beyond the hash (XADD would fail).
+# can fail comes first: keys of another type, a missing or useless hash, a stream with ids above the hash's offset (XADD
+# would fail).
 # KEYS: the hash, the writer's key, a stream per topic. ARGV: a new epoch, KEPT, the number of the batch, its TTL in
 # seconds; then per topic: name, epoch and offset that the caller knows, number of entries, entries. Replies with epoch
-# and newest offset per topic. A renewed topic gets its entries even from a repeated batch, since they were lost.
+# and newest offset per topic. If a topic starts again, even a repeated batch is written to it: the first
+# write was lost.
 _APPEND: Final = """
 local repeated = redis.call('GET', KEYS[2]) == ARGV[3]
 local plan, at = {}, 5
@@ -77,7 +79,8 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 return reply
 """
 # KEYS: the hash, a stream per topic. ARGV: the limit; then per topic: name, the reader's epoch and offset. Replies per
-# topic with epoch, newest and oldest offset, whether the position is in this epoch, and {id, {'e', data}}, ...
+# topic with epoch, newest and oldest offset, whether the position is of this epoch and not beyond the newest,
+# and {id, {'e', data}}, ...
 # A stream without an epoch is deleted, or its offsets would be taken for those of the next epoch.
 _READ: Final = """
 local reply = {}

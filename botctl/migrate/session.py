@@ -61,7 +61,7 @@ class ProgressListener:
 class MigrationContext:
     """What every session needs. ``lease_s``: how long the lease lasts without a renewal."""
 
-    ledger: Ledger
+    ledger: Ledger  # the records of all migrations, in MongoDB
     auditor: Auditor
     bus: Bus
     clock: Clock
@@ -85,7 +85,7 @@ class MigrationSession:
         A first cancellation lets the migration end, and raises CancelledError after that. A second one interrupts it.
 
         Raises:
-            Held: the lease was lost.
+            Held: the lease was lost; another process may hold it.
             Unreachable: the ledger could not be written.
             BotctlError: the migration failed.
         """
@@ -205,6 +205,7 @@ class _MigrationRun:
                 await asyncio.sleep(_RETRY_S)
 
     def _audit(self, record: Record, stage: Stage) -> None:
+        """Add an entry to the audit log; ``stage``: the migration's begin or end."""
         self.context.auditor.record(
             make_entry(
                 f"migration.{record.direction}",

@@ -51,7 +51,7 @@ class SnapshotWriter:
     metrics: Metrics
     status: StatusSource
     tasks: Tasks
-    roles: tuple[str, ...]
+    roles: tuple[str, ...]  # of this process: bot, realtime, jobs, stores
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0  # snapshots so far
@@ -122,7 +122,10 @@ class SnapshotWriter:
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
     async def write(self) -> None:
-        """Write one snapshot, and sometimes remove expired processes from the set. Raises RedisError or OSError."""
+        """Write one snapshot, and sometimes remove expired processes from the set of this bot's processes.
+
+        Raises RedisError or OSError.
+        """
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)

@@ -2,8 +2,9 @@
 
 ::
 
-    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see `gcra`; expires when full
-    botctl:{<bot>}:rl:policies                     hash, owner -> JSON {policy: limits}: declared by the processes
+    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see `gcra`; expires when the
+                                                   whole allowance is back
+    botctl:{<bot>}:rl:policies                     hash, part of botctl -> JSON {policy: limits}
     botctl:{<bot>}:rl:resets                       counts the resets, so that processes clear their local counts
     botctl:{<bot>}:rl:hour:<n>                     hash, checks and denials by policy in the hour n since 1970
 """
@@ -21,7 +22,10 @@ _SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # characters with a meaning in a 
 
 
 class Key(NamedTuple):
-    """The parts of a state's key. ``limit``: the scope, or for the second limit of a policy per user ``user-2``."""
+    """The parts of a state's key.
+
+    ``limit``: the scope, with a number from its second limit on: ``user``, ``user-2``.
+    """
 
     policy: str
     limit: str
@@ -43,7 +47,7 @@ class Subject(NamedTuple):
         return f"{self.scope}:{self.id}"
 
     def owns(self, key: Key) -> bool:
-        """Whether ``key`` is of this subject. A user also owns the keys of its memberships and direct messages."""
+        """Whether ``key`` is of this subject. A user also owns ``<guild>-<user>`` (memberships) and ``dm-<user>``."""
         if key.scope == self.scope:
             return key.subject == self.id
         if self.scope is not Scope.USER:
@@ -58,7 +62,7 @@ def bot_prefix(bot: str) -> str:
 
 
 def display_name(policy: str) -> str:
-    """The name of a policy for people: ``ops.status`` for the command ``ops status``."""
+    """``policy`` with dots for spaces: ``ops status`` becomes ``ops.status``."""
     return policy.replace(" ", ".")
 
 

@@ -10,7 +10,10 @@ MAX_SUBJECTS = 65_536
 
 
 class LocalCounts:
-    """The states of at most ``max_subjects``, for `gcra`. Subjects that were admitted longest ago are dropped first."""
+    """The `gcra` state of at most ``max_subjects`` (what a limit counts: user, guild, ...).
+
+    The one admitted longest ago goes first.
+    """
 
     def __init__(self, clock: Clock, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._clock = clock

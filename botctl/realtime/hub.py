@@ -1,8 +1,8 @@
 """The hub reads the event log once and sends each event to the subscribers of its topic.
 
-Each subscriber has a position in each of its topics. A page of the log is encoded once, for all subscribers at its
-start; a subscriber at another position gets only the events after it, so none twice. When events are lost (the store
-lost them, or the hub is too far behind), the subscriber gets a message ``gap``.
+Each subscriber has a position in each of its topics. Each page of the log is encoded once and sent to all subscribers
+at its start. Another subscriber gets only the events after its own position, so that none comes twice. When events are
+lost (the store lost them, or the hub is too far behind), the subscriber gets a message ``gap``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botctl.realtime.protocol import encode_events, encode_push, position_fields
 from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
 
 PAGE_SIZE: Final = 256
-MAX_TOPICS: Final = 256  # read at once; a key for all topics may subscribe to any name
+MAX_TOPICS: Final = 256  # read at once; with an API key for all topics, a client may subscribe to any name
 _READ_WAIT_S: Final = 1.0
 _BACKOFF: Final = Backoff(first_s=0.05, limit_s=1.0)
 
@@ -210,7 +210,7 @@ class Hub:
 
 
 def _is_forgotten(position: Position, page: EventPage) -> bool:
-    """Whether the log lost the last event before ``position``, but kept its epoch."""
+    """Whether ``position`` is beyond the newest event of the same epoch (the log's life until it loses its data)."""
     return position.epoch == page.epoch and position.offset > page.last
 
 

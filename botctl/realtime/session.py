@@ -41,7 +41,7 @@ class Admission(Protocol):
     """Admits clients by their keys."""
 
     def checking_key(self) -> AbstractContextManager[None]:
-        """Enclose the check of a key and `admit`; a key that is revoked in between is not admitted."""
+        """Wrap the check of a key and `admit`: a key that is revoked in between is not admitted."""
         ...
 
     def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
@@ -183,7 +183,10 @@ class RealtimeSession:
                 self.topics.add(topic)
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
-        """Return the missed events of each topic, if they fit into the queue, which must not overflow from them."""
+        """Return the missed events of each topic.
+
+        A topic whose events do not fit into the client's send queue gets none of them.
+        """
         histories: dict[str, History] = {}
         limit_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
         for topic in request.topics:

@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from botctl.bot.loader import Catalog
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
-JOBS_STOP_S = 10.0  # after the drain: to cancel the runs that are left, and to release the lease
+JOBS_STOP_S = 10.0  # after the drain, in which runs may finish: to cancel the others, and to release the lease
 
 
 class ProcessRole(enum.StrEnum):
     """A task of a process. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
 
-    ``STORES`` only keeps the embedded parts running (the stores, and without a token the sandbox), so that bots can
-    restart without restarting them.
+    ``STORES`` only runs the embedded parts (the stores, and without a token the sandbox); they keep running while bots
+    restart.
     """
 
     BOT = "bot"
@@ -75,7 +75,9 @@ DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS)
 def build_run_registry(
     loaded: Loaded, roles: Collection[ProcessRole], *, bus: Bus, skip_broken: bool = False
 ) -> tuple[Registry, tuple[type, ...]]:
-    """The registry of a `botctl run` with ``roles``, and the types to open. ``skip_broken``: as in `load_commands`.
+    """The registry of a `botctl run` with ``roles``, and the types of the services to start.
+
+    ``skip_broken``: as in `load_commands`.
 
     Raises:
         ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
@@ -112,7 +114,10 @@ def _require_embedded_part(settings: Settings) -> None:
 
 
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
-    """The services that all roles share. ``long_lived`` and ``exclusive`` are the flags of `Runtime`."""
+    """The services that all roles share.
+
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it runs the embedded parts itself and joins no others.
+    """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
@@ -127,7 +132,10 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """Add the service that all roles but the stores wait for: no migration is pending. ``apply``: it applies them."""
+    """Add the service `Migrated`, which starts when no migration is pending; all roles but the stores wait for it.
+
+    ``apply``: it applies pending ones.
+    """
     registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)
 

@@ -1,4 +1,6 @@
-"""Replace `asyncio.wait_for` of Python 3.11 by that of 3.12. The drivers of both stores call it for every command.
+"""Replace `asyncio.wait_for` of Python 3.11 by that of 3.12.
+
+The drivers of Redis and MongoDB call it for each command.
 
 That of 3.11 loses a cancellation that arrives together with the result
 (https://github.com/python/cpython/issues/86296). Then Ctrl-C or a time limit has no effect, and a background task runs

@@ -48,7 +48,10 @@ async def _is_ready(endpoint: Endpoint) -> bool:
 
 
 def _prepare(pid_file: Path, port: int) -> None:
-    """Remove the pid file of a killed server, which would stop the start. Raises OSError if the port is in use."""
+    """Remove the pid file of a killed server, which would make the new server refuse to start.
+
+    Raises OSError if the port is in use.
+    """
     pid_file.unlink(missing_ok=True)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,8 +3,8 @@
 Collection ``botctl_leases``, one document per name, never deleted, so that its fence always grows::
 
     _id      the lease's name
-    fence    whole number, incremented for each holder
-    beats    whole number, incremented for each renewal and for the release
+    fence    whole number, incremented for each holder; writes carry it, so that those of an earlier holder are rejected
+    beats    whole number: 0 for a new holder, incremented for each renewal and for the release
     free     whether it has no holder
     ttl_s    how long its holder may be silent
     holder   host:pid and a random part
@@ -89,7 +89,10 @@ async def release(leases: Collection, name: str, fence: int) -> None:
 
 @dataclass(eq=False)
 class HeldLease:
-    """A lease that this process took. ``held`` reads the clock, so it is right even if no task could run."""
+    """A lease that this process took.
+
+    ``held`` compares with the clock, so it is correct even when the renewing task could not run.
+    """
 
     name: str
     fence: int

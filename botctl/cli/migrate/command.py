@@ -120,7 +120,8 @@ def resolve(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The migration's name or number.", show_default=False)],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Your reason, for the audit log.")],
     applied: Annotated[
-        bool, typer.Option("--applied", help="The database has all changes of the file, as it is now.")
+        bool,
+        typer.Option("--applied", help="The database has all changes that the file, in its present version, makes."),
     ] = False,
     pending: Annotated[
         bool, typer.Option("--pending", help="The database has none of its changes. The migration can run again.")

@@ -41,7 +41,7 @@ def incident(
 ) -> None:
     """Simulate a failure of Discord: forced reconnects, rate limits, outages, a ban, and more.
 
-    docs/sandbox-incidents.md describes each incident and its source.
+    docs/sandbox-incidents.md describes each incident, and how we know that Discord does it.
     """
     if sum(option is not None for option in (name, stop, scenario)) > 1:
         raise UsageError("Use only one of these: a name, --stop, --scenario.")
@@ -56,7 +56,7 @@ def incident(
 def _build_body(
     name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None
 ) -> Json:
-    """The body of the control request. Raises UsageError."""
+    """The body of the request to the sandbox's control API. Raises UsageError."""
     if stop is not None:
         return {"stop": stop}
     if scenario is not None:

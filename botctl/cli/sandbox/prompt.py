@@ -140,7 +140,10 @@ class _Prompt:
     async def _run_and_show(
         self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
     ) -> bool:
-        """Wait for the result and print it; fill in a form (modal) that opens."""
+        """Wait for the result and print it; fill in a form (modal) that opens.
+
+        ``record`` writes the result or the error to the transcript.
+        """
         result = await self._wait_for(self._mark_history_seen(coroutine), record)
         if result is not None:
             record(result)

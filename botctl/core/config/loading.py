@@ -34,7 +34,7 @@ from botctl.core.paths import SETTINGS_FILE, find_root
 from botctl.core.redact import MARK, redact, redact_patterns, register
 
 PROFILE: Key = ("profile",)
-ADDRESS = "url"  # the last part of a key whose value is secret only if it holds credentials
+ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _origins(values: Values) -> dict[str, Origin]:
 
 
 def explain(loaded: Loaded) -> list[SettingRow]:
-    """A row for every setting, in the order of the models."""
+    """A row for every setting, in the order of the fields of `Settings`."""
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)

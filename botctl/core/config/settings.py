@@ -56,7 +56,7 @@ class Address:
 
 
 def _id_from_number(value: object) -> object:
-    """Accept an id that is a number, because it was written without quotes. The type validates any other value."""
+    """Turn a number (an id written without quotes) into text; other values are left to the validator."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -306,10 +306,17 @@ class SandboxSettings(Section):
 
 
 class Settings(Section):
-    """All settings. ``Settings()`` holds the defaults and reads nothing; `loading.load` reads every layer."""
+    """All settings.
+
+    ``Settings()`` holds the defaults and reads nothing; `loading.load` reads every source (files, environment, command
+    line).
+    """
 
     bot: Name = Field(default="bot", description="The bot's name. Bots that share stores need different names.")
-    profile: Name = Field(default="default", description="The active profile; `production` never uses the sandbox.")
+    profile: Name = Field(
+        default="default",
+        description="The active profile: `config/<profile>.toml` is read too; `production` never uses the sandbox.",
+    )
     discord: DiscordSettings = Field(default=DiscordSettings(), description="The bot at Discord.")
     redis: RedisSettings = Field(default=RedisSettings(), description="Redis or Valkey.")
     mongo: MongoSettings = Field(default=MongoSettings(), description="MongoDB.")

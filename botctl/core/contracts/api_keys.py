@@ -41,7 +41,7 @@ class ApiKey:
 
 
 class ApiKeys(Protocol):
-    """The keys of a bot. Every method but `check` raises Unreachable when MongoDB does not answer."""
+    """The keys of a bot. Every method raises Unreachable when it needs MongoDB and gets no answer."""
 
     async def create(
         self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
@@ -50,7 +50,7 @@ class ApiKeys(Protocol):
 
         Raises:
             UsageError: the name is not valid, or a topic does not exist.
-            Unreachable: MongoDB does not answer, or the event log, which knows the operator's own topics.
+            Unreachable: MongoDB or the event log (which knows the operator's own topics) does not answer.
         """
         ...
 

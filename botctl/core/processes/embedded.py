@@ -2,8 +2,8 @@
 
 Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
 share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
-users before it stops the part. A `botctl run` does not join such a part but waits until it has ended, and with
-`Runtime.exclusive` it joins no part.
+users before it stops the part. A `botctl run` never joins the part of a short command; it waits for its end. With
+`Runtime.exclusive` a process joins no part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WATCH_S: Final = 0.5
 
 
 class Endpoint(NamedTuple):
-    """The address of a part, and the secret of its control port, if it has one."""
+    """The address of a part, and the secret of its control API, if it has one."""
 
     address: str
     secret: str | None = None
@@ -51,7 +51,7 @@ class PartSpec:
     is_ready: Callable[[Endpoint], Awaitable[bool]]
     launch: Callable[[Runtime, str], LaunchSpec]  # from its address
     clean: Callable[[str], None] = _ignore  # called with its address after it has stopped
-    secret: str | None = field(default=None, repr=False)  # of its control port; stored in ``runtime.json``
+    secret: str | None = field(default=None, repr=False)  # of its control API; stored in ``runtime.json``
 
     @property
     def users(self) -> str:
@@ -63,8 +63,9 @@ class PartSpec:
 async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
     """Run the part, or join the one that another process runs, at least until the block ends.
 
-    When a part of this process ends unexpectedly, ``tasks`` is degraded until it has restarted at the same address;
-    then StoreRestarted is published. When the owner of a joined part ends, a task of ``tasks`` ends with Unreachable.
+    When a part of this process ends unexpectedly, ``tasks`` marks the service as degraded (not working fully) until the
+    part has restarted at the same address; then StoreRestarted is published. When the owner of a joined part ends, a
+    background task in ``tasks`` raises Unreachable.
 
     Raises:
         Held: another process owns the part, and this one cannot join it.

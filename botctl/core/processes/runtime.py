@@ -38,7 +38,7 @@ class Part:
     address: str
     owner_pid: int
     owner_started: str
-    secret: str | None = field(default=None, repr=False)  # of its control port, if it has one
+    secret: str | None = field(default=None, repr=False)  # of its control API, if it has one
     lasting: bool = False  # its owner is a `botctl run`
 
     @property

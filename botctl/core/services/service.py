@@ -49,10 +49,10 @@ class ShutdownDeadline:
 
 
 class Service:
-    """One service of an open registry.
+    """One service of a registry that was opened (`Registry.open`).
 
-    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start, or it
-    or one of its tasks ended by itself. Neither is called after `stop`.
+    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start, or
+    ended by itself, or one of its tasks did. Neither is called after `stop`.
     """
 
     def __init__(

@@ -27,8 +27,8 @@ async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIter
     A command file that cannot be loaded is logged and left out.
 
     Raises:
-        UsageError: there is no job with that name.
-        ConfigError: no job with that name was found, and files were left out.
+        UsageError: no job has that name.
+        ConfigError: likewise, but a file that may define it was left out.
     """
     registry = build_shared_registry(loaded, bus=Bus())
     jobs, is_complete = _load_jobs(registry, loaded)

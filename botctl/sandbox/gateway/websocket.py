@@ -24,15 +24,15 @@ from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_MAX_FRAME_BYTES = 1 << 16  # larger frames are not read; the protocol's limit is lower and closes with 4002
+_MAX_FRAME_BYTES = 1 << 16  # aiohttp rejects larger frames; Discord's limit is lower and closes with 4002
 _MAX_QUEUED = 20_000  # frames for a client that does not read; then the connection is aborted and the client may RESUME
 _CLOSE_WAIT_S = 1.0
 _CONNECTION_NUMBERS = itertools.count(1)
 _SESSION_ENDING_CODES = frozenset({1000, 1001})  # from the client (Discord: Gateway > Disconnecting)
 
 Encode = Callable[[str], bytes]
-Record = Callable[[str, str | bytes | int], None]  # see `Traffic.record_frame`
-Outgoing = str | tuple[int, str] | Encode  # payload, close code and reason, or the encoding of later payloads
+Record = Callable[[str, str | bytes | int], None]  # direction, content; see `Traffic.record_frame`
+Outgoing = str | tuple[int, str] | Encode  # a payload, a close (code, reason), or the encoding to use from now on
 
 
 def zlib_stream() -> Encode:

@@ -25,11 +25,14 @@ class MessageReader(Protocol):
     async def start_interaction(
         self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str
     ) -> Reply:
-        """Send an interaction to the bot and wait for its answer."""
+        """Send an interaction to the bot and wait for its answer. ``description`` names the action in a failure."""
 
 
 class Message:
-    """The current state of a message, with later edits. ``reader`` presses its components."""
+    """The current state of a message, with later edits.
+
+    ``discord``: the bot under test, with its sandbox. ``reader`` presses the message's components.
+    """
 
     def __init__(
         self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None
@@ -101,7 +104,7 @@ class Message:
         return Select(self, self._component("menu", name, components.SELECTS))
 
     async def edited(self) -> Self:
-        """Wait until the bot edits or deletes the message, counted from its creation or the last `edited`."""
+        """Wait until the bot edits or deletes the message, since this object was created or `edited` last returned."""
         __tracebackhide__ = True
         await self.discord.wait_for(lambda: self._state() != self._last_state, "did not edit its message", self._source)
         self._last_state = self._state()

@@ -1,7 +1,8 @@
-"""The self-check: compares every response of a running sandbox with Discord's OpenAPI description.
+"""The self-check: compares the responses of a running sandbox's REST API with Discord's OpenAPI description.
 
-It is on when ``BOTCTL_DISCORD_OPENAPI`` names the description's file and the package jsonschema-rs (``botctl[judge]``)
-is installed. A mismatch is logged and listed in ``GET /_control/faults``; the response itself does not change.
+It is on when ``BOTCTL_DISCORD_OPENAPI`` names the description's file and the package jsonschema-rs is installed (the
+extra ``judge``: pip install 'botctl[judge]'). A mismatch is logged and listed in ``GET /_control/faults``; the response
+itself does not change.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ REPAIRS: Final = (
         ("components", "schemas", "CreateMessageInteractionCallbackResponse", "properties", "type", "enum"),
         [4],
         [4, 5],
-        "A deferred answer is a message too, which is loading: bots take it from discord.js's deferReply.",
+        "A deferred answer is a loading message, and discord.js's deferReply returns it.",
     ),
 )
 
@@ -246,7 +247,7 @@ def explain(error: Any) -> list[tuple[str, str]]:
 
 
 def _is_other_type(error: Any, path: list[str | int]) -> bool:
-    """Whether the alternative with ``error`` describes another ``type`` than the object at ``path`` has."""
+    """Whether ``error`` only says that the object at ``path`` has another ``type`` than this alternative."""
     return error.kind.name in ("const", "enum") and list(error.instance_path) == [*path, "type"]
 
 
@@ -260,7 +261,10 @@ def _import_validators() -> tuple[Any, Any]:
 
 
 def _is_from_edge(response: web.Response) -> bool:
-    """Whether it is an HTML page of Cloudflare, or a server error (with Via) of an incident."""
+    """Whether it is an HTML page of Cloudflare, or a server error of a simulated failure.
+
+    Such an error (of `botctl sandbox incident`) has the header Via.
+    """
     if response.content_type == "text/html":
         return True
     return response.status >= _SERVER_ERROR and "Via" in response.headers

@@ -1,9 +1,9 @@
 """Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions).
 
 Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
-overwrite for the same role, user or channel. For a role or user it also grants what ``default_member_permissions``
-withholds; an overwrite of the application or of @everyone does not (Discord: Updates to Command Permissions;
-discord-api-docs#5356).
+overwrite for the same role, user or channel. Set on a command for a role or user, it also grants what
+``default_member_permissions`` withholds. Set on the application, or for @everyone, it does not (Discord: Updates to
+Command Permissions; discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _GuildCheck:
     channel: Channel
 
     def unavailable_reason(self) -> str | None:
+        """Why no member can use it here."""
         contexts = self.command.get("contexts")
         if self.app.id not in self.guild.members:
             return f"The bot of {self.name} is not in {self.guild.name}."
@@ -79,20 +80,22 @@ class _GuildCheck:
         return None
 
     def forbidden_reason(self) -> str | None:
-        granted, name = self._granted(), self.world.users[self.member.user_id].name
+        """Why this member may not use it."""
+        granted, user_name = self._granted(), self.world.users[self.member.user_id].name
         place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
         if granted & permission_bits.ADMINISTRATOR:
             return None
         if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
-            return f"{name} needs USE_APPLICATION_COMMANDS to use commands here."
+            return f"{user_name} needs USE_APPLICATION_COMMANDS to use commands here."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels_id(self.guild)), True)):
             return f"{self.name} is disabled in #{place.name}."
         if self._decision(both) is False:
-            return f"{self.name} is disabled for {name}."
-        return None if self._member_decision(own) else self._missing_reason(granted, name)
+            return f"{self.name} is disabled for {user_name}."
+        return None if self._member_decision(own) else self._missing_reason(granted, user_name)
 
     def _granted(self) -> int:
+        """The member's permission bits in the channel."""
         return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
@@ -115,7 +118,7 @@ class _GuildCheck:
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own
 
-    def _missing_reason(self, granted: int, name: str) -> str | None:
+    def _missing_reason(self, granted: int, user_name: str) -> str | None:
         """The command's default permissions that are missing; "0" is for administrators only."""
         if self.command["default_member_permissions"] is None:
             return None
@@ -123,4 +126,4 @@ class _GuildCheck:
         if not wanted:
             return f"{self.name} is for administrators."
         missing = permission_bits.names(wanted & ~granted)
-        return f"{self.name} needs {', '.join(missing)}, which {name} lacks." if wanted & ~granted else None
+        return f"{self.name} needs {', '.join(missing)}, which {user_name} lacks." if wanted & ~granted else None

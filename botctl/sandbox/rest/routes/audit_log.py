@@ -40,7 +40,7 @@ def _matches(entry: GuildAuditEntry, filters: dict[str, str | None]) -> bool:
     )
 
 
-def _referenced_objects(world: World, guild: Guild, page: list[GuildAuditEntry], api: str) -> Json:
+def _referenced_objects(world: World, guild: Guild, page: list[GuildAuditEntry], api_url: str) -> Json:
     """The objects that the entries name, if they still exist."""
     ids = dict.fromkeys(
         target_id for entry in page for target_id in (entry.user_id, entry.target_id) if target_id is not None
@@ -57,7 +57,7 @@ def _referenced_objects(world: World, guild: Guild, page: list[GuildAuditEntry],
         "threads": [payloads.thread(thread, thread.thread) for thread in threads if thread.thread],
         "application_commands": [commands[target_id] for target_id in ids if target_id in commands],
         "webhooks": [
-            payloads.webhook(world.webhooks[target_id], world, api=api)
+            payloads.webhook(world.webhooks[target_id], world, api=api_url)
             for target_id in ids
             if target_id in world.webhooks
         ],

@@ -180,7 +180,7 @@ def _parse_option(call: ApiCall, guild: Guild, data: Json, errors: FormErrors, p
 
 
 def _parse_ids(body: Json, name: str, allowed: dict[str, Any], errors: FormErrors, path: Path) -> list[str] | None:
-    """The ids in ``name``, each of which must be in ``allowed``; None when the body has none."""
+    """The ids in the field ``name`` of the body, all of which must be in ``allowed``; None without that field."""
     if body.get(name) is None:
         return None
     ids = errors.snowflakes(path, body, name, 500)

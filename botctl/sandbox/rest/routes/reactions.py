@@ -73,4 +73,5 @@ def _get_message(call: ApiCall, *names: str) -> tuple[Channel, Message]:
 
 
 def _parse_emoji(call: ApiCall, channel: Channel, granted: int = permission_bits.ALL) -> str:
+    """``granted``: the bot's permissions in the channel, which decide about emoji of other guilds."""
     return reactions.parse_emoji(call.sandbox.world, call.path["emoji"], channel.guild_id, granted)
