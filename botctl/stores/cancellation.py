@@ -19,16 +19,16 @@ _Result = TypeVar("_Result")
 _ORIGINAL: Final = asyncio.wait_for
 
 
-async def wait_for(work: Awaitable[_Result], timeout: float | None) -> _Result:  # noqa: ASYNC109  as in asyncio
-    """Await ``work`` for at most ``timeout`` seconds.
+async def wait_for(fut: Awaitable[_Result], timeout: float | None) -> _Result:  # noqa: ASYNC109  as in asyncio
+    """Await ``fut`` for at most ``timeout`` seconds.
 
     Raises:
         TimeoutError: it took longer and was cancelled.
     """
     if timeout is not None and timeout <= 0:
-        return await _ORIGINAL(work, timeout)  # returns at once
+        return await _ORIGINAL(fut, timeout)  # returns at once
     async with asyncio.timeout(timeout):
-        return await work
+        return await fut
 
 
 def keep_cancellations(*modules: ModuleType) -> None:

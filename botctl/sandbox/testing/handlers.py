@@ -23,6 +23,7 @@ _WAITING_CALLS = frozenset(  # modules and functions
     {
         ("asyncio.tasks", "sleep"),
         ("asyncio.tasks", "wait_for"),
+        ("botctl.stores.cancellation", "wait_for"),  # which replaces it before Python 3.12
         ("asyncio.locks", "wait"),
         ("asyncio.queues", "get"),
         ("disnake.ui.view", "wait"),

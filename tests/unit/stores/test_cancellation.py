@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from pymongo import lock
 
+from botctl.sandbox.testing.handlers import _is_waiting
 from botctl.stores.cancellation import keep_cancellations, wait_for
 from botctl.stores.mongo import connect
 
@@ -39,3 +40,11 @@ async def test_zero_timeout_returns_only_a_finished_result():
     assert await wait_for(done, 0) == 7
     with pytest.raises(TimeoutError):
         await wait_for(asyncio.sleep(0), 0)
+
+
+async def test_pytest_plugin_sees_that_a_handler_waits():
+    keep_cancellations()
+    waiting = asyncio.create_task(asyncio.wait_for(fut=asyncio.get_running_loop().create_future(), timeout=60))
+    await asyncio.sleep(0)
+    assert _is_waiting(waiting)
+    waiting.cancel()
