@@ -117,9 +117,11 @@ class Follower:
                         new = tail.select_new(await log.written_since(tail.after_ms), self.clock.now())
                         if matching := [document for document in new if any(map(self.query.matches, document["x"]))]:
                             yield EntryBatch(sorted(matching, key=_order))
+                        _raise_if_cancelled()
                         await asyncio.sleep(poll_s)
             except Unreachable as error:
                 yield EntryBatch([], str(error))
+            _raise_if_cancelled()
             await asyncio.sleep(poll_s)
 
     async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:
@@ -129,6 +131,13 @@ class Follower:
         first = await log.newest(self.query, self.limit)
         tail.select_new(first, self.clock.now())
         return first, tail
+
+
+def _raise_if_cancelled() -> None:
+    """End a task whose cancellation a driver has swallowed: it would poll for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def entry_of(document: Document) -> Entry:
