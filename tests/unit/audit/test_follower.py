@@ -1,6 +1,8 @@
 """Which entries are new for a follower of the audit log."""
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from botctl.audit.log import LOOK_BACK_MS, Follower, Tail, entry_of
 from botctl.audit.query import Query
-from botctl.core.clock import iso_ms, unix_ms
+from botctl.core.clock import SystemClock, iso_ms, unix_ms
+from botctl.core.errors import Unreachable
 from tests.support.clock import ManualClock
 
 LOOK_BACK_S = LOOK_BACK_MS / 1000
@@ -83,3 +86,23 @@ async def test_entry_written_while_follower_starts_comes_once():
     first, tail = await follower._begin(Log())
     assert first == [document]
     assert tail.select_new([document], START) == []
+
+
+async def test_swallowed_cancellation_still_ends_the_follower():
+    @asynccontextmanager
+    async def connect():
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise Unreachable("the store is gone") from None
+        yield None
+
+    async def follow():
+        async for _ in Follower(connect, Query(), 1, SystemClock()).batches(poll_s=0):
+            pass
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait({following}, timeout=5)
+    assert following.cancelled()
