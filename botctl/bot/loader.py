@@ -131,7 +131,7 @@ def load(folder: Path, context: ValidationContext, *, skip_broken: bool = False)
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[str]:
-    """Make ``folder`` a package, and yield its name. Its files import each other relatively or, for now, by name."""
+    """Make ``folder`` a package and yield its name. Until the block ends, its files can import each other by name."""
     package = f"{PACKAGE_PREFIX}{zlib.crc32(str(folder.resolve()).encode()):08x}"
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
