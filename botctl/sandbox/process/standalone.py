@@ -24,8 +24,6 @@ from botctl.sandbox.storage.attachments import AttachmentStore
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How a sandbox is run."""
-
     secret: str = field(repr=False)  # the control secret; the bots' tokens derive from it
     port: int = 0  # 0 is any free one
     state: Path | None = None  # the file that keeps guilds, users and messages
@@ -75,7 +73,7 @@ def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
-    """Save ``world`` to the file ``state`` after changes; yield the callback for changes."""
+    """Save ``world`` to the file ``state`` after changes; yield the function to call after each change."""
     if state is None:
         yield lambda: None
         return
