@@ -24,7 +24,7 @@ _CROSSPOSTED, _HAS_SNAPSHOT = 1 << 0, 1 << 14  # Discord: Message Flags
 _BULK_COUNTS = range(2, 101)
 _MAX_BULK_AGE = timedelta(days=14)
 _MAX_NONCE_AGE = timedelta(minutes=5)  # Discord says "past few minutes"
-_MAX_NONCE = 25
+_MAX_NONCE = 25  # characters
 
 
 @route("GET", MESSAGES)
