@@ -1,4 +1,4 @@
-"""The sandbox as one object: the world, the open sessions and interactions, and the dispatch of events.
+"""The sandbox as one object: the world (guilds, users, messages), open sessions and interactions, dispatch of events.
 
 `gateway`, `rest` and `control` hold a `Sandbox` and call it; it does not know them.
 """

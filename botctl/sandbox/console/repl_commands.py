@@ -255,7 +255,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _require(argument: str, what: str) -> str:
-    """Return ``argument``; raises UsageError, which names ``what``, when it is empty."""
+    """Return ``argument``. Raises UsageError when it is empty; ``what`` is the argument's name in the error."""
     if not argument:
         raise UsageError(
             f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="Type :help for the commands."
@@ -264,7 +264,7 @@ def _require(argument: str, what: str) -> str:
 
 
 def _match_name(name: str, names: Iterable[str], what: str) -> str:
-    """Return ``name``; raises UsageError, which calls it a ``what``, when it is not one of ``names``."""
+    """Return ``name``. Raises UsageError when it is not one of ``names``; ``what`` is their kind, such as "guild"."""
     names = list(names)
     if name in names:
         return name

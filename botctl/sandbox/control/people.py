@@ -1,4 +1,4 @@
-"""Handlers of the control API for a person's requests: use a command, click, submit a modal, write, read messages.
+"""Handlers of the control API for a person who acts as a Discord user: commands, clicks, modals, messages.
 
 A request that needs the bot's answer waits at most ``timeout_s`` seconds, a field of its body.
 """

@@ -68,7 +68,7 @@ class Errors(Sequence[Exception]):
         raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
-        """Record ``error``, with ``where`` for the message; ``cause`` is what was handled, kept if an interaction."""
+        """Record ``error``; ``where`` describes the handler, ``cause`` is the interaction or other object it handled."""
         error = getattr(error, "original", error)  # disnake wraps a command's exception
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
@@ -97,8 +97,6 @@ class Errors(Sequence[Exception]):
 
 
 class HandlerTasks:
-    """The asyncio tasks of the handlers of ``bot``."""
-
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot
         self._sandbox = sandbox

@@ -29,7 +29,7 @@ class MessageReader(Protocol):
 
 
 class Message:
-    """A message as it is now: later edits change this object too.
+    """A message in its current state, so edits show here too.
 
     ``discord``: the bot under test, with its sandbox. ``reader``: the user who uses the message's components.
     """

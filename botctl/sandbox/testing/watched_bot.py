@@ -37,7 +37,7 @@ class WatchedBot:
         return next(iter(self.sandbox.access.tokens.values()))
 
     async def settled(self) -> None:
-        """Wait until the bot has received all events and no handler is active: a test of what it does not do."""
+        """Wait until the bot has received all events and no handler is active. Then check what it has not done."""
         __tracebackhide__ = True
         await self.wait_for(self._tasks.is_idle, "did not become idle")
 
@@ -70,7 +70,7 @@ class WatchedBot:
             )
 
     async def begin_test(self) -> None:
-        """Forget the calls of the start, and ignore handlers that still run."""
+        """Forget the calls that the bot made at its start, and ignore handlers that still run."""
         await self._notifier.wait_until(self._tasks.is_idle, _HANDLERS_S)
         self._tasks.ignore_running()
         self.calls.clear()
