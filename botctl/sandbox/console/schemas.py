@@ -106,7 +106,7 @@ class ReplySchema(Schema):
     """The result of a user's action, when the bot has responded or the wait for it has timed out."""
 
     interaction: str | None = None  # its id
-    # After a click: "updated" (the message has changed), "deferred_update" (not yet). "refused": the client sends nothing
+    # After a click: "updated" (its message has changed) or "deferred_update" (not yet). "refused": nothing was sent.
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
     waited_ms: float = 0.0  # until the response
     messages: Sequence[MessageSchema] = ()  # new and changed ones

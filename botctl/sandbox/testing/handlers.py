@@ -68,7 +68,7 @@ class Errors(Sequence[Exception]):
         raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
-        """Record ``error``; ``where`` describes the handler, ``cause`` is the interaction or other object it handled."""
+        """Record ``error``; ``where`` describes the handler, ``cause`` is the interaction (or other object) handled."""
         error = getattr(error, "original", error)  # disnake wraps a command's exception
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
