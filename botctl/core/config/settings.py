@@ -192,6 +192,10 @@ class CommandSettings(Section):
         default="5/10s per user, 50/10s per guild",
         description="How often a command may be used that has no throttle of its own.",
     )
+    autocomplete_throttle: Throttle = Field(
+        default="60/10s per user",
+        description="How often a user may ask for suggestions for the options of one command.",
+    )
     defer_after_s: float = Field(
         default=2.0,
         gt=0,
