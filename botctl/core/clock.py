@@ -11,7 +11,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The wall clock as an aware datetime in UTC. It may jump."""
+        """The wall clock as an aware datetime in UTC. It jumps when the system's time is set."""
         ...
 
     def monotonic(self) -> float:

@@ -103,11 +103,11 @@ def _row_as_json(row: MigrationRow) -> dict[str, Any]:
         "title": file.title if file else None,
         "reversible": file.reversible if file else None,
         "checksum": file.checksum if file else None,
-        "ledger": _ledger_as_json(record) if record else None,
+        "ledger": _record_as_json(record) if record else None,
     }
 
 
-def _ledger_as_json(record: Record) -> dict[str, Any]:
+def _record_as_json(record: Record) -> dict[str, Any]:
     by = record.by
     return {
         "state": record.state.value,

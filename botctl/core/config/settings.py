@@ -1,7 +1,8 @@
 """Every setting of a bot: its name, bounds, default and description.
 
 `botctl.core.config.loading` reads them once and passes them on; all of them are frozen. A name ends in its unit (``_s``
-seconds, ``_bytes``). docs/configuration.md is generated from this file.
+seconds, ``_bytes``). docs/configuration.md is generated from this file. The sandbox is botctl's local Discord; an
+embedded store is one that botctl starts itself.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _list_from_text(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleText:
-    """A validator: the text must parse with `botctl.core.contracts.throttle`, with limits per ``scopes`` only."""
+    """A validator: the text must be limits (`botctl.core.contracts.throttle`), and only for these ``scopes``."""
 
     description: str = "limits, as in the default"
     scopes: frozenset[Scope] = COMMAND_SCOPES

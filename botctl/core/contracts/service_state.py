@@ -51,7 +51,7 @@ class ServiceHealth:
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """The error inside exception groups that hold only one, as a TaskGroup raises it; any other ``error`` unchanged."""
+    """``error``, or if it is an exception group with a single error (as from a TaskGroup), that error."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -27,11 +27,11 @@ START_S: Final = 10.0
 LINGER_S: Final = 3.0
 _ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02
-_WATCH_S: Final = 0.5
+_WATCH_S: Final = 0.5  # how often `_watch_owner` reads ``runtime.json``
 
 
 class Endpoint(NamedTuple):
-    """The address of a part, and the secret of its control API, if it has one."""
+    """The address of a part, and the secret of its control API, if it has one (the sandbox)."""
 
     address: str
     secret: str | None = None
@@ -83,11 +83,7 @@ async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
 
 
 def find_running(spec: PartSpec, runtime: Runtime) -> Endpoint:
-    """Return the endpoint of the part that a `botctl run` of this project runs. Starts nothing.
-
-    Raises:
-        Unreachable: there is none.
-    """
+    """Return the endpoint of the part that a `botctl run` of this project runs. Raises Unreachable if none does."""
     part = runtime.live().get(spec.name)
     if part is None or not part.lasting:
         raise Unreachable(
@@ -156,6 +152,7 @@ async def _run_part(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) ->
 
 
 def _publish(spec: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
+    """List the part in ``runtime.json``, so that other processes find it."""
     runtime.publish(spec.name, pid=pid, address=address, secret=spec.secret)
 
 
