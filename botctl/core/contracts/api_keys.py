@@ -1,4 +1,4 @@
-"""API keys of realtime clients: what they allow, and how long. botctl does not store the text of a key."""
+"""API keys of realtime clients: what they allow, and how long. The text of a key (sent by the client) is not stored."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Event:
         BY_TYPE[cls.type] = cls
 
 
-BY_TYPE: dict[str, type[Event]] = {}
+BY_TYPE: dict[str, type[Event]] = {}  # filled when a subclass is defined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,7 @@ class Child:
         return not self._stopping
 
     def _delay_s(self) -> float:
+        """Count this exit, and return the seconds until the restart."""
         self._quick_exits = 0 if time.monotonic() - self._started_at > _HEALTHY_S else self._quick_exits + 1
         if self._quick_exits <= 1:
             return 0.0

@@ -139,6 +139,7 @@ def _only_exception(_record: Record) -> str:
 
 @contextmanager
 def _installed(sink: _Sink, level: int) -> Iterator[None]:
+    """Make ``sink`` the only output of loguru, from ``level`` on, for the block."""
     logger.remove()  # loguru has a default sink, which does not redact
     handler = logger.add(sink, level=level, format=_only_exception, backtrace=False, diagnose=False)
     try:

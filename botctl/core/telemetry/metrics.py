@@ -219,7 +219,7 @@ class Metrics:
         return name
 
 
-_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
+_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {  # event -> what `on_event` calls
     CommandStarted: Metrics._started,  # noqa: SLF001
     CommandFinished: Metrics._finished,  # noqa: SLF001
     AutocompleteAnswered: Metrics._answered,  # noqa: SLF001
