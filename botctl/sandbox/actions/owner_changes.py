@@ -62,7 +62,7 @@ def remove_member(sandbox: Sandbox, body: Json) -> Json:
 
 
 def ban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: delete their messages of so many last seconds."""
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: messages younger than this are deleted."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
     _record_audit(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
@@ -90,9 +90,9 @@ def timeout(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
-    """``{"command"?, "roles"?, "members"?, "channels"?, "bot"?, "guild"?}``; roles, … are ``{name: allowed}``.
+    """``{"command"?, "roles"?, "members"?, "channels"?, "bot"?, "guild"?}``; the plurals are ``{name: allowed}``.
 
-    Without ``command`` they apply to the whole application. The role "everyone": all users; the channel "all": each.
+    Without ``command`` they apply to the application. "everyone" is the role of all users, "all" means all channels.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
     app = find_application(sandbox, body.get("bot"))

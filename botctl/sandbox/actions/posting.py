@@ -1,4 +1,4 @@
-"""Creating, editing and deleting messages, for bots and people."""
+"""Creating, editing and deleting messages, for bots and people. ``granted``: the author's permission bits."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def invalid_reference(code: str, message_text: str) -> ApiError:
 def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
     """Create a message; in a thread, unarchive it (raises 160005 when it is locked) and let the author join.
 
-    ``granted``: the author's permissions in the channel, as bits; ``fields``: more fields of `Message`.
+    ``fields``: more fields of `Message`.
     """
     threads.unarchive(sandbox, channel, granted=granted)
     sandbox.store_uploads(draft)
@@ -70,7 +70,7 @@ def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, gr
 
 
 def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> Message:
-    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one. ``granted`` as in `post`."""
+    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one."""
     channel = sandbox.world.channels[message.channel_id]
     threads.check_not_archived(channel)
     threads.check_unlocked(channel, granted=granted)

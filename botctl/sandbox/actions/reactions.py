@@ -22,7 +22,7 @@ _COMBINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """The form that `Message.reactions` has. Raises 10014 (unknown, or of another guild and not in ``granted``)."""
+    """``👍`` or ``name:id``. Raises 10014 (unknown, or of another guild, which ``granted`` does not allow)."""
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(text):

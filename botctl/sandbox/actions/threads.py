@@ -55,7 +55,7 @@ def create(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """Create a thread of type ``kind``, with its owner as a member. A thread on a message ``source`` gets its id."""
+    """Create a thread of type ``kind``, with its owner as a member. With ``source`` it has the id of that message."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)

@@ -34,7 +34,7 @@ _COMMAND_TYPES = {
 def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
-    ``path``: names of sub-commands; ``options``: name to text; ``target``: a user or message; ``folder``: of the files.
+    ``path``: sub-commands; ``options``: name to text; ``target``: user or message; ``folder``: base of file paths.
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
@@ -66,7 +66,7 @@ def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
 
 
 def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction | list[Json]:
-    """The choices for the option ``focused`` with the text ``value``; or, if the bot offers them, the interaction."""
+    """The choices for the option ``focused`` with the text ``value``; or the interaction that asks the bot for them."""
     command, words = _find_slash_command(sandbox, actor, str(body.get("name") or ""), body)
     path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
