@@ -40,8 +40,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     acknowledged write is in the journal of a majority of the servers, so that a failover or a kill -9 does not lose it.
     On a replica set the driver retries a write once.
 
-    Raises:
-        ConfigError: ``url`` is not valid.
+    Raises ConfigError if ``url`` is not valid.
     """
     keep_cancellations(lock)
     limit_ms = round(timeout_s * 1000)
@@ -101,7 +100,7 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with _closing(connect(url, timeout_s=timeout_s)) as client:
+    async with _close_at_end(connect(url, timeout_s=timeout_s)) as client:
         try:  # not `errors.translated`: a rejection is another error than no answer
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
@@ -115,7 +114,7 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
 
 
 @asynccontextmanager
-async def _closing(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def _close_at_end(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     try:
         yield client
     finally:

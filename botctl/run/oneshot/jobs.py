@@ -47,7 +47,7 @@ async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIter
 
 
 def _load_jobs(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
-    """The jobs of the files that can be loaded, and whether no file was left out. Faults are logged."""
+    """The jobs of the files that can be loaded, and whether that is all files. Faults are logged."""
     try:
         add_custom_services(registry, loaded)
         catalog = load_commands(registry, loaded, skip_broken=True)
