@@ -44,7 +44,7 @@ class RunOptions:
 
     wait_s: float | None = None  # how long to wait for another process that runs migrations; None: for ever
     listener: ProgressListener = field(default_factory=ProgressListener)
-    iface: str = "cli"  # the interface, for the audit log: ``cli`` or ``system``
+    iface: str = "cli"  # for the audit log, who asked for it: ``cli`` or ``system``
 
 
 @dataclass(frozen=True, slots=True)
