@@ -68,7 +68,6 @@ class Recorder:
 
 @asynccontextmanager
 async def audit_recorder(bus: Bus, auditor: Auditor, clock: Clock) -> AsyncIterator[Recorder]:
-    """Factory of the service."""
     recorder = Recorder(auditor, clock, Source("").proc)
     with (
         bus.listen(recorder.service_changed, ServiceChanged),

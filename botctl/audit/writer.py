@@ -237,7 +237,6 @@ async def audit_writer(
     tasks: Tasks,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
-    """Factory of the service."""
     spool = Spool(runtime.folder / "spool")
     auditor = MongoAuditor(
         database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s

@@ -179,7 +179,6 @@ class MongoKeys:
 async def api_keys(
     *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[ApiKeys]:
-    """Factory of the service."""
     keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
 
     async def write_uses() -> None:

@@ -125,8 +125,7 @@ class Pipeline:
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
 
-        Raises:
-            CancelledError: the task was cancelled; the outcome is published and the user answered first.
+        Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
         if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
             return

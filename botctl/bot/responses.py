@@ -34,8 +34,7 @@ def outcome_text(disposition: Disposition, locale: str, error_id: str | None, no
 async def send_notice(pending: PendingInteraction, text: str) -> None:
     """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
-    Raises:
-        SEND_ERRORS: Discord refuses it; most often the interaction has expired.
+    Raises SEND_ERRORS if Discord refuses it; most often the interaction has expired.
     """
     inter, ctx = pending.inter, pending.ctx
     if ctx is not None:

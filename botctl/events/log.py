@@ -185,7 +185,6 @@ class RedisEventLog:
 
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
-    """Factory of the service."""
     async with dedicated_client(redis, connections=_BLOCKING_CONNECTIONS) as blocking:
         yield RedisEventLog(redis, blocking, settings.bot)
 

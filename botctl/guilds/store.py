@@ -112,7 +112,6 @@ class GuildSettingsCache:
 async def guild_settings_store(
     *, database: Database, redis: Redis, bus: Bus, auditor: Auditor, clock: Clock, settings: Settings, tasks: Tasks
 ) -> AsyncIterator[GuildSettingsStore]:
-    """Factory of the service."""
     cache = guild_cache(database, redis, settings.bot, tasks)
     async with cache.running():
         yield GuildSettingsCache(database, cache, bus, auditor, clock)

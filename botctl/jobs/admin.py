@@ -86,9 +86,7 @@ class JobAdmin:
     async def set_paused(self, name: str, *, paused: bool) -> bool:
         """Pause or resume a job of the code or the store. Return whether that was a change.
 
-        Raises:
-            UsageError: there is no such job.
-            Held: other processes changed the record at each attempt.
+        Raises UsageError if there is no such job, Held if other processes changed the record at each attempt.
         """
         changed = await self.runner.store.set_paused(await self._find_job(name), self.clock.now(), paused=paused)
         if changed:

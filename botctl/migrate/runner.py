@@ -172,7 +172,6 @@ async def read_rows(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRo
 async def migrator(
     *, database: Database, leases: Leases, auditor: Auditor, bus: Bus, clock: Clock, settings: Settings
 ) -> AsyncIterator[Migrator]:
-    """Factory of the service."""
     yield Migrator(MigrationContext(Ledger(database), auditor, bus, clock, settings.migrate.lease_s), leases)
 
 

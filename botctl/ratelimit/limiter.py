@@ -255,7 +255,6 @@ class RedisLimiter:
 async def rate_limiter(
     redis: Redis, settings: Settings, tasks: Tasks, metrics: Metrics | None = None
 ) -> AsyncIterator[Limiter]:
-    """Factory of the service."""
     async with RedisLimiter(redis, settings.bot, tasks).running() as limiter:
         if metrics is not None:
             metrics.watch("botctl_limiter_total", "What the limiter did.", lambda: asdict(limiter.counts), label="what")

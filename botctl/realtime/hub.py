@@ -114,9 +114,7 @@ class Hub:
     async def join(self, receiver: Receiver, name: str, position: Position) -> None:
         """Send ``receiver`` the events of the topic ``name`` after ``position`` from now on.
 
-        Raises:
-            HubFull: the hub reads `MAX_TOPICS` other topics.
-            Unreachable: the events up to now cannot be read.
+        Raises HubFull if the hub reads `MAX_TOPICS` other topics, Unreachable if the events cannot be read.
         """
         for attempt in itertools.count():
             topic = self._topics.get(name)

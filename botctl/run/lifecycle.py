@@ -42,9 +42,7 @@ async def run(
 ) -> ExitCode:
     """Run ``roles`` of the bot until a signal; returns its exit code. ``skip_broken``: leave out broken command files.
 
-    Raises:
-        Held: another process of this project has one of ``roles``.
-        BotctlError: a setting or a command is wrong, or a service failed.
+    Raises Held if another process of this project has one of ``roles``, BotctlError if anything is wrong or fails.
     """
     bus = Bus()
     registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
@@ -106,9 +104,7 @@ async def run_services(
     """Start the services, call ``on_ready``, wait for a signal, call ``on_exit``, ``drain``, and stop the services.
 
     A signal during the start cancels the start. A second signal ends the drain and shortens every stop.
-
-    Raises:
-        BotctlError: a service did not start, or failed later and cannot be restarted.
+    Raises BotctlError if a service did not start, or failed later and cannot be restarted.
     """
     started: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
 

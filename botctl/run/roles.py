@@ -77,11 +77,8 @@ def build_run_registry(
 ) -> tuple[Registry, tuple[type, ...]]:
     """The registry of a `botctl run` with ``roles``, and the types of the services to start.
 
-    ``skip_broken``: as in `load_commands`.
-
-    Raises:
-        ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
-            `ProcessRole.STORES` has no embedded part to keep running.
+    ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
+    or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
     registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")

@@ -66,9 +66,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
 async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Database]:
     """Factory of the service: the bot's database, on the MongoDB of the settings or in the embedded store.
 
-    Raises:
-        Unreachable: the server does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
     """
     if settings.mongo.url is not None:
         async with _client(settings.mongo.url.get_secret_value(), settings.mongo.timeout_s) as client:
@@ -85,9 +83,8 @@ async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[Database]:
     """The bot's database on the MongoDB that processes of the bot use now. Starts none.
 
-    Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if no `botctl run` has an embedded one or the server in the settings does not answer, and
+    ConfigError if the address or the password is wrong.
     """
     url = (
         settings.mongo.url.get_secret_value()

@@ -94,9 +94,7 @@ def dedicated_client(client: Redis, *, connections: int) -> Redis:
 async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Redis]:
     """Factory of the service: the Redis of the settings, or the embedded one.
 
-    Raises:
-        Unreachable: the server does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
     """
     if settings.redis.url is not None:
         async with _client(settings.redis.url.get_secret_value(), settings.redis.timeout_s) as client:
@@ -113,9 +111,8 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[Redis]:
     """The Redis that processes of the bot use now. Starts none.
 
-    Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if no `botctl run` has an embedded one or the server in the settings does not answer, and
+    ConfigError if the address or the password is wrong.
     """
     url = (
         settings.redis.url.get_secret_value()
