@@ -22,7 +22,7 @@ _PARTICIPLES = {Direction.UP: "applied", Direction.DOWN: "reverted"}
 
 
 class ProgressView(ProgressListener):
-    """Prints each migration when it is done. With ``as_json``, prints all when the block ends without error."""
+    """Prints each migration when it is done. With ``as_json``, prints all at the end, if nothing was raised."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -1,6 +1,6 @@
 """Every setting of a bot: its name, bounds, default and description.
 
-`botctl.core.config.loading` reads them once and passes them on; all of them are frozen. A name ends in its unit (``_s``
+`botctl.core.config.loading` reads them once; they never change after that. A name ends in its unit (``_s``
 seconds, ``_bytes``). docs/configuration.md is generated from this file. The sandbox is botctl's local Discord; an
 embedded store is one that botctl starts itself.
 """
@@ -157,7 +157,7 @@ class Section(BaseModel):
 class DiscordSettings(Section):
     token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
     test_guilds: DiscordIds = Field(
-        default=(), description="Guilds that get the commands at once; empty means commands are global."
+        default=(), description="Guilds in which the commands are registered, without delay. Empty: in all guilds."
     )
     intents: Annotated[tuple[Intent, ...], NoDecode, _AsList] = Field(
         default=(Intent.DEFAULT,), description="What Discord sends to the bot."
@@ -191,7 +191,7 @@ class CommandSettings(Section):
     )
     throttle: Throttle = Field(
         default="5/10s per user, 50/10s per guild",
-        description="How often a command may be used that has no throttle of its own.",
+        description="The limits of commands that do not set their own.",
     )
     defer_after_s: float = Field(
         default=2.0,

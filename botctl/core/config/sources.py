@@ -129,7 +129,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. Each table is yielded too, as ``{}``, so that no empty one is lost."""
+    """Paths and values of nested tables. Yields ``{}`` before the values of each table, so that empty ones are kept."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -140,7 +140,7 @@ def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key,
 
 
 def merge(low: Values, high: Values) -> Values:
-    """The values of both layers. ``high`` replaces values of ``low``, except with an empty table."""
+    """The values of both layers. Those of ``high`` win, but an empty table does not remove values of ``low``."""
     return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
 
 

@@ -2,8 +2,8 @@
 
 Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
 share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
-users before it stops the part. A `botctl run` never joins the part of a short command; it waits for its end. With
-`Runtime.exclusive` a process joins no part.
+users before it stops the part. `botctl run` never joins the part of a short command; it waits until
+the command has ended, and starts its own. With `Runtime.exclusive` a process joins no part.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PartSpec:
     title: str  # for people
     new_address: Callable[[Runtime], str]
     is_ready: Callable[[Endpoint], Awaitable[bool]]
-    launch: Callable[[Runtime, str], LaunchSpec]  # from its address
+    launch: Callable[[Runtime, str], LaunchSpec]  # how to start it at an address
     clean: Callable[[str], None] = _ignore  # called with its address after it has stopped
     secret: str | None = field(default=None, repr=False)  # of its control API; stored in ``runtime.json``
 
@@ -63,7 +63,7 @@ class PartSpec:
 async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
     """Run the part, or join the one that another process runs, at least until the block ends.
 
-    When a part of this process ends unexpectedly, ``tasks`` marks the service as degraded (not working fully) until the
+    When a part of this process ends unexpectedly, ``tasks`` marks the service that owns them as degraded until the
     part has restarted at the same address; then StoreRestarted is published. When the owner of a joined part ends, a
     background task in ``tasks`` raises Unreachable.
 
