@@ -75,6 +75,8 @@ class IntegrityError(BotctlError):
 
 
 class NeedsDecision(BotctlError):
+    """A person must decide, and call the command again with their choice."""
+
     exit_code = ExitCode.DECISION
 
 
@@ -85,6 +87,8 @@ class Held(BotctlError):
 
 
 class Unreachable(BotctlError):
+    """A store, the sandbox or another process does not answer."""
+
     exit_code = ExitCode.UNREACHABLE
     transient = True
 

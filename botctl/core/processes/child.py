@@ -34,7 +34,7 @@ def _ignore(*_args: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
-    """How to start a child process, and within which times (``start_s``, ``stop_s``) it must be ready and end."""
+    """How to start a child process. It must be ready within ``start_s``, and end within ``stop_s`` of a stop."""
 
     name: str  # for people
     command: tuple[str, ...]  # begins with an absolute path
@@ -42,7 +42,7 @@ class LaunchSpec:
     log: Path  # takes its stdout and stderr
     is_ready: Callable[[], Awaitable[bool]]  # whether it answers; OSError and TimeoutError mean no
     prepare: Callable[[], None] = _ignore  # called before each start, to clean up after a kill
-    exit_error: Callable[[int, str], BotctlError | None] = _ignore  # for a failed start: its exit status and last line
+    exit_error: Callable[[int, str], BotctlError | None] = _ignore  # of a failed start; gets its status and last line
     env: Mapping[str, str] = field(default_factory=child_environment)
     start_s: float = 10.0
     stop_s: float = 5.0
@@ -111,7 +111,7 @@ class Child:
     async def supervise(self) -> NoReturn:
         """Restart it whenever it ends: at once after a long run, with growing delays after short ones.
 
-        After `stop` this only waits for its own cancellation, so the order of the two does not matter.
+        After `stop` it restarts nothing and waits to be cancelled, so `stop` may come before the cancellation.
         """
         while self._process is not None:
             status = await self._process.wait()

@@ -1,4 +1,4 @@
-"""One running service. Its context manager is entered and left in one asyncio task."""
+"""One running service. The context manager of its factory is entered and left in the same asyncio task."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class ShutdownDeadline:
 class Service:
     """One service of a registry that was opened (`Registry.open`).
 
-    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start, or
-    ended by itself, or one of its tasks did. Neither is called after `stop`.
+    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start,
+    or when it or one of its tasks ended by itself. Neither is called after `stop`.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Service:
         if self.state is ServiceState.FAILED:
             _log.debug("%s has failed already, and now: %s", self.spec.name, failure)
             return
-        # A failure during the start is raised at once, a later one only after the shutdown: log it now.
+        # The registry raises a failure of the start at once, a later one only after the shutdown: log it now.
         _log.log(logging.ERROR if self.state.up else logging.DEBUG, "%s has failed: %s", self.spec.name, failure)
         self._set_state(ServiceState.FAILED, str(failure))
         self._start_done.set()

@@ -72,7 +72,7 @@ def list_of_guild(call: ApiCall) -> list[Json]:
 
 @route("GET", WEBHOOK)
 def get_webhook(call: ApiCall) -> Json:
-    """The bot's own webhook needs no permission (Discord: Get Webhook)."""
+    """A bot reads its own webhook without permission (Discord: Get Webhook)."""
     webhook = _get_webhook(call)
     return _payload(call, webhook if webhook.application_id == call.app.id else _get_managed(call))
 
