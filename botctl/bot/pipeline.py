@@ -1,4 +1,4 @@
-"""The path of every interaction: authorise, check limits, call the handler, record one outcome, answer.
+"""The path of every interaction: check access and limits, call the handler, record one outcome, answer.
 
 disnake treats errors, cancellations and error handlers differently from case to case. `Pipeline.run` encloses all of
 it: the first error is recorded where it happens, and the outcome is published once, before the answer is sent.
@@ -60,15 +60,15 @@ from botctl.core.ids import error_id
 ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
-"""Changed settings of this many guilds are kept, for the time when no store answers. The least recently used go."""
-_CANCEL_GRACE_S: Final = 1.0
+"""Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
+_CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Runs every interaction. ``policies`` are by kind and full command name, ``handlers`` by kind and name.
+    """Runs every interaction. A *policy* is the limits of a command and the roles that may use it.
 
-    ``limits``: of names without a policy. ``suggestion_limits``: of requests for suggestions, for each command.
+    ``limits``: for names without a policy. ``suggestion_limits``: for requests for suggestions, per command.
     ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``: how long disnake cogs, views and error
     listeners may take to answer after the handler returned.
     """
@@ -144,8 +144,7 @@ class Pipeline:
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
 
-        Raises:
-            CancelledError: the task was cancelled; the outcome is published and the user answered first.
+        Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
         if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
             return
@@ -170,11 +169,7 @@ class Pipeline:
             raise cancellation
 
     async def admit(self, pending: PendingInteraction) -> None:
-        """Check access, then the limits.
-
-        Raises:
-            Denied, Throttled: the handler must not be called.
-        """
+        """Check access, then the limits. Raises Denied or Throttled if the handler must not be called."""
         await self._admit(pending.invocation, pending.policy)
 
     async def admit_suggestions(self, command: str, inter: Interaction[Any]) -> bool:
@@ -195,6 +190,7 @@ class Pipeline:
         return not self._draining
 
     async def _admit(self, invocation: Invocation, policy: CommandPolicy) -> None:
+        """Check access to ``policy``, then its limits. Raises Denied or Throttled."""
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(ADMISSION_TIMEOUT_S):
@@ -228,7 +224,7 @@ class Pipeline:
             ctx.cancel_deferral()
 
     def record_error(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
-        """Record an error. The first one decides the outcome; later ones are only logged."""
+        """Record an error; the first decides the outcome. ``author_notified``: the author's error handler got it."""
         pending = self._pending.get(inter.id)
         if pending is None:
             _log.error("interaction %s raised an error after its end", inter.id, exc_info=error)
@@ -243,7 +239,7 @@ class Pipeline:
             )
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse new interactions, wait ``limit_s`` seconds, cancel the rest. A cancelled `drain` does that at once."""
+        """Refuse new interactions, wait ``limit_s`` seconds, then cancel the rest; at once if `drain` is cancelled."""
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
@@ -271,11 +267,13 @@ class Pipeline:
             await self._invocation_ended.wait()
 
     def _cancel_pending(self) -> None:
+        """Cancel the invocations that have no outcome yet."""
         for pending in self._pending.values():
             if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
     def _invocation(self, kind: Kind, name: str, inter: Interaction[Any]) -> Invocation:
+        """Make the record of who did what; nothing is published."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
         return Invocation(
@@ -292,6 +290,7 @@ class Pipeline:
         )
 
     def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
+        """Make the record of a new interaction and publish `CommandStarted`."""
         invocation = self._invocation(kind, name, inter)
         policy = self.policy_of(kind, name)
         task = asyncio.current_task()
@@ -311,6 +310,7 @@ class Pipeline:
         return pending
 
     async def _load_settings(self, guild: str | None) -> GuildSettings:
+        """Return the guild's settings; the remembered ones if the store fails."""
         if guild is None:
             return DEFAULTS
         try:
@@ -344,6 +344,7 @@ class Pipeline:
             raise Throttled(verdict)
 
     async def _complete(self, pending: PendingInteraction) -> None:
+        """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
         outcome = self._record_outcome(pending, disposition)
         if disposition is EXPIRED:
@@ -366,7 +367,7 @@ class Pipeline:
             _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
-        """Log, publish and audit the outcome; ``disposition`` is what the error means. No await: no task interrupts."""
+        """Log, publish and audit the outcome. There is no await, so no other task runs in between."""
         invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
         error_number = error_id() if disposition.result is Result.FAILED else None
@@ -382,7 +383,7 @@ class Pipeline:
 
 
 def _authorise(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> None:
-    """Raise Denied if the user has no access. It needs no store, so it never fails open."""
+    """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
     if settings.locale:
         invocation.locale = settings.locale
     denied = check_access(invocation, policy, settings)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from botctl.core.contracts.invocation import Kind
 
 CLEAR_WORDS = ("", "none", "-")
-"""Raw values that clear a setting."""
+"""The texts that reset a setting to its default."""
 
 MAX_DISABLED = 100  # Discord: an application has at most 100 global slash commands
 ALWAYS_ENABLED = frozenset({"settings"})
@@ -60,7 +60,7 @@ def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | No
 
     ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` adds one and
     ``-name`` removes one; ``user/name`` and ``message/name`` are context menu commands.
-    ``log_channel``: an id or a mention. ``none`` or None clears any of them.
+    ``log_channel``: an id or a mention. ``none`` or None resets any of them.
 
     Raises:
         ValueError: ``key`` or ``raw`` is not valid.

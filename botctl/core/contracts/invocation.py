@@ -70,7 +70,7 @@ class Outcome:
     error_id: str | None = None  # set when FAILED; the same in the reply, the log and the audit entry
     error_type: str | None = None
     retry_after_s: float | None = None  # set when THROTTLED
-    policy: str | None = None  # name of the policy whose limit was exceeded
+    policy: str | None = None  # set when THROTTLED: the name under which the limits are counted, mostly the command's
 
 
 ANY_ID: Final = "?"
@@ -111,7 +111,7 @@ def command_of(kind: Kind, name: str) -> tuple[Kind, str] | None:
 
 @dataclass(slots=True, eq=False)
 class Invocation:
-    """One interaction on its way through the pipeline."""
+    """One interaction, from its arrival until its outcome is known."""
 
     id: str
     kind: Kind
