@@ -7,7 +7,7 @@ are those of commands, handlers, cogs and classes, see `botctl.core.contracts.in
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from botctl.core.contracts.invocation import (
     ANY_COMPONENT,
@@ -18,7 +18,8 @@ from botctl.core.contracts.invocation import (
     policy_name,
 )
 
-MENU_KINDS = (Kind.USER, Kind.MESSAGE)
+MENU_KINDS: Final = (Kind.USER, Kind.MESSAGE)
+_FROM_CONTEXT_MENU: Final = 23  # Discord: Message Types > CONTEXT_MENU_COMMAND
 
 
 def component_name(
@@ -48,7 +49,7 @@ def component_name(
 def message_command(message: Mapping[str, Any], is_command: Callable[[Kind, str], bool]) -> str | None:
     """Return the command that ``message`` (as Discord sends it) answered, with its kind; None if there is none.
 
-    Discord sends no kind. The name belongs to a context menu if the message says what was chosen there.
+    Discord sends no kind. The name belongs to a context menu if the message is of that type or says what was chosen there.
     """
     metadata = message.get("interaction_metadata") or {}
     name = (message.get("interaction") or metadata).get("name")
@@ -57,7 +58,7 @@ def message_command(message: Mapping[str, Any], is_command: Callable[[Kind, str]
     elif "target_message_id" in metadata:
         kinds = (Kind.MESSAGE,)
     else:
-        kinds = (Kind.SLASH, *MENU_KINDS)
+        kinds = MENU_KINDS if message.get("type") == _FROM_CONTEXT_MENU else (Kind.SLASH, *MENU_KINDS)
     return next((policy_name(kind, name) for kind in kinds if name and is_command(kind, name)), None)
 
 

@@ -48,6 +48,8 @@ def test_free_custom_ids_of_one_source_have_one_name(kind: Kind):
         ({"interaction": {"name": "ban"}, "interaction_metadata": {"target_user": {}}}, None),
         ({"interaction": {"name": "Ban"}}, "user/Ban"),
         ({"interaction": {"name": "Ban"}, "interaction_metadata": {"target_message_id": "1"}}, "message/Ban"),
+        ({"interaction": {"name": "both"}, "type": 23}, "user/both"),
+        ({"interaction": {"name": "both"}, "type": 20}, "both"),
         ({"interaction": {"name": "gone"}}, None),
         ({"interaction_metadata": {"interacted_message_id": "1"}}, None),
         ({"interaction": None}, None),
@@ -56,6 +58,7 @@ def test_free_custom_ids_of_one_source_have_one_name(kind: Kind):
 )
 def test_message_belongs_to_the_command_that_it_answered(message: dict[str, Any], command: str | None):
     known = {(Kind.SLASH, "ops cache"), (Kind.SLASH, "ban"), (Kind.USER, "Ban"), (Kind.MESSAGE, "Ban")}
+    known |= {(Kind.SLASH, "both"), (Kind.USER, "both")}
     assert message_command(message, lambda kind, name: (kind, name) in known) == command
 
 
