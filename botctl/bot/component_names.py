@@ -49,7 +49,7 @@ def component_name(
 def message_command(message: Mapping[str, Any], is_command: Callable[[Kind, str], bool]) -> str | None:
     """Return the command that ``message`` (as Discord sends it) answered, with its kind; None if there is none.
 
-    Discord sends no kind. The name belongs to a context menu if the message is of that type or says what was chosen there.
+    Discord sends no kind. A context menu is known by the type of the message, or by what was chosen there.
     """
     metadata = message.get("interaction_metadata") or {}
     name = (message.get("interaction") or metadata).get("name")
