@@ -91,7 +91,7 @@ def _reaching_mongo(sentence: str) -> translated:
 
 
 def _redacted(error: BaseException) -> str:
-    return redact(safe(error))
+    return safe(redact(str(error)))
 
 
 def _values(record: Record) -> Document:

@@ -13,7 +13,7 @@ from botctl.core.config.loading import Loaded, explain, load
 from botctl.core.config.settings import LogLevel, uses_sandbox
 from botctl.core.errors import ConfigError, ExitCode
 from botctl.core.paths import find_root
-from botctl.core.redact import redact
+from botctl.core.redact import _Known, redact
 from tests.support import ROOT
 
 EXAMPLE = ROOT
@@ -46,8 +46,7 @@ class Project:
 def _own_secrets() -> Iterator[None]:
     """What is registered here must not be redacted in other tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redact.__self__, "_secrets", set())  # type: ignore[attr-defined]
-        patch.setattr(redact.__self__, "_forms", ())  # type: ignore[attr-defined]
+        patch.setattr(redact.__self__, "_known", _Known())  # type: ignore[attr-defined]
         yield
 
 
