@@ -10,6 +10,7 @@ else may have made on purpose (what a command prints or answers): it removes onl
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ from urllib.parse import quote, quote_plus, unquote
 from botctl.core.secret_parts import parts
 
 MARK: Final = "[redacted]"
-MIN_BEGINNING: Final = 4  # characters; a shorter end of a text is not taken for the beginning of a secret
+MIN_BEGINNING: Final = 4  # characters; a shorter end of a line is not taken for the beginning of a secret
 
 _MIN_PATTERN_LENGTH: Final = 32
 
@@ -29,7 +30,9 @@ _CLUES: Final = (
     *("://", "webhooks/", "interactions/", "aw50zxjhy3rpb246", "botctl_"),
 )
 _URL_SAFE: Final = str.maketrans("+/", "-_")
-_BREAK: Final = r"(?:[ \t|]*\r?\n[ \t|]*)?"  # a wrapped line; "|" begins the later lines of a log message
+# A wrapped line, also in JSON or a repr. "|" begins the later lines of a log message.
+_BREAK: Final = r"(?:[ \t|]*(?:\r?\n|(?:\\+r)?\\+n)[ \t|]*)?"
+_ESCAPED_BREAK: Final = re.compile(r"(?:\\+r)?\\+n")
 _PERCENT: Final = re.compile("%[0-9A-Fa-f]{2}")
 _SCHEME: Final = re.compile(r"[a-z+]+(?::|%3a)", re.IGNORECASE)
 _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")
@@ -71,7 +74,8 @@ def _lower_hex(encoded: str) -> str:
     return re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), encoded)
 
 
-def _forms(secret: str) -> set[str]:
+@functools.lru_cache(maxsize=4096)  # registering one more secret must not cost as much as all of them
+def _forms(secret: str) -> frozenset[str]:
     """The usual forms of ``secret`` in text. Unusual percent-encodings and a cut by a line break are found otherwise."""
     raw = secret.encode("utf-8", "surrogatepass")
     # The text around the secret decides which quotes repr() uses, and so what it escapes.
@@ -79,8 +83,12 @@ def _forms(secret: str) -> set[str]:
     reprs |= {repr(quotes + raw)[len(repr(quotes)) - 1 : -1] for quotes in (b"'", b'"', b"'\"")}
     jsons = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     jsons |= {json.dumps(text)[1:-1] for text in jsons}  # JSON inside JSON
-    urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-    return {secret, raw.hex(), raw.hex().upper()} | reprs | jsons | urls | set(map(_lower_hex, urls)) | _base64(raw)
+    urls = set()
+    for text in {secret} | reprs | jsons:
+        encoded = text.encode("utf-8", "surrogatepass")
+        urls |= {quote(encoded, safe=""), quote(encoded), quote_plus(encoded)}
+    urls |= set(map(_lower_hex, urls))
+    return frozenset({secret, raw.hex(), raw.hex().upper()} | reprs | jsons | urls | _base64(raw))
 
 
 def _base64(raw: bytes) -> set[str]:
@@ -110,16 +118,26 @@ class _Known(NamedTuple):
     shortest: tuple[str, ...] = ()  # of the forms: a text without these has none of them
     plain: tuple[str, ...] = ()  # the same of the secrets
     begun: tuple[str, ...] = ()  # forms of which the beginning is secret too
-    beginnings: re.Pattern[str] | None = None
+    beginnings: re.Pattern[str] | None = None  # of the length MIN_BEGINNING
+    short_beginnings: frozenset[str] = frozenset()
 
 
 def _know(secrets: Iterable[str]) -> _Known:
     ordered = _longest_first(secrets)
     forms = _longest_first({form for secret in ordered for form in _forms(secret)})
-    begun = tuple(form for form in forms if not _SCHEME.match(form))  # "redis://" alone is no secret
+    begun = _longest_first(
+        {form for form in forms if not _SCHEME.match(form)}  # "redis://" alone is no secret
+        | {"".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")) for secret in ordered}
+    )
     beginnings = "|".join(sorted({re.escape(form[:MIN_BEGINNING]) for form in begun}))
     return _Known(
-        ordered, forms, _without_longer(forms), _without_longer(ordered), begun, re.compile(beginnings or "(?!)")
+        ordered,
+        forms,
+        _without_longer(forms),
+        _without_longer(ordered),
+        begun,
+        re.compile(beginnings),
+        frozenset(form[:length] for form in begun for length in range(1, MIN_BEGINNING)),
     )
 
 
@@ -142,7 +160,7 @@ class Redactor:
             if form in text:
                 text = _replace(text, known.forms)
                 break
-        if "\n" in text or ("%" in text and _PERCENT.search(text)):
+        if "\n" in text or "\\n" in text or ("%" in text and _PERCENT.search(text)):
             text = _replace_unusual(text, known)
         return text
 
@@ -151,16 +169,20 @@ class Redactor:
         return redact_patterns(self.redact_values(text))
 
     def unfinished(self, text: str) -> int:
-        """The length of the end of ``text`` that may be the beginning of a secret, with the line break after it."""
+        """The length of the end of ``text`` that may be the beginning of a secret, with the line break after it.
+
+        Before a line break a beginning has at least `MIN_BEGINNING` characters, or half of all lines would end in one.
+        """
         known = self._known
         if known.beginnings is None:
             return 0
         core = text.rstrip("\n")
-        for match in known.beginnings.finditer(core, max(0, len(core) - len(known.forms[0]))):
+        for match in known.beginnings.finditer(core, max(0, len(core) - len(known.begun[0]))):
             end = core[match.start() :]
             if any(len(form) > len(end) and form.startswith(end) for form in known.begun):
                 return len(text) - match.start()
-        return 0
+        lengths = range(MIN_BEGINNING - 1, 0, -1)
+        return next((length for length in lengths if text[-length:] in known.short_beginnings), 0)
 
 
 def _replace(text: str, forms: Iterable[str]) -> str:
@@ -172,7 +194,8 @@ def _replace(text: str, forms: Iterable[str]) -> str:
 
 def _replace_unusual(text: str, known: _Known) -> str:
     """Remove secrets that are percent-encoded in an unusual way, or that a line break cuts in two."""
-    joined = "".join([line.strip(" \t|\r") for line in text.split("\n")]) if "\n" in text else text
+    broken = _ESCAPED_BREAK.sub("\n", text) if "\\n" in text else text
+    joined = "".join([line.strip(" \t|\r") for line in broken.split("\n")]) if "\n" in broken else text
     decoded = unquote(joined) if "%" in joined else joined
     if decoded == text:
         return text

@@ -31,13 +31,14 @@ SECRET_NAME: Final = re.compile(
 )
 """The end of a name (of a variable, of a setting) whose value is a secret."""
 
-_TOKEN: Final = re.compile(r"[^@/:?#]+")
+_TOKEN: Final = re.compile(r"[^@/:?#\\]+")
 _PIECE_OF_TOKEN: Final = re.compile(r"[^.]{20,}")  # Discord's tokens: the signature is as secret as the whole
 _PLAIN_HOST: Final = re.compile(r"(?:[\w.~%-]+|\[[0-9a-fA-F:.%\w]+\])(?::\d*)?")
 _USER: Final = re.compile(r"[\w.~%+-]*")
 _OPTIONS: Final = re.compile(r"(?:[A-Za-z_]\w*=[^&=?]*)(?:&[A-Za-z_]\w*=[^&=?]*)*&?")
 _SECRET_OPTION: Final = re.compile(r"[?&;](\w*(?:pass|secret|token|key|cred|propert)\w*)=([^&;]*)", re.IGNORECASE)
 _BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DROPPED_BY_URLLIB: Final = dict.fromkeys(map(ord, "\t\r\n"))
 _FOR_REDIS: Final = "/?#[]"  # what urllib takes for the end of user and password, or refuses there
 _FOR_MONGO: Final = "/?@:"  # pymongo
 
@@ -131,7 +132,8 @@ def parts(secret: str) -> set[str]:
     """``secret`` and every part of it that is `recognisable`."""
     found = {secret, secret.strip()}
     if "@" in secret or ":" in secret:
-        found.update(_address_parts(secret))
+        for text in {secret, secret.translate(_DROPPED_BY_URLLIB)}:
+            found.update((text, *_address_parts(text)))
     else:
         found.update(_sequences(secret), _PIECE_OF_TOKEN.findall(secret))
     return {part for part in found if recognisable(part)}
@@ -146,7 +148,7 @@ def _address_parts(url: str) -> Iterator[str]:
     if address.credentials is None:
         return
     user, colon, password = address.credentials.partition(":")
-    known_user = user if colon and _USER.fullmatch(user) else None
+    known_user = user if address.scheme and colon and _USER.fullmatch(user) else None
     for text in {address.credentials, unquote(address.credentials), unquote_plus(address.credentials)}:
         for part in _sequences(text):
             if part != known_user:
@@ -166,7 +168,7 @@ def _sequences(text: str) -> Iterator[str]:
             if last < _MAX_RUNS or i == j or i == 0 or j == last:
                 yield text[start : spans[j][1]]
     for i, char in enumerate(text):  # with the delimiter, as a path (/word) or a fragment (#word)
-        if char in "@/:?#" and (last < _MAX_RUNS or i == 0):
+        if char in "@/:?#\\" and (last < _MAX_RUNS or i == 0):
             yield text[i:]
 
 
