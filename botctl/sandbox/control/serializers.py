@@ -1,4 +1,4 @@
-"""Messages and replies in the JSON of the control API, as a person sees them."""
+"""Messages and replies (the results of a person's action) in the JSON of the control API, as that person sees them."""
 
 from __future__ import annotations
 

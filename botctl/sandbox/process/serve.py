@@ -23,7 +23,7 @@ from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_STOP_S = 0.5  # for requests in progress; waiting control requests are cut off
+_STOP_S = 0.5  # for requests in progress; control requests that still wait for the bot are then cancelled
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ MESSAGE = WEBHOOK_URL + "/messages/{message}"
 _MAX_WEBHOOKS = 15
 _MAX_NAME = 80
 _CHANNEL_TYPES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # that can have webhooks
-_INTERACTIVE = components.CLICKABLE
+_INTERACTIVE = components.CLICKABLE  # types of buttons and select menus
 _PERMISSIONS = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # of a webhook in its channel
 _FORBIDDEN_WORDS = ("clyde", "discord")
 
