@@ -20,9 +20,9 @@ from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
+from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings

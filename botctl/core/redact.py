@@ -1,10 +1,10 @@
 """Remove secrets from text before it is written anywhere, by value and by pattern.
 
-By value: each secret given to `register` and each of its parts, in the forms plain, ``repr``, JSON, URL, base64 and hex.
+By value: each secret given to `register` and each of its parts, plain and as ``repr``, JSON, URL, base64 and hex.
 By pattern: text that looks like a secret, registered or not. The registered secrets are global to the process.
 
-`redact` is for text that botctl makes: lines of the log, failures, events. `redact_values` is for text that somebody
-else may have made on purpose (what a command prints or answers): it removes only what is known to be a secret.
+`redact` is for text that botctl makes: log lines, failures, events. `redact_values` is for text that an author or
+operator asked for (what a command prints or answers): it removes only what is known to be a secret.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: in a repr, 
 _VALUE: Final = r"""(?:(?<=")[^"\\]+|(?<=')[^'\\]+|[^\s"'\\,;&<>(){}\[\]]+)"""  # a quoted value may have spaces
 _PATTERNS: Final = re.compile(
     rf"""
-      (?P<uri>://)(?!\[user:password@\])[^\s/?\#"'<>]+(?=@)                                           # credentials of a URI
+      (?P<uri>://)(?!\[user:password@\])[^\s/?\#"'<>]+(?=@)                    # credentials of a URI
     | (?P<url>/(?:webhooks|interactions)/\d+/)[^\s/?\#"'<>]+                    # Discord: webhook, interaction tokens
     | (?P<auth>authorization[\\"']*\s*[:=,]\s*{_QUOTE}(?:(?:bot|bearer|basic)\s+)?)[^\s\\"',;<>(){{}}]+
     | (?P<bearer>\bbearer\s+)[\w.~+/=-]{{8,}}
@@ -76,7 +76,7 @@ def _lower_hex(encoded: str) -> str:
 
 @functools.lru_cache(maxsize=4096)  # registering one more secret must not cost as much as all of them
 def _forms(secret: str) -> frozenset[str]:
-    """The usual forms of ``secret`` in text. Unusual percent-encodings and a cut by a line break are found otherwise."""
+    """The usual forms of ``secret`` in text. `_replace_unusual` finds the others."""
     raw = secret.encode("utf-8", "surrogatepass")
     # The text around the secret decides which quotes repr() uses, and so what it escapes.
     reprs = {f(quotes + secret)[len(f(quotes)) - 1 : -1] for f in (repr, ascii) for quotes in ("'", '"', "'\"")}
@@ -148,7 +148,7 @@ class Redactor:
         self._known = _Known()
 
     def register(self, *secrets: str) -> None:
-        """Remember ``secrets`` and their parts (`secret_parts.parts`): of a URL, what any parser could cut out of it."""
+        """Remember ``secrets`` and their `secret_parts.parts`: of a URL, what any parser could cut out of it."""
         new = {part for secret in secrets for part in parts(secret)}.difference(self._known.secrets)
         if new:
             self._known = _know(new.union(self._known.secrets))
@@ -213,7 +213,7 @@ def _longest_first(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _without_longer(longest_first: Sequence[str]) -> tuple[str, ...]:
-    """Those texts that contain no other one: whoever has none of these has none at all."""
+    """Those texts that contain no other one: a string without these has none of them."""
     kept: list[str] = []
     for text in reversed(longest_first):
         if not any(short in text for short in kept):

@@ -33,10 +33,8 @@ class SafeStream:
         if not isinstance(text, str):  # as a text stream does: Click asks for it
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
-            ready = self._held + text
-            end = len(ready) - unfinished(ready)
-            self._held = ready[end:]
-            self._stream.write(redact_values(ready[:end]))
+            ready, self._held = _cut(self._held + text)
+            self._stream.write(ready)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -57,6 +55,17 @@ class SafeStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """What may be written of ``text``, without secrets, and the rest, which may be the beginning of one."""
+    clean = redact_values(text)
+    end = len(text) - unfinished(text)
+    ready, rest = redact_values(text[:end]), text[end:]
+    if ready + redact_values(rest) == clean:
+        return ready, rest
+    end = len(clean) - unfinished(clean)  # the cut would be inside a secret that is whole
+    return clean[:end], clean[end:]
 
 
 class SafeBuffer(io.RawIOBase):
@@ -102,4 +111,5 @@ def reveal(line: str) -> None:
     if isinstance(sys.stdout, SafeStream):
         sys.stdout.reveal(line)
     else:
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

@@ -20,10 +20,58 @@ _MAX_RUNS: Final = 10  # parts of which every sequence is a secret; of more, onl
 
 # Words of botctl's own output. As a secret they protect nothing, and without them no sentence could be read.
 _COMMON_WORDS: Final = frozenset(
-    "account address answer botctl client cluster command commands config connect database default discord "
-    "document example localhost lookup master memory migrate mongodb monitor network password primary production "
-    "project provider public readonly realtime replica runtime sandbox secret server service services session "
-    "settings sharding sqlite status stores string system timeout unknown username valkey".split()
+    [
+        "account",
+        "address",
+        "answer",
+        "botctl",
+        "client",
+        "cluster",
+        "command",
+        "commands",
+        "config",
+        "connect",
+        "database",
+        "default",
+        "discord",
+        "document",
+        "example",
+        "localhost",
+        "lookup",
+        "master",
+        "memory",
+        "migrate",
+        "mongodb",
+        "monitor",
+        "network",
+        "password",
+        "primary",
+        "production",
+        "project",
+        "provider",
+        "public",
+        "readonly",
+        "realtime",
+        "replica",
+        "runtime",
+        "sandbox",
+        "secret",
+        "server",
+        "service",
+        "services",
+        "session",
+        "settings",
+        "sharding",
+        "sqlite",
+        "status",
+        "stores",
+        "string",
+        "system",
+        "timeout",
+        "unknown",
+        "username",
+        "valkey",
+    ]
 )
 
 SECRET_NAME: Final = re.compile(
@@ -43,7 +91,7 @@ _FOR_REDIS: Final = "/?#[]"  # what urllib takes for the end of user and passwor
 _FOR_MONGO: Final = "/?@:"  # pymongo
 
 
-class Address(NamedTuple):
+class SplitAddress(NamedTuple):
     """``scheme://credentials@rest``. ``credentials`` is None if there are none; it may hold unescaped characters."""
 
     scheme: str
@@ -51,21 +99,21 @@ class Address(NamedTuple):
     rest: str
 
 
-def split_address(url: str) -> Address:
+def split_address(url: str) -> SplitAddress:
     """``url`` cut at the *last* ``@`` that can end the credentials, so that no part of a password is in ``rest``."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
     if scheme == "unix":  # a path may hold any character
         credentials, at, path = rest.rpartition("@/")
-        return Address(scheme, credentials, f"/{path}") if at else Address(scheme, None, rest)
+        return SplitAddress(scheme, credentials, f"/{path}") if at else SplitAddress(scheme, None, rest)
     credentials, at, host = rest.rpartition("@")
     if at:
-        return Address(scheme, credentials, host)
+        return SplitAddress(scheme, credentials, host)
     place = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if all(_PLAIN_HOST.fullmatch(host) for host in place.split(",")) and "#" not in rest:
-        return Address(scheme, None, rest)
-    return Address(scheme, rest, "")  # the @ was forgotten, or it is no address
+        return SplitAddress(scheme, None, rest)
+    return SplitAddress(scheme, rest, "")  # the @ was forgotten, or it is no address
 
 
 def without_secrets(url: str, mark: str = "") -> str:
@@ -165,14 +213,14 @@ def _sequences(text: str) -> Iterator[str]:
     yield text
     for i, (start, _) in enumerate(spans):
         for j in range(i, last + 1):
-            if last < _MAX_RUNS or i == j or i == 0 or j == last:
+            if last < _MAX_RUNS or i in (0, j) or j == last:
                 yield text[start : spans[j][1]]
     for i, char in enumerate(text):  # with the delimiter, as a path (/word) or a fragment (#word)
         if char in "@/:?#\\" and (last < _MAX_RUNS or i == 0):
             yield text[i:]
 
 
-def _ends_at_host(address: Address) -> Iterator[str]:
+def _ends_at_host(address: SplitAddress) -> Iterator[str]:
     """The end of the credentials with the host: a part that is too short alone is recognised there."""
     host = re.split(r"[/?#]", address.rest, maxsplit=1)[0]
     text = address.credentials or ""

@@ -101,6 +101,7 @@ def _values(record: Record) -> Document:
         "direction": record.direction.value,
         "started": iso_ms(record.started),
         "ended": record.ended and iso_ms(record.ended),
+        "error": record.error and redact(record.error),
     }
 
 

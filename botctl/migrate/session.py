@@ -224,7 +224,7 @@ class _MigrationRun:
     def _error_text(self, error: BaseException) -> str:
         """The error in one line, with the line of the file that raised it."""
         if isinstance(error, asyncio.CancelledError):
-            return str(error) or "it was interrupted"
+            return redact(str(error)) or "it was interrupted"
         where = f"{display_path(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
         return safe(redact(f"{where}: {describe_end(error)}"), 500)
 

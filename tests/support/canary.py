@@ -58,7 +58,7 @@ def _decoded(word: str) -> str:
 @contextmanager
 def registered() -> Iterator[None]:
     """Register the secrets for the block only."""
-    redactor = module._process_redactor  # noqa: SLF001
-    with mock.patch.object(redactor, "_known", Redactor()._known):  # noqa: SLF001
+    redactor = module._process_redactor
+    with mock.patch.object(redactor, "_known", Redactor()._known):
         register(URL, TOKEN)
         yield

@@ -26,8 +26,8 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, ServiceChanged
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 from botctl.core.escape import safe
-from botctl.core.redact import redact
 from botctl.core.processes.runtime import Runtime
+from botctl.core.redact import redact
 from botctl.core.services.registry import RunningServices
 from botctl.core.telemetry.logs import FILE_NAME
 from botctl.core.version import __version__

@@ -39,7 +39,7 @@ def cuts(url: str) -> Iterator[str]:
         yield from (*url.partition(char), *url.rpartition(char))
 
 
-@pytest.mark.parametrize("char", list("#?/@:%'\"<>[] \\") + ["\t", "ä", "aa@", "%23", "//", "#@"])
+@pytest.mark.parametrize("char", [*"#?/@:%'\"<>[] \\", "\t", "ä", "aa@", "%23", "//", "#@"])
 @pytest.mark.parametrize("start", ["redis://:", "redis://ann:", "mongodb://ann:", "rediss://", "http://:", ":", ""])
 def test_every_cut_of_an_address_is_redacted(start: str, char: str) -> None:
     first, second = ("ann", SECRETS[1]) if (start, char) == ("rediss://", ":") else SECRETS  # a user name is public
@@ -58,7 +58,7 @@ def test_short_part_is_redacted_beside_its_neighbours(password: str) -> None:
     redactor.register(f"redis://:{password}@{HOST}/0")
     for text in (f"redis://:{password}@{HOST}", f"{password}@{HOST}", f"word@{HOST}", password):
         redacted = redactor.redact(text)
-        assert "word" not in redacted and "aa" not in redacted, redacted
+        assert not re.search("word|aa", redacted), redacted
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_misread_address_says_what_to_encode(url: str, problem: str) -> None:
     assert misread(url) == problem
     redactor = Redactor()
     redactor.register(url)
-    assert redactor.redact(f"In BOTCTL_REDIS__URL, redis.url {problem}.") == f"In BOTCTL_REDIS__URL, redis.url {problem}."
+    assert (
+        redactor.redact(f"In BOTCTL_REDIS__URL, redis.url {problem}.") == f"In BOTCTL_REDIS__URL, redis.url {problem}."
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,12 @@ def test_misread_address_says_what_to_encode(url: str, problem: str) -> None:
     [
         *("redis://:a'b@h", "redis://:a<b c@h", "redis://:a@b@h", "redis://ann:p%40ss@h:1/0", "unix:///run/a@b.sock"),
         *("mongodb://ann:a%2Fb@h1:1,h2:2/x?replicaSet=rs", "mongodb://a:k@acc:1/?ssl=true&appName=@acc@"),
-        *("redis://localhost", "mongodb+srv://ann:a#b@c.example/x", "redis://[::1]:6379/0", "mongodb://%2Ftmp%2Fm.sock"),
+        *(
+            "redis://localhost",
+            "mongodb+srv://ann:a#b@c.example/x",
+            "redis://[::1]:6379/0",
+            "mongodb://%2Ftmp%2Fm.sock",
+        ),
     ],
 )
 def test_address_that_its_driver_reads_right_is_accepted(url: str) -> None:
@@ -96,7 +103,8 @@ def test_address_that_its_driver_reads_right_is_accepted(url: str) -> None:
 
 def test_address_without_credentials_is_no_secret() -> None:
     assert not any(map(has_secrets, ("redis://localhost:6379/0", "mongodb://a,b:2/x", "unix:///run/r.sock")))
-    assert has_secrets("redis://h/0?password=s3cr3t9") and "s3cr3t9" in parts("redis://h/0?password=s3cr3t9")
+    assert has_secrets("redis://h/0?password=s3cr3t9")
+    assert "s3cr3t9" in parts("redis://h/0?password=s3cr3t9")
 
 
 def test_shown_address_has_neither_credentials_nor_options() -> None:
