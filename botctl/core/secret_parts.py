@@ -154,7 +154,7 @@ def misread(url: str) -> str:
     chars = tuple(dict.fromkeys(found))
     shown = " and ".join(filter(None, (", ".join(map(escape_unprintable, chars[:-1])), escape_unprintable(chars[-1]))))
     encoded = ", ".join(f"{escape_unprintable(char)} as {quote(char, safe='')}" for char in chars)
-    return f"has {shown} before its last @, where each must be percent-encoded: {encoded}"
+    return f"has {shown} in its user or password, which must be percent-encoded: {encoded}"
 
 
 def _at_is_in_options(url: str) -> bool:

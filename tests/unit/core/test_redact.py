@@ -124,6 +124,7 @@ def test_patterns_are_redacted_and_surrounding_text_stays(text: str, shown: str)
         "botctl.core.config.settings.DiscordSettings",
         "ann@example.org wrote",
         "/interactions/ and /webhooks/",
+        "The form is mongodb://[user:password@]host[:port][/?options].",
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:

@@ -64,14 +64,17 @@ def test_short_part_is_redacted_beside_its_neighbours(password: str) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://:s3cr3t9#word@h:1/0", "has # before its last @, where each must be percent-encoded: # as %23"),
-        ("redis://:s3cr3t9?word@h:1/0", "has ? before its last @, where each must be percent-encoded: ? as %3F"),
-        ("redis://:a/b?c@h", "has / and ? before its last @, where each must be percent-encoded: / as %2F, ? as %3F"),
-        ("redis://:aa@s3/w@h", "has / and @ before its last @, where each must be percent-encoded: / as %2F, @ as %40"),
-        ("redis://:a[b@h", "has [ before its last @, where each must be percent-encoded: [ as %5B"),
-        ("redis://:a\tb@h", "has \\t before its last @, where each must be percent-encoded: \\t as %09"),
-        ("mongodb://ann:a@b@h", "has @ before its last @, where each must be percent-encoded: @ as %40"),
-        ("mongodb://ann:50%off@h", "has % before its last @, where each must be percent-encoded: % as %25"),
+        ("redis://:s3cr3t9#word@h:1/0", "has # in its user or password, which must be percent-encoded: # as %23"),
+        ("redis://:s3cr3t9?word@h:1/0", "has ? in its user or password, which must be percent-encoded: ? as %3F"),
+        ("redis://:a/b?c@h", "has / and ? in its user or password, which must be percent-encoded: / as %2F, ? as %3F"),
+        (
+            "redis://:aa@s3/w@h",
+            "has / and @ in its user or password, which must be percent-encoded: / as %2F, @ as %40",
+        ),
+        ("redis://:a[b@h", "has [ in its user or password, which must be percent-encoded: [ as %5B"),
+        ("redis://:a\tb@h", "has \\t in its user or password, which must be percent-encoded: \\t as %09"),
+        ("mongodb://ann:a@b@h", "has @ in its user or password, which must be percent-encoded: @ as %40"),
+        ("mongodb://ann:50%off@h", "has % in its user or password, which must be percent-encoded: % as %25"),
         ("redis://:s3cr3t9word", "has no @ between password and host, or what follows the host is not a port"),
     ],
 )
