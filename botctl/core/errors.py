@@ -47,6 +47,7 @@ class ExitCode(enum.IntEnum):
     HELD = 6
     UNREACHABLE = 7
     CONFIG = 78  # EX_CONFIG of sysexits.h
+    HUNG_UP = 129  # 128 + SIGHUP
     INTERRUPTED = 130  # 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 

@@ -1,16 +1,16 @@
-"""Runs a sandbox as its own process until SIGTERM or SIGINT: for `botctl run`, or alone for bots of any library."""
+"""Runs a sandbox as its own process until a signal arrives: for `botctl run`, or alone for bots of any library."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from botctl.core.errors import Held
+from botctl.core.processes.stop_signals import stop_signals
 from botctl.core.redact import register
 from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
@@ -53,7 +53,7 @@ async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> 
         files = AttachmentStore(options.state.with_suffix(".files") if options.state else None)
         files.retain_only(world.attachment_ids())
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with _autosave(world, options.state) as on_change:
             sandbox = Sandbox(world, access, files=files, limits=options.limits, on_change=on_change)
