@@ -23,8 +23,8 @@ from typing import Any, Protocol, runtime_checkable
 import typer
 
 from botctl.core.errors import BotctlError, ExitCode
-from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.core.redact import redact
+from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 

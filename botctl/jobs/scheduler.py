@@ -23,7 +23,8 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable
+from botctl.core.errors import ANYTHING, Unreachable
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
@@ -127,7 +128,7 @@ class Scheduler:
     def _wake(self, job: Job, lease: Lease) -> None:
         """Start the one task of ``job``, unless it is under way."""
         if job.name not in self._running and self._may_run(lease):
-            task = asyncio.create_task(self._run_until_idle(job, lease), name=f"job {job.name}")
+            task = create_watched_task(self._run_until_idle(job, lease), name=f"job {job.name}")
             self._running[job.name] = task
             task.add_done_callback(lambda _: self._running.pop(job.name, None))
 
@@ -137,7 +138,9 @@ class Scheduler:
                 pass
         except Unreachable as error:
             _log.warning("job %s: %s", job.name, error)
-        except Exception:  # noqa: BLE001  one job must not stop the others
+        except ANYTHING as error:  # one job must not stop the others
+            if is_own_cancellation(error):
+                raise
             _log.exception("job %s cannot be run", job.name)
 
     def _may_run(self, lease: Lease) -> bool:

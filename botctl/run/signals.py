@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, Final, NamedTuple
 
 from botctl.core.errors import ExitCode
-from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
+from botctl.core.own_tasks import create_watched_task
+from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 EXIT_GRACE_S: Final = 3.0
 _log = logging.getLogger(__name__)
@@ -61,11 +62,9 @@ class Watchdog:
             except Empty:
                 break
         if limit is not None:
-            sentence = (
-                f"botctl: something did not stop within {limit.seconds:.0f} s; the process ends without waiting for it.\n"
-            )
+            problem = f"something did not stop within {limit.seconds:.0f} s"
             with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
-                os.write(sys.stderr.fileno(), sentence.encode())
+                os.write(sys.stderr.fileno(), f"botctl: {problem}; the process ends without waiting for it.\n".encode())
             self._end_process(limit.exit_code)
 
 
@@ -143,7 +142,7 @@ async def run_cancellable(work: Coroutine[Any, Any, None]) -> ExitCode:
     """
     with handle_signals(None) as signals:
         task = asyncio.create_task(work, name="work")
-        canceller = asyncio.create_task(_cancel_on_signals(signals, task), name="signals")
+        canceller = create_watched_task(_cancel_on_signals(signals, task), name="signals")
         try:
             await task
         except asyncio.CancelledError:

@@ -31,6 +31,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
+from botctl.core.own_tasks import create_watched_task
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
 
@@ -118,7 +119,7 @@ class MongoLeases:
         self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AsyncIterator[Lease]:
         taken = await self._take(name, ttl_s, wait_s, on_wait)
-        renewing = asyncio.create_task(self._renew_until_lost(taken), name=f"lease {name}")
+        renewing = create_watched_task(self._renew_until_lost(taken), name=f"lease {name}")
         try:
             yield taken
         finally:

@@ -178,3 +178,16 @@ def slash(name: str) -> dict[str, Any]:
 def click(custom_id: str) -> dict[str, Any]:
     """Return the payload of a button click."""
     return interaction(3, {"component_type": 2, "custom_id": custom_id}, message=message("a message"))
+
+
+def context_menu(name: str) -> dict[str, Any]:
+    """Return the payload of the user command ``name``, used on its own user."""
+    target = user()
+    resolved = {"users": {target["id"]: target}}
+    return interaction(2, {"id": "2", "type": 2, "name": name, "target_id": target["id"], "resolved": resolved})
+
+
+def suggestions(name: str, option: str) -> dict[str, Any]:
+    """Return the payload of an autocomplete query: ``/name`` with ``option`` being typed."""
+    options = [{"type": 3, "name": option, "value": "a", "focused": True}]
+    return interaction(4, {"id": "1", "type": 1, "name": name, "options": options})

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from botctl.core.errors import Held
-from botctl.core.processes.stop_signals import stop_signals
+from botctl.core.own_tasks import create_watched_task
 from botctl.core.redact import register
+from botctl.core.stop_signals import stop_signals
 from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
@@ -80,7 +81,7 @@ async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[
         yield lambda: None
         return
     saver = world_file.Saver(world, state)
-    saving = asyncio.create_task(saver.run())
+    saving = create_watched_task(saver.run(), name="saver")
     try:
         yield saver.changed
     finally:

@@ -13,9 +13,7 @@ from botctl.core.errors import ExitCode
 from botctl.run.signals import ShutdownSignals, handle_signals
 
 
-@pytest.mark.parametrize(
-    ("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_first_signal_sets_the_exit_code(signum: signal.Signals, exit_code: int) -> None:
     """The second one does not change it."""
     with handle_signals(60) as signals:
