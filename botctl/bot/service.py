@@ -22,7 +22,7 @@ from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -106,6 +106,7 @@ async def bot_service(
     """
     fix_webhook_locks()
     fix_heartbeat_latency()
+    fix_silent_loops()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with override_endpoint(access.base_url):
