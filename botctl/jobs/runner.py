@@ -80,7 +80,7 @@ class Runner:
             return False
         if plan.due is None:
             if await self.store.skip(record, plan, lease.fence):
-                _log.info("job %s: %d due times were missed and are skipped", job.name, plan.skipped)
+                _log.log(*_skip_message(job, record, plan))
             return True
         await self._claim_and_run(job, record, plan, lease)
         return True
@@ -219,3 +219,11 @@ class Runner:
     def _arguments(self, job: Job, run: JobRun) -> dict[str, Any]:
         own = {p.name: run for p in parameters_of(job.function) if p.key is JobRun}
         return own | self.services.resolve(partial(job.function, **own))
+
+
+def _skip_message(job: Job, record: JobRecord, plan: RunPlan) -> tuple[Any, ...]:
+    """The level, the text and the arguments of the log line for a plan without a run."""
+    if plan.skipped:
+        return logging.INFO, "job %s: %d due times were missed and are skipped", job.name, plan.skipped
+    sentence = "job %s: it was due at %s only, because a clock was ahead; now it is due at %s"
+    return logging.WARNING, sentence, job.name, iso_ms(record.next_due), iso_ms(plan.next_due)

@@ -31,6 +31,7 @@ from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore
 
 POLL_S: Final = 1.0
+CLOCK_STEP_S: Final = 2.0  # a smaller change of the clock's offset is a correction of its speed
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
 _log = logging.getLogger(__name__)
 for _name in ("apscheduler.scheduler", "apscheduler.executors"):  # two useless lines for each due time
@@ -77,12 +78,21 @@ class Scheduler:
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:
             await self.runner.take_over(job, lease)
-        with self._due_times(lease):
-            while not lease.lost.is_set():
-                await self._poll(lease)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await lease.lost.wait()
+        while not lease.lost.is_set():
+            with self._due_times(lease):
+                await self._poll_until_clock_is_set(lease)
+
+    async def _poll_until_clock_is_set(self, lease: Lease) -> None:
+        """Poll until the lease is lost or the wall clock is set: then APScheduler's next due times are wrong."""
+        began_s = self._clock_offset_s()
+        while not lease.lost.is_set() and abs(self._clock_offset_s() - began_s) < CLOCK_STEP_S:
+            await self._poll(lease)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await lease.lost.wait()
+
+    def _clock_offset_s(self) -> float:
+        return self.runner.clock.now().timestamp() - self.runner.clock.monotonic()
 
     async def _poll(self, lease: Lease) -> None:
         """Wake the jobs that have something to do."""
