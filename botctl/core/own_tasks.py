@@ -1,4 +1,4 @@
-"""Tasks of which nobody awaits the result, and cancellations: ours, or raised by an operator's code."""
+"""Tasks of which no one awaits the result, and cancellations: ours, or raised by an operator's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_own_cancellation(error: BaseException) -> bool:
-    """Whether ``error`` is a cancellation that somebody requested of the current task (`asyncio.Task.cancel`).
+    """Whether ``error`` is a cancellation that someone requested of the current task (`asyncio.Task.cancel`).
 
     A CancelledError that code raises by itself, or gets from a task that it awaits, is a failure like any other.
     """
@@ -23,7 +23,7 @@ def is_own_cancellation(error: BaseException) -> bool:
 
 
 def create_watched_task(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-    """`asyncio.create_task` for a task whose result nobody reads: whatever it raises is logged at once."""
+    """`asyncio.create_task` for a task whose result no one reads: whatever it raises is logged at once."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_log_failure)
     return task

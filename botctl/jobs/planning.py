@@ -9,7 +9,7 @@ from typing import Final
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
-"""A due time that is older was missed. A run that starts earlier is only late."""
+"""A run that would start later than this after its due time was missed."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """The clocks of two hosts of a bot may differ by this much, without a due time being run twice."""
 
@@ -31,8 +31,8 @@ class RunPlan:
 def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
     """The plan for ``job``; None: there is nothing to do yet.
 
-    A request is served even if the job is paused. It uses up no due time. A stored due time that is later than the
-    schedule allows comes from a clock that was ahead, and is replaced.
+    A run that an operator requested takes place even if the job is paused, and in addition to the scheduled runs. A
+    stored due time that is later than the schedule allows comes from a clock that was ahead, and is replaced.
     """
     if record.run is not None:
         return None

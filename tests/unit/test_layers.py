@@ -195,7 +195,7 @@ def test_unseen_task_is_found(source: str, lines: list[int]) -> None:
 
 
 def test_no_task_ends_unseen() -> None:
-    """`create_watched_task` logs what a task raises, if nobody awaits it."""
+    """`create_watched_task` logs what a task raises, if no one awaits it."""
     found = {name: len(lines) for name, source in sources().items() if (lines := unseen_tasks(source))}
     assert found == {
         "botctl.core.own_tasks": 1,  # a callback logs it

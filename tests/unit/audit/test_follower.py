@@ -62,7 +62,7 @@ def test_clock_set_back_repeats_no_entry():
 
 
 def test_follower_goes_on_after_its_clock_was_a_day_ahead():
-    """For 15 s. What was written before and meanwhile does not come again."""
+    """For 15 s. What was written before and during that does not come again."""
     stored, got, tail = [], [], Tail.from_now(START)
     for n in range(80):
         now = at(n / 2 + (86_400 if 20 <= n < 50 else 0))
