@@ -22,8 +22,12 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     return tuple(number for number in EXIT_CODES if number is not signal.SIGHUP or not ignored)
 
 
-def discard_lost_output() -> None:
-    """Send stdout and stderr to /dev/null if their terminal or pipe is gone. A write there would raise OSError."""
+def discard_lost_output() -> bool:
+    """Send stdout and stderr to /dev/null if their terminal or pipe is gone. A write there would raise OSError.
+
+    Returns whether one of them was gone.
+    """
+    lost = False
     for descriptor in (1, 2):
         poll = select.poll()
         poll.register(descriptor, 0)
@@ -31,3 +35,5 @@ def discard_lost_output() -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, descriptor)
             os.close(null)
+            lost = True
+    return lost

@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Final
 
 from rich.console import Console
@@ -89,7 +89,10 @@ def _handle_quit_key(quit_: Callable[[], None]) -> Iterator[None]:
     attributes = termios.tcgetattr(keyboard)
 
     def read_keys() -> None:
-        keys = os.read(keyboard, 100)
+        try:
+            keys = os.read(keyboard, 100)
+        except OSError:
+            keys = b""
         if not keys or _QUIT & set(keys):  # end of file: the terminal was closed
             quit_()
 
@@ -99,7 +102,8 @@ def _handle_quit_key(quit_: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(keyboard)
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
+        with suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
 
 
 @contextmanager

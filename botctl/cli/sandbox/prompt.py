@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
@@ -250,7 +251,8 @@ class _Prompt:
 
     def _end(self, task: asyncio.Task[Any], exit_code: ExitCode) -> None:
         self.exit_code = exit_code
-        discard_lost_output()
+        if discard_lost_output():  # prompt_toolkit would wait for a key to be pressed
+            os._exit(exit_code)  # nothing is left to do: the transcript is flushed after each line
         task.cancel()
 
     def _interrupt(self) -> None:
