@@ -14,6 +14,7 @@ from disnake.interactions import Interaction
 from botctl.bot.decisions import is_expired
 from botctl.bot.translations import pick
 from botctl.core.contracts.invocation import Invocation
+from botctl.core.own_tasks import create_watched_task
 
 _log = logging.getLogger(__name__)
 _THINKING = InteractionResponseType.deferred_channel_message
@@ -140,7 +141,7 @@ class Context:
         """Start `_defer` as a task."""
         self._defer_timer = None
         if not self.inter.response.is_done():
-            self._defer_task = asyncio.create_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
+            self._defer_task = create_watched_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
 
     async def _defer(self, ephemeral: bool) -> None:
         try:

@@ -23,7 +23,7 @@ from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -32,6 +32,7 @@ from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
 from botctl.core.telemetry.metrics import Metrics
@@ -109,6 +110,7 @@ async def bot_service(
     fix_webhook_locks()
     fix_heartbeat_latency()
     redact_outgoing()
+    fix_silent_loops()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with override_endpoint(access.base_url):
@@ -172,7 +174,7 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
         except Exception as error:
             raise _to_botctl_error(error, settings) from error
 
-    ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
+    ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
     try:
         await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
@@ -244,7 +246,9 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
                 result = handler.function(event, **arguments)
                 if asyncio.iscoroutine(result):
                     await result
-            except ANYTHING:  # an author's function; the next event is still handled
+            except ANYTHING as error:  # an author's function; the next event is still handled
+                if is_own_cancellation(error):
+                    raise
                 _log.exception("%s failed on %s", name, event.type)
 
 

@@ -31,8 +31,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import ClassVar, Final
 
-ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""What an operator's code may raise, except a cancellation. asyncio would stop its loop at the last two."""
+ANYTHING: Final = BaseException
+"""What an operator's code may raise: SystemExit, a bare BaseException, a panic of an extension.
+
+A coroutine that catches it raises it again if `botctl.core.own_tasks.is_own_cancellation`.
+"""
 
 
 class ExitCode(enum.IntEnum):
@@ -47,6 +50,7 @@ class ExitCode(enum.IntEnum):
     HELD = 6
     UNREACHABLE = 7
     CONFIG = 78  # EX_CONFIG of sysexits.h
+    HUNG_UP = 129  # 128 + SIGHUP
     INTERRUPTED = 130  # 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 

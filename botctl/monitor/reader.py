@@ -33,7 +33,9 @@ async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
         pipe.info("server")
         *answers, server = await pipe.execute() if procs else [{}]
     rows = zip(procs, answers[::2], answers[1::2], strict=True)
-    reports = [_report(proc, text, ttl_ms) for proc, text, ttl_ms in rows if text]
+    # A snapshot that lives longer than it may was written while the clock of Redis was ahead. A process that runs
+    # replaces it within a second.
+    reports = [_report(proc, text, ttl_ms) for proc, text, ttl_ms in rows if text and ttl_ms <= TTL_MS]
     return [report for report in reports if report.is_current(server["uptime_in_seconds"])]
 
 

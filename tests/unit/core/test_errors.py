@@ -76,6 +76,7 @@ def test_exit_codes_match_the_contract():
         "HELD": 6,
         "UNREACHABLE": 7,
         "CONFIG": 78,
+        "HUNG_UP": 129,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }
