@@ -20,7 +20,7 @@ from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
-from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -166,7 +166,7 @@ def _url(host: str, server: Server) -> str:
     return f"ws://{shown}:{port}{PATH}"
 
 
-def _recheck_failed(error: Unreachable) -> None:
+def _recheck_failed(error: BotctlError) -> None:
     _log.warning("the keys of open connections could not be checked: %s", error)
 
 
