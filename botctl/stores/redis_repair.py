@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _CHECK: Final = "valkey-check-aof"  # the server is this tool when it is called by this name
 _CHECK_S: Final = 60.0
 _APPEND_FOLDER: Final = "appendonlydir"
-_NOT_OUR_CASE: Final = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)  # somebody ended it, or memory was short
+_NOT_OUR_CASE: Final = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)  # it was stopped, or memory was short
 
 
 class RedisRepair:

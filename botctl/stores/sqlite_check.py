@@ -14,6 +14,7 @@ import sqlite3
 import struct
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from botctl.core.errors import StoreDamaged
@@ -41,11 +42,12 @@ def check_folder(folder: Path) -> None:
 
 
 def _damaged(path: Path, problem: str) -> StoreDamaged:
+    aside = quote(f"{path.parent}.damaged")
     return StoreDamaged(
         f"{path} is damaged: {problem}.",
         hint=(
             f"Restore it and {path.name}-wal from a backup, or set it aside on purpose "
-            f"(mkdir {path.parent}.damaged && mv {path}* {path.parent}.damaged): then what is in it (audit log, ledger "
+            f"(mkdir {aside} && mv {quote(str(path))}* {aside}): then what is in it (audit log, ledger "
             "of migrations, guild settings) begins empty. docs/production.md says how to save what can still be read."
         ),
     )
@@ -108,7 +110,11 @@ def _database_damage(path: Path, log: bytes) -> str | None:
             return None  # locked, or not readable for this user
         except sqlite3.DatabaseError as error:
             return str(error)
-    return None if found is None or found[0] == "ok" else " ".join(str(found[0]).split())
+    return (
+        None
+        if found is None or found[0] == "ok"
+        else " ".join(str(found[0]).removeprefix("*** in database main ***").split())
+    )
 
 
 def _frames_read(path: Path) -> int:

@@ -1,6 +1,6 @@
 """Damaged files of the embedded stores, as a power loss or a bad disk leaves them, and the real servers on them.
 
-What can be recreated is set aside and keeps nobody from starting. What cannot ends with exit code 4 and the way back.
+What can be recreated is set aside and blocks no start. What cannot ends with exit code 4 and the way back.
 """
 
 import shutil
@@ -120,7 +120,7 @@ LOST = {
 
 
 @pytest.mark.parametrize(("pattern", "change"), LOST.values(), ids=LOST)
-async def test_redis_starts_without_data_that_nobody_can_read(redis_data, runtime, pattern, change, caplog):
+async def test_redis_starts_without_data_that_cannot_be_read(redis_data, runtime, pattern, change, caplog):
     before = damage_and_read(put(redis_data, runtime), pattern, change)
     assert await start_redis(runtime) == 0
     [folder] = kept(runtime)
