@@ -1,7 +1,8 @@
 """botctl runs and operates a Discord bot.
 
 Authors of commands import from here: ``from botctl import Command, Context, CommandFinished, on``. Each name is loaded
-on first use, so that ``botctl --help`` starts fast. To read the code, start with ``botctl/cli/main.py``.
+on first use, so that ``botctl --help`` starts fast. To read the code, start with ``botctl/cli/main.py``;
+``docs/glossary.md`` explains the words.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class PipelineConnectionState(ConnectionState):
 
 
 async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, parse: Callable[[], None]) -> None:
-    """Admit a component, hand it to disnake, and wait for the tasks that disnake starts."""
+    """Check access and limits, let disnake ``parse`` the component, and wait for the tasks that disnake starts."""
     await pipeline.admit(pending)
     before = asyncio.all_tasks()
     parse()

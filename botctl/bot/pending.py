@@ -1,4 +1,4 @@
-"""Interactions under way, and what is logged and published about them."""
+"""Interactions under way, and what is logged and published about them. Their *disposition*: how they ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class PendingInteraction:
-    """An invocation that is under way."""
+    """An interaction from its arrival until it is answered."""
 
     invocation: Invocation  # what is published and audited
     inter: Interaction[Any]  # disnake's object, which sends the answer
@@ -36,7 +36,7 @@ class PendingInteraction:
     error_listeners: set[asyncio.Task[Any]] = field(default_factory=set)  # tasks of the author's error listeners
 
     def adopt(self, inter: Interaction[Any]) -> None:
-        """Answer through ``inter`` from now on: disnake made it for the component that the current task handles."""
+        """Answer through ``inter`` from now on: disnake's object for the component that this task handles."""
         self.inter = inter
         self.worker = asyncio.current_task()
 
@@ -65,9 +65,9 @@ class FailureCounter:
 
 
 def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Disposition:
-    """Return the disposition of ``pending`` when no error was recorded. disnake swallows cancellations.
+    """Return the disposition of ``pending`` when no error was recorded, since disnake hides cancellations.
 
-    ``stopping``: if it was cancelled, the bot did it.
+    ``stopping``: a cancellation comes from the bot.
     """
     inter: Any = pending.inter
     if pending.invocation.kind in COMMAND_KINDS:
@@ -79,7 +79,7 @@ def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Dispo
 
 
 def unexpected_cancellation(error: BaseException) -> Disposition:
-    """Return the disposition of a cancellation that is not the bot's: the handler awaited a cancelled task."""
+    """Return the disposition when the handler awaited a cancelled task: the bot did not cause it."""
     return Disposition(Result.FAILED, type(error).__name__, error=error)
 
 

@@ -1,4 +1,4 @@
-"""The path of every interaction: authorise, check limits, call the handler, record one outcome, answer.
+"""The path of every interaction: check access and limits, call the handler, record one outcome, answer.
 
 disnake treats errors, cancellations and error handlers differently from case to case. `Pipeline.run` encloses all of
 it: the first error is recorded where it happens, and the outcome is published once, before the answer is sent.
@@ -48,15 +48,15 @@ from botctl.core.ids import error_id
 ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
-"""Changed settings of this many guilds are kept, for the time when no store answers. The least recently used go."""
-_CANCEL_GRACE_S: Final = 1.0
+"""Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
+_CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Runs every interaction. ``policies`` are by full command name, ``handlers`` by kind and custom id prefix.
+    """Runs every interaction. A *policy* is the limits of a command and the roles that may use it.
 
-    ``limits``: of names without a policy. ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``:
+    ``limits``: for names without a policy. ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``:
     how long disnake cogs, views and error listeners may take to answer after the handler returned.
     """
 
@@ -125,8 +125,7 @@ class Pipeline:
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
 
-        Raises:
-            CancelledError: the task was cancelled; the outcome is published and the user answered first.
+        Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
         if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
             return
@@ -151,11 +150,7 @@ class Pipeline:
             raise cancellation
 
     async def admit(self, pending: PendingInteraction) -> None:
-        """Check access, then the limits.
-
-        Raises:
-            Denied, Throttled: the handler must not be called.
-        """
+        """Check access, then the limits. Raises Denied or Throttled if the handler must not be called."""
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(ADMISSION_TIMEOUT_S):
@@ -189,7 +184,7 @@ class Pipeline:
             ctx.cancel_deferral()
 
     def record_error(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
-        """Record an error. The first one decides the outcome; later ones are only logged."""
+        """Record an error; the first decides the outcome. ``author_notified``: the author's error handler got it."""
         pending = self._pending.get(inter.id)
         if pending is None:
             _log.error("interaction %s raised an error after its end", inter.id, exc_info=error)
@@ -204,7 +199,7 @@ class Pipeline:
             )
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse new interactions, wait ``limit_s`` seconds, cancel the rest. A cancelled `drain` does that at once."""
+        """Refuse new interactions, wait ``limit_s`` seconds, then cancel the rest; at once if `drain` is cancelled."""
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
@@ -232,11 +227,13 @@ class Pipeline:
             await self._invocation_ended.wait()
 
     def _cancel_pending(self) -> None:
+        """Cancel the invocations that have no outcome yet."""
         for pending in self._pending.values():
             if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
     def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
+        """Make the record of a new interaction and publish `CommandStarted`."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
         invocation = Invocation(
@@ -269,6 +266,7 @@ class Pipeline:
         return pending
 
     async def _load_settings(self, guild: str | None) -> GuildSettings:
+        """Return the guild's settings; the remembered ones if the store fails."""
         if guild is None:
             return DEFAULTS
         try:
@@ -303,6 +301,7 @@ class Pipeline:
             raise Throttled(verdict)
 
     async def _complete(self, pending: PendingInteraction) -> None:
+        """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
         outcome = self._record_outcome(pending, disposition)
         if disposition is EXPIRED:
@@ -325,7 +324,7 @@ class Pipeline:
             _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
-        """Log, publish and audit the outcome; ``disposition`` is what the error means. No await: no task interrupts."""
+        """Log, publish and audit the outcome. There is no await, so no other task runs in between."""
         invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
         error_number = error_id() if disposition.result is Result.FAILED else None
@@ -341,7 +340,7 @@ class Pipeline:
 
 
 def _authorise(pending: PendingInteraction, settings: GuildSettings) -> None:
-    """Raise Denied if the user has no access. It needs no store, so it never fails open."""
+    """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
     if settings.locale:
         pending.invocation.locale = settings.locale
     denied = check_access(pending.invocation, pending.policy, settings)

@@ -38,7 +38,7 @@ from botctl.core.telemetry.metrics import Metrics
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
-"""How long to wait for another guild; the sandbox sends them at once. For Discord, disnake waits 2 s."""
+"""How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 
 class BotService:
+    """The running bot."""
+
     def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
         self.bot = bot
         self._publish = publish

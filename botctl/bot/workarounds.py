@@ -22,12 +22,13 @@ def fix_webhook_locks() -> None:
 def fix_heartbeat_latency() -> None:
     """Measure the gateway's latency from the moment when the heartbeat is sent.
 
-    disnake stores that moment after sending (gateway.py, KeepAliveHandler.run). A faster answer is measured from the
-    previous heartbeat: 41 s. Remove this when disnake stores it before sending, see test_workarounds.py.
+    disnake stores that moment after sending (gateway.py, KeepAliveHandler.run). An answer that comes before is measured
+    from the previous heartbeat, 41 s ago. Remove this when disnake stores it before sending, see test_workarounds.py.
     """
     KeepAliveHandler.get_payload = _get_stamped_payload  # type: ignore[method-assign]
 
 
 def _get_stamped_payload(self: KeepAliveHandler, _make: Any = KeepAliveHandler.get_payload) -> Any:
+    """Store the moment, and return the heartbeat."""
     self._last_send = time.perf_counter()
     return _make(self)

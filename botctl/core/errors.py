@@ -1,9 +1,9 @@
-"""Expected errors, each with an exit code and a hint.
+"""The errors that botctl expects and explains, each with an exit code and a hint.
 
 The tree::
 
     BotctlError                    1   something failed
-    ├── UsageError                 2   the command line is wrong
+    ├── UsageError                 2   the command line or an argument is wrong
     ├── WorkPending                3   something must be done first
     ├── IntegrityError             4   what is stored contradicts itself
     │   └── StoreDamaged           4   a store holds damaged data
@@ -11,7 +11,7 @@ The tree::
     ├── Held                       6   another process holds the lock or lease
     ├── Unreachable                7   a server does not answer           (transient)
     ├── ConfigError               78   a setting is missing or wrong
-    │   ├── AssemblyError         78   the services do not fit together
+    │   ├── AssemblyError         78   the services cannot be put together
     │   │   ├── MissingNeed       78
     │   │   └── CircularNeed      78
     │   ├── FileFaults            78   files of the project cannot be loaded
@@ -20,7 +20,7 @@ The tree::
     │   ├── DeadToken             78   Discord refuses the token
     │   └── StoreRejects          78   a store rejects the login, the rights or the address
     └── ServiceFailed              1   a service did not start, or ended
-        └── ServiceTimeout         1   it did not within its time limit
+        └── ServiceTimeout         1   it did not start or stop in time
 
 ``hint`` says what to do next, and ``transient`` whether a retry may help. The text is one sentence that says what is
 wrong and where. `botctl.cli` prints both and exits with the code.
@@ -65,8 +65,6 @@ class BotctlError(Exception):
 
 
 class UsageError(BotctlError):
-    """The command line, or an argument, is wrong."""
-
     exit_code = ExitCode.USAGE
 
 
@@ -79,6 +77,8 @@ class IntegrityError(BotctlError):
 
 
 class NeedsDecision(BotctlError):
+    """A person must decide, and call the command again with their choice."""
+
     exit_code = ExitCode.DECISION
 
 
@@ -93,6 +93,8 @@ class StoreDamaged(IntegrityError):
 
 
 class Unreachable(BotctlError):
+    """A store, the sandbox or another process does not answer."""
+
     exit_code = ExitCode.UNREACHABLE
     transient = True
 
@@ -114,7 +116,7 @@ class ConfigError(BotctlError):
 
 
 class AssemblyError(ConfigError):
-    """The services cannot be assembled. Raised before any of them starts."""
+    """The services cannot be put together. Raised before any of them starts."""
 
 
 class MissingNeed(AssemblyError):
@@ -126,10 +128,7 @@ class CircularNeed(AssemblyError):
 
 
 class FileFaults(ConfigError):
-    """All files of one folder of the project that cannot be loaded.
-
-    ``faults``: one line each, ``file:line: what is wrong``.
-    """
+    """All files of one folder that cannot be loaded. ``faults``: a line for each, ``file:line: what is wrong``."""
 
     folder: ClassVar[str] = "project's"
     default_hint: ClassVar[str] = "Correct them."
@@ -143,8 +142,6 @@ class FileFaults(ConfigError):
 
 
 class CommandFaults(FileFaults):
-    """Files in commands/ that cannot be loaded."""
-
     folder = "commands"
     default_hint = "Correct them, or start with --skip-broken to leave those files out."
 
@@ -195,7 +192,7 @@ def _transient(_error: BaseException) -> Meaning:
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
-    """A context manager, reusable: raises an error of the types ``drivers`` in its block as one of `STORE_FAULTS`.
+    """A reusable context manager: an error of the types ``drivers`` (of a database client) becomes one of `STORE_FAULTS`.
 
     ``sort`` says what the error means; a bug is left as it is. ``{error}`` in the sentence is replaced by
     ``describe(error)``. `core.mongo_errors` and `core.redis_errors` make those of the two drivers.

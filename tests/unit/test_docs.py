@@ -66,3 +66,15 @@ def test_every_make_target_has_a_description() -> None:
     targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert targets
     assert not [name for name in targets[1].split() if not re.search(rf"^{name}:.*## \S", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", ["architecture", "glossary"])
+def test_every_module_that_a_page_names_exists(page: str) -> None:
+    named = set(re.findall(r"`([a-z_/]+\.py)`", DOCS[page]))
+    files = [
+        f"/{path.relative_to(ROOT)}"
+        for folder in ("botctl", "tools", "tests/system")
+        for path in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    assert named
+    assert not [path for path in named if not any(file.endswith(f"/{path}") for file in files)]
