@@ -192,7 +192,7 @@ def _transient(_error: BaseException) -> Meaning:
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
-    """A reusable context manager: an error of the types ``drivers`` (of a database client) becomes one of `STORE_FAULTS`.
+    """A reusable context manager: an error of the types ``drivers`` (of a client) becomes one of `STORE_FAULTS`.
 
     ``sort`` says what the error means; a bug is left as it is. ``{error}`` in the sentence is replaced by
     ``describe(error)``. `core.mongo_errors` and `core.redis_errors` make those of the two drivers.

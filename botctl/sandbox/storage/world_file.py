@@ -81,8 +81,8 @@ def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
 def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
     """The world in ``path``, or without that file a default one. Adds those of ``bots`` (names) that are missing.
 
-    A damaged file is renamed and kept, and the world is a default one. Raises ConfigError for the file of a newer botctl
-    or of another program, and UsageError for an invalid name.
+    A damaged file is renamed and kept, and the world is a default one. Raises ConfigError for the file of a newer
+    botctl or of another program, and UsageError for an invalid name.
     """
     if path is None or not path.exists():
         return default_world(clock, bots, url=url)
