@@ -193,6 +193,10 @@ class CommandSettings(Section):
         default="5/10s per user, 50/10s per guild",
         description="The limits of commands that do not set their own.",
     )
+    autocomplete_throttle: Throttle = Field(
+        default="60/10s per user",
+        description="How often a user may ask for suggestions for the options of one command.",
+    )
     defer_after_s: float = Field(
         default=2.0,
         gt=0,
