@@ -16,19 +16,17 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
 
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
-from botctl.core.errors import Unreachable, store_hint, translated
+from botctl.core.errors import Unreachable
+from botctl.core.mongo_errors import reaching_mongo
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
-_reaching_mongo: Final = translated(
-    PyMongoError, sentence="The audit log cannot be read: MongoDB fails ({error}).", hint=store_hint("MongoDB")
-)
+_reaching_mongo: Final = reaching_mongo("The audit log cannot be read: MongoDB fails ({error}).")
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]

@@ -19,23 +19,17 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
-from botctl.core.errors import store_hint, translated
 from botctl.core.ids import event_id
+from botctl.core.redis_errors import reaching_redis
 from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred
 _BLOCKING_CONNECTIONS: Final = 8  # connections for blocking reads
 _BATCH_NUMBER_TTL_S: Final = 3600
-_reaching_redis: Final = translated(
-    RedisError,
-    OSError,
-    sentence="The events of this bot cannot be reached: Redis failed ({error}).",
-    hint=store_hint("Redis"),
-)
+_reaching_redis: Final = reaching_redis("The events of this bot cannot be reached: Redis failed ({error}).")
 
 # Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
 # can fail comes first: keys of another type, a missing or invalid hash, a stream with ids above the hash's offset (XADD

@@ -19,7 +19,7 @@ from botctl.core.contracts.events import Event, JobFinished, JobStarted
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import ANYTHING, Unreachable
+from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.ids import error_id, event_id
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Services
@@ -154,7 +154,7 @@ class Runner:
         detail = f"it was cancelled after {job.timeout_s:g} s, ignores that and goes on"
         _log.warning("job %s: run %s: %s; the job is not run again until it ends", job.name, run.id, detail)
         while True:
-            with suppress(Unreachable):
+            with suppress(*STORE_FAULTS):
                 return await self.store.mark_unresponsive(run, detail)
             await asyncio.sleep(RETRY_S)
 
@@ -177,7 +177,7 @@ class Runner:
                     detail = f"{outcome.detail or 'it was taken for lost'}; then it ended ({outcome.result})"
                     _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
                     await self.store.add_detail(run, detail)
-            except Unreachable:
+            except STORE_FAULTS:
                 if lease.held and outcome.result is not RunResult.CANCELLED:
                     await asyncio.sleep(RETRY_S)
                     continue

@@ -23,7 +23,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import ANYTHING, Unreachable
+from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
@@ -98,7 +98,7 @@ class Scheduler:
         """Wake the jobs that have something to do."""
         try:
             records = {record.name: record for record in await self.runner.store.all()}
-        except Unreachable:
+        except STORE_FAULTS:
             _log.debug("the jobs cannot be read now", exc_info=True)
             return
         now = self.runner.clock.now()
@@ -116,7 +116,7 @@ class Scheduler:
             if self.complete and name not in names and record.removed is None:
                 try:
                     await self.runner.mark_removed(record, lease)
-                except Unreachable:
+                except STORE_FAULTS:
                     _log.debug("job %s cannot be marked as removed now", name, exc_info=True)
 
     @contextmanager
@@ -147,7 +147,7 @@ class Scheduler:
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass
-        except Unreachable as error:
+        except STORE_FAULTS as error:
             _log.warning("job %s: %s", job.name, error)
         except ANYTHING as error:  # one job must not stop the others
             if is_own_cancellation(error):

@@ -20,7 +20,7 @@ from botctl.core.contracts.events import MigrationApplied, MigrationFailed
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.service_state import describe_end
-from botctl.core.errors import BotctlError, Held, Unreachable
+from botctl.core.errors import STORE_FAULTS, BotctlError, Held
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
@@ -207,7 +207,7 @@ class _MigrationRun:
         while True:
             try:
                 return await self.context.ledger.finish(record)
-            except Unreachable:
+            except STORE_FAULTS:
                 if not self.session.lease.held:
                     raise
                 await asyncio.sleep(_RETRY_S)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.errors import Unreachable, translated
+from botctl.core.errors import STORE_FAULTS, Unreachable
+from botctl.core.redis_errors import reaching_redis
 from botctl.monitor import snapshot as schema
 from botctl.monitor.snapshot import EVERY_S, TTL_MS
 from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
 
-_reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does not answer ({error}).")
+_reaching_redis: Final = reaching_redis("Redis fails ({error}).")
 
 
 async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
@@ -79,7 +79,7 @@ class Monitor:
                             view = await self._read(redis)
                             yield Frame(view, "" if view.runs else self._no_process())
                             await asyncio.sleep(every_s)
-            except Unreachable as error:
+            except STORE_FAULTS as error:
                 yield Frame(None, str(error))
             await asyncio.sleep(every_s)
 

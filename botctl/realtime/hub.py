@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from botctl.core.contracts.event_log import Entry, EventLog, EventPage, Position
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.realtime.protocol import encode_events, encode_push, position_fields
@@ -145,7 +145,7 @@ class Hub:
         while True:
             try:
                 pages = await self._read_pages()
-            except Unreachable as error:
+            except STORE_FAULTS as error:
                 await self._outage.begin_and_pause(f"no events are handed out: {error}")
             else:
                 self._outage.end()

@@ -21,7 +21,7 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
-from botctl.core.errors import ANYTHING, ConfigError, Unreachable
+from botctl.core.errors import ANYTHING, BotctlError, ConfigError
 from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
@@ -187,7 +187,7 @@ def _url(host: str, server: Server) -> str:
     return f"ws://{shown}:{port}{PATH}"
 
 
-def _recheck_failed(error: Unreachable) -> None:
+def _recheck_failed(error: BotctlError) -> None:
     _log.warning("the keys of open connections could not be checked: %s", error)
 
 

@@ -29,8 +29,9 @@ import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
-from botctl.core.errors import Held, store_hint, translated
+from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
@@ -235,8 +236,7 @@ async def server_time(collection: Collection) -> datetime:
 
 
 def _translate_errors(name: str) -> translated:
-    sentence = f"The holder of {name} cannot be read: MongoDB fails."
-    return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
+    return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
 
 
 def _process_name(record: LeaseRecord) -> str:

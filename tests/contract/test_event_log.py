@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, EventLog, Position, encode
-from botctl.core.errors import Unreachable
+from botctl.core.errors import StoreDamaged, Unreachable
 from botctl.events.log import RedisEventLog, event_log
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
@@ -196,7 +196,7 @@ async def test_stream_beyond_its_hash_stops_no_writer(log: EventLog, redis: Redi
 
 async def test_failed_batch_writes_nothing(log: EventLog, redis: Redis) -> None:
     await redis.set(STREAM, "another value")
-    with pytest.raises(Unreachable):
+    with pytest.raises(StoreDamaged):
         await log.append_batch(Batch("w", 1, {"early": [b"1"], "commands": [b"2"]}))
     assert await redis.keys("*") == [STREAM.encode()]
 

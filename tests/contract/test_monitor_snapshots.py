@@ -184,7 +184,7 @@ async def test_writer_and_monitor_survive_redis_outage(tmp_path: Path, monkeypat
             await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a view")
             redis_server.kill()
             await until(lambda: tasks.state is ServiceState.DEGRADED, what="the writer's report")
-            await until(lambda: "Redis does not answer" in frames[-1].waiting_for, what="the monitor's report")
+            await until(lambda: "Redis fails" in frames[-1].waiting_for, what="the monitor's report")
             redis_server.start()
             await until(lambda: tasks.state is ServiceState.READY, what="the writer's recovery")
             await until(lambda: frames[-1].waiting_for == "", what="the view again")

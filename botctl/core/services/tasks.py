@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
-from botctl.core.errors import ANYTHING, BotctlError
+from botctl.core.errors import ANYTHING, STORE_FAULTS, BotctlError
 from botctl.core.own_tasks import is_own_cancellation
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Tasks:
 
         Without ``restart``, its end (a return or an exception) stops the whole registry. With it, ``run`` is called
         again after a delay: RESTARTING during the delay, DEGRADED until it has run for ``healthy_s`` or the service has
-        `recovered`. A BotctlError that is not ``transient`` stops the registry in any case.
+        `recovered`. A BotctlError that is neither ``transient`` nor one of a store stops the registry in any case.
         """
         if self._cancelled:
             raise RuntimeError(f"task {name} cannot be spawned: {self._service} has cancelled its tasks")
@@ -144,7 +144,7 @@ class Tasks:
                 healthy.cancel()
             if self._closed:
                 return
-            if isinstance(error, BotctlError) and not error.transient:
+            if isinstance(error, BotctlError) and not error.transient and not isinstance(error, STORE_FAULTS):
                 self._observer.on_task_failed(f"lost its task {name}", error)
                 return
             failures = 0 if healthy.when() <= loop.time() else failures

@@ -26,6 +26,8 @@ CODES = {
     "CommandFaults": 78,
     "MigrationFaults": 78,
     "DeadToken": 78,
+    "StoreRejects": 78,
+    "StoreDamaged": 4,
     "ServiceFailed": 1,
     "ServiceTimeout": 1,
 }

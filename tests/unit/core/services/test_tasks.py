@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.contracts.service_state import ServiceState
-from botctl.core.errors import DeadToken, Unreachable
+from botctl.core.errors import STORE_FAULTS, DeadToken, Unreachable
 from botctl.core.services.tasks import Backoff, Tasks
 from tests.support.raised import NO_EXCEPTIONS
 
@@ -203,9 +203,10 @@ class TestRestart:
         assert isinstance(failure, DeadToken)
         assert tasks.restarts == 0
 
-    async def test_transient_error_is_retried(self, tasks, watcher):
+    @pytest.mark.parametrize("kind", STORE_FAULTS)
+    async def test_transient_error_and_any_of_a_store_is_retried(self, tasks, watcher, kind):
         async def run():
-            raise Unreachable("redis")
+            raise kind("redis")
 
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)
