@@ -199,12 +199,13 @@ class Hub:
     ) -> Position:
         """Send ``receiver`` the events of ``page`` after its ``position``; return its new position.
 
-        ``forgotten``: the log lost the events that it saw last, and reuses their offsets.
+        ``forgotten``: the log lost the events that it saw last, and reuses their offsets. The gap then begins after
+        those that the log still has, in a new epoch too: the receiver gets none of them again.
         """
         last_offset = position.offset
         if forgotten or not _is_contiguous(position, page):
             self.counts.gaps += 1
-            last_offset = page.last if forgotten else _start_offset(page)
+            last_offset = max(_start_offset(page), page.had(position))
             receiver.push(text_frame(encode_push("gap", **position_fields(name, Position(page.epoch, last_offset)))))
         for chunk in _encode_page(name, page, last_offset):
             receiver.push(chunk)

@@ -1,7 +1,8 @@
 """The event log: the stored events of all processes, by topic, and the position of a reader.
 
 A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. These numbers, the offsets, are
-valid within one *epoch*. A new epoch begins when the store has lost its data.
+valid within one *epoch*. A new epoch begins when the store has lost its data. If it has lost only the newest entries,
+the new epoch keeps the others under their offsets.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from botctl.core.redact import redact_json
@@ -70,7 +71,7 @@ class EventPage:
     """The entries after a position.
 
     ``complete`` is False when the position was of another epoch, was trimmed, or is ahead of the newest entry. Then the
-    entries are the oldest stored ones.
+    entries are the oldest stored ones that the reader did not have.
     """
 
     entries: tuple[Entry, ...]
@@ -79,6 +80,13 @@ class EventPage:
     last: int  # offset of the newest one
     position: Position  # where to continue
     complete: bool = True  # no entry is missing between the position and ``entries``
+    kept: Mapping[str, int] = field(default_factory=dict)  # by earlier epoch: up to where its entries are in this one
+
+    def had(self, position: Position) -> int:
+        """The offset, in this epoch, up to which a reader at ``position`` has read the stored entries."""
+        if position.epoch in ("", self.epoch):
+            return min(position.offset, self.last)
+        return min(position.offset, self.kept.get(position.epoch, 0))
 
 
 class Batch(NamedTuple):
