@@ -119,6 +119,7 @@ async def bot_service(
             clock=clock,
             roles=RoleGrants(settings.roles),
             limits=parse(settings.commands.throttle),
+            suggestion_limits=parse(settings.commands.autocomplete_throttle),
             defer_after_s=settings.commands.defer_after_s,
         )
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)

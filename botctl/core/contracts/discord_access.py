@@ -1,4 +1,4 @@
-"""The token and the address of Discord, or of the sandbox; and how many requests it may refuse."""
+"""The token and the address of Discord, or of the sandbox (botctl's local Discord); its limit of invalid requests."""
 
 from __future__ import annotations
 
