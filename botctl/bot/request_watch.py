@@ -66,7 +66,7 @@ def watch_requests(http: HTTPClient, requests: InvalidRequests, application_id: 
 class _Watch:
     requests: InvalidRequests
     application_id: Callable[[], int]
-    _repeated: WeakKeyDictionary[asyncio.Task[Any], tuple[str, URL]] = field(default_factory=WeakKeyDictionary)
+    _repeating: WeakKeyDictionary[asyncio.Task[Any], tuple[str, URL]] = field(default_factory=WeakKeyDictionary)
     _warned_s: float = float("-inf")
 
     async def before_request(self, _session: Any, _context: Any, request: TraceRequestStartParams) -> None:
@@ -79,26 +79,28 @@ class _Watch:
         """Record the answer. Raises HTTPException if disnake would send a refused request again and may not."""
         if not str(answer.url).startswith(Route.BASE):  # the gateway, or files
             return
+        task, request = asyncio.current_task(), (answer.method, answer.url)
+        is_repeat = task is not None and self._repeating.pop(task, None) == request
         token = self._token(answer.url)
-        if is_refusal(answer.response.status):
-            await self._handle_refusal(answer, token)
-        elif token is not None:
-            self.requests.record_success(token)
+        if not is_refusal(answer.response.status):
+            if token is not None:
+                self.requests.record_success(token)
+            return
+        body = _parse(await answer.response.text(encoding="utf-8", errors="replace"))
+        refusal = self._record(answer.response, body, token)
+        if refusal.status != TOO_MANY or "Via" not in answer.response.headers:
+            return  # disnake raises its error
+        if not may_repeat(refusal, repeats=int(is_repeat), recent=self.requests.recent()):
+            raise disnake.HTTPException(answer.response, body)
+        if task is not None:
+            self._repeating[task] = request
 
-    async def _handle_refusal(self, answer: TraceRequestEndParams, token: str | None) -> None:
-        response, task = answer.response, asyncio.current_task()
-        body = _parse(await response.text())
+    def _record(self, response: aiohttp.ClientResponse, body: Any, token: str | None) -> Refusal:
         retry_after_s = _seconds(body.get("retry_after")) if isinstance(body, dict) else 0.0
         refusal = Refusal(response.status, response.headers.get("X-RateLimit-Scope", ""), retry_after_s, token)
         self.requests.record(refusal)
         self._warn()
-        if response.status != TOO_MANY or task is None:
-            return
-        request = (answer.method, answer.url)
-        repeats = int(self._repeated.pop(task, None) == request)
-        if not may_repeat(refusal, repeats=repeats, recent=self.requests.recent()):
-            raise disnake.HTTPException(response, body)
-        self._repeated[task] = request
+        return refusal
 
     def _token(self, url: URL) -> str | None:
         """The token of the interaction that a request to ``url`` answers. Webhooks of channels have a token too."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import disnake
 import pytest
 import pytest_asyncio
+from disnake.http import Route
 from yarl import URL
 
 from botctl.bot.invalid_requests import InvalidRequests
@@ -148,6 +151,36 @@ async def test_refusals_are_in_the_metrics(bot: Rig) -> None:
     text = render_prometheus(metrics)
     assert f'botctl_refused_requests_total{{status="429"}} {requests.refusals["429"]:.1f}' in text
     assert f"botctl_invalid_requests {requests.recent():.1f}" in text
+
+
+class Answer:
+    """Just enough of an HTTP response."""
+
+    reason = "because"
+
+    def __init__(self, status: int, scope: str = "user") -> None:
+        self.status = status
+        self.headers = {"Via": "1.1 google", "X-RateLimit-Scope": scope}
+
+    async def text(self, **_: str) -> str:
+        return '{"retry_after": 0.5, "message": "no"}'
+
+
+async def test_each_request_of_a_task_may_be_repeated_once() -> None:
+    watch = _Watch(InvalidRequests(lambda: 0.0), lambda: 10)
+
+    async def answer(status: int, path: str = "/channels/1/messages") -> None:
+        params: Any = SimpleNamespace(method="POST", url=URL(Route.BASE + path), response=Answer(status))
+        await watch.after_answer(None, None, params)
+
+    for status in (429, 200, 429, 200, 429, 403):
+        await answer(status)
+    await answer(429)
+    with pytest.raises(disnake.HTTPException, match="no"):
+        await answer(429)
+    await answer(429)
+    await answer(429, "/channels/2/messages")
+    assert watch.requests.refusals == {"429": 7, "403": 1}
 
 
 def test_webhook_of_a_channel_is_no_interaction() -> None:

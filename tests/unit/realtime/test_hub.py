@@ -296,6 +296,26 @@ async def test_several_losses_at_once_send_no_event_again() -> None:
         assert listener.gaps == [7]
 
 
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_restored_epoch_sends_no_event_again(flushed: bool) -> None:
+    """The store loses the new epoch too, or an old copy of it is restored."""
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        log.append("a", 600)
+        await hub.join(listener, "a", Position("e1", 600))
+        saved, last = log.entries["a"][:500], 500
+        log.reset("a") if flushed else log.renumber("a")
+        log.append("a", 2)
+        await until(lambda: len(listener.offsets) == 2)
+        log.entries["a"], log.last["a"], log.epoch["a"] = saved, last, "e1"
+        log.kept = {}
+        log.append("other")  # wakes the hub
+        await until(lambda: listener.gaps[-1:] == [500])
+        log.append("a", 1)
+        await until(lambda: len(listener.offsets) > 2)
+        assert listener.offsets[2:] == [501]
+
+
 async def test_topics_keep_or_lose_their_events_independently() -> None:
     log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
