@@ -51,13 +51,12 @@ def watch_requests(http: HTTPClient, requests: InvalidRequests, application_id: 
     trace.on_request_start.append(watch.before_request)
     trace.on_request_end.append(watch.after_answer)
     trace.freeze()
-    send = http.request
 
     async def request(route: Route, **options: Any) -> Any:
         session: aiohttp.ClientSession = getattr(http, f"_{HTTPClient.__name__}__session")  # disnake makes it at login
         if trace not in session.trace_configs:
             session.trace_configs.append(trace)
-        return await send(route, **options)
+        return await type(http).request(http, route, **options)  # looked up late: `outgoing` replaces it
 
     http.request = request  # type: ignore[method-assign]
 

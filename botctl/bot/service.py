@@ -21,6 +21,7 @@ from botctl.bot.decisions import RoleGrants
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.loader import Catalog, EventHandler
+from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
@@ -108,6 +109,7 @@ async def bot_service(
     """
     fix_webhook_locks()
     fix_heartbeat_latency()
+    redact_outgoing()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with override_endpoint(access.base_url):
