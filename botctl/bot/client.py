@@ -17,8 +17,10 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.request_watch import watch_requests
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
@@ -56,6 +58,8 @@ class Bot(commands.InteractionBot):
             test_guilds=[int(guild) for guild in settings.test_guilds] or None,
             **options,
         )
+        self.invalid_requests = InvalidRequests(time.monotonic)
+        watch_requests(self.http, self.invalid_requests, lambda: self.application_id)
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()

@@ -19,6 +19,7 @@ import disnake
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.endpoint_override import override_endpoint
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
@@ -128,7 +129,8 @@ async def bot_service(
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
+            metrics.watch_bot(service.latencies_ms, pipeline.describe_task, bot.invalid_requests.recent)
+            _watch_refusals(metrics, bot.invalid_requests)
         try:
             catalog.install(bot, services)
             if not catalog.files:
@@ -147,6 +149,14 @@ async def bot_service(
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             await _close(bot)
+
+
+def _watch_refusals(metrics: Metrics, requests: InvalidRequests) -> None:
+    metrics.watch(
+        "botctl_refused_requests_total", "Requests that Discord refused.", lambda: requests.refusals, label="status"
+    )
+    text = "Refused requests in the last ten minutes that count towards a ban of the address."
+    metrics.watch("botctl_invalid_requests", text, requests.recent)
 
 
 async def _login(bot: Bot, access: DiscordAccess) -> None:

@@ -86,6 +86,7 @@ class SnapshotWriter:
             draining=metrics.draining,
             connections=metrics.connections,
             dropped=sum(metrics.dropped().values()),
+            invalid_requests=metrics.invalid_requests(),
             services=self._services(),
             shards=_shards(metrics),
             commands=_commands(metrics),
