@@ -66,7 +66,7 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     or settings are wrong, with one sentence for each of them.
     """
     register(*secret_variables(env))  # before anything can be printed
-    root = find_root(project, env, Path.cwd())
+    root = find_root(project, env)
     faults: list[str] = []
     values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
     settings = validate(values, faults)
