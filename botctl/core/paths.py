@@ -9,6 +9,7 @@ from typing import Final
 
 from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.escape import safe
+from botctl.core.trust import require_trusted
 
 SETTINGS_FILE: Final = Path("config", "botctl.toml")
 STATE_FOLDER: Final = ".botctl"
@@ -21,13 +22,15 @@ def find_root(project: Path | None, env: Mapping[str, str], start: Path | None =
     ``start``: None is the working directory.
 
     Raises:
-        ConfigError: there is no settings file, or no working directory to start from.
+        ConfigError: there is no settings file, another user could have written the project (`core.trust`), or there is
+            no working directory to start from.
     """
     named = project or (Path(env[PROJECT_VARIABLE]) if env.get(PROJECT_VARIABLE) else None)
     here = named or start or working_folder()
     here = (here if here.is_absolute() else working_folder() / here).resolve()
     for folder in [here] if named else [here, *here.parents]:
         if (folder / SETTINGS_FILE).exists():
+            require_trusted(folder, env)
             return folder
     parents = "" if named else ", nor has a folder above it"
     raise ConfigError(
