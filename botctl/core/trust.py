@@ -1,7 +1,7 @@
 """Whose code botctl runs: a project that another user could have written is refused, unless it is trusted by name.
 
 botctl imports what a project's settings name, also when it has found the project in a folder above the current one. So
-whoever could write to that folder would run code as the caller (git had this as CVE-2022-24765).
+a user who may write to that folder could run code as the caller (git had this as CVE-2022-24765).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EVERY_PROJECT: Final = "*"
 _TRUST_FILE: Final = Path("botctl", "trusted")
 _PARTS: Final = ("config", ".env", ".botctl")  # of the project's root; each is checked if it exists
 
-_UNKNOWN: Final = -1  # a user who is nobody that we know
+_UNKNOWN: Final = -1  # the id of a user that the system does not list
 
 Stat = Callable[[Path], os.stat_result]
 """`os.stat`, or that of a test. Raises OSError."""
