@@ -10,19 +10,24 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import disnake
+from disnake.http import Route
 
+from botctl.bot.arrivals import Arrivals, NoClaims
+from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
+from botctl.bot.discord_clock import DiscordClock, learn_dates
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks, observe_follow_ups
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -39,6 +44,7 @@ PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox sends them at once. For Discord, disnake waits 2 s."""
+ASK_FOR_TIME_EVERY_S: Final = 30.0
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -94,6 +100,7 @@ async def bot_service(
     services: Services,
     tasks: Tasks,
     metrics: Metrics | None = None,
+    claims: RedisClaims | None = None,
 ) -> AsyncIterator[BotService]:
     """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
@@ -115,12 +122,20 @@ async def bot_service(
             guilds=guilds,
             clock=clock,
             roles=RoleGrants(settings.roles),
+            arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
             limits=parse(settings.commands.throttle),
             defer_after_s=settings.commands.defer_after_s,
         )
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
+        observe_follow_ups(pipeline.heard_follow_up)
         if metrics is not None:
+            metrics.watch(
+                "botctl_interactions_unhandled_total",
+                "Interactions that were repeated, or came too late.",
+                lambda: asdict(arrivals.counts),
+                label="why",
+            )
             metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
         try:
             catalog.install(bot, services)
@@ -129,7 +144,9 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             _report_gateway_state(bot, tasks)
             await _login(bot, access)
+            _learn_dates(bot, arrivals.clock)
             await _connect(bot, settings, tasks)
+            tasks.spawn(partial(_ask_for_time, bot, arrivals.doubt), name="time")
             for handler in catalog.handlers:
                 run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
                 tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
@@ -156,6 +173,26 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
             raise _to_botctl_error(error) from error
         else:
             return
+
+
+def _learn_dates(bot: Bot, clock: DiscordClock) -> None:
+    """Learn Discord's time from every answer that disnake gets. Its session is private, and made by the login."""
+    session = getattr(bot.http, f"_{type(bot.http).__name__}__session", None)
+    if isinstance(session, aiohttp.ClientSession):
+        learn_dates(session, clock)
+
+
+async def _ask_for_time(bot: Bot, doubt: asyncio.Event) -> None:
+    """Make a request when ``doubt`` is set, at most every `ASK_FOR_TIME_EVERY_S`: the answer has Discord's time.
+
+    A bot that refuses everything for its age makes no other requests, so it would never learn that it is wrong.
+    """
+    while True:
+        await doubt.wait()
+        with contextlib.suppress(disnake.DiscordException, aiohttp.ClientError, OSError):
+            await bot.http.request(Route("GET", "/gateway"))
+        await asyncio.sleep(ASK_FOR_TIME_EVERY_S)
+        doubt.clear()
 
 
 async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from disnake.gateway import KeepAliveHandler
+from disnake.http import Route
 from disnake.webhook.async_ import async_context
+
+_FOLLOW_UP: Final = ("POST", "/webhooks/{webhook_id}/{webhook_token}")
+_ORIGINAL: Final = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 
 
 def fix_webhook_locks() -> None:
@@ -17,6 +22,28 @@ def fix_webhook_locks() -> None:
     weak dictionary keeps a lock while a request holds it. Remove this when disnake does so, see test_workarounds.py.
     """
     async_context.get()._locks = WeakValueDictionary()  # type: ignore[assignment]  # noqa: SLF001
+
+
+def observe_follow_ups(heard: Callable[[str], None]) -> None:
+    """Call ``heard`` with the token of an interaction that got an answer after a deferral, whichever way it was sent.
+
+    disnake tells nobody (only the first answer is in ``InteractionResponse``), so its adapter for webhooks is wrapped.
+    Remove this when an interaction knows its follow-ups, see test_workarounds.py.
+    """
+    adapter = async_context.get()
+    request = type(adapter).request
+
+    async def observed(route: Route, *args: Any, **options: Any) -> Any:
+        answer = await request(adapter, route, *args, **options)
+        if route.webhook_token is not None and _answers_deferral(route):
+            heard(route.webhook_token)
+        return answer
+
+    adapter.request = observed  # type: ignore[method-assign]
+
+
+def _answers_deferral(route: Route) -> bool:
+    return (route.method, route.path) == _FOLLOW_UP or (route.path == _ORIGINAL and route.method != "GET")
 
 
 def fix_heartbeat_latency() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
+from botctl.bot.arrivals import Arrivals
 from botctl.bot.client import Bot
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
@@ -100,7 +101,7 @@ class Offline:
 
 
 @contextmanager
-def offline() -> Iterator[Offline]:
+def offline(*, arrivals: Arrivals | None = None, grace_s: float = 0.0) -> Iterator[Offline]:
     """Create a bot without a network in the running loop."""
     events: list[Event] = []
     webhooks, auditor, limiter, guilds = RecordingWebhooks(), FakeAuditor(), FakeLimiter(), FakeGuilds()
@@ -112,7 +113,8 @@ def offline() -> Iterator[Offline]:
         clock=SystemClock(),
         roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
-        grace_s=0.0,
+        arrivals=arrivals,
+        grace_s=grace_s,
     )
     bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
     setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
