@@ -16,7 +16,7 @@ from botctl.bot.arrivals import Arrivals
 from botctl.bot.client import Bot
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
-from botctl.core.clock import SystemClock
+from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.throttle import parse
@@ -101,7 +101,7 @@ class Offline:
 
 
 @contextmanager
-def offline(*, arrivals: Arrivals | None = None, grace_s: float = 0.0) -> Iterator[Offline]:
+def offline(*, arrivals: Arrivals | None = None, clock: Clock | None = None, grace_s: float = 0.0) -> Iterator[Offline]:
     """Create a bot without a network in the running loop."""
     events: list[Event] = []
     webhooks, auditor, limiter, guilds = RecordingWebhooks(), FakeAuditor(), FakeLimiter(), FakeGuilds()
@@ -110,7 +110,7 @@ def offline(*, arrivals: Arrivals | None = None, grace_s: float = 0.0) -> Iterat
         limiter=limiter,
         auditor=auditor,
         guilds=guilds,
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
         arrivals=arrivals,
@@ -180,3 +180,8 @@ def slash(name: str) -> dict[str, Any]:
 def click(custom_id: str) -> dict[str, Any]:
     """Return the payload of a button click."""
     return interaction(3, {"component_type": 2, "custom_id": custom_id}, message=message("a message"))
+
+
+def snowflake_at(unix_s: float) -> int:
+    """An id of the time ``unix_s`` on Discord's clock."""
+    return int((unix_s - 1_420_070_400) * 1000) << 22
