@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,8 +79,7 @@ class Unanswered:
             _log.warning("the stop reached not all of the %d users who wait for a deferred answer", len(waiting))
 
     def _look_in(self, delay_s: float, token: str) -> asyncio.TimerHandle:
-        # With variables of its own: those of the handler may hold the interaction.
-        return asyncio.get_running_loop().call_later(delay_s, self._look, token, context=Variables())
+        return asyncio.get_running_loop().call_later(delay_s, self._look, token)
 
     def _look(self, token: str) -> None:
         watched = self._watched[token]

@@ -33,42 +33,43 @@ class RecordingWebhooks(AsyncWebhookAdapter):
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[tuple[str, str]] = []
-        self.original: dict[str, Any] = {}
+        self.originals: dict[str, dict[str, Any]] = {}  # the first answers, by token
 
     async def create_interaction_response(self, interaction_id: int, token: str, **payload: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
         data = payload.get("data") or {}
         kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 9: "form"}[payload["type"]]
         self.answers.append((kind, data.get("content") or ""))
-        self.original = message(data.get("content") or "", LOADING if kind == "defer" else 0)
+        self.originals[token] = message(data.get("content") or "", LOADING if kind == "defer" else 0)
 
-    async def get_original_interaction_response(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
-        return self.original
+    async def get_original_interaction_response(self, application_id: int, token: str, **__: Any) -> Any:  # type: ignore[override]
+        return self.originals[token]
 
-    async def edit_original_interaction_response(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
+    async def edit_original_interaction_response(self, application_id: int, token: str, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("edit", content))
-        self.original = message(content)
-        return self.original
+        self.originals[token] = message(content)
+        return self.originals[token]
 
-    async def delete_original_interaction_response(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    async def delete_original_interaction_response(self, application_id: int, token: str, **__: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
-        self.answers.append(("delete", self.original["content"]))
-        self.original = {}
+        self.answers.append(("delete", self.originals.pop(token)["content"]))
 
-    async def execute_webhook(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
+    async def execute_webhook(self, application_id: int, token: str, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("followup", content))
-        if self.original.get("flags", 0) & LOADING:  # Discord: the first follow-up fills a deferred answer
-            self.original = message(content)
+        if (
+            self.originals.get(token, {}).get("flags", 0) & LOADING
+        ):  # Discord: the first follow-up fills a deferred answer
+            self.originals[token] = message(content)
         return message(content)
 
     @property
     def thinking(self) -> bool:
-        """Whether the user still sees "thinking…"."""
-        return bool(self.original.get("flags", 0) & LOADING)
+        """Whether a user still sees "thinking…"."""
+        return any(original["flags"] & LOADING for original in self.originals.values())
 
 
 @dataclass
