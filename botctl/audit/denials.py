@@ -1,4 +1,4 @@
-"""Aggregate denials into one entry per user, policy and minute, so that many calls cannot flood the log. No I/O."""
+"""Merge equal denials of one minute into one entry, so that many calls cannot flood the log. No I/O."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, Stage
 
 WINDOW_S = 60
-MAX_SUBJECTS = 10_000
-OTHERS = "*"  # the actor of denials beyond `MAX_SUBJECTS`
+MAX_SUBJECTS = 10_000  # counters at once
+OTHERS = "*"  # the actor of a denial for which there is no free counter
 
 _Key = tuple[int, str, str | None, str, str | None]  # minute, actor, guild, action, reason
 
@@ -21,10 +21,7 @@ class _Counter:
 
 
 class DenialAggregator:
-    """Counts denials by minute, actor, guild, action and reason, in memory until the minute is over.
-
-    A process that is killed loses at most the denials of the last minute.
-    """
+    """Counts denials by minute, actor, guild, action and reason. A killed process loses those of the last minute."""
 
     def __init__(self, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._max_subjects = max_subjects
@@ -35,7 +32,7 @@ class DenialAggregator:
 
     @staticmethod
     def counts(entry: AuditEntry) -> bool:
-        """Whether ``entry`` is counted here: the end of an action that was denied."""
+        """Whether ``entry`` is counted here, because it is the end of an action that was denied."""
         return entry.outcome is AuditOutcome.DENIED and entry.stage is Stage.END
 
     def add(self, entry: AuditEntry) -> None:

@@ -1,8 +1,8 @@
 """Read the audit log: the newest entries, and new ones as they are written.
 
-An entry may be written long after it happened: counted denials a minute later, spooled entries at the next start. So a
-follower reads by the time of writing (``w.at``). It looks back a little on each poll (`LOOK_BACK_MS`), since clocks
-differ and writes take time, and drops the ids that it knows.
+An entry may be written long after it happened: denials are counted for a minute first, and entries from a file (see
+`spool`) are written at the next start. So a follower reads by the time of writing (``w.at`` in the document). On each
+poll it looks back a little (`LOOK_BACK_MS`), since clocks differ and writes take time, and drops the ids that it knows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _reaching_mongo: Final = translated(
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
-Entry = dict[str, Any]  # the canonical line of an `AuditEntry`, parsed
+Entry = dict[str, Any]  # the parsed JSON of an `AuditEntry`
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Follower:
             await asyncio.sleep(poll_s)
 
     async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:
-        """The newest matching documents, and a tail that knows these and all others that are already there."""
+        """The newest matching documents, and a tail that knows all documents that are there now."""
         tail = Tail.from_now(self.clock.now())
         tail.select_new(await log.written_since(tail.after_ms), self.clock.now())
         first = await log.newest(self.query, self.limit)
@@ -141,7 +141,7 @@ def _raise_if_cancelled() -> None:
 
 
 def entry_of(document: Document) -> Entry:
-    """The entry in ``document``. If its canonical line cannot be read: its search fields, and ``unreadable``."""
+    """The entry in ``document``. If its JSON cannot be read: its search fields, and a field ``unreadable``."""
     try:
         entry = json.loads(document["b"])
     except (ValueError, KeyError):

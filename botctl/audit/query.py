@@ -70,10 +70,12 @@ class Query:
 
 
 def _pattern(text: str) -> str | dict[str, str]:
+    """The condition of the MongoDB filter for ``text``, which may contain ``*``."""
     return {"$regex": _expression(text)} if WILDCARD in text else text
 
 
 def _matches(text: str, value: str | None) -> bool:
+    """The same condition as a check of ``value``."""
     if value is None:
         return False
     return re.match(_expression(text), value) is not None if WILDCARD in text else text == value

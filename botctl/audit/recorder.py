@@ -53,13 +53,13 @@ class Recorder:
 
     def run_started(self, event: RunStarted) -> None:
         """Record ``run.start``: all services are ready. The actor is the operating system's user of the process."""
-        self._run("run.start", Change("roles", None, event.roles), Change("version", None, event.version))
+        self._record_run("run.start", Change("roles", None, event.roles), Change("version", None, event.version))
 
     def run_ending(self, event: RunEnding) -> None:
         """Record ``run.stop`` with the exit code. A process without this entry was killed."""
-        self._run("run.stop", Change("exit_code", None, event.exit_code))
+        self._record_run("run.stop", Change("exit_code", None, event.exit_code))
 
-    def _run(self, action: str, *changes: Change) -> None:
+    def _record_run(self, action: str, *changes: Change) -> None:
         target = Target("process", self.proc)
         self.auditor.record(
             make_entry(action, current_operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
@@ -68,7 +68,6 @@ class Recorder:
 
 @asynccontextmanager
 async def audit_recorder(bus: Bus, auditor: Auditor, clock: Clock) -> AsyncIterator[Recorder]:
-    """Factory of the service."""
     recorder = Recorder(auditor, clock, Source("").proc)
     with (
         bus.listen(recorder.service_changed, ServiceChanged),

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Spool:
-    """A folder of files with one canonical line per entry.
+    """A folder of files with one entry per line, as JSON.
 
     A file gets its final name only when all of it is on the disk. Two processes may write the entries of one file to
     MongoDB, since each id is stored only once.
@@ -29,7 +29,7 @@ class Spool:
         return sorted(self._folder.glob(_PATTERN))
 
     def write(self, lines: Iterable[bytes]) -> Path:
-        """Write ``lines`` to a new file, and sync it to the disk. Raises OSError if the folder cannot be written."""
+        """Write ``lines`` to a new file, with fsync. Raises OSError if the folder cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"audit-{event_id()}.jsonl"
         part = path.with_suffix(".part")

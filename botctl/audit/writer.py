@@ -3,17 +3,16 @@
 Collection ``botctl_audit``, one document per entry, never changed::
 
     _id   the entry's id; a second write of an entry is the same document, another entry of that id gets its own
-    b     Binary: the canonical line, the exact bytes for a later hash
-    x     [{at, action, actor, name, target, guild, outcome, op}]: search fields, taken from b
-    at    when it happened, in milliseconds since 1970: for bounds and order
+    b     Binary: the entry as one line of JSON, always the same bytes, so that it can be hashed
+    x     [{at, action, actor, name, target, guild, outcome, op}]: search fields, taken from b; op: the id of the action
+    at    when it happened, in milliseconds since 1970: to filter and sort by
     w     {at}: when it was written, in the same unit; followers use it
 
-Times are integers, since the embedded store compares date texts by the second and cannot sort by list elements. A
-document is a block of one entry: the Merkle log will build larger blocks (``b`` and ``x`` with several items, in the
-order of ``(at, _id)``) from them.
+Times are integers, since the embedded store compares date texts by the second and cannot sort by list elements. ``x``
+is a list, so that a later version can store several entries in one document.
 
 `record` only appends to a queue. While MongoDB does not answer, entries wait in memory. Entries beyond the queue's size
-are counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to files, see `spool`.
+are counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to a file, see `spool`.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ class MongoAuditor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[MongoAuditor]:
-        """Write while the block runs; then write or spool the rest."""
+        """Write while the block runs; then write the rest, to a file if MongoDB does not answer."""
         self.tasks.spawn(self._write, name="writer")
         try:
             yield self
@@ -145,7 +144,7 @@ class MongoAuditor:
     async def _write_once(self) -> None:
         for path in self.spool.files():
             if path not in self._postponed:
-                await self._drain_or_postpone(path)
+                await self._write_spool_file_or_postpone(path)
         await self._flush()
 
     async def _collect(self) -> None:
@@ -158,6 +157,7 @@ class MongoAuditor:
         await asyncio.sleep(self.flush_s)
 
     async def _flush(self) -> None:
+        """Write all that waits. Raises PyMongoError."""
         self._take_denials(ended_only=True)
         while self._waiting or self._unreported:
             self._report_lost()
@@ -190,7 +190,7 @@ class MongoAuditor:
             self._unreported = 0
 
     async def _insert(self, documents: list[Document]) -> None:
-        """Write ``documents``; existing ones are kept. The client limits how long that may take."""
+        """Write ``documents``, except those that exist. The client limits how long that may take."""
         try:
             await self.collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -211,14 +211,15 @@ class MongoAuditor:
             _log.warning("audit: %s has two entries: it was done more than once", document["_id"])
         await self._insert(self._documents(repeated_line(bytes(document["b"])) for document in others))
 
-    async def _drain_or_postpone(self, path: Path) -> None:
+    async def _write_spool_file_or_postpone(self, path: Path) -> None:
         try:
-            await self._drain(path)
+            await self._write_spool_file(path)
         except OSError as error:  # one bad file must not stop the others
             self._postponed.add(path)
             _log.warning("audit spool %s cannot be read; the next start tries again (%s)", path, error.strerror)
 
-    async def _drain(self, path: Path) -> None:
+    async def _write_spool_file(self, path: Path) -> None:
+        """Write the entries of a file from an earlier process, and remove it."""
         try:
             documents = self._documents(self.spool.lines(path))
         except (ValueError, KeyError):
@@ -260,7 +261,6 @@ async def audit_writer(
     tasks: Tasks,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
-    """Factory of the service."""
     spool = Spool(runtime.folder / "spool")
     auditor = MongoAuditor(
         database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s
@@ -272,7 +272,7 @@ async def audit_writer(
 
 
 def _document(text: bytes, now_ms: int) -> Document:
-    """The document of an entry's canonical line, written at ``now_ms``. Raises ValueError or KeyError."""
+    """The document of an entry's JSON ``text``, written at ``now_ms``. Raises ValueError or KeyError."""
     entry = json.loads(text)
     index = {name: entry[name] for name in ("at", "action", "guild", "outcome", "op") if name in entry}
     index |= {name: entry[name]["id"] for name in ("actor", "target") if name in entry}
@@ -283,6 +283,7 @@ def _document(text: bytes, now_ms: int) -> Document:
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:
+    """The entry ``audit.lost``: ``count`` entries are lost."""
     return make_entry(
         "audit.lost",
         Principal("system", "audit"),

@@ -34,9 +34,9 @@ from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_api_keys"
-USES_S: Final = 10.0
+USES_S: Final = 10.0  # between two writes of the counted uses
 MAX_NAME: Final = 64
-_LAST_TRY_S: Final = 2.0
+_LAST_TRY_S: Final = 2.0  # for the last write of uses at the stop
 _reaching_mongo: Final = translated(
     PyMongoError,
     OSError,
@@ -47,6 +47,8 @@ _reaching_mongo: Final = translated(
 
 @dataclass(slots=True)
 class _Usage:
+    """Uses of a key that are not written yet."""
+
     key: ApiKey
     count: int = 0
     last: datetime | None = None
@@ -54,7 +56,7 @@ class _Usage:
 
 @dataclass(eq=False)
 class MongoKeys:
-    """`ApiKeys` in ``collection``. Keys may read the topics of botctl's events, and those that are in ``log``."""
+    """`ApiKeys` (see there for the methods) in ``collection``. ``log`` has the topics of the operator's own events."""
 
     collection: AsyncCollection[dict[str, Any]]
     log: EventLog
@@ -82,7 +84,7 @@ class MongoKeys:
         return key, minted.text
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """Revoking again publishes the event again, since the first one may be lost."""
+        """To revoke a key again publishes the event again, since the first one may be lost."""
         now, actor = self.clock.now(), current_operator()
         with _reaching_mongo:
             result = await self.collection.update_one(
@@ -151,7 +153,7 @@ class MongoKeys:
             self._record("key.use", actor, uses.key, [Change("times", None, uses.count)], iface="api")
 
     async def _check_topics(self, topics: Sequence[str]) -> None:
-        """Raise UsageError for an unknown topic: a key for it would receive nothing, and the client not learn why."""
+        """Raise UsageError for an unknown topic, since a key for it would silently receive nothing."""
         if not topics:
             raise UsageError("a key without topics cannot read anything.", hint="Name topics, or use * for all.")
         known = {EVERY_TOPIC, *(event.topic for event in BY_TYPE.values())}
@@ -168,6 +170,7 @@ class MongoKeys:
     def _record(
         self, action: str, actor: Principal, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli"
     ) -> None:
+        """Record a change or use of ``key`` in the audit log. ``iface``: where it came from, ``cli`` or ``api``."""
         target = Target("key", key.id, key.name)
         self.auditor.record(make_entry(action, actor, at=self.clock.now(), iface=iface, target=target, changes=changes))
 
@@ -176,7 +179,6 @@ class MongoKeys:
 async def api_keys(
     *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[ApiKeys]:
-    """Factory of the service."""
     keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
 
     async def write_uses() -> None:

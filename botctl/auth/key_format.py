@@ -1,7 +1,7 @@
 """The text of an API key: ``botctl_<id>_<secret><checksum>``. Pure functions: no I/O.
 
 The id names the key in lists and logs. The secret has 256 bits, so one SHA-256 of the text is safe to store. The
-checksum of six characters finds a cut or mistyped key without a database query.
+checksum of six characters shows without a database query that a key is incomplete or mistyped.
 """
 
 from __future__ import annotations

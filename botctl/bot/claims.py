@@ -5,8 +5,8 @@ process claims an interaction before it does anything for it, many at once in on
 seconds of a restart, even after a kill, has its key.
 
 While Redis does not answer, a process decides alone, by its own memory. Not promised then: that an interaction which
-Discord delivers again after a restart, or to another process of the bot, is handled once. It keeps what it took
-meanwhile, and writes that when Redis is back.
+Discord delivers again after a restart, or to another process of the bot, is handled once. It keeps its claims,
+and writes them when Redis is back.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RedisClaims:
             return [new == 1 for new in await self._script(keys, [_KEEP_MS])]
 
     async def _probe(self) -> None:
-        """During an outage, write from time to time what was claimed meanwhile, to find out if Redis answers."""
+        """During an outage, write its claims from time to time, to find out if Redis answers."""
         while True:
             await self._outage.wait_begun()
             await self._outage.pause()

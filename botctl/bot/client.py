@@ -1,4 +1,4 @@
-"""disnake's client. It routes every interaction through the pipeline; all of disnake stays usable."""
+"""disnake's client. Every interaction passes the `pipeline` (access, limits, answer); all of disnake stays usable."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Bot(commands.InteractionBot):
             self._publish(AutocompleteAnswered(guild=guild, name=qualified_name(inter), took_ms=took_ms, ok=ok))
 
     async def admit(self, inter: ApplicationCommandInteraction[Any]) -> bool:
-        """Check access and limits; raise Denied or Throttled. disnake calls it once per command or sub-command."""
+        """Check access and limits; raise Denied or Throttled. disnake calls this once per command or sub-command."""
         pending = self.pipeline.pending(inter)
         if pending is not None:
             await self.pipeline.admit(pending)
@@ -129,7 +129,7 @@ class Bot(commands.InteractionBot):
             pending.error_listeners |= asyncio.all_tasks() - before
 
     async def on_error(self, event_method: str, *args: Any, **_: Any) -> None:
-        """Handle an error of a listener. For a component it decides the outcome; otherwise it is logged."""
+        """Handle an error of a listener. That of a component's listener decides the outcome; others are logged."""
         error = sys.exception()
         inter = args[0] if args else None
         if error is not None and isinstance(inter, Interaction) and event_method in COMPONENT_EVENTS:
@@ -165,6 +165,7 @@ class Bot(commands.InteractionBot):
             _hook_error_handler(node, self.pipeline, cog=getattr(command, "cog", None))
 
     async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
+        """Call the handler of a button, select menu or modal, if a Command has one."""
         pending = self.pipeline.pending(inter)
         if pending is None:
             return

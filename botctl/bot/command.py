@@ -11,8 +11,8 @@ A file in ``commands/`` holds one or more classes::
 
 The parameters of ``execute`` are the options of the command, with disnake's annotations, ``commands.Param`` and
 converters. Sub-commands are methods named ``execute_<name>``, or nested Command classes; a nested Command that has
-sub-commands is a group. A nested Command inherits the options that it does not set from the class around it.
-``__init__`` gets the services that its annotations name.
+sub-commands is a group. A nested Command inherits ``throttle``, ``roles``, ``defer`` and ``guild_only`` from the class
+around it, unless it sets them. ``__init__`` gets the services that its annotations name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_CUSTOM_ID: Final = 100  # Discord: Components > Custom ID
 _OPTIONS: Final = ("name", "throttle", "roles", "defer", "guild_only")
-_SIMILARITY: Final = 0.8  # of a misspelled name: reached by rolse and roles, trottle and throttle; not by game and name
+_SIMILARITY: Final = 0.8  # a misspelled name has at least this difflib ratio: rolse and roles, but not game and name
 METADATA: Final = "__botctl__"
 """The attribute of a function in which the decorators store their arguments."""
 
@@ -38,7 +38,7 @@ class Command:
 
     name: ClassVar[str] = ""  # if empty, the class name in kebab case
     throttle: ClassVar[str | None] = None  # None: commands.throttle of the settings; "": no limits
-    roles: ClassVar[tuple[str, ...]] = ()  # botctl roles, of which the user needs one; empty: everyone may use it
+    roles: ClassVar[tuple[str, ...]] = ()  # names in ``[roles]``: the user needs one; empty: everyone may use it
     defer: ClassVar[Literal[False, "public", "ephemeral"]] = "public"  # who sees an automatic "thinking…"
     guild_only: ClassVar[bool] = False  # not in direct messages
 
@@ -47,8 +47,7 @@ class Command:
     def custom_id(self, handler: str, *parts: object) -> str:
         """Return a custom id for the ``@component`` or ``@modal`` named ``handler``; it gets ``parts`` as arguments.
 
-        Raises:
-            ValueError: the id is longer than 100 characters (Discord's limit), or a part has a colon.
+        Raises ValueError if the id is longer than 100 characters (Discord's limit), or a part has a colon.
         """
         segments = [self.full_name or command_name(type(self)), handler, *map(str, parts)]
         if any(":" in segment for segment in segments):
@@ -72,7 +71,7 @@ def command_name(cls: type[Command]) -> str:
 
 
 def misspelled_options(cls: type[Command]) -> Iterator[tuple[str, str]]:
-    """Yield attributes of ``cls`` that look like a misspelled option: ``role`` would open the command to everyone."""
+    """Yield each attribute of ``cls`` that looks like a misspelled option, and the option: ``role``, ``roles``."""
     for base in cls.__mro__[: cls.__mro__.index(Command)]:
         for name, value in vars(base).items():
             if name in _OPTIONS or name.startswith("_") or callable(value) or hasattr(value, "__get__"):

@@ -68,6 +68,7 @@ class _Builder:
         return compiled if not self._fault_count else None
 
     def _report(self, where: object, sentence: str) -> None:
+        """Report a fault of ``where``, a class or function."""
         self._fault_count += 1
         self._report_fault(where, sentence)
 
@@ -138,6 +139,7 @@ class _Builder:
             callback.__doc__ = None
 
     def _callback(self, node: CommandNode, method: str, full_name: str) -> Callable[..., Any] | None:
+        """Return the function that disnake calls for ``method``; None if ``method`` has a fault."""
         function = self._method(node.cls, method)
         options = None if function is None else self._parameters(function)
         if function is None or options is None:
@@ -150,13 +152,14 @@ class _Builder:
         annotation = ApplicationCommandInteraction
         first = inspect.Parameter("__inter__", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
         callback.__signature__ = inspect.Signature([first, *options])  # type: ignore[attr-defined]
-        # disnake reads the signature and the docstring at every call. A name without a dot tells it that there is no
-        # self; the docstring is removed once the options are made.
+        # disnake reads the signature and the docstring at every call. A qualified name without a dot tells it that
+        # there is no self; the docstring is removed once the options are made.
         callback.__name__ = callback.__qualname__ = method
         callback.__doc__ = function.__doc__
         return callback
 
     def _method(self, cls: type[Command], name: str) -> Callable[..., Any] | None:
+        """Return the async method ``name`` of ``cls``; None, with a fault, if there is none."""
         method = getattr(cls, name, None)
         if method is None:
             self._report(cls, f"{cls.__name__} has no {name}; write `async def {name}(self, ctx: Context) -> None`")
@@ -167,7 +170,7 @@ class _Builder:
         return None
 
     def _parameters(self, function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-        """Return the parameters of ``function`` that are options, with evaluated annotations."""
+        """Return the parameters after self and ctx, with evaluated annotations; None if there is a fault."""
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
         except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
@@ -239,6 +242,7 @@ class _Builder:
                     self._handlers[key] = HandlerSpec(cls, attribute, path)
 
     def _check_dependencies(self, cls: type[Command]) -> None:
+        """Report services that ``__init__`` needs and that do not exist."""
         try:
             parameters = parameters_of(cls)
         except AssemblyError as error:
@@ -255,6 +259,7 @@ class _Builder:
             self._report(where, sentence)
 
     def _description(self, where: object, doc: str | None, subject: str) -> str:
+        """Return the first paragraph of ``doc``. ``subject``: the command's name for a fault."""
         text = " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
         if not text:
             self._report(where, f"{subject} has no docstring; it is the description that Discord shows")
@@ -314,14 +319,17 @@ def _new_slash_command(
 
 
 def _contexts(options: CommandOptions) -> disnake.InteractionContextTypes | None:
+    """Return where Discord offers the command; None: everywhere."""
     return disnake.InteractionContextTypes(guild=True) if options.guild_only else None
 
 
 async def _empty_callback(inter: ApplicationCommandInteraction[Any]) -> None:
-    """Do nothing. disnake wants a callback for a command that has only sub-commands, too."""
+    """Do nothing. disnake needs a callback even for a command that has only sub-commands."""
 
 
 def _new_empty_callback() -> Callable[..., Any]:
+    """Return a new `_empty_callback`: disnake stores data on a callback, so each group needs its own."""
+
     async def nothing(inter: ApplicationCommandInteraction[Any]) -> None:
         """Callback of a group. disnake stores data on it, so each group needs its own."""
 

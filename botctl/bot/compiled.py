@@ -15,7 +15,7 @@ from botctl.core.contracts.throttle import Limit
 
 Invokable = commands.InvokableSlashCommand | commands.InvokableUserCommand | commands.InvokableMessageCommand
 ReportFault = Callable[[object, str], None]
-"""A function that gets the class or function with a fault (for its line number), and a sentence."""
+"""A function that collects faults. It gets the class or function with the fault (for its line), and a sentence."""
 
 _OPTIONS: Final = ("throttle", "roles", "defer", "guild_only")
 
@@ -25,7 +25,7 @@ class ValidationContext:
     """What command files are checked against: known roles and services, and the names of botctl's own jobs."""
 
     roles: Collection[str] = ()
-    limits: tuple[Limit, ...] = ()  # of commands that set none
+    limits: tuple[Limit, ...] = ()  # for commands that set none
     provides: Callable[[Any], bool] = lambda _: True  # whether a service of this type exists
     jobs: Collection[str] = ()
 
@@ -57,10 +57,9 @@ class CompiledCommand:
         return list(dict.fromkeys(spec.cls for spec in self._all_specs))
 
     def bind(self, resolve: Callable[[type], dict[str, Any]]) -> dict[HandlerSpec, Callable[..., Any]]:
-        """Instantiate the Command and its nested Commands with their services; return the bound methods.
+        """Instantiate the Command and its nested Commands; return the bound methods.
 
-        Raises:
-            MissingNeed: no service of a required type exists.
+        ``resolve`` returns the services that a class needs, and raises MissingNeed if one does not exist.
         """
         instances: dict[str, Command] = {}
         for spec in self._all_specs:

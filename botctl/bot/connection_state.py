@@ -53,7 +53,7 @@ class PipelineConnectionState(ConnectionState):
         arrivals, number = self._pipeline.arrivals, int(data["id"])
         if not arrivals.admit(number):
             return
-        if data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # nobody types there any more
+        if data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # the user has stopped typing there
             arrivals.note_late()
             return
         if data["type"] not in _COMPONENT_KINDS:
@@ -92,14 +92,14 @@ async def _dispatch_component(
 ) -> None:
     """Admit a component, hand it to disnake, and wait for the tasks that disnake starts, and for a first answer.
 
-    A view or listener may pass it on to a task of its own, and a ``wait_for`` is in a task that nobody knows. So the
-    answer is awaited until Discord's deadline is about to pass, unless nobody got the component.
+    A view or listener may pass it on to a task of its own, and the task of a ``wait_for`` is not known. So the answer
+    is awaited until Discord's deadline is about to pass, unless no code got the component.
     """
     await pipeline.admit(pending)
     before, waiters = asyncio.all_tasks(), count_waiters()
     parse()
     tasks = asyncio.all_tasks() - before  # only tasks of this component: parse does not await
-    somebody_has_it = len(tasks) > 1 or count_waiters() != waiters  # one task is botctl's own listener
+    is_taken = len(tasks) > 1 or count_waiters() != waiters  # one task is botctl's own listener
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
@@ -108,7 +108,7 @@ async def _dispatch_component(
         await asyncio.wait(tasks, timeout=1.0)
         raise
     if pending.ctx is None and pending.disposition is None and not pending.inter.response.is_done():
-        if somebody_has_it:
+        if is_taken:
             await pipeline.wait_for_first_answer(pending)
         if not pending.inter.response.is_done():
             pending.set_disposition(STALE)

@@ -92,7 +92,7 @@ class Context:
         """Answer: as the first reply, as the answer to a deferral, or else as a follow-up.
 
         ``message``: what disnake's ``send`` takes (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
-        ``ephemeral``: only the user sees it; after `defer`, what was set there counts.
+        ``ephemeral``: only the user sees it. After `defer`, the value that `defer` got is used.
         """
         await self.wait_for_deferral()
         if not self._inter.response.is_done():
@@ -135,7 +135,7 @@ class Context:
         return not self._deferral_filled and self._inter.response.type is _THINKING
 
     def defer_after(self, delay_s: float, visibility: Literal["public", "ephemeral"]) -> None:
-        """Defer in ``delay_s`` seconds, unless there is an answer by then. Called by the pipeline."""
+        """Defer after ``delay_s`` seconds, unless there is an answer by then. Called by the pipeline."""
         self._defer_timer = asyncio.get_running_loop().call_later(
             delay_s, self._begin_deferral, visibility == "ephemeral"
         )
@@ -153,6 +153,7 @@ class Context:
             self._defer_timer = None
 
     def _begin_deferral(self, ephemeral: bool) -> None:
+        """Start `_defer` as a task."""
         self._defer_timer = None
         if not self._inter.response.is_done():
             self._defer_task = asyncio.create_task(self._defer(ephemeral), name=f"defer-{self._inter.id}")

@@ -18,7 +18,7 @@ from botctl.core.contracts.throttle import Limit, Verdict
 from botctl.core.errors import UsageError
 
 UNKNOWN_INTERACTION: Final = 10062
-"""Discord's error for an interaction without an answer within 3 s: Opcodes and Status Codes > JSON."""
+"""Discord's error code when an interaction got no answer within 3 s: Opcodes and Status Codes > JSON."""
 _NO_ROLES: Final[frozenset[str]] = frozenset()
 
 
@@ -48,6 +48,7 @@ class RoleGrants:
 
 
 def _names_by_id(pairs: Iterable[tuple[int, str]]) -> dict[int, frozenset[str]]:
+    """Return the role names of each Discord id; ``pairs`` are (id, role name)."""
     groups: dict[int, frozenset[str]] = {}
     for key, name in pairs:
         groups[key] = groups.get(key, _NO_ROLES) | {name}
@@ -98,7 +99,7 @@ def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildS
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What an exception (or a return without one) means for the invocation."""
+    """How an invocation ended: what its exception, or a return without one, means for the user, the log and events."""
 
     result: Result
     reason: str = ""  # for the audit log and events
@@ -160,8 +161,8 @@ def classify(error: BaseException) -> Disposition:  # noqa: C901, PLR0911  a tab
 def should_notify_user(*, answered: bool, was_answered: bool, author_notified: bool) -> bool:
     """Whether the bot itself sends the error message.
 
-    ``answered``: the interaction has an answer. ``was_answered``: it had one before the error, which that answer cannot
-    explain. ``author_notified``: an error handler of the author got the error, and decides what to say.
+    ``answered``: the interaction has an answer. ``was_answered``: that answer was sent before the
+    error, so it does not mention it. ``author_notified``: an error handler of the author got the error and decides.
     """
     return not answered or (was_answered and not author_notified)
 
@@ -172,11 +173,12 @@ def is_expired(error: disnake.DiscordException) -> bool:
 
 
 def _invalid_input(detail: str) -> Disposition:
+    """Return the disposition when the user entered an invalid value; ``detail`` says why."""
     return Disposition(Result.INVALID, detail, LocalizedMessage("invalid", {"detail": detail}))
 
 
 def _denial_message(error: commands.CheckFailure) -> LocalizedMessage:
-    """Return disnake's sentence if it is written for users; a bare CheckFailure only names a function."""
+    """Return disnake's sentence if it is written for users. That of a plain CheckFailure only names a function."""
     if type(error) in (commands.CheckFailure, commands.CheckAnyFailure) or not str(error):
         return LocalizedMessage("denied")
     return LocalizedMessage("disnake", {"detail": str(error)})

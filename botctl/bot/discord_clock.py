@@ -1,7 +1,7 @@
 """The age of an interaction on Discord's clock, which this host's clock may differ from by hours.
 
 An interaction's id contains the time at which Discord made it. What is learnt is the distance from a clock of this host
-that nobody sets (`boot_ticks`) to Discord's clock, from two sources:
+that cannot be set (`boot_ticks`) to Discord's clock, from two sources:
 
 - Each id that arrives was made before it arrived. So Discord's clock shows at least the time in the id. This is
   exact but for the fastest way here, some 50 ms, and cannot be wrong: it is the clock that the ages are counted on.
@@ -9,9 +9,10 @@ that nobody sets (`boot_ticks`) to Discord's clock, from two sources:
 - The ``Date`` of each REST answer, in whole seconds. The first one comes with the login: without it, a backlog that
   is the first thing to arrive would look new.
 
-Only a lower bound of the distance is kept, so an age is never too high by more than Discord's own clocks differ: nobody
-is refused who could still be answered. The bound sinks by `DRIFT` with time, because quartz clocks drift apart; answers
-with a ``Date`` lower it as well. If a host was suspended, its ticks may have stood still; both sources repair that.
+Only a lower bound of the distance is kept, so an age is never too high by more than Discord's own clocks differ: no
+interaction is refused that could still be answered. The bound sinks by `DRIFT` with time, because quartz clocks drift
+apart; answers with a ``Date`` lower it as well. If a host was suspended, its ticks may have stood still; both sources
+repair that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Ticks = Callable[[], float]
 
 
 def boot_ticks() -> float:
-    """Seconds since the boot, which nobody can set. On Linux they also count while the host is suspended."""
+    """Seconds since the boot, a clock that cannot be set. On Linux they also count while the host is suspended."""
     return time.clock_gettime(_CLOCK)
 
 

@@ -35,11 +35,7 @@ class FaultCollector:
         return {path for path, _, _ in self._faults}
 
     def raise_or_skip(self, *, skip_broken: bool) -> set[Path]:
-        """Return the files to leave out.
-
-        Raises:
-            CommandFaults: there are faults, and ``skip_broken`` is not set.
-        """
+        """Return the files to leave out. Raises CommandFaults if there are any, and ``skip_broken`` is not set."""
         lines = [
             f"{self._relative(path)}:{definition_line}: {sentence}"
             for path, definition_line, sentence in sorted(self._faults)
@@ -74,6 +70,7 @@ def definition_line(definition: object) -> int:
 
 
 def describe_error(error: BaseException) -> str:
+    """Return a sentence that says what ``error`` is."""
     if isinstance(error, commands.CommandRegistrationError):
         return f"the command {error.name!r} is registered twice"
     text = error.msg if isinstance(error, SyntaxError) else str(error)

@@ -87,11 +87,7 @@ class Catalog:
         return ({p.key for p in (*commands_, *handlers) if not p.optional} | cogs) - {Bot}
 
     def install(self, bot: Bot, services: Services) -> None:
-        """Instantiate everything and register it with ``bot``.
-
-        Raises:
-            CommandFaults: a step failed, and ``skip_broken`` is not set.
-        """
+        """Register everything with ``bot``. Raises CommandFaults if a step fails, unless ``skip_broken`` is set."""
         faults = FaultCollector(self.folder.parent)
         for file in self.files:
             for step in _install_steps(file, bot, services):
@@ -154,6 +150,7 @@ def _importable(folder: Path) -> Iterator[str]:
 
 
 def _collect(path: Path, module: types.ModuleType, context: ValidationContext, faults: FaultCollector) -> CommandFile:
+    """Validate what ``module``, imported from ``path``, defines, and return it."""
     setup = getattr(module, "setup", None)
     file = CommandFile(path, setup if inspect.isfunction(setup) else None)
     for value in vars(module).values():
@@ -269,6 +266,7 @@ def _install_steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[
 
 
 def _register(bot: Bot, compiled: CompiledCommand, services: Services) -> None:
+    """Instantiate a command and register it with disnake and the pipeline."""
     methods = compiled.bind(services.resolve)
     match compiled.invokable:
         case commands.InvokableUserCommand() as command:
@@ -285,7 +283,7 @@ def _cog_arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dic
 
 
 def _cog_services(cog: type[commands.Cog]) -> dict[str, Any]:
-    """Return the parameters of a disnake cog: `Bot` (by type, or by the name ``bot``), or the type of a service."""
+    """Return the type of each parameter of a disnake cog: `Bot` (also for the name ``bot``), or that of a service."""
     hints = inspect.get_annotations(cog.__init__, eval_str=True)
     parameters: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cog.__init__).parameters.items())[1:]:

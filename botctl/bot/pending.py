@@ -1,4 +1,4 @@
-"""Interactions under way, and what is logged and published about them."""
+"""Interactions under way, and what is logged and published about them. Their *disposition*: how they ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class PendingInteraction:
-    """An invocation that is under way."""
+    """An interaction from its arrival until it is answered."""
 
     invocation: Invocation  # what is published and audited
     inter: Interaction[Any]  # disnake's object, which sends the answer
@@ -43,7 +43,7 @@ class PendingInteraction:
     context: weakref.ref[Context] | None = None  # the author's, after `release_context`
 
     def adopt(self, inter: Interaction[Any]) -> None:
-        """Answer through ``inter`` from now on: disnake made it for the component that the current task handles."""
+        """Answer through ``inter`` from now on: disnake's object for the component that this task handles."""
         self.inter = inter
         self.worker = asyncio.current_task()
 
@@ -57,7 +57,7 @@ class PendingInteraction:
     async def release_context(self) -> bool:
         """Let go of the author's `Context`, now that the handler has returned. Whether an answer may still come.
 
-        It cannot if nobody else has the context, or disnake's interaction. A disnake cog has the interaction itself.
+        It cannot if no other code has the context, or disnake's interaction. A disnake cog has the interaction itself.
         """
         if self.ctx is None:
             return True
@@ -68,7 +68,7 @@ class PendingInteraction:
 
     @property
     def is_held(self) -> bool:
-        """Whether anybody but botctl has the interaction, after its task has ended: the author's code may answer it.
+        """Whether other code than botctl's has the interaction, after its task has ended: it may still answer.
 
         disnake's interaction is in a circle with its response, so the references to it are counted.
         """
@@ -139,9 +139,9 @@ _REFERENCES: Final = _count_references()
 
 
 def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Disposition:
-    """Return the disposition of ``pending`` when no error was recorded. disnake swallows cancellations.
+    """Return the disposition of ``pending`` when no error was recorded, since disnake hides cancellations.
 
-    ``stopping``: if it was cancelled, the bot did it.
+    ``stopping``: a cancellation comes from the bot.
     """
     inter: Any = pending.inter
     if pending.invocation.kind in COMMAND_KINDS:
@@ -153,7 +153,7 @@ def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Dispo
 
 
 def unexpected_cancellation(error: BaseException) -> Disposition:
-    """Return the disposition of a cancellation that is not the bot's: the handler awaited a cancelled task."""
+    """Return the disposition when the handler awaited a cancelled task: the bot did not cause it."""
     return Disposition(Result.FAILED, type(error).__name__, error=error)
 
 

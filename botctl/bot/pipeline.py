@@ -1,4 +1,4 @@
-"""The path of every interaction: authorise, check limits, call the handler, record one outcome, answer.
+"""The path of every interaction: check access and limits, call the handler, record one outcome, answer.
 
 disnake treats errors, cancellations and error handlers differently from case to case. `Pipeline.run` encloses all of
 it: the first error is recorded where it happens, and the outcome is published once, before the answer is sent.
@@ -55,23 +55,23 @@ from botctl.core.ids import error_id
 ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
-"""Changed settings of this many guilds are kept, for the time when no store answers. The least recently used go."""
+"""Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
 SPEAK_AT_S: Final = 2.75
 """The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
 SPEAK_DEFERRED_AT_S: Final = 885.0
 """The same for the answer after a deferral. Discord waits 15 minutes."""
-_CANCEL_GRACE_S: Final = 1.0
+_CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
 _TELL_LIMIT_S: Final = 2.0
 _POLL_S: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Runs every interaction. ``policies`` are by full command name, ``handlers`` by kind and custom id prefix.
+    """Runs every interaction. A *policy* is the limits of a command and the roles that may use it.
 
-    ``arrivals``: which interactions are handled at all. ``limits``: of names without a policy. ``defer_after_s``: the
-    age of an interaction at its automatic deferral. ``grace_s``: as `SPEAK_AT_S`; until then, whoever got the
-    interaction may answer it, also after the handler has returned.
+    ``arrivals``: which interactions are handled at all. ``limits``: for names without a policy. ``defer_after_s``: the
+    age of an interaction at its automatic deferral. ``grace_s``: as `SPEAK_AT_S`; until then, all code that
+    has the interaction may answer it, also after the handler has returned.
     """
 
     def __init__(
@@ -145,8 +145,7 @@ class Pipeline:
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
 
-        Raises:
-            CancelledError: the task was cancelled; the outcome is published and the user answered first.
+        Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
         if inter.id in self._pending:
             return
@@ -187,16 +186,13 @@ class Pipeline:
             raise cancellation
 
     async def admit(self, pending: PendingInteraction) -> None:
-        """Check access, then the limits, then whether Discord still waits.
-
-        Raises:
-            Denied, Throttled, TooLate: the handler must not be called.
-        """
+        """Check access, limits and age. Raises Denied, Throttled or TooLate if the handler must not be called."""
         await self._admit(pending)
         if self._is_dead(pending):  # a frozen host, or stores that took long
             raise TooLate
 
     async def _admit(self, pending: PendingInteraction) -> None:
+        """Check access, then the limits. Raises Denied or Throttled."""
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(ADMISSION_TIMEOUT_S):
@@ -229,7 +225,7 @@ class Pipeline:
             ctx.cancel_deferral()
 
     def record_error(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
-        """Record an error. The first one decides the outcome; later ones are only logged."""
+        """Record an error; the first decides the outcome. ``author_notified``: the author's error handler got it."""
         pending = self._pending.get(inter.id)
         if pending is None:
             _log.error("interaction %s raised an error after its end", inter.id, exc_info=error)
@@ -280,11 +276,13 @@ class Pipeline:
             await self._invocation_ended.wait()
 
     def _cancel_pending(self) -> None:
+        """Cancel the invocations that have no outcome yet."""
         for pending in self._pending.values():
             if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
     def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
+        """Make the record of a new interaction and publish `CommandStarted`."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
         invocation = Invocation(
@@ -321,7 +319,7 @@ class Pipeline:
             pending.followed_up = True
 
     async def wait_for_first_answer(self, pending: PendingInteraction) -> None:
-        """Wait for somebody's first answer until Discord's deadline is about to pass, or the stop waits no longer."""
+        """Wait for the first answer until Discord's deadline is about to pass, or the stop waits no longer."""
         while not (pending.inter.response.is_done() or self._hurry.is_set()):
             left_s = self.grace_s - self._age_s(pending)
             if left_s <= 0:
@@ -329,6 +327,7 @@ class Pipeline:
             await asyncio.sleep(min(left_s, _POLL_S))
 
     async def _load_settings(self, guild: str | None) -> GuildSettings:
+        """Return the guild's settings; the remembered ones if the store fails."""
         if guild is None:
             return DEFAULTS
         try:
@@ -363,6 +362,7 @@ class Pipeline:
             raise Throttled(verdict)
 
     async def _complete(self, pending: PendingInteraction) -> None:
+        """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
         outcome = self._record_outcome(pending, disposition)
         if disposition is TOO_LATE:
@@ -389,7 +389,7 @@ class Pipeline:
     async def _wait_for_error_listeners(self, pending: PendingInteraction) -> None:
         """Let the author's error listeners answer until Discord's deadline is about to pass."""
         while any(not task.done() for task in pending.error_listeners) and not self._hurry.is_set():
-            deadline_s = SPEAK_DEFERRED_AT_S if pending.inter.response.is_done() else self.grace_s
+            deadline_s = SPEAK_DEFERRED_AT_S if pending.is_deferred else self.grace_s
             left_s = deadline_s - self._age_s(pending)
             await asyncio.wait(pending.error_listeners, timeout=max(0.0, min(left_s, _POLL_S)))
             if left_s <= 0:
@@ -398,8 +398,8 @@ class Pipeline:
     async def _ensure_answered(self, pending: PendingInteraction) -> None:
         """See to the answer of a handler that has returned. Raises SEND_ERRORS.
 
-        Something may still come from whoever has the interaction or its context: a task, a queue, a ``wait_for``.
-        Nothing comes from a `Context` that is gone.
+        An answer may still come from code that has the interaction or its context: a task, a queue, a ``wait_for``.
+        None comes from a `Context` that is gone.
         """
         more_may_come = await pending.release_context()
         if more_may_come:
@@ -413,7 +413,7 @@ class Pipeline:
             await responses.ensure_answered(pending.inter, pending.ctx, locale)
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
-        """Log, publish and audit the outcome; ``disposition`` is what the error means. No await: no task interrupts."""
+        """Log, publish and audit the outcome. There is no await, so no other task runs in between."""
         invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
         error_number = error_id() if disposition.result is Result.FAILED else None
@@ -429,7 +429,7 @@ class Pipeline:
 
 
 def _authorise(pending: PendingInteraction, settings: GuildSettings) -> None:
-    """Raise Denied if the user has no access. It needs no store, so it never fails open."""
+    """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
     if settings.locale:
         pending.invocation.locale = settings.locale
     denied = check_access(pending.invocation, pending.policy, settings)

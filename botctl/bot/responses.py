@@ -18,12 +18,12 @@ from botctl.bot.translations import translate
 
 SEND_ERRORS: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
 """What sending an answer may raise; aiohttp raises RuntimeError when its session is closed."""
-LONG_WAIT_S: Final = 60.0
+LONG_WAIT_S: Final = 60.0  # a longer wait is shown as a timestamp, not in seconds
 _NO_MENTIONS: Final = disnake.AllowedMentions.none()
 
 
 def outcome_text(disposition: Disposition, locale: str, error_id: str | None, now: datetime) -> str:
-    """Return the text for the user; `Disposition`: what the exception means. A long wait becomes a point in time."""
+    """Return the text for the user. A long wait is shown as a Discord timestamp."""
     message = disposition.message or LocalizedMessage("failed", {"error_id": error_id})
     if message.key == "throttled" and (wait_s := disposition.retry_after_s or 0.0) >= LONG_WAIT_S:
         message = LocalizedMessage("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
@@ -33,8 +33,7 @@ def outcome_text(disposition: Disposition, locale: str, error_id: str | None, no
 async def send_notice(pending: PendingInteraction, text: str) -> None:
     """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
-    Raises:
-        SEND_ERRORS: Discord refuses it; most often the interaction has expired.
+    Raises SEND_ERRORS if Discord refuses it; most often the interaction has expired.
     """
     inter, ctx = pending.inter, pending.ctx
     if ctx is not None:

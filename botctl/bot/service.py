@@ -27,7 +27,7 @@ from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks, observe_follow_ups
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -43,7 +43,7 @@ from botctl.core.telemetry.metrics import Metrics
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
-"""How long to wait for another guild; the sandbox sends them at once. For Discord, disnake waits 2 s."""
+"""How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
 ASK_FOR_TIME_EVERY_S: Final = 30.0
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
@@ -56,6 +56,8 @@ _log = logging.getLogger(__name__)
 
 
 class BotService:
+    """The running bot."""
+
     def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
         self.bot = bot
         self._publish = publish
@@ -114,21 +116,20 @@ async def bot_service(
     fix_heartbeat_latency()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
-    with override_endpoint(access.base_url):
-        pipeline = Pipeline(
-            publish=bus.publish,
-            limiter=limiter,
-            auditor=auditor,
-            guilds=guilds,
-            clock=clock,
-            roles=RoleGrants(settings.roles),
-            arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
-            limits=parse(settings.commands.throttle),
-            defer_after_s=settings.commands.defer_after_s,
-        )
+    pipeline = Pipeline(
+        publish=bus.publish,
+        limiter=limiter,
+        auditor=auditor,
+        guilds=guilds,
+        clock=clock,
+        roles=RoleGrants(settings.roles),
+        arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
+        limits=parse(settings.commands.throttle),
+        defer_after_s=settings.commands.defer_after_s,
+    )
+    with override_endpoint(access.base_url), follow_ups_observed(pipeline.heard_follow_up):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
-        observe_follow_ups(pipeline.heard_follow_up)
         if metrics is not None:
             metrics.watch(
                 "botctl_interactions_unhandled_total",

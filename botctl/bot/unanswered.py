@@ -1,7 +1,7 @@
-"""Deferred interactions whose handler has returned without an answer: somebody may still send it.
+"""Deferred interactions whose handler has returned without an answer: other code may still send it.
 
-botctl leaves them alone, as bare disnake does, while anybody has the interaction: a task, a queue, a view. It answers
-when nobody has it any more, or when Discord's deadline is about to pass. A stop of the bot tells who still waits.
+botctl leaves them alone, as bare disnake does, while any code has the interaction: a task, a queue, a view. It answers
+when none has it any more, or when Discord's deadline is about to pass. A stop of the bot tells users who wait.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Unanswered:
             await self._changed.wait()
 
     async def tell_all(self, limit_s: float) -> None:
-        """Tell everybody who waits that the bot stops. Whoever it does not reach in ``limit_s`` seconds is logged."""
+        """Tell the users who wait that the bot stops. Log if ``limit_s`` seconds are not enough for all."""
         waiting = [watched.pending for watched in self._watched.values()]
         for token in tuple(self._watched):
             self.answered(token)

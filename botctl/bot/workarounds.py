@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -24,22 +25,27 @@ def fix_webhook_locks() -> None:
     async_context.get()._locks = WeakValueDictionary()  # type: ignore[assignment]  # noqa: SLF001
 
 
-def observe_follow_ups(heard: Callable[[str], None]) -> None:
-    """Call ``heard`` with the token of an interaction that got an answer after a deferral, whichever way it was sent.
+@contextmanager
+def follow_ups_observed(heard: Callable[[str], None]) -> Iterator[None]:
+    """Call ``heard`` while the block runs, with the token of an interaction that got an answer after a deferral.
 
-    disnake tells nobody (only the first answer is in ``InteractionResponse``), so its adapter for webhooks is wrapped.
+    disnake tells no one (only the first answer is in ``InteractionResponse``), so its adapter for webhooks is wrapped.
     Remove this when an interaction knows its follow-ups, see test_workarounds.py.
     """
     adapter = async_context.get()
-    request = type(adapter).request
+    request = adapter.request
 
     async def observed(route: Route, *args: Any, **options: Any) -> Any:
-        answer = await request(adapter, route, *args, **options)
+        answer = await request(route, *args, **options)
         if route.webhook_token is not None and _answers_deferral(route):
             heard(route.webhook_token)
         return answer
 
     adapter.request = observed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        adapter.request = request  # type: ignore[method-assign]
 
 
 def _answers_deferral(route: Route) -> bool:
@@ -49,12 +55,13 @@ def _answers_deferral(route: Route) -> bool:
 def fix_heartbeat_latency() -> None:
     """Measure the gateway's latency from the moment when the heartbeat is sent.
 
-    disnake stores that moment after sending (gateway.py, KeepAliveHandler.run). A faster answer is measured from the
-    previous heartbeat: 41 s. Remove this when disnake stores it before sending, see test_workarounds.py.
+    disnake stores that moment after sending (gateway.py, KeepAliveHandler.run). An answer that comes before is measured
+    from the previous heartbeat, 41 s ago. Remove this when disnake stores it before sending, see test_workarounds.py.
     """
     KeepAliveHandler.get_payload = _get_stamped_payload  # type: ignore[method-assign]
 
 
 def _get_stamped_payload(self: KeepAliveHandler, _make: Any = KeepAliveHandler.get_payload) -> Any:
+    """Store the moment, and return the heartbeat."""
     self._last_send = time.perf_counter()
     return _make(self)

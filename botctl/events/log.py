@@ -1,13 +1,13 @@
-"""The event log in Redis: one stream per topic, its entries numbered without gaps.
+"""The event log in Redis: one stream per topic, its entries numbered (*offset*) without gaps.
 
 Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the event as JSON (`Envelope`)
 under ``e``; ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
 ``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
 
-The log starts a topic again, with a new epoch, when the stream had entries and is gone (flushed, evicted, another
-server), or when the hash has no offset (it was evicted). If Redis was killed and lost only the last entries that this
-process wrote, the new epoch keeps the others. Unlike publish/subscribe, a stream lets a reader continue where it
-stopped.
+An *epoch* is the id of one numbering of a topic. The log starts a topic again, with a new epoch, when the stream had
+entries and is gone (flushed, evicted, another server), or when the hash has no offset (it was evicted). If Redis was
+killed and lost only the last entries that this process wrote, the new epoch keeps the others. Unlike publish/subscribe,
+a stream lets a reader continue where it stopped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _reaching_redis: Final = translated(
 )
 
 # Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
-# can fail comes first: keys of another type, a missing or useless hash, a stream with ids above the hash's offset (XADD
+# can fail comes first: keys of another type, a missing or invalid hash, a stream with ids above the hash's offset (XADD
 # would fail).
 # KEYS: the hash, the writer's key, a stream per topic. ARGV: a new epoch, KEPT, the number of the batch, its TTL in
 # seconds; then per topic: name, epoch and offset that the caller knows, number of entries, entries. Replies with epoch
@@ -106,7 +106,7 @@ return reply
 
 
 class RedisEventLog:
-    """The `EventLog` of ``bot``. ``blocking`` is another client of the same server, for blocking reads."""
+    """The `EventLog` (see there for the methods) of ``bot``. ``blocking``: a second client, for blocking reads."""
 
     def __init__(self, redis: Redis, blocking: Redis, bot: str) -> None:
         self._redis = redis
@@ -185,7 +185,6 @@ class RedisEventLog:
 
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
-    """Factory of the service."""
     async with dedicated_client(redis, connections=_BLOCKING_CONNECTIONS) as blocking:
         yield RedisEventLog(redis, blocking, settings.bot)
 

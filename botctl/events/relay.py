@@ -31,7 +31,7 @@ from botctl.core.telemetry.metrics import Metrics
 
 QUEUE_SIZE: Final = 10_000
 MAX_BATCH: Final = 256
-GATHER_S: Final = 0.02  # a round trip costs as much as several events
+GATHER_S: Final = 0.02  # how long events are collected for a batch
 LAST_TRY_S: Final = 1.0  # the time limit of the last write, when the service stops
 _BACKOFF: Final = Backoff(first_s=0.05, limit_s=1.0)
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RelayCounts:
-    """Events appended, dropped (the queue was full) and unfit (they cannot be encoded); batches; failed attempts."""
+    """Events appended, dropped (the queue was full) and unfit (not valid as JSON); batches; failed attempts."""
 
     relayed: int = 0
     dropped: int = 0
@@ -51,14 +51,14 @@ class RelayCounts:
 
 @dataclass(eq=False)
 class Relay:
-    """Appends the events of ``bus`` to ``log``. ``skip``: types that are not appended. ``queue_size``: in events."""
+    """Appends the events of ``bus`` to ``log``, from the sender ``source``, except those of the types ``skip``."""
 
     bus: Bus
     log: EventLog
     source: Source
     tasks: Tasks
     clock: Clock
-    queue_size: int = QUEUE_SIZE
+    queue_size: int = QUEUE_SIZE  # in events
     skip: tuple[type[Event], ...] = ()
     counts: RelayCounts = field(default_factory=RelayCounts, init=False)
 
@@ -117,6 +117,7 @@ class Relay:
         await asyncio.sleep(GATHER_S)
 
     async def _flush(self) -> None:
+        """Append all that waits. Raises Unreachable."""
         while self._queue or self._batch:
             self._batch = self._batch or self._next_batch()
             if self._batch.events:
@@ -126,6 +127,7 @@ class Relay:
             self._batch = None
 
     def _next_batch(self) -> Batch:
+        """Take events from the queue. Those that are unfit are counted and logged."""
         events: dict[str, list[bytes]] = {}
         for _ in range(min(MAX_BATCH, len(self._queue))):
             event, at = self._queue.popleft()

@@ -1,8 +1,8 @@
-"""The settings of each guild: stored in MongoDB, read through the cache, changed by compare-and-swap.
+"""The settings of each guild: stored in MongoDB, read through a cache, changed by compare-and-swap.
 
 Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild without
-changes has no document. Two changes at the same time both succeed: the one that finds a new revision reads and tries
-again.
+changes has no document. Two changes at the same time both succeed: the later one finds that ``revision`` has changed,
+reads the document again and tries again.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class GuildSettingsCache:
     clock: Clock
 
     async def get(self, guild: str) -> GuildSettings:
-        """As in the protocol. Raises Unreachable if neither memory nor Redis has them, and MongoDB does not answer."""
+        """See `GuildSettingsStore`. Raises Unreachable if no cache has them and MongoDB does not answer."""
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
-        """As in the protocol. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
+        """See `GuildSettingsStore`. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
@@ -112,7 +112,6 @@ class GuildSettingsCache:
 async def guild_settings_store(
     *, database: Database, redis: Redis, bus: Bus, auditor: Auditor, clock: Clock, settings: Settings, tasks: Tasks
 ) -> AsyncIterator[GuildSettingsStore]:
-    """Factory of the service."""
     cache = guild_cache(database, redis, settings.bot, tasks)
     async with cache.running():
         yield GuildSettingsCache(database, cache, bus, auditor, clock)
@@ -156,6 +155,7 @@ def _parse(values: Mapping[str, Any]) -> GuildSettings:
 
 
 def _apply(settings: GuildSettings, changes: Mapping[str, Any]) -> GuildSettings:
+    """The settings after ``changes``. Raises UsageError for a value that is not valid."""
     try:
         for key, value in changes.items():
             settings = with_change(settings, key, value)

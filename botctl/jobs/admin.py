@@ -26,7 +26,7 @@ from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore
 
 POLL_S: Final = 0.1
-HOLDER_POLL_S: Final = 1.0  # between two checks which process schedules
+HOLDER_POLL_S: Final = 1.0  # between two checks which process runs the scheduler
 NOTIFY_AFTER_S: Final = 2.0  # the scheduler polls each second; after this the operator learns why the run waits
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
 _REPLACED_HINT: Final = "`botctl jobs list` shows the last run, `botctl audit log` all of them."
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job: as the code defines it (None: it does not), and as the store knows it (None: it was never scheduled)."""
+    """``job``: as a file defines it, or None. ``record``: its state in the store; None if it was never scheduled."""
 
     name: str
     job: Job | None
@@ -48,7 +48,7 @@ class RunReport:
 
     run: str  # its id
     result: RunResult
-    here: bool  # this process ran it, because no process schedules
+    here: bool  # this process ran it, because no scheduler runs
     took_ms: int | None = None
     error_id: str | None = None  # as in the log
     unresponsive: bool = False  # it goes on after its cancellation; the JSON key is ``stubborn``
@@ -71,7 +71,7 @@ class JobAdmin:
     auditor: Auditor
     clock: Clock
     lease_s: float  # how long the lease lasts without a renewal
-    blocked_by: BotctlError | None = None  # why no job can run in this process; another one may run it
+    blocked_by: BotctlError | None = None  # why no job can run in this process; None: it can
 
     async def statuses(self) -> list[JobStatus]:
         """Every job, sorted by name."""
@@ -80,15 +80,13 @@ class JobAdmin:
         return [JobStatus(name, jobs.get(name), records.get(name)) for name in sorted({*jobs, *records})]
 
     async def holder(self) -> LeaseHolder | None:
-        """The process that schedules, as the store knows it; None: no process does."""
+        """The process that runs the scheduler, by its lease in the store; None: no process does."""
         return await self.leases.holder(LEASE)
 
     async def set_paused(self, name: str, *, paused: bool) -> bool:
         """Pause or resume a job of the code or the store. Return whether that was a change.
 
-        Raises:
-            UsageError: there is no such job.
-            Held: other processes changed the record at each attempt.
+        Raises UsageError if there is no such job, Held if other processes changed the record at each attempt.
         """
         changed = await self.runner.store.set_paused(await self._find_job(name), self.clock.now(), paused=paused)
         if changed:

@@ -9,7 +9,7 @@ from typing import Final
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
-"""A due time that is older was missed. A run that starts earlier is only late."""
+"""A run that would start later than this after its due time was missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class RunPlan:
 def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
     """The plan for ``job``; None: there is nothing to do yet.
 
-    A request is served even if the job is paused. It uses up no due time.
+    A run that an operator requested takes place even if the job is paused, and in addition to the scheduled runs.
     """
     if record.run is not None:
         return None

@@ -1,4 +1,7 @@
-"""One run of a job: claim it, call the function within its time limit, record and publish how it ended."""
+"""One run of a job: claim it (record its start), call the function, record and publish how it ended.
+
+A run is *lost* if its process ended, or lost the lease, without recording the end.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Runner:
             self._publish_lost(record.run, record)
 
     async def run_due(self, job: Job, lease: Lease) -> bool:
-        """Run or skip what is due for ``job``. Return whether there was something to do: then call it again.
+        """Run or skip what is due for ``job``. Return whether there was something to do: then call this again.
 
         It does nothing while the job runs in this process. If the record has a run of this holder that does not run
         here, the claim was written without confirmation: the run never started, and is lost.
@@ -85,6 +88,7 @@ class Runner:
         return True
 
     async def _mark_lost(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
+        """Record and publish that the run is lost. False: another process changed the record."""
         if not await self.store.mark_lost(record, lease.fence, self.clock.now()):
             return False
         _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)

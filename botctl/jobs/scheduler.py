@@ -1,4 +1,4 @@
-"""The service that schedules jobs. Every process with the role ``jobs`` has it; the lease's holder does the work.
+"""The service that schedules jobs. Each process with the role ``jobs`` has it; one holds the lease and does the work.
 
 APScheduler wakes a job at its due times, and the job's record decides what to do. So an extra wake-up does no harm. The
 records are also read each second, for runs that operators ask for and for work that a failing store delayed.
@@ -94,12 +94,12 @@ class Scheduler:
         await self._mark_removed(records, lease)
         for job in self.jobs:
             record = records.get(job.name)
-            # A run in the record is under way here, or its process died: the runner finds out.
+            # A run in the record is under way here, or its process died: the runner finds out which.
             if record is None or record.run is not None or plan_run(job, record, now) is not None:
                 self._wake(job, lease)
 
     async def _mark_removed(self, records: Mapping[str, JobRecord], lease: Lease) -> None:
-        """Mark stored jobs that no file contains any more, so that the monitor stops its warnings about them."""
+        """Mark stored jobs that no file contains any more as removed: the monitor no longer warns about them."""
         names = {job.name for job in self.jobs}
         for name, record in records.items():
             if self.complete and name not in names and record.removed is None:
@@ -132,6 +132,7 @@ class Scheduler:
             task.add_done_callback(lambda _: self._running.pop(job.name, None))
 
     async def _run_until_idle(self, job: Job, lease: Lease) -> None:
+        """Run ``job`` again and again while something is due."""
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass

@@ -3,7 +3,7 @@
 Collection ``botctl_jobs``, one document per job: the fields of `JobRecord`, with ``_id`` for its name, ``rev`` for its
 revision and ``stubborn`` for ``unresponsive``. Times are ISO 8601 text. Every change is a compare-and-swap on ``rev``.
 A new holder of the lease writes its fencing token (``fence``) into every document first, so all later writes of earlier
-holders fail. Claiming a run also moves ``next_due`` on, in one write, so there is at most one run per due time.
+holders fail. The write that claims a run also sets the next ``next_due``, so there is at most one run per due time.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class MongoJobStore:
             await self.collection.update_one(condition, update)
 
     async def add_detail(self, run: JobRun, detail: str) -> None:
-        """Add ``detail``, which only the run's own process knows, to ``run``, which another recorded as lost."""
+        """Add ``detail``, which only the run's own process knows. Another process has recorded ``run`` as lost."""
         condition = {"_id": run.job, "last_id": run.id, "outcome": RunResult.LOST}
         with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
@@ -188,7 +188,7 @@ class MongoJobStore:
         counters: Mapping[str, int] | None = None,
         fence: int | None = None,
     ) -> bool:
-        """Change ``record`` if it is as it was read, and if no holder with a later ``fence`` has written."""
+        """Change ``record`` if it is as it was read and has no later ``fence``. ``counters``: what to add to fields."""
         condition: dict[str, Any] = {"_id": record.name, "rev": record.revision}
         changes = dict(changes)
         if fence is not None:
@@ -223,6 +223,7 @@ def _new_document(job: SchedulableJob, now: datetime) -> dict[str, Any]:
 
 
 def _lost_changes(run_id: str, now: datetime) -> dict[str, Any]:
+    """The changes to a record whose run was lost."""
     return {
         **_NO_RUN,
         "detail": None,
@@ -254,4 +255,5 @@ def _parse_record(document: Mapping[str, Any]) -> JobRecord:
 
 
 def _contention(name: str) -> Held:
+    """The error after `MAX_ATTEMPTS` conflicts."""
     return Held(f"Other processes change the job {name} all the time.", hint="Run the command again.")

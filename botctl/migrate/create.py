@@ -30,10 +30,8 @@ async def up(db: AsyncDatabase[dict[str, Any]]) -> None:
 def create(folder: Path, description: str) -> Path:
     """Write the next file of ``folder``, named after ``description``, and return its path. Overwrites nothing.
 
-    Raises:
-        UsageError: ``description`` cannot become a file name.
-        NeedsDecision: the file exists.
-        BotctlError: the file cannot be written.
+    Raises UsageError if ``description`` cannot become a file name, NeedsDecision if the file exists, and BotctlError if
+    it cannot be written.
     """
     path = folder / next_name([path.name for path in folder.glob("*.py")], description)
     title = re.sub(r"[_-]+", " ", description).strip()

@@ -68,8 +68,7 @@ class MigrationFunctions:
 def checksum(source: bytes) -> str:
     """``sha256-lf:`` and the SHA-256 of ``source`` with line feeds as line ends, since git may change line ends.
 
-    `sha256sum` computes the same. A changed comment counts as a change, which an operator can accept (`botctl migrate
-    resolve`).
+    `sha256sum` computes the same. A changed comment changes it, too; `botctl migrate resolve` accepts such a change.
     """
     normalized = source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return f"sha256-lf:{hashlib.sha256(normalized).hexdigest()}"

@@ -1,4 +1,4 @@
-"""The ledger of migrations: collection ``botctl_migrations``, one document per migration.
+"""The ledger, which records migrations: collection ``botctl_migrations``, one document per migration.
 
     _id        0001_name
     n          its number, the sort key
@@ -7,11 +7,11 @@
     direction  up or down, of the current or last run
     started, ended   ISO 8601 text, for people; nothing compares them
     took_ms    of the last run
-    by         {host, pid, born, version, fence}: the process that wrote it, and the fencing token of its lease
+    by         {host, pid, born, version, fence}: the process that wrote it (see `plan.ProcessIdentity`)
     error      of a failure, one line
 
 Start and end are written by compare-and-swap. If two processes believe that they hold the lease, only one can write the
-start, and a process that was replaced cannot write any more. So a migration never runs twice at the same time.
+start, and a process that has lost its lease to another cannot write. So a migration never runs twice at the same time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compare the files with the ledger, and decide what to run. Pure functions: no I/O."""
+"""Compare the files with the ledger (their records in MongoDB), and decide what to run. Pure functions: no I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ProcessIdentity:
     pid: int
     born: str  # its start time, since pids are reused: `core.processes.process`
     version: str  # of botctl
-    fence: int  # the fencing token of the lease that it held
+    fence: int  # the number of the lease that it held; each holder gets a higher one
 
     def __str__(self) -> str:
         return f"process {self.pid} on {safe(self.host)}"
@@ -89,7 +89,7 @@ class MigrationRow:
 
 
 def compare(files: Iterable[Migration], records: Iterable[Record]) -> tuple[MigrationRow, ...]:
-    """Every migration that has a file or is in effect, by number and name."""
+    """Every migration that has a file or a record, except reverted ones without a file; by number and name."""
     by_name = {file.name: file for file in files}
     in_ledger = {record.name: record for record in records}
     last = max((r.n for r in in_ledger.values() if r.state is not RecordState.REVERTED), default=0)
@@ -199,7 +199,7 @@ def require_resolvable(row: MigrationRow, state: RecordState) -> None:
 
 
 def _status_of(file: Migration | None, record: Record | None, last: int) -> MigrationStatus | None:
-    """The status; None if the migration has no file and no effect. ``last``: the highest number that is in effect."""
+    """The status; None: no file, and no record or a reverted one. ``last``: the highest number not reverted."""
     if record is None or record.state is RecordState.REVERTED:
         if file is None:
             return None

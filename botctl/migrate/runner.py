@@ -44,7 +44,7 @@ class RunOptions:
 
     wait_s: float | None = None  # how long to wait for another process that runs migrations; None: for ever
     listener: ProgressListener = field(default_factory=ProgressListener)
-    iface: str = "cli"  # the interface, for the audit log: ``cli`` or ``system``
+    iface: str = "cli"  # for the audit log, who asked for it: ``cli`` or ``system``
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,6 @@ async def read_rows(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRo
 async def migrator(
     *, database: Database, leases: Leases, auditor: Auditor, bus: Bus, clock: Clock, settings: Settings
 ) -> AsyncIterator[Migrator]:
-    """Factory of the service."""
     yield Migrator(MigrationContext(Ledger(database), auditor, bus, clock, settings.migrate.lease_s), leases)
 
 

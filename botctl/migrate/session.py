@@ -30,7 +30,7 @@ from botctl.migrate.files import Migration, MigrationFunction, MigrationFunction
 from botctl.migrate.ledger import Ledger
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
-_CALL_LIMIT_S: Final = 24 * 3600.0  # for one call to MongoDB in a migration: to build an index may take long
+_CALL_LIMIT_S: Final = 24 * 3600.0  # for one call to MongoDB in a migration: building an index may take long
 _RETRY_S: Final = 0.5
 _FINAL_STATES: Final = {Direction.UP: RecordState.APPLIED, Direction.DOWN: RecordState.REVERTED}
 
@@ -77,7 +77,7 @@ class MigrationSession:
     direction: Direction
     folder: Path  # of the files
     listener: ProgressListener
-    iface: str  # the interface, for the audit log: ``cli`` or ``system``
+    iface: str  # for the audit log, who asked for it: ``cli`` or ``system``
 
     async def run(self, file: Migration, functions: MigrationFunctions, previous: Record | None) -> None:
         """Run ``file``, whose record was ``previous``, and record that it started and how it ended.
@@ -119,6 +119,7 @@ class _MigrationRun:
         self._work: asyncio.Task[None] | None = None
 
     def interrupt(self) -> None:
+        """Cancel the function of the migration."""
         if self._work is not None:
             self._work.cancel()
 
@@ -255,6 +256,7 @@ def has_exited(process: ProcessIdentity) -> bool:
 
 
 def _error_of(work: asyncio.Task[None]) -> BaseException | None:
+    """The exception of ``work``, which has ended; None if it has none."""
     try:
         return work.exception()
     except asyncio.CancelledError as error:

@@ -38,12 +38,13 @@ async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
 
 
 def _report(proc: str, text: bytes, ttl_ms: int) -> ProcessReport:
+    """The report on ``proc``. Its age follows from ``ttl_ms``, how long Redis still keeps ``text``."""
     return ProcessReport(proc, schema.from_json(text), max(0, TTL_MS - ttl_ms) / 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What to show now. ``view``: None if Redis does not answer. ``waiting_for``: why it shows no running process."""
+    """What to show now. ``view``: None if Redis does not answer. ``waiting_for``: why there is no running process."""
 
     view: MonitorView | None
     waiting_for: str = ""

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 VERSION: Final = 1
 EVERY_S: Final = 1.0
-TTL_MS: Final = 60_000  # the reader computes a snapshot's age from what Redis says is left of it
+TTL_MS: Final = 60_000  # the reader computes a snapshot's age from the rest that Redis reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Snapshot:
     lag_ms: float  # the worst delay of the event loop in the last minute
     draining: bool = False
     connections: int = 0  # to the realtime server
-    dropped: int = 0  # events that subscribers in the process were too slow for
+    dropped: int = 0  # events that were lost because a subscriber in the process was too slow
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()
@@ -105,7 +105,7 @@ class Snapshot:
 
     @property
     def proc(self) -> str:
-        """``host:pid``, as in the envelope of an event."""
+        """``host:pid``."""
         return f"{self.host}:{self.pid}"
 
 

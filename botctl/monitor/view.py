@@ -15,7 +15,7 @@ from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, Shar
 VERSION: Final = 1
 SILENT_S: Final = 3.0  # age of a snapshot that makes its process SILENT; a new one is due every second
 GONE_S: Final = 10.0  # age that makes it GONE: it was killed, since a process removes its snapshot when it stops
-GONE_SHOWN: Final = 3  # so many of the newest GONE processes are shown, the others only counted
+GONE_SHOWN: Final = 3  # this many of the newest GONE processes are shown, the others only counted
 RATE_S: Final = 10  # the period of `rate_per_s`
 MAX_LAG_MS: Final = 1000.0  # a longer delay of the event loop makes users wait, so it is reported
 MAX_LAST: Final = 50  # commands in `MonitorView.last`
@@ -53,7 +53,7 @@ class ProcessReport:
         return Presence.SILENT if self.age_s > SILENT_S else Presence.UP
 
     def is_current(self, uptime_s: float) -> bool:
-        """Whether the report is newer than the start of Redis, ``uptime_s`` seconds ago.
+        """Whether the report was written after Redis started, ``uptime_s`` seconds ago.
 
         Older reports mean nothing: when an embedded Redis ends with the process that owns it, the processes that use it
         end too, and cannot remove their snapshots.
@@ -76,7 +76,7 @@ class Process:
     cpu_percent: float | None = None
     lag_ms: float | None = None
     rate_per_s: float | None = None  # commands, over the last ten seconds
-    p99_ms: float | None = None  # over the last minute
+    p99_ms: float | None = None  # 99th percentile of command latency over the last minute
     connections: int = 0
     dropped: int = 0
 
@@ -110,7 +110,7 @@ class Totals:
 
     rate_per_s: float = 0.0  # over the last ten seconds
     per_second: tuple[int, ...] = ()
-    p50_ms: float | None = None  # over the last minute, as `p99_ms`
+    p50_ms: float | None = None  # median latency of commands over the last minute; `p99_ms`: 99th percentile
     p99_ms: float | None = None
     total: int = 0
     in_flight: int = 0
@@ -221,7 +221,7 @@ def _totals(snapshots: Sequence[Snapshot]) -> Totals:
 
 
 def _summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """The sums by second of several series, which all end at the same second."""
+    """The sum of several series of numbers per second, which all end at the same second."""
     backwards = [tuple(reversed(numbers)) for numbers in series]
     length = max(map(len, backwards), default=0)
     sums = (sum(numbers[i] for numbers in backwards if i < len(numbers)) for i in range(length))

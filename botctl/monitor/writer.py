@@ -38,7 +38,7 @@ from botctl.monitor.snapshot import (
 HEALTH_EVERY_S: Final = 5.0  # between two pings of the services
 _HEALTH_LIMIT_S: Final = 2.0
 _DELETE_LIMIT_S: Final = 0.5
-_SWEEP_EVERY: Final = 30  # writes of the snapshot
+_SWEEP_EVERY: Final = 30  # `SnapshotWriter._sweep` runs once per this many snapshots
 _OUTAGE: Final = "Redis does not answer: botctl monitor does not see this process"
 _log = logging.getLogger(__name__)
 
@@ -122,10 +122,7 @@ class SnapshotWriter:
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
     async def write(self) -> None:
-        """Write one snapshot, and sometimes remove expired processes from the set of this bot's processes.
-
-        Raises RedisError or OSError.
-        """
+        """Write one snapshot. Raises RedisError or OSError."""
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
@@ -137,6 +134,7 @@ class SnapshotWriter:
             await self._sweep(bot)
 
     async def _sweep(self, bot: str) -> None:
+        """Remove processes from the set whose snapshots have expired."""
         procs = [proc async for proc in self.redis.sscan_iter(schema.set_key(bot))]
         stored = await self.redis.mget([schema.key(bot, proc.decode()) for proc in procs]) if procs else []
         ended = [proc for proc, snapshot in zip(procs, stored, strict=True) if snapshot is None]

@@ -1,11 +1,11 @@
 """GCRA (generic cell rate algorithm), which decides rate limits. Python and the limiter's Lua script compute the same.
 
-The state is one integer per subject, the *theoretical arrival time* (TAT) in microseconds: when the whole allowance is
-back. A call moves it one interval ahead, and is denied if it would then be more than ``capacity`` in the future. A
-denied call moves nothing, so a caller that waits ``retry_after`` is admitted, and a raised limit applies at once.
+The state is one integer per subject (a user, a guild, ...), the *theoretical arrival time* (TAT) in microseconds: when
+all its calls are available again. A call moves it one interval ahead, and is denied if it would then be more than
+``capacity`` in the future. A denied call changes nothing, so a caller that waits ``retry_after`` is admitted.
 
-Fractional microseconds would lose the last call of a burst. The interval is rounded up, so no window of t seconds ever
-admits more than ``burst + t x count / period``.
+The interval is a whole number, since rounding errors would deny the last call of a burst. It is rounded up, so no
+window of t seconds ever admits more than ``burst + t x count / period``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def rate(limit: Limit) -> GcraRate:
 def decide(tat_us: int, now_us: int, rate: GcraRate) -> Decision:
     """Decide one call at ``now_us`` of a subject with the state ``tat_us`` (0: no state).
 
-    A state further ahead than the limit allows (a loosened limit, a clock set back) counts as "all used up", not as a
-    longer wait.
+    A state further ahead than the limit allows (the limit was changed, or the clock set back) counts as "all calls
+    used", not as a longer wait.
     """
     start_us = min(max(tat_us, now_us), now_us + rate.capacity_us)
     wait_us = start_us + rate.interval_us - rate.capacity_us - now_us

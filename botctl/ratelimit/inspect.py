@@ -40,23 +40,23 @@ class PolicyRow:
     policy: str  # its name for people, ``ops.status``
     owner: str  # the part of botctl that declared it; empty if none did
     limits: str  # as in the settings
-    subjects: int  # number of subjects that do not have their whole allowance
+    subjects: int  # users, guilds etc. that have used calls which are not available again yet
     checks: int  # in the last 24 hours
     denied: int  # in the last 24 hours
 
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """The allowance of a subject under one limit. If no process declared the limit, only ``full_in_s`` is known."""
+    """How much of one limit a subject has used. If no process declared the limit, only ``full_in_s`` is known."""
 
     policy: str
-    scope: str  # or ``user-2``, as `Key.limit`
-    subject: str
+    scope: str  # ``user``, or ``user-2`` for the second limit of that scope
+    subject: str  # the id of the user, guild, ...
     limit: str | None  # as in the settings
     used: int | None
     left: int | None
     retry_after_s: float | None  # wait before the next call; 0 while some are left
-    full_in_s: float  # until the whole allowance is back
+    full_in_s: float  # until all calls are available again
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Inspector:
         )
 
     async def reset(self, subject: Subject, policy: str | None = None) -> list[Key]:
-        """Give ``subject`` its whole allowance back in every process, and return the keys. Raises as `statuses`.
+        """Make all calls available to ``subject`` again in every process; return the keys. Raises as `statuses`.
 
         A process that counts without Redis gets the reset when it reaches Redis again.
         """
@@ -143,6 +143,7 @@ class Inspector:
             raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
 
     async def _matching_keys(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
+        """The keys of ``subject``, under all policies or one: parsed, and as stored."""
         policy_name = None if policy is None else keys.display_name(policy)
         return [
             (key, name)

@@ -3,7 +3,7 @@
 ::
 
     botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see `gcra`; expires when the
-                                                   whole allowance is back
+                                                   all calls are available again
     botctl:{<bot>}:rl:policies                     hash, part of botctl -> JSON {policy: limits}
     botctl:{<bot>}:rl:resets                       counts the resets, so that processes clear their local counts
     botctl:{<bot>}:rl:hour:<n>                     hash, checks and denials by policy in the hour n since 1970
@@ -22,10 +22,7 @@ _SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # characters with a meaning in a 
 
 
 class Key(NamedTuple):
-    """The parts of a state's key.
-
-    ``limit``: the scope, with a number from its second limit on: ``user``, ``user-2``.
-    """
+    """The parts of a state's key. ``limit``: ``user`` for the first limit of the scope user, then ``user-2``, ..."""
 
     policy: str
     limit: str
@@ -57,7 +54,7 @@ class Subject(NamedTuple):
 
 
 def bot_prefix(bot: str) -> str:
-    """The prefix of all keys of ``bot``. Its hash tag puts them into one slot of a Redis Cluster."""
+    """The prefix of all keys of ``bot``. The braces in it put them into one slot of a Redis Cluster."""
     return f"botctl:{{{bot}}}:rl:"
 
 
@@ -88,7 +85,7 @@ def scan_pattern(bot: str, part: str = "") -> str:
 
 
 def name_limits(limits: Sequence[Limit]) -> Iterator[tuple[str, Limit]]:
-    """Each limit with a name: its scope, and a number from the second of the same scope on.
+    """Each limit with its name, see `Key`.
 
     The name does not depend on the values, so that changed limits keep their counts.
     """

@@ -3,7 +3,7 @@
 Checks of one turn of the event loop are sent together, as one EVALSHA. If Redis does not answer a batch in time, this
 process decides it alone (`LocalCounts`), as well as all later checks, until a background probe succeeds. So no check
 waits for a Redis that is known to be down, and no caller sees an exception. While processes count alone, each subject
-starts with a full allowance, so N processes admit up to N times the limit. That is better than to deny every call.
+starts with no calls used, so N processes admit up to N times the limit. That is better than denying every call.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
 MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
 MAX_CONCURRENT_BATCHES = 2  # one is collected while the other is under way
-_MAX_POLICIES = 4096  # compiled policies in memory; users can make up names of components
+_MAX_POLICIES = 4096  # in memory; a user can send a component with any name
 _PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _WRITE_LIMIT_S = 0.5
 
 _log = logging.getLogger(__name__)
 _ALLOWED = {source: Verdict(allowed=True, source=source) for source in ("none", "redis", "local")}
-_SubjectOf = Callable[[Scope], str | None]
+_SubjectOf = Callable[[Scope], str | None]  # the subject of a scope: the id of the user, guild, ...
 
 
 class _CompiledLimit(NamedTuple):
@@ -77,8 +77,7 @@ class LimiterCounts:
 class RedisLimiter:
     """Counts invocations in Redis, per command and subject (user, member, channel, guild, API client, or all).
 
-    The policy is the name of the invocation, so each command is counted separately. ``deadline_s``: how long a batch
-    may take.
+    A *policy* is the limits of a command, and has its name. ``deadline_s``: how long a batch may take.
     """
 
     redis: Redis
@@ -164,6 +163,7 @@ class RedisLimiter:
                 await self.tasks.cancel()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
+        """The policy ``name``, compiled once."""
         known = self._policies.get(name)
         if known is not None and known.limits == limits:
             return known
@@ -196,6 +196,7 @@ class RedisLimiter:
                     _resolve(pending, result, "redis")
 
     def _take(self, limit: int) -> list[_PendingCheck]:
+        """Remove up to ``limit`` checks from the queue."""
         return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
     async def _write_statistics_often(self) -> None:
@@ -232,6 +233,7 @@ class RedisLimiter:
             _resolve(pending, self._local.check(pending.check), "local")
 
     def _fail(self, error: Exception) -> None:
+        """Count a failure, and from now on count in this process alone."""
         self.counts.failures += 1
         if self._running:
             self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
@@ -253,7 +255,6 @@ class RedisLimiter:
 async def rate_limiter(
     redis: Redis, settings: Settings, tasks: Tasks, metrics: Metrics | None = None
 ) -> AsyncIterator[Limiter]:
-    """Factory of the service."""
     async with RedisLimiter(redis, settings.bot, tasks).running() as limiter:
         if metrics is not None:
             metrics.watch("botctl_limiter_total", "What the limiter did.", lambda: asdict(limiter.counts), label="what")
@@ -261,5 +262,6 @@ async def rate_limiter(
 
 
 def _resolve(pending: _PendingCheck, result: ScriptResult, source: str) -> None:
+    """Give the waiting caller its result."""
     if not pending.future.done():  # the caller may have been cancelled
         pending.future.set_result((result, source))

@@ -10,10 +10,7 @@ MAX_SUBJECTS = 65_536
 
 
 class LocalCounts:
-    """The `gcra` state of at most ``max_subjects`` (what a limit counts: user, guild, ...).
-
-    The one admitted longest ago goes first.
-    """
+    """The `gcra` states of at most ``max_subjects`` users, guilds etc.; that of the oldest call is dropped."""
 
     def __init__(self, clock: Clock, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._clock = clock

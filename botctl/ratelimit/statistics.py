@@ -14,7 +14,7 @@ from botctl.core.contracts.throttle import Limit, format_limits
 from botctl.ratelimit import keys
 
 EVERY_S: Final = 1.0
-OTHERS: Final = "(others)"  # undeclared policies, such as a cog's own buttons, whose names may be anything
+OTHERS: Final = "(others)"  # policies that were not declared, such as a cog's own buttons, whose names may be anything
 CHECKS, DENIED = "checks ", "denied "  # prefixes of the fields of an hour's hash, before the policy
 _HOUR_S: Final = 3600
 
@@ -40,7 +40,7 @@ class PolicyStats:
         self._resets: bytes | None = None
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Record that ``owner`` has exactly these policies. The next `write` stores them if they are new."""
+        """Record that ``owner``, a part of botctl, has exactly these policies. The next `write` stores them."""
         table = {keys.display_name(name): format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:

@@ -25,7 +25,7 @@ from botctl.realtime.socket import Socket, SocketLimits, text_frame
 SWEEP_S: Final = 0.5  # between two checks of all deadlines
 RECHECK_S: Final = 5.0
 """How often the keys of open connections are checked again, for expiry and for missed revocation events."""
-_READ_WAIT_S: Final = 1.0
+_READ_WAIT_S: Final = 1.0  # how long one read waits for a revocation
 _HEARTBEAT: Final = text_frame(encode_push("heartbeat"))
 
 
@@ -39,7 +39,7 @@ class ConnectionLimits:
 
     @property
     def sockets_per_address(self) -> int:
-        """Sockets of one address: some more than its connections, so that the next request can get a 429."""
+        """Sockets that one address may open: more than its connections, so that a request too many can get a 429."""
         return self.per_address + max(1, self.per_address // 10)
 
 
@@ -200,8 +200,7 @@ class ConnectionRegistry:
     async def watch_revocations(self, log: EventLog) -> None:
         """Disconnect clients when their key is revoked, for ever. `recheck_keys` finds what this misses.
 
-        Raises:
-            Unreachable: the log cannot be read.
+        Raises Unreachable if the log cannot be read.
         """
         position: Position = await log.position(KeyRevoked.topic)
         while True:
@@ -228,7 +227,7 @@ class ConnectionRegistry:
             self._forget_revoked()
 
     def _forget_revoked(self) -> None:
-        """Forget revoked keys without connections, unless a check is under way. A later check reads the revocation."""
+        """Forget revoked keys without connections, unless a key is being checked. Later checks find it in the store."""
         if not self._checks_in_progress:
             self._revoked.intersection_update(self._by_key)
 

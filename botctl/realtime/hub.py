@@ -1,8 +1,8 @@
 """The hub reads the event log once and sends each event to the subscribers of its topic.
 
-Each subscriber has a position in each of its topics. Each page of the log is encoded once and sent to all subscribers
-at its start. Another subscriber gets only the events after its own position, so that none comes twice. When events are
-lost (the store lost them, or the hub is too far behind), the subscriber gets a message ``gap``.
+Each subscriber has a position (epoch and offset, see `events.log`) in each topic. Each page of the log is encoded once,
+for all subscribers whose position is where the page begins. Another one gets only the events after its own position, so
+that none comes twice. When events are lost (in Redis, or the hub is too far behind), the subscriber gets a ``gap``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HubFull(Exception):
 class History:
     """The events that a subscriber missed: all, or (``recovered`` is False) none.
 
-    ``position``: where the subscriber is afterwards. ``size_bytes``: an upper bound of their size as frames.
+    ``position``: that of the subscriber afterwards. ``size_bytes``: the most that they need as frames.
     """
 
     position: Position
@@ -67,6 +67,8 @@ class HubCounts:
 
 @dataclass(slots=True)
 class _Topic:
+    """``position``: up to where the hub has read. Each subscriber may be at another one."""
+
     position: Position
     subscribers: dict[Receiver, Position] = field(default_factory=dict)
 
@@ -112,9 +114,7 @@ class Hub:
     async def join(self, receiver: Receiver, name: str, position: Position) -> None:
         """Send ``receiver`` the events of the topic ``name`` after ``position`` from now on.
 
-        Raises:
-            HubFull: the hub reads `MAX_TOPICS` other topics.
-            Unreachable: the events up to now cannot be read.
+        Raises HubFull if the hub reads `MAX_TOPICS` other topics, Unreachable if the events cannot be read.
         """
         for attempt in itertools.count():
             topic = self._topics.get(name)
@@ -168,11 +168,13 @@ class Hub:
             self._reading.cancel()
 
     def _restart_read(self) -> None:
+        """Cancel the read that waits, since the topics changed."""
         self._has_topics.set()
         if self._reading is not None:
             self._reading.cancel()
 
     def _deliver(self, name: str, page: EventPage) -> None:
+        """Send ``page`` to the subscribers of the topic ``name``."""
         topic = self._topics.get(name)
         if topic is None or topic.position != self._read_positions[name]:
             return  # the topic was left, and perhaps joined again, during the read
@@ -210,7 +212,7 @@ class Hub:
 
 
 def _is_forgotten(position: Position, page: EventPage) -> bool:
-    """Whether ``position`` is beyond the newest event of the same epoch (the log's life until it loses its data)."""
+    """Whether ``position`` is beyond the newest event, though the epoch is the same: the log lost its last events."""
     return position.epoch == page.epoch and position.offset > page.last
 
 
@@ -227,11 +229,12 @@ def _is_contiguous(position: Position, page: EventPage) -> bool:
 
 
 def _start_offset(page: EventPage) -> int:
+    """The offset after which ``page`` begins."""
     return page.entries[0].offset - 1 if page.entries else page.position.offset
 
 
 def _size_bytes(name: str, page: EventPage) -> int:
-    """Return an upper bound of the size of ``page`` as frames: the data, and topic, position and header of each."""
+    """Return the most that ``page`` needs as frames: for each event the data, topic, position and header."""
     (empty_push,) = encode_events(name, page.epoch, [Entry(page.last, b"")])
     return sum(len(empty_push) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
 

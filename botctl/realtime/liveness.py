@@ -12,7 +12,7 @@ MAX_MISSED_HEARTBEATS = 2.5
 
 @dataclass(slots=True)
 class ConnectionHealth:
-    """The activity of a connection.
+    """The activity of a connection. The *backlog* is data that the client has not taken yet.
 
     ``last_received_s``: of any data, pongs included. ``last_drained_s``: when the client last took a byte of its
     backlog, or when the backlog began.
@@ -27,11 +27,9 @@ class ConnectionHealth:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Time limits: from opening to a valid key, without taking a byte of the backlog, and between two heartbeats."""
-
-    auth_s: float
-    stall_s: float
-    heartbeat_s: float
+    auth_s: float  # from opening the connection to a valid key
+    stall_s: float  # how long a client may take no byte of its backlog
+    heartbeat_s: float  # between two heartbeats
 
 
 def close_reason(health: ConnectionHealth, now_s: float, deadlines: Deadlines) -> CloseReason | None:

@@ -37,7 +37,7 @@ OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
 CLOSE_GRACE_S: Final = 2.0  # from a close frame to the abort
 CONNECT_POLICY: Final = "realtime.connect"
 """The rate limit policy of new connections."""
-_MAX_QUEUED_FRAMES: Final = 16  # read while an earlier one is being answered
+_MAX_QUEUED_FRAMES: Final = 16  # a client's messages that wait while an earlier one is answered
 _RESTART: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _log = logging.getLogger(__name__)
@@ -156,6 +156,7 @@ async def _listen(
 
 
 def _encode_hello(options: RealtimeSettings) -> bytes:
+    """The first message to a client: what the server offers."""
     limits = {"message_bytes": options.message_bytes, "topics": options.topics, "recover": options.recover}
     return encode_push("hello", protocol=VERSION, heartbeat_s=options.heartbeat_s, auth_s=options.auth_s, limits=limits)
 

@@ -1,4 +1,4 @@
-"""The session of one client. It authenticates, then sends requests. Each is answered before the next is read."""
+"""The session of one client, which authenticates, then sends requests. Each is answered before the next is read."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from botctl.realtime.socket import Socket, chunks, text_frame
 
 MESSAGE_POLICY: Final = "realtime.message"
 """The rate limit policy of messages."""
-_MAX_PAUSE_S: Final = 1.0
+_MAX_PAUSE_S: Final = 1.0  # the longest wait after a message over the limit
 
 
 class Admission(Protocol):
     """Admits clients by their keys."""
 
     def checking_key(self) -> AbstractContextManager[None]:
-        """Wrap the check of a key and `admit`: a key that is revoked in between is not admitted."""
+        """Enclose the check of a key and `admit`, so that a key that is revoked in between is not admitted."""
         ...
 
     def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
@@ -183,10 +183,7 @@ class RealtimeSession:
                 self.topics.add(topic)
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
-        """Return the missed events of each topic.
-
-        A topic whose events do not fit into the client's send queue gets none of them.
-        """
+        """Return the missed events of each topic; none of a topic whose events do not fit into the send queue."""
         histories: dict[str, History] = {}
         limit_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
         for topic in request.topics:

@@ -1,4 +1,4 @@
-"""A connection whose cost is bounded when its client does not read. Only this module uses internals of `websockets`.
+"""A connection with limited memory for a client that does not read. Only this module uses internals of `websockets`.
 
 `websockets` 17.4 waits without a limit for such a client: in `send`, in `close` and in its keepalive
 (``Connection.drain`` has no timeout), and `broadcast` buffers without a limit. Here nothing waits: frames go to the
@@ -42,7 +42,7 @@ class SocketLimits:
 
 
 class ConnectionObserver(Protocol):
-    """Is told of every connection when it opens and closes."""
+    """Gets every connection when it opens and when it closes."""
 
     socket_limits: SocketLimits
 
@@ -56,7 +56,7 @@ class ConnectionObserver(Protocol):
 
 
 def text_frame(data: bytes) -> bytes:
-    """Return ``data`` (UTF-8) as a text frame, the same for every client: servers do not mask. RFC 6455, 5.2."""
+    """Return ``data`` (UTF-8) as a text frame, the same for every client, as servers do not mask. RFC 6455, 5.2."""
     return Frame(Opcode.TEXT, data).serialize(mask=False)
 
 

@@ -40,11 +40,9 @@ class RunDisplay(Protocol):
 async def run(
     loaded: Loaded, roles: Collection[ProcessRole], view: RunDisplay, *, skip_broken: bool = False
 ) -> ExitCode:
-    """Run ``roles`` of the bot until a signal; returns the signal's exit code. ``skip_broken``: see `load_commands`.
+    """Run ``roles`` of the bot until a signal; returns its exit code. ``skip_broken``: leave out broken command files.
 
-    Raises:
-        Held: another process of this project has one of ``roles``.
-        BotctlError: a setting or a command is wrong, or a service failed.
+    Raises Held if another process of this project has one of ``roles``, BotctlError if anything is wrong or fails.
     """
     bus = Bus()
     registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
@@ -106,9 +104,7 @@ async def run_services(
     """Start the services, call ``on_ready``, wait for a signal, call ``on_exit``, ``drain``, and stop the services.
 
     A signal during the start cancels the start. A second signal ends the drain and shortens every stop.
-
-    Raises:
-        BotctlError: a service did not start, or failed for good later.
+    Raises BotctlError if a service did not start, or failed later and cannot be restarted.
     """
     started: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
 
@@ -140,8 +136,7 @@ async def run_services(
 def run_to_completion(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> ExitCode:
     """Run ``main`` to its end. If another task raises SystemExit or KeyboardInterrupt, the loop stops and is restarted.
 
-    Raises:
-        ServiceFailed: ``main`` itself raised SystemExit.
+    Raises ServiceFailed if ``main`` itself raised SystemExit.
     """
     loop = runner.get_loop()
     task = loop.create_task(main, name="main")
@@ -178,7 +173,7 @@ async def _as_coroutine(awaitable: Awaitable[None]) -> None:
 
 
 async def _first_completed(*coroutines: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the coroutine that completes first. The others are cancelled and have ended when this returns."""
+    """The result of the coroutine that completes first. The others are cancelled, and have ended when this returns."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

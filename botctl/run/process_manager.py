@@ -1,8 +1,8 @@
 """Communicate with the program that started this process and restarts it: PM2, systemd, or none.
 
 PM2 gives each process that it forks a socket; ``NODE_CHANNEL_FD`` is its descriptor. Both sides send JSON, one value a
-line: ``"ready"`` from us (``wait_ready``), ``"shutdown"`` from PM2 (``shutdown_with_message``). systemd names a
-datagram socket in ``NOTIFY_SOCKET`` (sd_notify(3)). A channel that is missing, closed or wrong never stops a bot.
+line: ``"ready"`` from us (PM2's option ``wait_ready``), ``"shutdown"`` from PM2 (``shutdown_with_message``). systemd
+names a datagram socket in ``NOTIFY_SOCKET`` (sd_notify(3)). A missing, closed or wrong channel never stops a bot.
 """
 
 from __future__ import annotations

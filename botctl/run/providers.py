@@ -18,11 +18,11 @@ from botctl.core.services.registry import Registry
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
 
-CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; the rest is for closing clients
+CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
 def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
-    """A registry with the values that need no start. ``long_lived`` and ``exclusive`` are the flags of `Runtime`."""
+    """A registry with the settings, the clock and the bus. For the flags see `roles.build_shared_registry`."""
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
@@ -44,7 +44,7 @@ def add_mongo(registry: Registry) -> None:
 
 
 def add_relay(registry: Registry) -> None:
-    """The event log and the relay, which carry events to other processes. Needs Redis."""
+    """The event log, and the relay that sends this process's events to it for other processes. Needs Redis."""
     from botctl.events.log import event_log
     from botctl.events.relay import relay
 
@@ -74,7 +74,7 @@ def add_keys(registry: Registry) -> None:
 
 
 def add_migrator(registry: Registry) -> None:
-    """The migrator, and the lease that it must hold. Needs the database and the audit log."""
+    """The migrator, and the lease (a lock that expires) that it must hold. Needs the database and the audit log."""
     from botctl.migrate.runner import migrator
     from botctl.stores.leases import leases
 
@@ -83,11 +83,7 @@ def add_migrator(registry: Registry) -> None:
 
 
 def discover_migrations(loaded: Loaded) -> Migrations:
-    """The files of the migrations folder, checked.
-
-    Raises:
-        MigrationFaults: the list of all faults in them.
-    """
+    """The files of the migrations folder, checked. Raises MigrationFaults, which lists all faults in them."""
     from botctl.migrate.files import discover
 
     return discover(Path(loaded.root, loaded.settings.migrate.folder))

@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from botctl.bot.loader import Catalog
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
-JOBS_STOP_S = 10.0  # after the drain, in which runs may finish: to cancel the others, and to release the lease
+JOBS_STOP_S = 10.0  # to cancel the runs that did not finish in time, and to release the lease
 
 
 class ProcessRole(enum.StrEnum):
-    """A task of a process. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
+    """What a process does. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
 
-    ``STORES`` only runs the embedded parts (the stores, and without a token the sandbox); they keep running while bots
+    ``STORES`` only runs the embedded parts (the stores, and the sandbox if no token is set). They run on while bots
     restart.
     """
 
@@ -77,11 +77,8 @@ def build_run_registry(
 ) -> tuple[Registry, tuple[type, ...]]:
     """The registry of a `botctl run` with ``roles``, and the types of the services to start.
 
-    ``skip_broken``: as in `load_commands`.
-
-    Raises:
-        ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
-            `ProcessRole.STORES` has no embedded part to keep running.
+    ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
+    or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
     registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")
@@ -116,7 +113,7 @@ def _require_embedded_part(settings: Settings) -> None:
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it runs the embedded parts itself and joins no others.
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
@@ -132,9 +129,9 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """Add the service `Migrated`, which starts when no migration is pending; all roles but the stores wait for it.
+    """Add the service `Migrated`, on which all roles but the stores depend. It fails if a migration is pending.
 
-    ``apply``: it applies pending ones.
+    ``apply``: it applies pending migrations instead.
     """
     registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botctl.core.errors import ExitCode
 
-EXIT_GRACE_S: Final = 3.0
+EXIT_GRACE_S: Final = 3.0  # see `ShutdownSignals.limit_exit`
 _EXIT_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 

@@ -1,8 +1,8 @@
 """``python -m botctl.sandbox``: run the sandbox as its own process, until SIGTERM or SIGINT.
 
 When it is ready it prints one JSON object to stdout: ``{"url", "pid"}``. The bot token and the control secret come from
-the environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``): every user of the machine can read arguments. A
-missing one is generated and printed too (``token``, ``control_secret``).
+the environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), because every user of the machine can read the
+arguments of a process. A missing one is generated and printed too (``token``, ``control_secret``).
 """
 
 from __future__ import annotations

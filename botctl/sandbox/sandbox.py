@@ -1,4 +1,4 @@
-"""The sandbox as one object: the world, the open sessions and interactions, and the dispatch of events.
+"""The sandbox as one object: the world (guilds, users, messages), open sessions and interactions, dispatch of events.
 
 `gateway`, `rest` and `control` hold a `Sandbox` and call it; it does not know them.
 """
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Access:
-    """The secrets of a sandbox: bot token to application id, and the control API's secret. Never stored."""
+    """The secrets of a sandbox, never stored. ``tokens`` maps each bot token to its application's id."""
 
     tokens: dict[str, str] = field(repr=False)
     control_secret: str = field(repr=False)
@@ -71,7 +71,7 @@ class Sandbox:
     def limits(self, limits: Limits) -> None:
         self.limiter.limits = limits
 
-    # session.Backend
+    # What gateway sessions ask for (`session.Backend`)
 
     def authenticate(self, token: str) -> tuple[str, int] | None:
         app = self.world.applications.get(self.access.tokens.get(token, ""))
@@ -104,7 +104,7 @@ class Sandbox:
         return new
 
     def update_presence(self, session: GatewaySession, presence: Json) -> None:
-        """Emit PRESENCE_UPDATE in the guilds of the shard. Later sessions do not receive it."""
+        """Emit PRESENCE_UPDATE in the guilds of the shard. It is not stored: later sessions do not learn of it."""
         status = "offline" if presence["status"] == "invisible" else presence["status"]
         now_ms = int(self.clock.now().timestamp() * 1000)
         event: Json = {
@@ -151,7 +151,7 @@ class Sandbox:
         required_permissions: int = 0,
         required_intent: int = 0,
     ) -> int:
-        """Dispatch ``event`` to the sessions that `audience.receivers` names; returns their number."""
+        """Dispatch ``event``, return the number of receivers; `audience.receivers` explains the other arguments."""
         text: str | None = None
         count = 0
         for session in audience.receivers(
@@ -201,7 +201,7 @@ class Sandbox:
         self.changed()
 
     def emit_revealed_channels(self, guild: Guild) -> None:
-        """After a change of roles: dispatch the channels that a bot could not see before."""
+        """Call it after a change of roles: each bot learns of the channels that it could not see before."""
         for bot in self._bots_in(guild):
             hidden = self._hidden_channels.get((guild.id, bot.user_id), set())
             for channel in [guild.channels[channel_id] for channel_id in hidden if channel_id in guild.channels]:
@@ -217,6 +217,7 @@ class Sandbox:
         self.changed()
 
     def store_uploads(self, draft: Draft) -> None:
+        """Store the files of ``draft``, the content of a message that is about to be posted."""
         for attachment_id, upload in draft.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 

@@ -29,8 +29,7 @@ def display_url(url: str) -> str:
 def socket_path(folder: Path, name: str) -> Path:
     """The path of the Unix socket ``name`` in ``folder``, or in a private temporary folder if that path is too long.
 
-    Raises:
-        ConfigError: another user has access to the temporary folder.
+    Raises ConfigError if another user has access to the temporary folder.
     """
     path = folder.resolve() / name
     if len(os.fsencode(path)) <= SOCKET_BYTES:

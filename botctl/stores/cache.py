@@ -4,13 +4,13 @@
 time to live. Concurrent reads of a key share one fetch. A missing value is cached, too. While Redis does not answer,
 neither layer is used and every read calls the loader.
 
-A writer first changes the database, then calls `Cache.invalidate`. That sets a new *guard* for the key, deletes the
-shared value, and notifies every process. A reader that loaded the value before has the old guard, so Redis rejects its
-value; a reader in the same process does not store it.
+A writer first changes the database, then calls `Cache.invalidate`. That sets the key's *guard* to a new random value,
+deletes the shared value, and notifies every process. A reader that loaded the value before has the old guard, so Redis
+rejects its value; a reader in the same process does not store it.
 
 A process that lost Redis may have missed invalidations, or failed to send them. When Redis is back, it starts a new
-*epoch*, which voids all shared values of earlier epochs. One risk is left: if a process changes a value without Redis,
-and is killed before Redis is back, the old value stays shared until it expires.
+*epoch* (a number): shared values of earlier epochs are no longer used. One risk is left: if a process changes a value
+without Redis, and is killed before Redis is back, the old value stays shared until it expires.
 
 Keys: ``botctl:{<bot>}:cache:<name>:<key>`` and ``...:<key>:guard``; ``botctl:{<bot>}:cache:<name>:epoch``.
 """
@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 GUARD_S: Final = 60.0
 """How long a guard lives. A value that took half of it to load is not shared: its guard may have expired."""
-MAX_NEAR: Final = 50_000
+MAX_NEAR: Final = 50_000  # values in the near layer
 _PING_INTERVAL_S: Final = 0.5  # after this silence of the subscription, send a PING
 _PONG_TIMEOUT_S: Final = 1.0
 _BACKOFF: Final = Backoff(first_s=0.1, limit_s=2.0)
@@ -71,7 +71,7 @@ class _Stamp(NamedTuple):
 
 
 class _FetchCancelled(Exception):
-    """The reader that fetched for all was cancelled. Another one must fetch."""
+    """The reader that fetched for all waiting readers was cancelled. Another one must fetch."""
 
 
 @dataclass(slots=True)
@@ -120,17 +120,13 @@ class Cache(Generic[V]):
         return self._trusted
 
     async def get(self, key: str) -> V | None:
-        """The value of ``key``, or None.
-
-        Raises:
-            Exception: raised by ``load``, when there is not even an expired value in the cache.
-        """
+        """The value of ``key``, or None. Raises what ``load`` raises, if not even an expired value is cached."""
         near = self._near.get(key)
         if near is not None and near.expires_at_s > time.monotonic():
             self.counts.near += 1
             return cast(V | None, near.value)
         try:
-            return await self._get_coalesced(key)
+            return await self._get_by_one_fetch(key)
         except Exception:
             if (near := self._near.get(key)) is None:
                 raise
@@ -161,7 +157,7 @@ class Cache(Generic[V]):
             await self.tasks.cancel()
             self._clear_near()
 
-    async def _get_coalesced(self, key: str) -> V | None:
+    async def _get_by_one_fetch(self, key: str) -> V | None:
         """Fetch ``key``, or wait for the fetch that another reader has begun."""
         while (pending := self._pending.get(key)) is not None:
             try:
@@ -183,6 +179,7 @@ class Cache(Generic[V]):
                 del self._pending[key]
 
     async def _fetch(self, key: str, pending: asyncio.Future[V | None]) -> V | None:
+        """Read ``key`` from Redis, else with ``load``, and cache it."""
         stamp = None
         if self._trusted:
             try:
@@ -222,6 +219,7 @@ class Cache(Generic[V]):
             return None, stamp
 
     async def _write_shared(self, key: str, value: V | None, stamp: _Stamp) -> None:
+        """Write ``value`` to Redis, which rejects it if ``stamp`` is out of date."""
         data = b"" if value is None else self.encode(value)
         arguments: list[Any] = [*stamp, stamp.epoch + b"\n" + data, round(self._lifetime_s(value) * 1000)]
         try:
@@ -264,7 +262,7 @@ class Cache(Generic[V]):
             try:
                 async with self.redis.pubsub() as pubsub:
                     await pubsub.subscribe(self._channel)
-                    await self._subscribed(pubsub)
+                    await self._start_subscription(pubsub)
                     while self._trusted:
                         await self._receive(pubsub)
             except (RedisError, OSError) as error:
@@ -272,7 +270,8 @@ class Cache(Generic[V]):
             self._missed = True
             await self._outage.pause()
 
-    async def _subscribed(self, pubsub: Any) -> None:
+    async def _start_subscription(self, pubsub: Any) -> None:
+        """Wait for the confirmation, start an epoch if invalidations were missed, and use the cache again."""
         while (await self._next_message(pubsub, _PONG_TIMEOUT_S))["type"] != "subscribe":
             pass
         if self._missed or self._unsent:  # also before the first subscription
@@ -286,6 +285,7 @@ class Cache(Generic[V]):
         self._outage.end()
 
     async def _receive(self, pubsub: Any) -> None:
+        """Handle one message; if there is none, check with a PING that the subscription is alive."""
         message = await pubsub.get_message(timeout=_PING_INTERVAL_S)
         if message is None:
             await pubsub.ping()

@@ -1,8 +1,8 @@
-"""Replace `asyncio.wait_for` of Python 3.11 by that of 3.12.
+"""Replace `asyncio.wait_for` of Python 3.11 by the one of 3.12.
 
 The drivers of Redis and MongoDB call it for each command.
 
-That of 3.11 loses a cancellation that arrives together with the result
+The one of 3.11 loses a cancellation that arrives together with the result
 (https://github.com/python/cpython/issues/86296). Then Ctrl-C or a time limit has no effect, and a background task runs
 on. It is replaced for the whole process, because the drivers call it directly.
 """
@@ -20,11 +20,7 @@ _ORIGINAL: Final = asyncio.wait_for
 
 
 async def wait_for(fut: Awaitable[_Result], timeout: float | None) -> _Result:  # noqa: ASYNC109  as in asyncio
-    """Await ``fut`` for at most ``timeout`` seconds.
-
-    Raises:
-        TimeoutError: it took longer and was cancelled.
-    """
+    """Await ``fut`` for at most ``timeout`` seconds, then cancel it and raise TimeoutError."""
     if timeout is not None and timeout <= 0:
         return await _ORIGINAL(fut, timeout)  # returns at once
     async with asyncio.timeout(timeout):

@@ -31,6 +31,7 @@ def folder(runtime: Runtime) -> Path:
 
 
 def _new_address(_runtime: Runtime) -> str:
+    """A URL with a port that is free now."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return f"{_SCHEME}{_HOST}:{probe.getsockname()[1]}"
@@ -59,6 +60,7 @@ def _prepare(pid_file: Path, port: int) -> None:
 
 
 def _launch(runtime: Runtime, address: str) -> LaunchSpec:
+    """How to start the server at ``address``: its command, its log and its exit errors."""
     data = folder(runtime)
     data.mkdir(mode=0o700, exist_ok=True)
     pid_file = runtime.folder.resolve() / "mongo.pid"
@@ -80,4 +82,5 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
     )
 
 
+# What `core.processes.embedded` needs, to start the server and to find one that runs.
 PART: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, is_ready=_is_ready, launch=_launch)

@@ -28,10 +28,12 @@ def folder(runtime: Runtime) -> Path:
 
 
 def _new_address(runtime: Runtime) -> str:
+    """The URL of its Unix socket."""
     return _SCHEME + quote(str(socket_path(runtime.folder, "redis.sock")))
 
 
 def _socket(address: str) -> str:
+    """The path of the socket in the URL ``address``."""
     return unquote(address.removeprefix(_SCHEME))
 
 
@@ -46,6 +48,7 @@ async def _is_ready(endpoint: Endpoint) -> bool:
 
 
 def _launch(runtime: Runtime, address: str) -> LaunchSpec:
+    """How to start the server at ``address``: its command, its log and its exit errors."""
     data = folder(runtime)
     data.mkdir(mode=0o700, exist_ok=True)
     options = {
@@ -83,6 +86,7 @@ def _program() -> Path:
         ) from error
 
 
+# What `core.processes.embedded` needs, to start the server and to find one that runs.
 PART: Final = PartSpec(
     name=NAME,
     title=TITLE,

@@ -1,4 +1,4 @@
-"""The rules of a lease: when it expires for its holder, and when a candidate may take it over.
+"""The rules of a lease (a lock that expires): when it ends for its holder, and when a candidate may take it over.
 
 No two clocks are compared. For the holder, the lease expires ``ttl_s`` minus a margin after it *sent* the last
 confirmed renewal. A candidate takes over when it has seen the same record for a full ``ttl_s``, counted from when it

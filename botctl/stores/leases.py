@@ -1,4 +1,4 @@
-"""Leases in MongoDB, by compare-and-swap. `lease_rules` decides when a lease expires and may be taken over.
+"""Leases (locks that expire) in MongoDB, by compare-and-swap. `lease_rules` decides when one may be taken over.
 
 Collection ``botctl_leases``, one document per name, never deleted, so that its fence always grows::
 
@@ -35,7 +35,7 @@ from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_leases"
-POLL_S: Final = 1.0  # the longest delay until a free lease is taken
+POLL_S: Final = 1.0  # time between two looks at the lease of another process
 RELEASE_S: Final = 2.0  # the most that a stop waits for MongoDB
 NOTIFY_AFTER_S: Final = 1.0  # after this wait ``on_wait`` is called
 BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 def boot_time_s() -> float:
-    """Seconds since the machine started, including time in suspension where the system supports it."""
+    """Seconds since the machine started, including the time when it was asleep, where the system can tell."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -137,6 +137,7 @@ class MongoLeases:
         return LeaseHolder(document["holder"].rpartition(":")[0], silent_s, float(document["ttl_s"]))
 
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, on_wait: OnWait | None) -> HeldLease:
+        """Wait for the lease at most ``wait_s`` (None: for ever) and take it. Calls ``on_wait`` if that takes long."""
         candidate, began_s = Candidate(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
@@ -198,7 +199,7 @@ class MongoLeases:
         return True
 
     async def _release(self, lease: HeldLease) -> None:
-        """Release the lease. If that fails, it expires by itself."""
+        """Release the lease. If that fails, the lease expires by itself."""
         try:
             with pymongo.timeout(RELEASE_S):
                 await release(self.collection, lease.name, lease.fence)
@@ -223,6 +224,7 @@ def _translate_errors(name: str) -> translated:
 
 
 def _process_name(record: LeaseRecord) -> str:
+    """The holder for people: ``process 12 on server``."""
     host, pid, _ = record.holder.split(":")
     return f"process {pid} on {safe(host)}"
 

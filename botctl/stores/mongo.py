@@ -40,8 +40,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     acknowledged write is in the journal of a majority of the servers, so that a failover or a kill -9 does not lose it.
     On a replica set the driver retries a write once.
 
-    Raises:
-        ConfigError: ``url`` is not valid.
+    Raises ConfigError if ``url`` is not valid.
     """
     keep_cancellations(lock)
     limit_ms = round(timeout_s * 1000)
@@ -67,9 +66,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
 async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Database]:
     """Factory of the service: the bot's database, on the MongoDB of the settings or in the embedded store.
 
-    Raises:
-        Unreachable: the server does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
     """
     if settings.mongo.url is not None:
         async with _client(settings.mongo.url.get_secret_value(), settings.mongo.timeout_s) as client:
@@ -86,9 +83,8 @@ async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[Database]:
     """The bot's database on the MongoDB that processes of the bot use now. Starts none.
 
-    Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if no `botctl run` has an embedded one or the server in the settings does not answer, and
+    ConfigError if the address or the password is wrong.
     """
     url = (
         settings.mongo.url.get_secret_value()
@@ -101,7 +97,7 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with _closing(connect(url, timeout_s=timeout_s)) as client:
+    async with _close_at_end(connect(url, timeout_s=timeout_s)) as client:
         try:  # not `errors.translated`: a rejection is another error than no answer
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
@@ -115,7 +111,7 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
 
 
 @asynccontextmanager
-async def _closing(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def _close_at_end(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     try:
         yield client
     finally:

@@ -27,7 +27,7 @@ from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
 
 CONNECTIONS: Final = 50
-_FIRST_WAIT_S: Final = 0.02
+_FIRST_WAIT_S: Final = 0.02  # after the first failed attempt to connect; doubled up to `_LAST_WAIT_S`
 _LAST_WAIT_S: Final = 0.25
 
 
@@ -35,8 +35,7 @@ class Pool(BlockingConnectionPool):
     """The connections of one process. A caller waits for a free one, up to ``timeout``.
 
     *Connecting* is retried within ``timeout``, so that a restart of the server causes no error. A command is not
-    retried after a ConnectionError, because it may have taken effect; only after LOADING, when the server has not run
-    it.
+    retried after a ConnectionError, because the server may have run it; only after LOADING, when it has not.
     """
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
@@ -59,8 +58,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     ``timeout_s`` limits each step of a call: waiting for a connection, connecting, the reply. A blocking read
     (XREAD BLOCK) must block for less.
 
-    Raises:
-        ConfigError: ``url`` is not valid.
+    Raises ConfigError if ``url`` is not valid.
     """
     keep_cancellations()
     try:
@@ -96,9 +94,7 @@ def dedicated_client(client: Redis, *, connections: int) -> Redis:
 async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Redis]:
     """Factory of the service: the Redis of the settings, or the embedded one.
 
-    Raises:
-        Unreachable: the server does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
     """
     if settings.redis.url is not None:
         async with _client(settings.redis.url.get_secret_value(), settings.redis.timeout_s) as client:
@@ -115,9 +111,8 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[Redis]:
     """The Redis that processes of the bot use now. Starts none.
 
-    Raises:
-        Unreachable: no `botctl run` has an embedded one, or the server in the settings does not answer.
-        ConfigError: the address or the password is wrong.
+    Raises Unreachable if the server in the settings does not answer, or none is set and no `botctl run` has an
+    embedded one; ConfigError if the address or the password is wrong.
     """
     url = (
         settings.redis.url.get_secret_value()

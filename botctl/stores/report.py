@@ -41,8 +41,8 @@ class StoreReport:
     version: str = ""
     latency_ms: float | None = None  # of a new connection and one command
     size_bytes: int | None = None
-    pid: int | None = None
-    owner_pid: int | None = None
+    pid: int | None = None  # of the store
+    owner_pid: int | None = None  # of the process that restarts it when it dies
     detail: str = ""  # what is wrong
 
 
@@ -81,7 +81,7 @@ async def _report_store(
 
 
 async def _probe(url: str, get_version: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
-    """State, version, latency in milliseconds, and what is wrong."""
+    """Connect once: the state, the version, the latency in milliseconds, and what is wrong."""
     began = time.perf_counter()
     try:
         version = await get_version(url)

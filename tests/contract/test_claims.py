@@ -51,7 +51,7 @@ async def test_claims_are_known_after_a_restart_and_expire(redis: Redis):
 
 
 async def test_outage_neither_slows_nor_loses_claims(own_redis: Server):
-    """Decided alone meanwhile; what was claimed then is known when Redis is back."""
+    """Decided alone during it; what was claimed then is known when Redis is back."""
     async with redis_clients.connect(own_redis.url, timeout_s=5.0) as client:
         async with process(client, deadline_s=0.2) as claims:
             assert own_redis.process is not None

@@ -43,18 +43,21 @@ COMMANDS = """
 
 async def test_events_repeated_after_a_resume_run_no_handler_twice(redis: Redis, tmp_path: Path):
     folder = write_commands(tmp_path / "commands", effect=COMMANDS)
-    async with tasks_for("interactions") as (tasks, _), RedisClaims(redis, "bot", tasks, 5.0).running() as claims:
-        async with rig(folder, values={RedisClaims: claims}) as bot:
-            for _ in range(3):
-                await bot.run_command("effect")
-                await bot.run_command("plain")
-                await bot.click("Press")
-            await bot.client.incidents({"name": "repeated-deliveries", "settings": {"count": 30}})
-            await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events))
-            arrivals = bot.service.bot.pipeline.arrivals
-            await until(lambda: arrivals.counts.repeated == 9)
-            await asyncio.sleep(0)
-            assert bot.service.in_flight == 0
-            assert bot.results == ["ok"] * 9
-            assert len({entry.id for entry in bot.auditor.entries}) == len(bot.auditor.entries) == 9
-            assert await redis.dbsize() == 9
+    async with (
+        tasks_for("interactions") as (tasks, _),
+        RedisClaims(redis, "bot", tasks, 5.0).running() as claims,
+        rig(folder, values={RedisClaims: claims}) as bot,
+    ):
+        for _ in range(3):
+            await bot.run_command("effect")
+            await bot.run_command("plain")
+            await bot.click("Press")
+        await bot.client.incidents({"name": "repeated-deliveries", "settings": {"count": 30}})
+        await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events))
+        arrivals = bot.service.bot.pipeline.arrivals
+        await until(lambda: arrivals.counts.repeated == 9)
+        await asyncio.sleep(0)
+        assert bot.service.in_flight == 0
+        assert bot.results == ["ok"] * 9
+        assert len({entry.id for entry in bot.auditor.entries}) == len(bot.auditor.entries) == 9
+        assert await redis.dbsize() == 9

@@ -153,7 +153,7 @@ class _StderrConsole(Console):
 
 
 class RunView:
-    """The display of `botctl.run.lifecycle.run`; with ``quiet`` it prints nothing."""
+    """Shows the progress of `botctl.run.lifecycle.run`; with ``quiet`` it prints nothing."""
 
     def __init__(self, loaded: Loaded, *, quiet: bool) -> None:
         self._loaded = loaded
@@ -219,7 +219,7 @@ class RunView:
         ]
 
 
-_LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
+_LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}  # embedded part -> its name in the banner
 
 
 def _relative_address(address: str, root: Path) -> str:

@@ -83,7 +83,7 @@ def serve(
 
 
 def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
-    """What bots and users need to connect; ``secret`` is the control secret if it was generated, else None."""
+    """What bots and users need to connect; ``secret``: that of the control API if it was generated, else None."""
     world, access = sandbox.world, sandbox.access
     bots = [
         {

@@ -1,7 +1,8 @@
 """Load the settings of a project: read all layers, merge and validate them, and keep the origin of each value.
 
 The layers, from lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment
-variable, command-line option ("flag").
+variable, command-line option ("flag"). A profile is a named variant of the settings. ``faults`` collects a sentence
+for each error.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret on
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, the project's root, and the origin of each value that is not a default, by key (``discord.token``)."""
+    """Settings, the project's root folder, and the origin of each value that is no default (by ``discord.token``)."""
 
     settings: Settings
     root: Path
@@ -59,10 +60,8 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     """Load the settings of the project at ``project``, or of the one that the current folder is in.
 
     ``flags`` maps a setting to the value of its option: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets are
-    registered with `botctl.core.redact`.
-
-    Raises:
-        ConfigError: there is no project, or settings are wrong: one sentence for each of them.
+    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project
+    or settings are wrong, with one sentence for each of them.
     """
     root = find_root(project, env, Path.cwd())
     faults: list[str] = []
@@ -83,7 +82,7 @@ def explain(loaded: Loaded) -> list[SettingRow]:
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
-        rows.append(SettingRow(name, _display(key, value), str(loaded.origins.get(name, DEFAULT))))
+        rows.append(SettingRow(name, _format_value(key, value), str(loaded.origins.get(name, DEFAULT))))
     return rows
 
 
@@ -99,7 +98,8 @@ def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, obj
                 yield key, inner
 
 
-def _display(key: Key, value: object) -> str:
+def _format_value(key: Key, value: object) -> str:
+    """``value`` as `explain` shows it: in TOML, without secrets."""
     if isinstance(value, SecretStr):
         return safe(redact_patterns(value.get_secret_value())) if key[-1] == ADDRESS else MARK
     return safe(redact(to_toml(value)))
@@ -130,7 +130,7 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
 
 
 def _register_secrets(values: Values) -> None:
-    """Register every secret with the redactor, but no address without credentials."""
+    """Register every secret with `redact`. An address without credentials is no secret."""
     for key, (value, _) in values.items():
         if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_patterns(value) != value):
             register(value)

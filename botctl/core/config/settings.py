@@ -1,7 +1,8 @@
 """Every setting of a bot: its name, bounds, default and description.
 
-`botctl.core.config.loading` reads them once and passes them on; all of them are frozen. A name ends in its unit (``_s``
-seconds, ``_bytes``). docs/configuration.md is generated from this file.
+`botctl.core.config.loading` reads them once; they never change after that. A name ends in its unit (``_s``
+seconds, ``_bytes``). docs/configuration.md is generated from this file. The sandbox is botctl's local Discord; an
+embedded store is one that botctl starts itself.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _list_from_text(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleText:
-    """A validator: the text must parse with `botctl.core.contracts.throttle`, with limits per ``scopes`` only."""
+    """A validator: the text must be limits (`botctl.core.contracts.throttle`), and only for these ``scopes``."""
 
     description: str = "limits, as in the default"
     scopes: frozenset[Scope] = COMMAND_SCOPES
@@ -156,7 +157,7 @@ class Section(BaseModel):
 class DiscordSettings(Section):
     token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
     test_guilds: DiscordIds = Field(
-        default=(), description="Guilds that get the commands at once; empty means commands are global."
+        default=(), description="Guilds in which the commands are registered, without delay. Empty: in all guilds."
     )
     intents: Annotated[tuple[Intent, ...], NoDecode, _AsList] = Field(
         default=(Intent.DEFAULT,), description="What Discord sends to the bot."
@@ -190,7 +191,7 @@ class CommandSettings(Section):
     )
     throttle: Throttle = Field(
         default="5/10s per user, 50/10s per guild",
-        description="How often a command may be used that has no throttle of its own.",
+        description="The limits of commands that do not set their own.",
     )
     defer_after_s: float = Field(
         default=2.0,

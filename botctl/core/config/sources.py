@@ -1,6 +1,6 @@
-"""Read each layer of settings (file, variables, options) into values with their origin. `validation` checks them later.
+"""Read each layer of settings (file, variables, options) into values with their origin. `validation` comes later.
 
-What cannot be read adds a sentence to ``faults``, and the rest is returned, so that a person sees all faults at once.
+Each error adds a sentence to ``faults``, and the rest is returned, so that a person sees all errors at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ RESERVED_VARIABLES = frozenset(
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Variables that are not settings: for ecosystem.config.js, for the OpenAPI check, and for a standalone sandbox."""
+"""Variables that are not settings: for PM2's ecosystem.config.js, for the check with Discord's OpenAPI file, and for
+`botctl sandbox serve`."""
 
 Key = tuple[str, ...]
 
@@ -55,7 +56,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a value. ``where``: a file relative to the root, a variable or an option. ``line``: from 1."""
+    """The origin of a value. ``where``: a file in the project, a variable or an option. ``line``: from 1."""
 
     layer: Layer
     where: str
@@ -128,7 +129,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. Each table is yielded too, as ``{}``, because it may be empty (a role)."""
+    """Paths and values of nested tables. Yields ``{}`` before the values of each table, so that empty ones are kept."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -139,7 +140,7 @@ def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key,
 
 
 def merge(low: Values, high: Values) -> Values:
-    """Merge two layers. An empty table does not replace a lower value."""
+    """The values of both layers. Those of ``high`` win, but an empty table does not remove values of ``low``."""
     return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 CLEAR_WORDS = ("", "none", "-")
-"""Raw values that clear a setting."""
+"""The texts that reset a setting to its default."""
 
 MAX_DISABLED = 100  # Discord: an application has at most 100 global slash commands
 ALWAYS_ENABLED = frozenset({"settings"})
@@ -49,7 +49,7 @@ def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | No
     """``settings`` with ``key`` set to the text ``raw``. The store updates the revision.
 
     ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` adds one and
-    ``-name`` removes one. ``log_channel``: an id or a mention. ``none`` or None clears any of them.
+    ``-name`` removes one. ``log_channel``: an id or a mention. ``none`` or None resets any of them.
 
     Raises:
         ValueError: ``key`` or ``raw`` is not valid.

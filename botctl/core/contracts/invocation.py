@@ -58,12 +58,12 @@ class Outcome:
     error_id: str | None = None  # set when FAILED; the same in the reply, the log and the audit entry
     error_type: str | None = None
     retry_after_s: float | None = None  # set when THROTTLED
-    policy: str | None = None  # name of the policy whose limit was exceeded
+    policy: str | None = None  # set when THROTTLED: the name under which the limits are counted, mostly the command's
 
 
 @dataclass(slots=True, eq=False)
 class Invocation:
-    """One interaction on its way through the pipeline."""
+    """One interaction, from its arrival until its outcome is known."""
 
     id: str
     kind: Kind

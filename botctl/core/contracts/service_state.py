@@ -14,7 +14,7 @@ class ServiceState(enum.StrEnum):
     ``FAILED``: it did not start, ended by itself, or could not be stopped. It stays in this state.
     """
 
-    IDLE = "idle"
+    IDLE = "idle"  # not started yet
     STARTING = "starting"
     READY = "ready"
     DEGRADED = "degraded"
@@ -31,7 +31,7 @@ class ServiceState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The status of a service. ``started_in_s``: the duration of its start, None before. ``restarts``: of its tasks."""
+    """The status of a service. ``started_in_s``: how long its start took. ``restarts``: of its tasks."""
 
     name: str
     state: ServiceState
@@ -51,7 +51,7 @@ class ServiceHealth:
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """The error inside exception groups that hold only one, as a TaskGroup raises it; any other ``error`` unchanged."""
+    """``error``, or if it is an exception group with a single error (as from a TaskGroup), that error."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

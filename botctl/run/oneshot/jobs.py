@@ -24,11 +24,8 @@ _log = logging.getLogger(__name__)
 async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
     """The job administration. It can run the job named ``run`` in this process, unless a migration is pending.
 
-    A command file that cannot be loaded is logged and left out.
-
-    Raises:
-        UsageError: no job has that name.
-        ConfigError: likewise, but a file that may define it was left out.
+    A command file that cannot be loaded is logged and left out. Raises UsageError if no job has that name, or
+    ConfigError if a file that may define it was left out.
     """
     registry = build_shared_registry(loaded, bus=Bus())
     jobs, is_complete = _load_jobs(registry, loaded)
@@ -47,7 +44,7 @@ async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIter
 
 
 def _load_jobs(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
-    """The jobs of the files that can be loaded, and whether no file was left out. Faults are logged."""
+    """The jobs of the files that can be loaded, and whether that is all files. Faults are logged."""
     try:
         add_custom_services(registry, loaded)
         catalog = load_commands(registry, loaded, skip_broken=True)

@@ -26,8 +26,7 @@ async def open_rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
 async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
     """Reset the limits of ``subject`` (of all policies without ``policy``) and audit it; returns the reset keys.
 
-    Raises:
-        Unreachable: a store does not answer.
+    Raises Unreachable if a store does not answer.
     """
     async with open_services(loaded, add_redis, add_mongo, add_audit) as running:
         inspector = Inspector(running.get(Redis), loaded.settings.bot)

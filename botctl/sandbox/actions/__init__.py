@@ -1,4 +1,4 @@
-"""Actions that change the world (guilds, members, messages) and dispatch the events to the bots.
+"""Actions: they change the world (guilds, members, messages) and send the gateway events to the bots.
 
 The REST routes and the control API call a function with the sandbox and the action's data. Read `posting` first.
 """

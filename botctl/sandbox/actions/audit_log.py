@@ -11,7 +11,7 @@ from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
-_ENTRIES_MAX = 1000  # entries per guild
+_ENTRIES_MAX = 1000  # per guild; older ones are removed
 
 
 class AuditAction(IntEnum):
@@ -60,7 +60,7 @@ class AuditAction(IntEnum):
 
 
 def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
-    """Add ``entry``, and dispatch it to bots that may view the log."""
+    """Add ``entry``, and send it to the bots that may view the log."""
     guild.audit_log.append(entry)
     del guild.audit_log[:-_ENTRIES_MAX]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, items: list[Json], *, by: str) -> Json:
-    """Replace the overwrites of the command ``target_id``, as the user ``by``. Raises 50035 (invalid body)."""
+    """Replace the overwrites of a command or of ``app`` (``target_id``), as the user ``by``. Raises 50035 (invalid)."""
     wanted = parse_overwrites(items)
     stored = app.command_permissions.setdefault(guild.id, {})
     before = {overwrite["id"]: overwrite for overwrite in stored.get(target_id, [])}

@@ -27,7 +27,7 @@ def dispatch_interaction(
     command_type: int = registration.SLASH,
     source: Message | None = None,
 ) -> Interaction:
-    """Open an interaction of type ``kind``. ``source``: the component's message. Raises Unreachable (bot offline)."""
+    """Open an interaction. ``kind``: its type; ``source``: the component's message. Raises Unreachable (no bot)."""
     world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
     if app is None or not _is_reachable(sandbox, app, guild_id):
@@ -55,7 +55,7 @@ def dispatch_interaction(
 
 
 def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
-    """Whether the bot has a session that is connected, or lost so recently that it can still respond."""
+    """Whether the bot has a session that is connected, or was until so recently that it can respond in time."""
     now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.interactions.limits.response_s
     return any(
         session.application_id == app.id

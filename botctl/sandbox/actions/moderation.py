@@ -1,7 +1,4 @@
-"""Changes to a guild's members, roles and overwrites, made by bots or people.
-
-The caller checks permissions and writes the audit log.
-"""
+"""Changes to a guild's members, roles and overwrites. The caller checks permissions and writes the audit log."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
 def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
-    """Remove ``member`` from the guild; for a bot, also its managed role."""
+    """Remove ``member`` from the guild; for a bot, also the role that is its own (managed)."""
     del guild.members[member.user_id]
     for thread in guild.threads.values():
         thread.thread_members.pop(member.user_id, None)
@@ -81,7 +78,7 @@ def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
 
 
 def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwrite]) -> None:
-    """Replace the overwrites with ``wanted``; a bot that now sees the channel receives its threads."""
+    """Replace the overwrites with ``wanted`` (by id); a bot that now sees the channel receives its threads."""
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
     bots = [guild.members[application_id] for application_id in world.applications if application_id in guild.members]
@@ -98,9 +95,9 @@ def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
 
 
 def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
-    """The members that a prune removes: without roles other than ``roles`` and inactive for ``days`` days.
+    """The members that a prune removes: inactive for ``days`` days, and with no roles but ``roles``.
 
-    Discord goes by the last time a member was online; the sandbox by joining, messages and interactions.
+    For Discord a member is active who is online; for the sandbox one who joins, writes or uses an interaction.
     """
     since = discord_time(world.clock.now() - timedelta(days=days))
     seen = {guild.owner_id} | {

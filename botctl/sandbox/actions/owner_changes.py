@@ -1,6 +1,7 @@
 """Changes that a guild's owner makes: roles, overwrites, kicks, bans, timeouts, command permissions.
 
-`world_changes.apply` calls them by name with a JSON ``body``. ``?``: optional; the default guild is the first.
+`world_changes.apply` calls these functions by name. The docstrings show the JSON ``body``: values are names or ids,
+fields with ``?`` are optional, and the default guild is the first.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def edit_role(sandbox: Sandbox, body: Json) -> Json:
     role = lookup.role(guild, str(body["role"]))
     before = payloads.role(role)
     granted = role.permissions if body.get("permissions") is None else int(body["permissions"])
-    role.permissions = (granted | _parse_permissions(body, "allow")) & ~_parse_permissions(body, "deny")
+    role.permissions = (granted | _permission_bits(body, "allow")) & ~_permission_bits(body, "deny")
     role.name = str(body.get("name") or role.name)
     moderation.emit_role_update(sandbox, guild, role)
-    _record(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
+    _record_audit(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
     return {"id": role.id, "permissions": str(role.permissions)}
 
 
@@ -45,26 +46,26 @@ def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
     kind = 0 if body.get("member") is None else 1
     member = lookup.member(sandbox.world, guild, str(body["member"])) if kind else None
     target = member.user_id if member else lookup.role(guild, str(body["role"])).id
-    wanted = Overwrite(target, kind, _parse_permissions(body, "allow"), _parse_permissions(body, "deny"))
+    wanted = Overwrite(target, kind, _permission_bits(body, "allow"), _permission_bits(body, "deny"))
     after = {key: overwrite for key, overwrite in channel.overwrites.items() if key != target}
     moderation.set_overwrites(sandbox, channel, after | ({target: wanted} if wanted.allow | wanted.deny else {}))
     return {"id": target}
 
 
 def remove_member(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks them."""
+    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves; with ``kicked`` true the owner kicks them."""
     guild, member = _member(sandbox, body)
     moderation.remove_member(sandbox, guild, member)
     if body.get("kicked"):
-        _record(sandbox, guild, AuditAction.MEMBER_KICK, member.user_id, reason=body.get("reason"))
+        _record_audit(sandbox, guild, AuditAction.MEMBER_KICK, member.user_id, reason=body.get("reason"))
     return {"id": member.user_id}
 
 
 def ban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: delete the user's messages of the last seconds."""
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``; ``delete_s``: messages younger than this are deleted."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
-    _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
+    _record_audit(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
     return {"id": user.id}
 
 
@@ -72,7 +73,7 @@ def unban(sandbox: Sandbox, body: Json) -> Json:
     """``{"user", "guild"?}``."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.unban(sandbox, guild, user.id)
-    _record(sandbox, guild, AuditAction.MEMBER_BAN_REMOVE, user.id)
+    _record_audit(sandbox, guild, AuditAction.MEMBER_BAN_REMOVE, user.id)
     return {"id": user.id}
 
 
@@ -84,23 +85,23 @@ def timeout(sandbox: Sandbox, body: Json) -> Json:
     member.timeout_until = discord_time(end) if seconds > 0 else None
     sandbox.emit_member_update(guild, member)
     changes = audit_log.diff(before, payloads.partial_member(member))
-    _record(sandbox, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
+    _record_audit(sandbox, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
     return {"id": member.user_id, "until": member.timeout_until}
 
 
 def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
-    """``{"command"?, "roles"?, "members"?, "channels"?: {name: allowed}, "bot"?, "guild"?}``.
+    """``{"command"?, "roles"?, "members"?, "channels"?, "bot"?, "guild"?}``; the plurals are ``{name: allowed}``.
 
-    Without ``command`` they apply to the whole application. "everyone" means all roles, "all" all channels.
+    Without ``command`` they apply to the application. "everyone" is the role of all users, "all" means all channels.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
     app = find_application(sandbox, body.get("bot"))
     overwrites = [
         {"id": key, "type": kind, "permission": bool(on)}
         for kind, targets in (
-            (ROLE, {lookup.role(guild, key).id: on for key, on in _items(body, "roles")}),
-            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _items(body, "members")}),
-            (CHANNEL, {_channel_id(guild, key): on for key, on in _items(body, "channels")}),
+            (ROLE, {lookup.role(guild, key).id: on for key, on in _names_and_values(body, "roles")}),
+            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _names_and_values(body, "members")}),
+            (CHANNEL, {_channel_id(guild, key): on for key, on in _names_and_values(body, "channels")}),
         )
         for key, on in targets.items()
     ]
@@ -115,11 +116,11 @@ def _member(sandbox: Sandbox, body: Json) -> tuple[Guild, Member]:
     return guild, lookup.member(sandbox.world, guild, str(body["member"]))
 
 
-def _parse_permissions(body: Json, name: str) -> int:
+def _permission_bits(body: Json, name: str) -> int:
     return permission_bits.bits(*(str(permission) for permission in body.get(name) or []))
 
 
-def _items(body: Json, name: str) -> list[tuple[str, Any]]:
+def _names_and_values(body: Json, name: str) -> list[tuple[str, Any]]:
     return list((body.get(name) or {}).items())
 
 
@@ -146,7 +147,7 @@ def _command_id(app: Application, guild: Guild, name: str) -> str:
     raise UsageError(f"{app.name} has no command “{name}” here.")
 
 
-def _record(
+def _record_audit(
     sandbox: Sandbox,
     guild: Guild,
     action: AuditAction,

@@ -1,4 +1,4 @@
-"""Creating, editing and deleting messages, for bots and people."""
+"""Creating, editing and deleting messages, for bots and people. ``granted``: the author's permission bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REPLYABLE_TYPES = frozenset({0, 19, 20, 23})  # message types
 
 
 def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
-    """The permissions for sending ``draft`` in ``channel``. Raises 50008 (no text channel)."""
+    """The names of the permissions for sending ``draft`` in ``channel``. Raises 50008 (no text channel)."""
     if channel.type in _TYPES_WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
@@ -35,7 +35,7 @@ def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -
 
 
 def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
-    """The message to reply to; None if unknown or ephemeral. Raises 160002 (may not read it), 50035 (wrong type)."""
+    """The message to reply to; None: unknown or ephemeral. Raises 160002 (not allowed to read it), 50035 (its type)."""
     if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     message = world.message(channel.id, message_id)
@@ -46,15 +46,16 @@ def check_reply(world: World, channel: Channel, message_id: str, granted: int) -
 
 
 def invalid_reference(code: str, message_text: str) -> ApiError:
+    """50035 (invalid body) for the field ``message_reference``."""
     return ApiError(
         400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": message_text}]}}
     )
 
 
 def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
-    """Create a message. An archived thread is unarchived (160005: it is locked), and the author joins it.
+    """Create a message; in a thread, unarchive it (raises 160005 when it is locked) and let the author join.
 
-    ``granted``: the author's permissions in the channel, as bits; ``fields``: more fields of `Message`.
+    ``fields``: more fields of `Message`.
     """
     threads.unarchive(sandbox, channel, granted=granted)
     sandbox.store_uploads(draft)
@@ -69,7 +70,7 @@ def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, gr
 
 
 def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> Message:
-    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one. ``granted`` as in `post`."""
+    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one."""
     channel = sandbox.world.channels[message.channel_id]
     threads.check_not_archived(channel)
     threads.check_unlocked(channel, granted=granted)
@@ -78,7 +79,7 @@ def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> M
 
 
 def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
-    """Raises 50021 for a system message, 160005 in a locked archived thread (Discord: Threads > Locked Threads)."""
+    """Raises 50021 for a system message, 160005 in an archived thread that is locked (Discord: Threads)."""
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
         threads.check_unlocked(channel, granted=granted)

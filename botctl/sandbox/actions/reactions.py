@@ -14,15 +14,15 @@ from botctl.sandbox.sandbox import Sandbox
 Json = dict[str, Any]
 _EMOJI_MAX = 20  # per message
 _EMOJI_LENGTH_MAX = 20  # code points; a flag of a region has 7, a family 11
-_EMOJI_BLOCK = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
+_EMOJI_BLOCK = range(0x1F000, 0x1FB00)  # includes emoji that are too new for Python's `unicodedata`
 _OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
-)  # emoji outside Unicode's symbol categories, and keycaps
+)  # emoji that Unicode does not call symbols, and the keys 0️⃣ to 9️⃣, #️⃣ and *️⃣
 _COMBINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """``👍`` or ``name:id`` as messages store it. Raises 10014 (unknown, or of another guild without permission)."""
+    """``👍`` or ``name:id``. Raises 10014 (unknown, or of another guild, which ``granted`` does not allow)."""
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(text):
@@ -35,7 +35,7 @@ def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
 
 
 def is_emoji(text: str) -> bool:
-    """Whether this is a Unicode emoji; other pictorial symbols count too."""
+    """Whether this is a Unicode emoji; other symbols that are pictures are accepted too."""
     if not 0 < len(text) <= _EMOJI_LENGTH_MAX:
         return False
     base = [character for character in text if ord(character) not in _COMBINING]
@@ -48,7 +48,7 @@ def is_emoji(text: str) -> bool:
 
 
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
-    """Raises 50013 (not in ``granted``, the user's permissions), 30010 (too many emojis), 50083 (archived thread)."""
+    """``granted``: the user's permission bits. Raises 50013 (not enough), 30010 (too many emoji), 50083 (archived)."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if not granted & permission_bits.HISTORY or not (
         emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]

@@ -33,7 +33,7 @@ def thread_types(parent: Channel) -> tuple[int, ...]:
 
 
 def parse_body(body: Json) -> tuple[str, dict[str, Any]]:
-    """The name of a new thread in ``body``, and more arguments for `create`."""
+    """The name of the new thread, and the keyword arguments of `create` that ``body`` has."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
     minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
@@ -55,7 +55,7 @@ def create(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """A new thread of type ``kind``, with its owner as a member. It gets the id of ``source``, where it starts."""
+    """Create a thread of type ``kind``, with its owner as a member. With ``source`` it has the id of that message."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)
@@ -74,7 +74,7 @@ def create(
     schedule_archiving(sandbox, thread)
     sandbox.emit("THREAD_CREATE", {**payload(thread), "newly_created": True}, thread.guild_id, channel=thread)
     if source is not None:
-        _link_source(sandbox, thread, source)
+        _add_source_message(sandbox, thread, source)
     elif kind == PUBLIC_THREAD and parent.type == TEXT:
         reference = {"type": 0, "channel_id": thread.id, "guild_id": thread.guild_id}
         _post_system_message(sandbox, parent, owner_id, _THREAD_CREATED, content=name, reference=reference)
@@ -83,6 +83,7 @@ def create(
 
 
 def payload(thread: Channel, *, viewer: str = "") -> Json:
+    """The thread as Discord's JSON, for the bot ``viewer``."""
     if thread.thread is None:
         raise TypeError("no thread")
     return payloads.thread(thread, thread.thread, viewer=viewer)
@@ -102,13 +103,13 @@ def check_not_archived(channel: Channel) -> None:
 
 
 def check_unlocked(channel: Channel, *, granted: int) -> None:
-    """Raises 160005 for a locked thread, unless ``granted`` has MANAGE_THREADS."""
+    """Raises 160005 for a locked thread, unless ``granted`` (permission bits) has MANAGE_THREADS."""
     if channel.thread is not None and channel.thread.locked and not granted & permission_bits.BITS["MANAGE_THREADS"]:
         raise ApiError(400, 160005, "Thread is locked")
 
 
 def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
-    """Unarchive the thread if necessary. Raises 160005 as `check_unlocked` does."""
+    """Unarchive a thread if it is archived. Raises 160005 when it is locked, as `check_unlocked`."""
     check_unlocked(channel, granted=granted)
     if channel.thread is not None and channel.thread.archived:
         set_archived(sandbox, channel, channel.thread, archived=False)
@@ -116,7 +117,7 @@ def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
 
 
 def set_archived(sandbox: Sandbox, thread: Channel, state: Thread, *, archived: bool) -> None:
-    """Archive or unarchive; the caller dispatches it with `emit_update`."""
+    """Archive or unarchive. The caller sends the event, with `emit_update`."""
     state.archived, state.archived_at = archived, sandbox.world.timestamp()
     if not archived:
         schedule_archiving(sandbox, thread)
@@ -166,7 +167,7 @@ def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> No
 
 
 def active_threads(sandbox: Sandbox, application_id: str, guild_id: str) -> list[Channel]:
-    """The guild's active threads that a bot sees, newest first."""
+    """The guild's threads that are not archived and that a bot sees, newest first."""
     guild = sandbox.world.guilds[guild_id]
     active = [thread for thread in guild.threads.values() if thread.thread and not thread.thread.archived]
     return [thread for thread in reversed(active) if _can_see(sandbox, application_id, thread)]
@@ -177,11 +178,11 @@ def memberships(threads: list[Channel], user_id: str) -> list[Json]:
 
 
 def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
-    """Archive the thread after ``auto_archive_minutes`` without messages."""
+    """Start the timer that archives the thread after ``auto_archive_minutes`` without messages."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
     sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
-        _remaining_s(sandbox, thread), lambda: _archive_if_inactive(sandbox, thread)
+        _until_archiving_s(sandbox, thread), lambda: _archive_if_inactive(sandbox, thread)
     )
 
 
@@ -197,14 +198,14 @@ def _archive_if_inactive(sandbox: Sandbox, thread: Channel) -> None:
     state = thread.thread
     if state is None or state.archived or thread.id not in sandbox.world.channels:
         return
-    if _remaining_s(sandbox, thread) > 0:
+    if _until_archiving_s(sandbox, thread) > 0:
         schedule_archiving(sandbox, thread)
         return
     set_archived(sandbox, thread, state, archived=True)
     emit_update(sandbox, thread)
 
 
-def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
+def _until_archiving_s(sandbox: Sandbox, thread: Channel) -> float:
     state = thread_state(thread)
     last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
     unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
@@ -212,7 +213,7 @@ def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
     return max(state.auto_archive_minutes * 60 - inactive_s, 0.0)
 
 
-def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
+def _add_source_message(sandbox: Sandbox, thread: Channel, source: Message) -> None:
     source.flags |= payloads.HAS_THREAD
     sandbox.emit_message_update(source)
     reference = {
@@ -227,7 +228,7 @@ def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
 
 
 def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **fields: Any) -> None:
-    """A message that Discord writes in the name of ``author_id``."""
+    """Create a message that Discord itself writes, with ``author_id`` as its author."""
     world = sandbox.world
     given = {"id": world.new_id(), "timestamp": world.timestamp(), **fields}
     message = Message(channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, type=kind, **given)
@@ -236,7 +237,7 @@ def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kin
 
 
 def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
-    """A bot always receives its own membership, and others' only with the intent GUILD_MEMBERS."""
+    """A bot receives changes of its own membership always, of others' only with the intent GUILD_MEMBERS."""
     count = min(len(thread.thread_members), 50)
     event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:

@@ -34,7 +34,7 @@ _COMMAND_TYPES = {
 def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
-    ``path``: names of sub-commands; ``folder``: the base of relative paths in attachment options.
+    ``path``: sub-commands; ``options``: name to text; ``target``: user or message; ``folder``: base of file paths.
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
@@ -66,7 +66,7 @@ def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
 
 
 def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction | list[Json]:
-    """The choices for the option ``focused`` with the text ``value``, or the interaction that asks the bot for them."""
+    """The choices for the option ``focused`` with the text ``value``; or the interaction that asks the bot for them."""
     command, words = _find_slash_command(sandbox, actor, str(body.get("name") or ""), body)
     path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
@@ -139,7 +139,7 @@ def _find_slash_command(sandbox: Sandbox, actor: ActingUser, name: str, body: Js
 
 
 def _find_command(sandbox: Sandbox, actor: ActingUser, kind: int, name: str) -> Json:
-    """The command that the user sees; the guild's own comes before the global one. ``name@bot`` selects a bot."""
+    """The command ``name`` that the user sees; a guild's own before a global one. ``name@bot``: of that bot."""
     world, reason = sandbox.world, ""
     known = [(app, command) for app, command in visibility.list_commands(world, actor) if command["type"] == kind]
     for app, command in known:
@@ -199,7 +199,7 @@ def _find_clickable_message(world: World, actor: ActingUser, message_id: str | N
 
 
 def _owning_application(world: World, message: Message) -> str:
-    """The application that receives the components: the author, or the webhook's owner."""
+    """The application that receives clicks on the message: its author, or the webhook's owner."""
     webhook = world.webhooks.get(message.webhook_id or "")
     return (webhook.application_id if webhook else None) or message.author_id
 
@@ -220,7 +220,7 @@ def _resolve_values(select: Json, values: list[str], resolved: Resolved) -> list
 
 
 def _by_custom_id(fields: list[Json], given: Json) -> dict[str, Any]:
-    """``given`` with custom ids as keys; the modal's own values are defaults. Raises ClientRejected and UsageError."""
+    """Custom id to value: ``given`` by the user, or the modal's own. Raises ClientRejected and UsageError."""
     values: dict[str, Any] = {field["custom_id"]: field.get("value") for field in fields}
     for key, value in given.items():
         values[_field_id(fields, key)] = value

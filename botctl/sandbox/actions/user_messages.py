@@ -48,7 +48,7 @@ def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None 
 
 
 def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -> Message:
-    """Delete a message; an ephemeral one is dismissed. For others' messages MANAGE_MESSAGES is needed."""
+    """Delete a message, or hide an ephemeral one. For others' messages the user needs MANAGE_MESSAGES."""
     message = find_message(sandbox, actor, message_id, own=True)
     others = message.author_id != actor.user.id and message.only_for is None
     if others and (
@@ -68,7 +68,7 @@ def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -
 def react(
     sandbox: Sandbox, actor: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
-    """Add a reaction to the newest message, or ``message_id``; with ``remove`` remove it."""
+    """Add (or ``remove``) a reaction to the newest message, or to ``message_id``."""
     message, granted = find_message(sandbox, actor, message_id), actor.permissions(sandbox.world)
     _check_timeout(sandbox, actor)
 
@@ -89,7 +89,7 @@ def start_typing(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def find_message(sandbox: Sandbox, actor: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
-    """The message with that id, or the newest one (with ``own``: the user's) that the user sees."""
+    """The message with that id, or the newest one that the user sees; with ``own`` only the user's messages."""
     messages = (
         sandbox.world.messages.get(actor.channel.id, {}).values()
         if actor.permissions(sandbox.world) & permission_bits.VIEW
@@ -108,7 +108,7 @@ def _check_may_send(sandbox: Sandbox, actor: ActingUser) -> int:
     """The user's permissions in the channel. Raises ClientRejected when they may not send now."""
     world, channel = sandbox.world, actor.channel
     if actor.guild is None:
-        _check_reachable(sandbox, actor)
+        _check_dm_allowed(sandbox, actor)
         return permission_bits.DIRECT
     _check_timeout(sandbox, actor)
     granted = actor.permissions(world)
@@ -132,7 +132,7 @@ def _check_timeout(sandbox: Sandbox, actor: ActingUser) -> None:
         )
 
 
-def _check_reachable(sandbox: Sandbox, actor: ActingUser) -> None:
+def _check_dm_allowed(sandbox: Sandbox, actor: ActingUser) -> None:
     for user_id in actor.channel.recipients:
         other = sandbox.world.users[user_id]
         if user_id != actor.user.id and other.closed_dms:

@@ -1,4 +1,4 @@
-"""Changes to members, roles, channels and guilds, with their events; each takes a JSON ``body`` (``?``: optional)."""
+"""Changes to members, roles, channels and guilds, with their events; docstrings: the ``body`` (``?``: optional)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def add_guild(sandbox: Sandbox, body: Json) -> Json:
 
 
 def close_dms(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "closed"?, "guild"?}``: the user accepts no DMs; ``closed`` false: again."""
+    """``{"member", "closed"?, "guild"?}``: the user accepts no DMs; with ``closed`` false they do again."""
     guild = lookup.guild(sandbox.world, body.get("guild"))
     user = sandbox.world.users[lookup.member(sandbox.world, guild, str(body["member"])).user_id]
     user.closed_dms = bool(body.get("closed", True))
@@ -121,7 +121,7 @@ def set_locale(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_redirects(sandbox: Sandbox, body: Json) -> Json:
-    """``{"uris", "bot"?}``: where OAuth2 may redirect to; with none, anywhere on this machine."""
+    """``{"uris", "bot"?}``: where OAuth2 may redirect to. An empty list allows each address of this machine."""
     app = owner.find_application(sandbox, body.get("bot"))
     app.settings["redirect_uris"] = [str(uri) for uri in body["uris"]]
     sandbox.changed()

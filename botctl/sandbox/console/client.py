@@ -20,7 +20,7 @@ from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSch
 from botctl.sandbox.console.suggest import AutocompleteQuery
 
 REPLY_TIMEOUT_S = 5.0  # the default time to wait for the bot's reply
-_TIMEOUT_MARGIN_S = 5.0  # the sandbox enforces the limit itself; after this margin it counts as unreachable
+_TIMEOUT_MARGIN_S = 5.0  # after the limit of a wait, at which the sandbox answers: then it is unreachable
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
@@ -54,7 +54,7 @@ class SandboxClient:
     """A client of the control API at ``url``. Use it as an async context manager.
 
     Every call raises Unreachable when the sandbox does not answer, and UsageError or BotctlError with the sandbox's
-    message when it refuses. The client asks ``locator`` for a sandbox that was restarted.
+    message when it refuses. When the sandbox was restarted, ``locator`` gives its new URL and secret.
     """
 
     def __init__(self, url: str, secret: str, locator: SandboxLocator | None = None) -> None:
@@ -81,7 +81,7 @@ class SandboxClient:
     async def send(
         self, invocation: SlashCall | MenuCall | str, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
-        """Use a command and wait for the reply, or post a text, which is then the reply."""
+        """Use a command and return the reply of the bot. A text is posted, and that message is returned."""
         return await self._request_reply(
             "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
         )
@@ -150,7 +150,7 @@ class SandboxClient:
         return str((await self._call("POST", "clock", json={"advance_s": seconds}))["now"])
 
     async def incidents(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Start or stop an incident, or play a scenario; an empty ``body`` lists them."""
+        """Start or stop an incident, or play a scenario (see `incident_args`); an empty ``body`` lists all."""
         response: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
         return response
 
@@ -177,7 +177,7 @@ class SandboxClient:
             return  # the sandbox has stopped
 
     async def rest(self, method: str, path: str, token: str, **options: Any) -> tuple[int, Any]:
-        """Send a REST request as a bot; return the status and the JSON body, or None."""
+        """Send a REST request as a bot, with aiohttp's ``options``; return the status and the JSON body or None."""
         headers = {"Authorization": f"Bot {token}"}
         async with self._open_http.request(method, f"{self._url}{path}", headers=headers, **options) as response:
             raw = await response.read()
@@ -205,7 +205,7 @@ class SandboxClient:
         raise _error_from_response(body, status) if pid is None else _reconnecting_error(pid)
 
     async def _request(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
-        """Return status and body. A sandbox that has moved did not receive the request, so it is sent again."""
+        """Return status and body. If the sandbox has another URL or secret now, the request is sent there once more."""
         try:
             status, body = await self._request_once(method, endpoint, options)
         except aiohttp.ClientConnectorError:
@@ -275,7 +275,7 @@ def _error_from_response(response: Any, status: int) -> BotctlError:
 
 
 def _reconnecting_error(pid: int) -> Unreachable:
-    """After a restart of the sandbox, disnake needs some seconds to reconnect."""
+    """The error when the bot runs, but has not yet connected again: some seconds after the sandbox restarted."""
     return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
 
 

@@ -51,11 +51,11 @@ class MenuCall:
 
 @dataclass(frozen=True)
 class CommandPath:
-    """The command that a text names: ``node`` is its last known part in Discord's JSON, ``end`` the end of the name."""
+    """The command that a text names, with its sub-commands."""
 
     names: tuple[str, ...]
-    node: Json | None
-    end: int
+    node: Json | None  # Discord's JSON of the last of ``names``; None for an unknown command
+    end: int  # where the last name ends in the text
 
     @property
     def name(self) -> str:
@@ -87,7 +87,7 @@ class TypedOption:
 
 
 def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
-    """Parse ``text``. Raises UsageError, with a similar name as the hint."""
+    """Parse ``text``. Raises UsageError; its hint names the most similar command or option."""
     commands = list(commands)
     path = resolve_path(text, commands)
     _check_path(text, path, commands)
@@ -183,7 +183,7 @@ def _read_options(text: str, path: CommandPath) -> dict[str, str]:
         options[typed.name] = typed.value
         end = typed.end
     if stray := text[end:].split(maxsplit=1):
-        raise _stray_word_error(stray[0], path)
+        raise _unexpected_word_error(stray[0], path)
     return options
 
 
@@ -219,6 +219,7 @@ def _check_value(typed: TypedOption, path: CommandPath) -> None:
 
 
 def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
+    """Raises UsageError for an unknown command or sub-command, or a missing sub-command."""
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
@@ -239,7 +240,7 @@ def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
         )
 
 
-def _stray_word_error(word: str, path: CommandPath) -> UsageError:
+def _unexpected_word_error(word: str, path: CommandPath) -> UsageError:
     names = [option["name"] for option in path.options]
     if not names:
         return UsageError(f'/{path.name} has no options, so "{word}" cannot follow.')
@@ -249,5 +250,5 @@ def _stray_word_error(word: str, path: CommandPath) -> UsageError:
     return UsageError(f'"{word}" belongs to no option of /{path.name}.', hint=f"Write: {names[0]}:{word}")
 
 
-def _list_hint(lead: str, names: Sequence[str]) -> str:
-    return f"{lead}: {', '.join(names)}." if names else "The bot has not registered any command yet."
+def _list_hint(prefix: str, names: Sequence[str]) -> str:
+    return f"{prefix}: {', '.join(names)}." if names else "The bot has not registered any command yet."

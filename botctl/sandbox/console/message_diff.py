@@ -10,8 +10,6 @@ _MAX_SEEN = 1000  # far more than a channel shows at once
 
 
 class MessageDiff:
-    """Remembers the messages that the user has seen, as they were then."""
-
     def __init__(self) -> None:
         self._seen: dict[str, MessageSchema] = {}
 

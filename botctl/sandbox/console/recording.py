@@ -1,7 +1,7 @@
-"""Reads recorded traffic: parses and formats it, selects what can be replayed.
+"""Reads recorded traffic (see `web.traffic`): parses and formats it, selects what can be replayed.
 
 A replay sends the bots' REST requests one after the other. Ids in recorded responses are mapped to the ids of the new
-responses. Requests that need a removed secret (interactions, webhooks, logins) are left out.
+responses. A recording contains no secrets, so requests that need one (interactions, webhooks, logins) are left out.
 """
 
 from __future__ import annotations
@@ -85,8 +85,6 @@ def _format_data(data: Any) -> str:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A REST request of a bot and its response."""
-
     bot: str
     method: str
     path: str
@@ -109,15 +107,13 @@ def replayable_requests(lines: Iterable[Json]) -> Iterator[RecordedRequest]:
 
 @dataclass(frozen=True)
 class RecordedEvent:
-    """A gateway event that a bot received."""
-
     bot: str
     event: str
     data: Json
 
 
 def replayable_events(lines: Iterable[Json]) -> Iterator[RecordedEvent]:
-    """The events that can be dispatched again: not those that start a session or contained a secret."""
+    """The events that can be dispatched again: all but those that start a session or contained a secret."""
     for line in lines:
         sent = line.get("sent")
         if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _SESSION_EVENTS:

@@ -33,7 +33,7 @@ LineResult: TypeAlias = ReplySchema | Sequence[MessageSchema] | Notice | Quit
 
 @dataclass(frozen=True)
 class ReplCommand:
-    """A command; ``usage`` has no colon, ``arguments`` returns suggestions for its argument."""
+    """A command; ``usage`` is written without the colon, ``arguments`` suggests values for the command's argument."""
 
     usage: str
     summary: str
@@ -255,6 +255,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _require(argument: str, what: str) -> str:
+    """Return ``argument``. Raises UsageError when it is empty; ``what`` is the argument's name in the error."""
     if not argument:
         raise UsageError(
             f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="Type :help for the commands."
@@ -263,6 +264,7 @@ def _require(argument: str, what: str) -> str:
 
 
 def _match_name(name: str, names: Iterable[str], what: str) -> str:
+    """Return ``name``. Raises UsageError when it is not one of ``names``; ``what`` is their kind, such as "guild"."""
     names = list(names)
     if name in names:
         return name

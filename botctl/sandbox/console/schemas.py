@@ -19,8 +19,6 @@ _GENERATED_ID = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.
 
 
 class Schema(BaseModel):
-    """JSON from the control API; unknown fields are kept."""
-
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
 
@@ -53,8 +51,6 @@ class Reaction(Schema):
 
 
 class MessageSchema(Schema):
-    """A message as one user sees it."""
-
     id: str
     type: int = 0  # Discord: Message resource > Message Types
     channel: str = ""
@@ -107,9 +103,10 @@ class ModalSchema(Schema):
 
 
 class ReplySchema(Schema):
-    """An interaction when the bot has responded, or when the wait for that has timed out."""
+    """The result of a user's action, when the bot has responded or the wait for it has timed out."""
 
-    interaction: str | None = None
+    interaction: str | None = None  # its id
+    # After a click: "updated" (its message has changed) or "deferred_update" (not yet). "refused": nothing was sent.
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
     waited_ms: float = 0.0  # until the response
     messages: Sequence[MessageSchema] = ()  # new and changed ones
@@ -169,10 +166,10 @@ class StateSchema(Schema):
         return next((guild for guild in self.guilds if name is None or name in {guild.name, guild.id}), None)
 
     def commands_in(self, guild: GuildSchema | None, locale: str = "") -> list[dict[str, Any]]:
-        """The commands that can be used in ``guild``. Guild commands shadow global ones of the same name.
+        """The commands that can be used in ``guild``. A guild command hides the bot's global one of the same name.
 
-        Each has the name of its ``bot``. When two bots have the same command, each is named ``name@bot``. Names are
-        translated to ``locale``; a translated command keeps its original name in ``own``.
+        The key ``bot`` is the name of the bot. When two bots have the same command, each is named ``name@bot``. Names
+        are translated to ``locale``; a translated command keeps its original name in the key ``own``.
         """
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
         shadowed = {_command_key(command) for command in own}

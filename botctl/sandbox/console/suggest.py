@@ -46,7 +46,7 @@ class AutocompleteQuery:
 
 @dataclass(frozen=True)
 class _CursorContext:
-    """The text ``before`` the cursor: the command of ``path``, options, and from ``start`` the word at the cursor."""
+    """The text ``before`` the cursor, with its command ``path``; ``start`` is where the word at the cursor begins."""
 
     before: str
     start: int
@@ -95,7 +95,7 @@ def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> Auto
     context = _context_at(before, commands)
     if context.open_option is None or not _option(context, context.open_option).get("autocomplete"):
         return None
-    others = {typed_options.name: typed_options.value for typed_options in context.typed_options[:-1]}
+    others = {typed.name: typed.value for typed in context.typed_options[:-1]}
     return AutocompleteQuery(
         context.path.name, others, context.open_option.name, context.open_option.value, context.open_option.start
     )
@@ -117,8 +117,8 @@ def _word_start(before: str) -> int:
     return len(before) - len(re.split(r"\s", before)[-1])
 
 
-def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
-    details = {lead + choice["name"]: str(choice.get("description", "")) for choice in choices}
+def _suggest_names(typed: str, start: int, choices: Iterable[Json], prefix: str = "") -> list[Suggestion]:
+    details = {prefix + choice["name"]: str(choice.get("description", "")) for choice in choices}
     return [Suggestion(name, start, details[name]) for name in filter_names(typed, details)]
 
 
@@ -134,19 +134,19 @@ def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Itera
 
 
 def _suggest_options(context: _CursorContext) -> Iterator[Suggestion]:
-    """The options that are not used yet, if another option can begin at the cursor."""
+    """The names of unused options, when an option can begin at the cursor."""
     if context.open_option is not None and (context.open_option.quoted or context.start <= context.open_option.start):
         return
     if context.word.endswith('"'):
         return
-    used = {typed_options.name for typed_options in context.typed_options}
+    used = {typed.name for typed in context.typed_options}
     for option in context.path.options:
         if option["name"] not in used and option["name"].startswith(context.word):
             yield Suggestion(option["name"] + ":", context.start, str(option.get("description", "")))
 
 
-def _option(context: _CursorContext, typed_options: TypedOption) -> Json:
-    return next(option for option in context.path.options if option["name"] == typed_options.name)
+def _option(context: _CursorContext, typed: TypedOption) -> Json:
+    return next(option for option in context.path.options if option["name"] == typed.name)
 
 
 def _fixed_values(option: Json) -> list[str]:

@@ -1,4 +1,4 @@
-"""Transcripts of a session: a text of input and output lines that can be replayed and compared.
+"""Transcripts of a session at the prompt: a text of input and output lines that can be replayed and compared.
 
 ::
 
@@ -9,8 +9,8 @@
       botctl-bot BOT · ann used /roll
         You rolled 17
 
-``|`` continues an input. The header names the user and the place of the first input. Ids and times are removed before
-the comparison; the user replaces random output with ``…``.
+``|`` begins a further line of an input. The header names the user and the place of the first input. Ids and times are
+removed before the comparison; a person who edits the file writes ``…`` in place of random output.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _diff(wanted: list[str], actual: list[str]) -> Iterator[str]:
 
 
 def _build_pattern(lines: Iterable[str]) -> str:
-    """A line that is only ``…`` matches any number of lines."""
+    """A regular expression for ``lines``; a line that is only ``…`` matches any number of lines."""
     return "".join(
         "(?:.*\n)*?" if line.strip() == _WILDCARD else re.escape(line).replace(re.escape(_WILDCARD), ".*?") + "\n"
         for line in lines

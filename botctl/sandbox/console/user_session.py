@@ -14,7 +14,7 @@ from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """A user in a channel. Actions raise Unreachable if the sandbox does not answer, BotctlError if it refuses."""
+    """A user in a channel. Actions raise Unreachable if the sandbox does not answer, BotctlError if it refuses them."""
 
     def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client

@@ -16,7 +16,7 @@ def compute_proof(secret: str, nonce: str) -> str:
 
 
 async def is_sandbox(host: str, port: int, secret: str) -> bool:
-    """Return whether a sandbox with ``secret`` listens there. Raises OSError when nothing listens."""
+    """Whether a sandbox with ``secret`` listens on this port. Raises OSError when nothing listens."""
     nonce = secrets.token_hex(16)
     reader, writer = await asyncio.open_connection(host, port)
     try:

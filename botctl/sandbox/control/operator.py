@@ -17,13 +17,14 @@ from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]
-# Discord says to start a new session after these
+# A client must start a new session after these
 _SESSION_ENDING_CODES = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:
-    """A summary: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``), a command that this person
-    does not see has ``hidden``: the reason.
+    """A summary: guilds, commands, bots. ``as``, ``channel`` and ``guild`` name a person and their place.
+
+    A command that this person cannot see there has the key ``hidden``, with the reason.
     """
     world = sandbox.world
     commands = [{"guild_id": None, **command} for app in world.applications.values() for command in app.all_commands()]
@@ -46,7 +47,7 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def gateway(sandbox: Sandbox, body: Json) -> Json:
-    """Apply ``action`` to every session: heartbeat (op 1), reconnect (op 7), invalidate (op 9), close or drop."""
+    """``action`` for every session: heartbeat (op 1), reconnect (op 7), invalidate (op 9), close, drop (abort TCP)."""
     action = body.get("action")
     connected = sandbox.sessions.connected()
     for gateway_session in connected:
@@ -103,9 +104,9 @@ async def token(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def emit_event(sandbox: Sandbox, body: Json) -> Json:
-    """Send ``event`` with ``data`` to the sessions of ``application``; returns how many got it.
+    """Send the gateway event ``event`` to the sessions of ``application``; returns how many got it.
 
-    For recorded events: the data is not checked, and the sandbox's guilds and messages do not change.
+    For a replay of recorded events: ``data`` is not checked, and the sandbox's guilds and messages do not change.
     """
     event, data = body.get("event"), body.get("data")
     if not isinstance(event, str) or not isinstance(data, dict):
@@ -122,9 +123,10 @@ async def change_world(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def incident(incidents: IncidentRunner, body: Json) -> Json:
-    """Start the incident ``name`` with ``settings``, for ``for_s`` seconds if given; or ``stop`` it ("all": all).
+    """Start the incident ``name`` with ``settings``, for ``for_s`` seconds if given, and return it.
 
-    ``scenario`` is the text of a scenario to play. All but a start return the catalogue and the running incidents.
+    ``stop`` names an incident to stop, or is "all"; ``scenario`` is the TOML text of a scenario to play. These, and an
+    empty ``body``, return the catalogue and the running incidents.
     """
     if body.get("scenario"):
         incidents.play(scenario.parse(str(body["scenario"])))

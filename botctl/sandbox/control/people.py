@@ -1,6 +1,6 @@
-"""Handlers of the control API for a person's requests: use a command, click, submit a modal, write, read messages.
+"""Handlers of the control API for a person who acts as a Discord user: commands, clicks, modals, messages.
 
-Requests that wait for the bot wait at most ``timeout_s`` of the body.
+A request that needs the bot's answer waits at most ``timeout_s`` seconds, a field of its body.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from botctl.sandbox.sandbox import Sandbox
 Json = dict[str, Any]
 _DEFAULT_TIMEOUT_S = 5.0
 _DEFAULT_LIMIT = 20
-_WITHDRAWN_S = 1.0  # wait for a private reply after the bot deleted its public one
+_REPLACEMENT_S = 1.0  # the wait for a new reply when the bot has deleted its "thinking…"
 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
-    """Use the command ``name``, or without it post ``text`` (or ``content``); ``reply_to`` is a message id."""
+    """Use the command ``name``; without ``name``, post ``text`` (or ``content``). ``reply_to`` is a message id."""
     user = find_actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _send_message(sandbox, user, body)
@@ -52,7 +52,6 @@ async def react(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
-    """Show the person as typing in the channel."""
     user_messages.start_typing(sandbox, find_actor(sandbox.world, body))
     return {}
 
@@ -85,13 +84,13 @@ async def list_messages(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def _wait_for_reply(sandbox: Sandbox, interaction: Interaction, body: Json) -> Json:
-    """The reply that the person sees when it is final or ``timeout_s`` is over."""
+    """Wait until the person sees a result, or ``timeout_s`` is over; return the reply as it is then."""
     began_s = sandbox.world.clock.monotonic()
     timeout_s = read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S)
     await _wait_until_final(sandbox, interaction, timeout_s)
     if interaction.is_withdrawn:
         await _wait_until_final(
-            sandbox, interaction, min(timeout_s, _WITHDRAWN_S), lambda: not interaction.is_withdrawn
+            sandbox, interaction, min(timeout_s, _REPLACEMENT_S), lambda: not interaction.is_withdrawn
         )
     return serializers.reply(interaction, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
@@ -99,12 +98,13 @@ async def _wait_for_reply(sandbox: Sandbox, interaction: Interaction, body: Json
 async def _wait_until_final(
     sandbox: Sandbox, interaction: Interaction, timeout_s: float, done: Callable[[], bool] | None = None
 ) -> None:
-    """Wait for a final reply or ``done()``, at most ``timeout_s``; for a first response, at most Discord's deadline."""
+    """Wait until ``done()`` (default: the person sees a result), or ``timeout_s`` is over."""
     changed = asyncio.Event()
     interaction.on_change = changed.set
     clock, response_s = sandbox.clock, sandbox.interactions.limits.response_s
     began_s = clock.monotonic()
     while not (done() if done else interaction.is_final):
+        # The bot's first response must arrive before Discord's deadline.
         limit_s = min(timeout_s, response_s) if interaction.state is InteractionState.WAITING else timeout_s
         try:
             async with clock.timeout(began_s + limit_s - clock.monotonic()):

@@ -26,7 +26,7 @@ from botctl.sandbox.web.responses import json_response
 from botctl.sandbox.web.traffic import TRAFFIC
 
 Json = dict[str, Any]
-Function = Callable[[Any, Json], Awaitable[Json]]  # its arguments: the application's value for the key, and the body
+Function = Callable[[Any, Json], Awaitable[Json]]  # arguments: what the app stores under the route's key; the body
 _ROUTES: tuple[tuple[str, str, web.AppKey[Any], Function], ...] = (
     ("GET", "state", SANDBOX, operator.state),
     ("POST", "send", SANDBOX, people.send),

@@ -34,16 +34,16 @@ Json = dict[str, Any]
 
 @dataclass(eq=False)
 class GatewayConnection:
-    """One connection. ``now_s`` is the sandbox's monotonic clock, which tests may advance.
+    """One connection. ``now_s`` is the time of the sandbox's monotonic clock, which tests may advance.
 
-    Heartbeats use ``real_s``, the real clock, because tests do not advance the client's clock.
+    Heartbeats use ``real_s``, the time of the real monotonic clock, because tests do not advance the client's clock.
     """
 
     sessions: Sessions
     transport: Transport
     session: GatewaySession | None = None  # the newest one; `current` is None once it is invalidated
-    last_heartbeat_s: float = 0.0  # real time
-    _send_times: deque[float] = field(default_factory=deque)
+    last_heartbeat_s: float = 0.0  # on the real clock
+    _send_times: deque[float] = field(default_factory=deque)  # of the client's newest frames, for the rate limit
 
     def send_hello(self, real_s: float) -> None:
         self.last_heartbeat_s = real_s
@@ -81,7 +81,7 @@ class GatewayConnection:
         return self._handle(payload["op"], payload.get("d"), now_s)
 
     def _handle(self, op: int, data: Any, now_s: float) -> None:
-        """Handle an operation by its opcode; voice and soundboard operations are ignored."""
+        """Handle a frame by its opcode; those of voice and soundboard are ignored."""
         if op == HEARTBEAT:
             if self.sessions.faults.acknowledges_heartbeats:
                 self.transport.send(frames.encode(ACK, None), after_s=self.sessions.limits.ack_s)
@@ -100,7 +100,7 @@ class GatewayConnection:
         return None
 
     def _check_operation(self, op: int, data: Any) -> tuple[int, str] | None:
-        """The close code for an unknown operation or one in the wrong state, if any."""
+        """The close code and its reason for an opcode that is unknown, or wrong in this state; else None."""
         if op not in KNOWN_OPERATIONS:
             return CloseCode.UNKNOWN_OPCODE
         if op in (IDENTIFY, RESUME):
@@ -141,7 +141,7 @@ class GatewayConnection:
     def _check_identify(
         self, application_id: str, flags: int, shard: tuple[int, int], intents: Any
     ) -> tuple[int, str] | None:
-        """The close code for a shard with too many guilds or for wrong intents, if any."""
+        """The close code and its reason for a shard with too many guilds or for wrong intents; else None."""
         if self.sessions.backend.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return CloseCode.SHARDING_REQUIRED
         if type(intents) is not int or intents & ~ALL_INTENTS:

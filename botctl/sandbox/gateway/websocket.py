@@ -66,10 +66,10 @@ class WebsocketTransport:
     socket: web.WebSocketResponse
     tcp: asyncio.BaseTransport  # below the websocket: to abort it, and to stop reading
     encode: Encode | None  # None: plain text
-    faults: Faults
+    faults: Faults  # simulated failures: latency, an unreachable resume URL
     record: Record = _record_nothing
     closing: bool = False  # a close is queued, or the connection is aborted
-    muted: bool = False  # see `mute`
+    muted: bool = False
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     queue: asyncio.Queue[tuple[float, Outgoing]] = field(default_factory=asyncio.Queue)  # due time in s (0: now), item
 

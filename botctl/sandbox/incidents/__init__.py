@@ -1,5 +1,5 @@
 """Incidents: failures of Discord, simulated on purpose.
 
-The name of an incident or a scenario comes in; a changed sandbox goes out, which is restored when the incident ends.
+An incident changes the sandbox, and restores it at its end. A scenario is a list of incidents with start times.
 `connections`, `guilds` and `requests` define the incidents, `runner` starts and stops them. Read `catalogue` first.
 """

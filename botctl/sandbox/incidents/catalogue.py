@@ -22,7 +22,7 @@ Function = Callable[..., Awaitable[Mapping[str, Any] | None]]
 
 @dataclass(frozen=True)
 class Incident:
-    """``source`` says how we know that Discord does this, ``function`` simulates it; ``settings``: defaults by name."""
+    """``source`` says how we know that Discord does this; ``settings`` maps names to default values."""
 
     name: str
     description: str
@@ -81,7 +81,7 @@ async def until_stopped(sandbox: Sandbox) -> None:
 
 @contextlib.contextmanager
 def inject_faults(sandbox: Sandbox, **changes: float) -> Iterator[None]:
-    """Change the sandbox's `Sandbox.faults` inside the block."""
+    """Set fields of `Sandbox.faults`, the failures that REST and gateway simulate, inside the block."""
     before = {name: getattr(sandbox.faults, name) for name in changes}
     try:
         for name, value in changes.items():

@@ -36,7 +36,7 @@ async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
 async def resume_host_dead(sandbox: Sandbox) -> None:
     """Aborts every connection, and ``resume_gateway_url`` drops new ones. REST and /gateway still work.
 
-    A client that retries only the resume host stays offline. It must IDENTIFY at the address of /gateway/bot.
+    A client that retries only this URL stays offline. It must IDENTIFY at the address of /gateway/bot.
     """
     with inject_faults(sandbox, resume_host_down=True):
         _abort_all(sandbox)
@@ -47,8 +47,8 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
 async def half_open(sandbox: Sandbox) -> None:
     """Mutes every open connection: nothing arrives in either direction, and no close is sent.
 
-    A crashed router or computer between the two looks like this. Only the missing heartbeat ACK shows it. The client
-    should close with a code other than 1000, get no answer, and RESUME. New connections work.
+    A crashed router between the bot and Discord looks like this. Only the missing heartbeat ACK shows it. The client
+    should close with a code other than 1000, not wait for the answer, and RESUME. New connections work.
     """
     for gateway_session in sandbox.sessions.connected():
         if gateway_session.transport is not None:

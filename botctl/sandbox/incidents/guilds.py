@@ -1,4 +1,4 @@
-"""Simulated failures in guilds."""
+"""Simulated failures in guilds. ``guild`` is a name or id, ``bot`` an id; empty means the first one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated failures of REST and of the network in front of it."""
+"""Simulated failures of REST, and of the edge: Cloudflare's network in front of Discord."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _override_responses(sandbox: Sandbox, override: ResponseOverride) -> Iterato
 
 @incident("measured by operators; Discord's status page")
 async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5) -> None:
-    """Delays every REST response and gateway frame by ``delay_s`` and up to ``jitter_s`` more; their order stays.
+    """Delays every REST response and gateway frame by ``delay_s`` and up to ``jitter_s`` more, but keeps their order.
 
     An interaction's 3 s begin when Discord sends it, so the delay leaves the bot less time.
     """

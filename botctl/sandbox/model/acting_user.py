@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ActingUser:
-    """A user in a channel; in a DM there is no guild and no member."""
+    """A user in a channel. In a DM, ``guild`` and ``member`` are None."""
 
     user: User
     channel: Channel
@@ -26,13 +26,14 @@ class ActingUser:
         return f"in #{self.channel.name}" if self.guild else "in this DM"
 
     def permissions(self, world: World) -> int:
+        """The user's permission bits in the channel."""
         if self.guild is None or self.member is None:
             return permission_bits.DIRECT
         return permissions.compute(world, self.guild, self.member, self.channel)
 
 
 def find_actor(world: World, body: Json) -> ActingUser:
-    """The user ``as`` of a request, in its ``guild`` and ``channel``, or in a DM with the user ``dm``."""
+    """The user that a control request names in ``as``; in its ``guild`` and ``channel``, or the DM with ``dm``."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):

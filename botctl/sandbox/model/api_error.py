@@ -27,7 +27,7 @@ class ApiError(Exception):
 
 
 class RateLimited(ApiError):
-    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket."""
+    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers``: those with the bucket's limits."""
 
     def __init__(
         self, retry_after_s: float, scope: Literal["user", "global", "shared"], headers: Mapping[str, str]
@@ -81,6 +81,7 @@ def too_large() -> ApiError:
 
 
 def unknown(resource: str) -> ApiError:
+    """Status 404 for an id that does not exist. ``resource``: its kind, for example "Channel"."""
     codes = {
         "Channel": 10003,
         "Guild": 10004,
@@ -103,20 +104,21 @@ def unknown(resource: str) -> ApiError:
     return ApiError(404, codes[resource], f"Unknown {resource}")
 
 
-_CONVERT: dict[type, tuple[str, str]] = {
+# By the expected type: the error (code, message) for a value of another type
+_WRONG_TYPE: dict[type, tuple[str, str]] = {
     str: ("STRING_TYPE_CONVERT", "Could not interpret the value as string."),
     int: ("NUMBER_TYPE_COERCE", "Value is not int."),
     bool: ("BOOLEAN_TYPE_CONVERT", "Must be either true or false."),
     dict: ("MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType"),
     list: ("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"),
 }
-_ID_DIGITS = 20  # of 64 bits
+_ID_DIGITS = 20  # at most: an id has 64 bits
 Path = tuple[str | int, ...]
 T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
 class FormErrors:
-    """Collects the errors of a body for one 50035. A ``path`` is the keys and list indexes that lead to a value."""
+    """Collects what is wrong in a JSON body. A ``path`` is the keys and list indexes that lead to a value."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
@@ -135,7 +137,7 @@ class FormErrors:
         """Whether ``value`` is a ``kind`` (None is not); adds an error when it is not."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return True
-        self.add(path, *_CONVERT[kind])
+        self.add(path, *_WRONG_TYPE[kind])
         return False
 
     def field(self, path: Path, body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
@@ -247,6 +249,6 @@ class FormErrors:
         return ""
 
     def check(self) -> None:
-        """Raise ApiError when there is any error."""
+        """Raise one ApiError with all errors (50035, invalid body), if there are any."""
         if self.tree:
             raise ApiError(400, 50035, "Invalid Form Body", self.tree)

@@ -1,7 +1,7 @@
 """The sandbox's time: the machine's clock plus an offset that `advance` increases.
 
-The offset applies to rate limits, tokens, interaction deadlines, member timeouts and the resume window. It does not
-apply to heartbeats, which use the machine's clock (``base``), because the client's own clock did not move.
+The offset applies to rate limits, tokens, interaction deadlines, member timeouts and the time for a RESUME. It does not
+apply to heartbeats, which use the machine's clock (``base``), because the client's own clock was not moved.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _ADVANCE_MAX_S = 10 * 366 * 86_400
 
 @dataclass(eq=False, slots=True)
 class Timer:
+    """A callback that waits for its time; ``callback`` is None when it was cancelled."""
+
     callback: Callable[[], None] | None
 
     def cancel(self) -> None:
@@ -44,18 +46,18 @@ class SandboxClock:
         return self.base.monotonic() + self._offset_s
 
     def advance(self, seconds: float) -> None:
-        """Move ahead by ``seconds`` (0 to ten years, or UsageError); due timers run in order, at their own times."""
+        """Move ahead by 0 s to ten years (else UsageError). The timers on the way run in order, at their times."""
         if not 0 <= seconds <= _ADVANCE_MAX_S:
             raise UsageError("The clock moves ahead by a number of seconds.", hint="Give 0 seconds to ten years.")
         target_s = self._offset_s + seconds
         while self._timers and (due_s := self._timers[0][0]) <= self.base.monotonic() + target_s:
             self._offset_s = max(self._offset_s, due_s - self.base.monotonic())
-            self._run_next()
+            self._run_first_timer()
         self._offset_s = max(self._offset_s, target_s)  # a callback may have advanced it further
         self._schedule_wakeup()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` after ``delay_s``, by waiting or by `advance`. Needs a running event loop."""
+        """Call ``callback`` when ``delay_s`` have passed or were skipped by `advance`. Needs a running event loop."""
         timer = Timer(callback)
         self._number += 1
         heapq.heappush(self._timers, (self.monotonic() + delay_s, self._number, timer))
@@ -82,7 +84,7 @@ class SandboxClock:
             finally:
                 timer.cancel()
 
-    def _run_next(self) -> None:
+    def _run_first_timer(self) -> None:
         callback = heapq.heappop(self._timers)[2].callback
         if callback is not None:
             callback()
@@ -102,6 +104,6 @@ class SandboxClock:
         now_s = self.monotonic()
         try:
             while self._timers and self._timers[0][0] <= now_s:
-                self._run_next()
+                self._run_first_timer()
         finally:
             self._schedule_wakeup()

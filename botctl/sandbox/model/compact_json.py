@@ -1,7 +1,4 @@
-"""JSON without spaces, and without a check for circular references.
-
-NaN and Infinity are errors: they are not JSON, and clients could not parse them.
-"""
+"""JSON without spaces and without a check for circular references. NaN and Infinity are errors: they are not JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def loads(raw: bytes) -> Any:
-    """Raises ValueError, and RecursionError."""
+    """Raises ValueError, and RecursionError for too many levels."""
     return _DECODER.decode(raw.decode())
 
 

@@ -11,7 +11,7 @@ from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.tokens import DEFAULT_BOT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
-# Enough for the included commands and for moderation; without ADMINISTRATOR a missing permission shows up in tests.
+# Enough for botctl's own commands and for moderation; not ADMINISTRATOR, which would hide a missing permission.
 _BOT_PERMISSIONS = permission_bits.MODERATOR | permission_bits.bits(
     "MANAGE_ROLES",
     "MANAGE_CHANNELS",
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[\w.-]{2,32}")
 
 
 def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """One guild, two channels, three users, and one bot or the ``bots``. Raises UsageError for a bad bot name."""
+    """One guild, two channels, three users, and the ``bots`` (default: one). Raises UsageError for an invalid name."""
     world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _check_name(world, name))
@@ -40,7 +40,7 @@ def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: 
 
 
 def add_bot(world: World, name: str) -> Application:
-    """Add an application whose bot is in every guild, with the next free id. Raises UsageError."""
+    """Add an application whose bot is in every guild. Raises UsageError when ``name`` is invalid or in use."""
     owner = next(user.id for user in world.users.values() if not user.bot)
     bot = int(DEFAULT_BOT)
     while str(bot) in world.users:

@@ -1,4 +1,4 @@
-"""The faults that are active in the sandbox. Incidents set them; `rest` and `gateway` apply them."""
+"""Faults, the parts of an incident (a simulated failure). `incidents` sets them; `rest` and `gateway` apply them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from botctl.sandbox.model.api_error import ApiError
 
-VIA = "1.1 botctl-sandbox"  # without this header clients assume a Cloudflare ban
+VIA = "1.1 botctl-sandbox"  # the header Via; to a client, a 429 without it is a ban by Cloudflare
 _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
 <body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
 """
@@ -36,7 +36,7 @@ def ban_page(remaining_s: float) -> EdgeResponse:
 
 @dataclass(eq=False)
 class ResponseOverride:
-    """Another response for the share ``probability`` (0 to 1) of requests whose path contains ``path``."""
+    """Another response to requests whose path contains ``path``; to each with ``probability``, 0 to 1."""
 
     make_response: Callable[[], ApiError | EdgeResponse]
     probability: float = 1.0
@@ -48,11 +48,11 @@ class Faults:
     """The active faults; the defaults mean none."""
 
     delay_s: float = 0.0  # added to each REST response and gateway frame
-    jitter_s: float = 0.0  # at most; added to ``delay_s``
-    body_duration_s: float = 0.0  # the body of a REST response is spread over this time
-    skew_s: float = 0.0  # Discord's clock is ahead in Date and X-RateLimit-Reset
+    jitter_s: float = 0.0  # a random part of it is added to ``delay_s``
+    body_duration_s: float = 0.0  # of sending the body of a REST response slowly
+    skew_s: float = 0.0  # added to the times in the headers Date and X-RateLimit-Reset
     acknowledges_heartbeats: bool = True
-    repeated_dispatches: int = 0  # sent again at a RESUME
+    repeated_dispatches: int = 0  # how many events a RESUME sends a second time
     resume_host_down: bool = False  # ``resume_gateway_url`` is unreachable
     overrides: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)

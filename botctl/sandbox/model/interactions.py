@@ -1,8 +1,8 @@
 """Interactions and the bot's responses to them (Discord: Receiving and Responding).
 
-A user's action opens an `Interaction`. The bot has 3 s for one callback, then 15 minutes to edit the response and to
-add messages with the token. A `Draft` is a message body that has passed validation. All functions change plain data;
-code that waits for a response sets ``on_change``.
+A user's action opens an `Interaction`. The bot has 3 s for one callback, its response; then 15 minutes to edit it and
+to add messages (follow-ups) with the token. A `Draft` is a message body that has passed validation. No function waits;
+code that waits for a response sets ``Interaction.on_change``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # interaction types
 REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # callback types
 _CHOICES_MAX = 25
-_SETTABLE = drafts.SETTABLE | EPHEMERAL
+_SETTABLE_FLAGS = drafts.SETTABLE | EPHEMERAL
 _CHOICE_MAX = _CUSTOM_ID_MAX = 100
 _TITLE_MAX = 45
 
@@ -53,12 +53,12 @@ class Interaction:
     guild_id: str
     channel_id: str
     name: str  # of the command or component
-    opened_s: float  # monotonic
-    command_type: int = 1
-    source_id: str | None = None  # the message of the component
+    opened_s: float  # monotonic seconds
+    command_type: int = 1  # slash command; 2: for a user, 3: for a message
+    source_id: str | None = None  # the message with the component
     state: InteractionState = InteractionState.WAITING
     original_id: str | None = None  # the message ``@original``
-    edited: bool = False  # the original was edited or deleted
+    edited: bool = False  # the bot has edited or deleted that message
     followups: list[str] = field(default_factory=list)  # message ids
     modal: Json | None = None  # the data of callback 9
     choices: list[Json] | None = None  # of an autocomplete
@@ -66,7 +66,7 @@ class Interaction:
 
     @property
     def is_final(self) -> bool:
-        """Whether the user sees the result."""
+        """Whether the user sees a result, not only "thinking…" or nothing."""
         if self.state is InteractionState.DEFERRED_UPDATE:
             return self.edited or bool(self.followups) or self.source_id is None
         return self.state not in (InteractionState.WAITING, InteractionState.DEFERRED)
@@ -107,7 +107,7 @@ class InteractionStore:
         return interaction
 
     def get_unanswered(self, interaction_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction of a callback. Raises 10062 (unknown), 40060 (acknowledged already)."""
+        """The interaction that a callback responds to. Raises 10062 (unknown or late), 40060 (it has a response)."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.id != interaction_id:
             raise unknown("interaction")
@@ -118,7 +118,7 @@ class InteractionStore:
         return interaction
 
     def get_answered(self, application_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction whose token is used as a webhook. Raises 10015 (unknown) and 50027 (wrong token)."""
+        """The interaction for an edit or a follow-up. Raises 10015 (unknown, no response yet), 50027 (late)."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.application_id != application_id:
             raise unknown("Webhook")
@@ -148,7 +148,7 @@ def check_callback(interaction: Interaction, body: Json) -> int:
 
 def reply(world: World, interaction: Interaction, draft: Draft) -> Message:
     """Callback 4: a new message."""
-    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE_FLAGS)
     interaction.original_id = message.id
     interaction.state = InteractionState.REPLIED
     return message
@@ -171,7 +171,7 @@ def update(world: World, interaction: Interaction, draft: Draft) -> Message:
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: acknowledge. After a component its message may be edited later; after a modal the modal closes."""
+    """Callback 6: show nothing. The component's message may be edited later; a modal closes."""
     interaction.original_id = interaction.source_id
     interaction.state = InteractionState.DEFERRED_UPDATE
 
@@ -226,7 +226,7 @@ def own_message(world: World, interaction: Interaction, message_id: str) -> Mess
 
 
 def edit(world: World, interaction: Interaction, message: Message, draft: Draft) -> Message:
-    """Edit by token. The first edit of “thinking…” is the response."""
+    """Edit one of its messages. The first edit of “thinking…” is the reply."""
     drafts.edit(world, message, draft)
     if message.id == interaction.original_id:
         interaction.edited = True
@@ -251,13 +251,13 @@ def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Mes
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is InteractionState.DEFERRED and thinking is not None:
         return edit(world, interaction, thinking, draft), False
-    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE_FLAGS)
     interaction.followups.append(message.id)
     return message, True
 
 
 def source_message(world: World, interaction: Interaction) -> Message:
-    """The message of the component. Raises 10008 (unknown message) when it was deleted."""
+    """The message with the component. Raises 10008 (unknown message) when it was deleted."""
     message = world.message(interaction.channel_id, interaction.source_id or "")
     if message is None:
         raise unknown("Message")

@@ -1,4 +1,4 @@
-"""Counts requests and refuses those above the `limits`, in constant time.
+"""Counts requests, and refuses those above the `limits`.
 
 Discord: Rate Limits. A window starts with its first request and lasts its period. Nothing here waits; times are
 monotonic seconds of the sandbox's clock.
@@ -20,10 +20,10 @@ from botctl.sandbox.model.limits import Limits, Rate
 
 Json = dict[str, Any]
 Headers = dict[str, str]
-_SWEEP_FIRST = 1024
+_WINDOWS_FIRST_MAX = 1024  # windows; from this number on, old ones are removed
 _UNKNOWN_ADDRESS = ""
 
-# The limit of each route; every other route has its own bucket of "other_routes".
+# Route to a name of `Limits`; every other route has a bucket of its own, with the limit "other_routes".
 _MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
 _LIMIT_OF_ROUTE: dict[str, str] = {
     "POST /channels/{}/messages": "create_message",
@@ -42,11 +42,11 @@ _LIMIT_OF_ROUTE: dict[str, str] = {
     "DELETE /guilds/{}/emojis/{}": "emojis",
 }
 _LIMIT_OF_RESOURCE = {"webhooks": "webhooks"}
-_COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
-_SHARED = frozenset({"emojis"})  # all bots share it: X-RateLimit-Scope: shared
-_MAJOR_PARAMETERS = {"channels": 1, "guilds": 1, "webhooks": 2}  # leading path parts that have a bucket each
-_FIELDS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
-_PART = re.compile(r"\{(\w+)\}")
+_COMMAND_ROUTES = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
+_SHARED_LIMITS = frozenset({"emojis"})  # all bots share it: X-RateLimit-Scope: shared
+_MAJOR_PARAMETER_COUNT = {"channels": 1, "guilds": 1, "webhooks": 2}  # ids in a path with own buckets
+_FIELD_LIMITS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +55,31 @@ class Bucket:
 
     limit_name: str | None  # a name of `Limits`; None: not counted
     hash: str  # X-RateLimit-Bucket
-    major_parameters: tuple[str, ...]  # names of the path parts whose values have a bucket each
-    exempt: bool  # from the global limit
+    major_parameters: tuple[str, ...]  # parameters of the path; each value has its own bucket
+    exempt: bool  # not counted for the global limit
     field_limit: str = ""  # a second name of `Limits`, for bodies with one of ``fields``
     fields: frozenset[str] = frozenset()  # names in a JSON body
 
 
 def bucket_of(method: str, path: str) -> Bucket:
-    """The bucket of the route ``method path``; its variable parts are ``{names}``."""
-    route = f"{method} {_PART.sub('{}', path)}"
+    """The bucket of a route; ``path``: such as ``/channels/{channel_id}``."""
+    route = f"{method} {_PARAMETER.sub('{}', path)}"
     top = path.split("/")[1]
     limit_name = (
         _LIMIT_OF_ROUTE.get(route)
         or _LIMIT_OF_RESOURCE.get(top)
-        or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
+        or ("commands" if _COMMAND_ROUTES.fullmatch(route) else "other_routes")
     )
     counted = route if limit_name in ("other_routes", "commands", "webhooks") else limit_name
     parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
-    major_parameters = tuple(_PART.findall(parts[1]))[: _MAJOR_PARAMETERS.get(top, 0)] if parts else ()
+    major_parameters = tuple(_PARAMETER.findall(parts[1]))[: _MAJOR_PARAMETER_COUNT.get(top, 0)] if parts else ()
     is_callback = top == "interactions"
     return Bucket(
         None if is_callback else limit_name,
         hashlib.blake2b(counted.encode(), digest_size=16).hexdigest(),
         major_parameters,
         is_callback or len(major_parameters) > 1,
-        *_FIELDS.get(route, ("", frozenset())),
+        *_FIELD_LIMITS.get(route, ("", frozenset())),
     )
 
 
@@ -88,11 +88,13 @@ class IdentifyDecision(enum.Enum):
 
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
-    EXHAUSTED = enum.auto()  # the daily budget is used up: Discord resets the token
+    EXHAUSTED = enum.auto()  # the number per day is used up: Discord resets the token
 
 
 @dataclass(slots=True)
 class _Window:
+    """A period in which ``remaining`` more requests are allowed."""
+
     ends_s: float
     remaining: int
 
@@ -104,12 +106,10 @@ class RateLimiter:
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
     banned_until: dict[str, float] = field(default_factory=dict)  # by address
-    _sweep_at: int = _SWEEP_FIRST
-
-    # REST
+    _windows_max: int = _WINDOWS_FIRST_MAX
 
     def admit(self, bucket: Bucket, client: str, path: Mapping[str, str], clock: Clock) -> Headers:
-        """Count a request of ``client`` (a bot or an address); returns the headers. Raises RateLimited."""
+        """Count a request of a bot or address; returns headers. ``path``: parameter to value. Raises RateLimited."""
         limits = self.limits
         if bucket.limit_name is None or not limits.enforced:
             return {}
@@ -117,9 +117,9 @@ class RateLimiter:
         if not bucket.exempt and (wait_s := self._consume(("global", client), limits.requests, now_s)):
             raise RateLimited(wait_s, "global", {})
         rate: Rate = getattr(limits, bucket.limit_name)
-        shared = bucket.limit_name in _SHARED
+        shared = bucket.limit_name in _SHARED_LIMITS
         owner = None if shared or bucket.exempt else client
-        window = self._window((bucket.hash, owner, *[path[name] for name in bucket.major_parameters]), rate, now_s)
+        window = self._open_window((bucket.hash, owner, *[path[name] for name in bucket.major_parameters]), rate, now_s)
         admitted = window.remaining > 0
         if admitted:
             window.remaining -= 1
@@ -145,10 +145,10 @@ class RateLimiter:
             raise RateLimited(wait_s, "shared", {})
 
     def count_invalid(self, address: str | None, now_s: float) -> None:
-        """Count a 401, 403 or 429 (except those of the scope "shared"); the last allowed one bans the address."""
+        """Count a 401, 403 or 429 (but not of the scope "shared"); ban the address when no more are allowed."""
         if not self.limits.enforced:
             return
-        window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
+        window = self._open_window(("invalid", address), self.limits.invalid_requests, now_s)
         window.remaining -= 1
         if window.remaining <= 0:
             self.ban(address, now_s)
@@ -167,10 +167,8 @@ class RateLimiter:
         return 0.0
 
     def consume(self, limit_name: str, *key: str, now_s: float) -> float:
-        """Count a request for the rate ``limit_name`` of `Limits`, per ``key``; returns 0, or the seconds to wait."""
+        """Count a request of ``key`` for the limit ``limit_name``; returns 0, or if refused the seconds to wait."""
         return self._consume((limit_name, *key), getattr(self.limits, limit_name), now_s)
-
-    # Gateway
 
     def admit_identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
         """Count an IDENTIFY (Discord: Gateway > Session Start Limit, Sharding > Max Concurrency)."""
@@ -194,23 +192,23 @@ class RateLimiter:
         }
 
     def reset_identifies(self, bot: str) -> None:
-        """Start a new daily budget, for a new token."""
+        """Start a new day of IDENTIFYs, for a new token."""
         self.windows.pop(("identifies", bot), None)
 
     def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
-        window = self._window(key, rate, now_s)
+        window = self._open_window(key, rate, now_s)
         if window.remaining <= 0:
             return _round_up_to_ms(window.ends_s - now_s)
         window.remaining -= 1
         return 0.0
 
-    def _window(self, key: Hashable, rate: Rate, now_s: float) -> _Window:
+    def _open_window(self, key: Hashable, rate: Rate, now_s: float) -> _Window:
         window = self.windows.get(key)
         if window is not None and window.ends_s > now_s:
             return window
-        if window is None and len(self.windows) >= self._sweep_at:
+        if window is None and len(self.windows) >= self._windows_max:
             self.windows = {key: window for key, window in self.windows.items() if window.ends_s > now_s}
-            self._sweep_at = max(_SWEEP_FIRST, 2 * len(self.windows))
+            self._windows_max = max(_WINDOWS_FIRST_MAX, 2 * len(self.windows))
         new = self.windows[key] = _Window(now_s + rate.per_s, rate.count)
         return new
 

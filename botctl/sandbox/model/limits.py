@@ -21,7 +21,7 @@ _RATE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*([smhd])")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``count`` in ``per_s`` seconds from the first one. Written ``5/2s``; the units are s, m, h and d."""
+    """At most ``count`` in the ``per_s`` seconds that the first one starts. Written ``5/2s``; units: s, m, h, d."""
 
     count: int
     per_s: float
@@ -70,20 +70,20 @@ class Limits:
     kept: int = 20_000  # interactions; the oldest are dropped first
     # Gateway
     identifies: Rate = Rate(1000, 86_400)  # of a bot
-    max_concurrency: int = 1  # shards that may IDENTIFY at the same time
-    concurrency_s: float = 5.0  # between two IDENTIFYs of the same key
-    heartbeat_s: float = 41.25
-    heartbeat_grace: float = 1.5  # intervals without a heartbeat before the connection is closed
-    ack_s: float = 0.02  # delay of an ACK: disnake records the time of a heartbeat only after sending it
+    max_concurrency: int = 1  # shards that may IDENTIFY together
+    concurrency_s: float = 5.0  # between two IDENTIFYs with the same shard % max_concurrency
+    heartbeat_s: float = 41.25  # the interval that HELLO tells the client
+    heartbeat_grace: float = 1.5  # times ``heartbeat_s`` without a heartbeat: the connection is closed
+    ack_s: float = 0.02  # delay of an ACK: disnake notes the time of a heartbeat only after sending it
     payload_bytes: int = 4096  # of one frame from the client
     sends: Rate = Rate(120, 60)  # frames from the client
-    resume_window_s: float = 180.0
+    resume_window_s: float = 180.0  # after a disconnect
     buffer: int = 2000  # dispatches kept for a RESUME
     guilds_per_shard: int = 2500
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 
     def replace(self, changes: Mapping[str, Any]) -> Limits:
-        """These limits with ``changes``, which are text or values. Raises UsageError."""
+        """A copy with ``changes``: name to value, or to its text as in a setting. Raises UsageError."""
         return dataclasses.replace(self, **{name: self._parsed(name, value) for name, value in changes.items()})
 
     def as_text(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ _UNLIMITED = Rate(10**9, 1)
 LENIENT = Limits(
     enforced=False, identifies=_UNLIMITED, concurrency_s=0.0, all_members=_UNLIMITED, command_creates=_UNLIMITED
 )
-"""For tests of other subjects: a bot never has to wait."""
+"""For tests that are not about limits: a bot never has to wait."""
 
 
 def parse_assignments(words: Iterable[str]) -> dict[str, str]:

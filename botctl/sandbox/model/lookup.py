@@ -1,4 +1,4 @@
-"""Find users, channels and roles by what a person types: a name in any case, a mention or an id."""
+"""Find users, channels and roles by ``wanted``, what a person types: a name in any case, a mention or an id."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
 
 
 def user(world: World, wanted: str) -> User:
+    """The user ``wanted``. Like all functions without ``_or_none`` it raises UsageError when nothing is found."""
     user = user_or_none(world, wanted)
     if user is None:
         raise UsageError(f"There is no user “{wanted}” in the sandbox.")

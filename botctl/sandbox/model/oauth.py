@@ -1,7 +1,4 @@
-"""OAuth2 grants, in memory only (Discord: OAuth2; RFC 6749, RFC 7636).
-
-Nothing here waits or sends; ``now_s`` comes from the sandbox's clock.
-"""
+"""OAuth2 grants of users to applications, in memory; ``now_s`` is monotonic (Discord: OAuth2; RFC 6749, 7636)."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ SCOPES: Final = {
 }
 """Scope to its description for the user."""
 
-TOKEN_S: Final = 604_800.0  # Discord: a week
+TOKEN_S: Final = 604_800.0  # until an access token expires; Discord: a week
 _CODE_S: Final = 600.0  # RFC 6749, 4.1.2: the maximum
 S256: Final = "S256"
 
@@ -55,7 +52,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class _Code:
-    """An authorization code for one `Grants.redeem`. ``challenge``: PKCE's ``code_challenge``."""
+    """An authorization code, valid for one `Grants.redeem`. ``challenge``: PKCE's ``code_challenge``."""
 
     grant: Grant
     redirect_uri: str
@@ -82,7 +79,7 @@ class Grants:
         return grant if grant and grant.ends_s > now_s else None
 
     def create_code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
-        """Create an authorization code that the application can redeem."""
+        """Create an authorization code, which the application exchanges for a token."""
         code = secrets.token_urlsafe(24)
         self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
         return code
@@ -130,7 +127,7 @@ class Grants:
 def parse_scopes(text: str) -> tuple[str, ...]:
     """The scopes in ``text``, separated by spaces. Raises OAuthError for none or an unknown one."""
     wanted = tuple(dict.fromkeys(text.split()))
-    wrong = _first(scope for scope in wanted if scope not in SCOPES)
+    wrong = _first_or_none(scope for scope in wanted if scope not in SCOPES)
     if not wanted or wrong:
         raise OAuthError("invalid_scope", f"The requested scope is invalid, unknown, or malformed: {wrong or 'none'}.")
     return wanted
@@ -141,5 +138,5 @@ def s256_challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
-def _first(words: Iterable[str]) -> str | None:
+def _first_or_none(words: Iterable[str]) -> str | None:
     return next(iter(words), None)

@@ -1,8 +1,8 @@
-"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and common sets (``DIRECT``: in DMs)."""
+"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and sets of them for new roles and DMs."""
 
 from __future__ import annotations
 
-# By bit, from 0; "-" is unused.
+# In the order of the bits, from bit 0; "-" is an unused bit.
 # fmt: off
 NAMES = (
     "CREATE_INSTANT_INVITE", "KICK_MEMBERS", "BAN_MEMBERS", "ADMINISTRATOR", "MANAGE_CHANNELS", "MANAGE_GUILD",

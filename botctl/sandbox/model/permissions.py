@@ -1,7 +1,7 @@
 """The permissions of a member in a guild or channel, computed as Discord does.
 
-Discord: Permissions > Permission Overwrites, Implicit Permissions, Inherited Permissions, Permissions For Timed Out
-Members, Permission Hierarchy.
+``granted``: permission bits. Discord: Permissions > Permission Overwrites, Implicit Permissions, Inherited
+Permissions, Permissions For Timed Out Members, Permission Hierarchy.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 from botctl.sandbox.model.permission_bits import ADMINISTRATOR, ALL, BITS, HISTORY, IN_THREADS, SEND, VIEW, bits
 from botctl.sandbox.model.world import Channel, Guild, Member, World
 
-_REQUIRE_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
+_NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
 _KEPT_IN_TIMEOUT = VIEW | HISTORY
 
 
 def compute(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
-    """The permissions of ``member`` in ``channel`` (0 when it cannot see it), or in the guild as a whole."""
+    """The permission bits of ``member`` in ``channel`` (0 if it is hidden), or without a channel in the guild."""
     granted = _base_permissions(guild, member)
     if granted == ALL:
         return ALL
     if channel is not None:
         granted = _apply_overwrites(guild, member, overwrites_channel(world, channel), granted)
-        granted = _apply_implicit(granted, SEND if channel.thread is None else IN_THREADS)
+        granted = _remove_useless(granted, SEND if channel.thread is None else IN_THREADS)
         if channel.thread is not None and not _can_see_thread(channel, member, granted):
             return 0
     return granted & _KEPT_IN_TIMEOUT if is_timed_out(world, member) else granted
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """Whether ``member`` sees ``channel``; a category also through a channel in it (Discord: Obfuscated Channels)."""
+    """Whether ``member`` sees ``channel``; a category, if they see one in it (Discord: Obfuscated Channels)."""
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
@@ -41,12 +41,12 @@ def top_position(guild: Guild, member: Member) -> int:
 
 
 def is_above(guild: Guild, member: Member, position: int) -> bool:
-    """Whether ``member`` ranks above a role at ``position``. The owner ranks above all."""
+    """Whether the highest role of ``member`` is above ``position``. The owner is above all roles."""
     return member.user_id == guild.owner_id or top_position(guild, member) > position
 
 
 def outranks(guild: Guild, member: Member, other: Member) -> bool:
-    """Whether the role hierarchy lets ``member`` act on ``other``. No one may act on the owner."""
+    """Whether ``member`` stands above ``other`` in the role hierarchy. No one stands above the owner."""
     return other.user_id != guild.owner_id and is_above(guild, member, top_position(guild, other))
 
 
@@ -60,7 +60,7 @@ def _base_permissions(guild: Guild, member: Member) -> int:
 
 
 def overwrites_channel(world: World, channel: Channel) -> Channel:
-    """The channel whose overwrites apply: a thread uses its parent's."""
+    """The channel with the overwrites that apply to ``channel``: for a thread its parent."""
     return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
 
 
@@ -84,11 +84,11 @@ def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: i
     return granted
 
 
-def _apply_implicit(granted: int, send: int) -> int:
-    """Remove the permissions that need VIEW, or ``send``, when it is missing."""
+def _remove_useless(granted: int, send: int) -> int:
+    """Remove what is useless without VIEW, or without ``send`` (the permission to write messages here)."""
     if not granted & VIEW:
         return 0
-    return granted if granted & send else granted & ~_REQUIRE_SEND
+    return granted if granted & send else granted & ~_NEED_SEND
 
 
 def _can_see_thread(thread: Channel, member: Member, granted: int) -> bool:

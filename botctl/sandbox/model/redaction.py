@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 PLACEHOLDER: Final = "[removed]"
-_TEXT_MAX = 8000  # characters; cuts pictures
+_TEXT_MAX = 8000  # characters; images are longer
 
 
 def redact(data: Any, keys: frozenset[str]) -> Any:
-    """``data`` without the texts under ``keys``, and with long texts cut."""
+    """``data`` (JSON) with a placeholder for each text under one of ``keys``, and with long texts cut."""
     if isinstance(data, dict):
         return {
             key: PLACEHOLDER if key in keys and isinstance(value, str) else redact(value, keys)

@@ -1,14 +1,14 @@
-"""The contents of an id: its time, and the shard of a guild (Discord: Reference > Snowflakes)."""
+"""What an id contains: its time, and for a guild its shard (Discord: Reference > Snowflakes)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-_EPOCH_MS = 1_420_070_400_000
+_EPOCH_MS = 1_420_070_400_000  # ids count from here: 2015, in Unix time
 
 
 def smallest_at(moment: datetime) -> int:
-    """The smallest id of the millisecond of ``moment``."""
+    """The smallest id of that millisecond."""
     return (int(moment.timestamp() * 1000) - _EPOCH_MS) << 22
 
 

@@ -1,6 +1,6 @@
-"""Secrets of applications in Discord's format: some libraries read the application id from a token.
+"""Tokens and secrets of applications. The format is Discord's: some libraries read the application id from a token.
 
-They are derived from the sandbox's control secret, so a restart does not change them.
+``secret``: the sandbox's own, the key of its control API. The rest is computed from it, so a restart changes nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
 
 
 def new_bot_token(application_id: str) -> str:
+    """A random token, which replaces the computed one."""
     return bot_token(secrets.token_urlsafe(32), application_id)
 
 

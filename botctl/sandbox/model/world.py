@@ -16,13 +16,13 @@ from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 from botctl.sandbox.model.clock import SandboxClock
 
 KEPT_MESSAGES = 500  # per channel; limits the memory of a long run
-PRUNE_BATCH = 100  # oldest messages of a channel that are removed together
+PRUNE_BATCH = 100  # how many of the oldest are removed at once
 
-# Discord: Application resource > Application Flags: the three privileged intents
+# All privileged intents are allowed (Discord: Application resource > Application Flags)
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
 
 EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
-LOADING = 1 << 7
+LOADING = 1 << 7  # shown as "thinking…"
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Role:
     position: int = 1
     permissions: int = permission_bits.EVERYONE
     color: int = 0
-    bot_id: str | None = None  # of the bot that a managed role belongs to
+    bot_id: str | None = None  # of a bot's own (managed) role
     hoist: bool = False
     mentionable: bool = False
 
@@ -65,8 +65,8 @@ class Thread:
     locked: bool = False
     invitable: bool = True
     auto_archive_minutes: int = 4320  # time without messages before it is archived
-    messages: int = 0  # that it contains now
-    messages_ever: int = 0  # deleted ones included
+    messages: int = 0  # how many it contains now
+    messages_ever: int = 0  # how many it ever contained
 
 
 @dataclass
@@ -123,8 +123,8 @@ class Invite:
     channel_id: str
     inviter_id: str
     created_at: str
-    max_age_s: int = 86_400  # 0: no limit
-    max_uses: int = 0  # 0: no limit
+    max_age_s: int = 86_400
+    max_uses: int = 0
     temporary: bool = False
     uses: int = 0
 
@@ -138,14 +138,14 @@ class Webhook:
     name: str
     user_id: str  # its creator
     application_id: str | None = None  # of the bot that created it
-    avatar: str | None = None  # a hash
+    avatar: str | None = None
 
 
 @dataclass
 class GuildAuditEntry:
     id: str
     user_id: str  # of the moderator
-    action: int  # an AuditAction
+    action: int  # an `AuditAction`, for example 22: ban
     target_id: str | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)  # {key, old_value?, new_value?}
     reason: str | None = None
@@ -172,7 +172,7 @@ class Guild:
     settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
     auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)  # rules by id, as JSON
     scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as JSON
-    pages: dict[str, dict[str, Any]] = field(default_factory=dict)  # welcome screen and onboarding by name, as JSON
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)  # "welcome_screen", … to JSON
 
 
 @dataclass
@@ -190,12 +190,12 @@ class Message:
     components: list[dict[str, Any]] = field(default_factory=list)
     attachments: list[dict[str, Any]] = field(default_factory=list)  # {id, filename, size, content_type, description?}
     only_for: str | None = None  # the only user who sees it (ephemeral)
-    invoked: dict[str, Any] | None = None  # the interaction: {id, type, name, user_id, message_id}
+    invoked: dict[str, Any] | None = None  # the interaction that it answers: {id, type, name, user_id, message_id}
     reply_to: str | None = None  # a message id of the same channel
     application_id: str | None = None
     nonce: str | int | None = None
-    pinned_at: str | None = None  # None: not pinned
-    reactions: dict[str, list[str]] = field(default_factory=dict)  # emoji (as in REST) to user ids
+    pinned_at: str | None = None
+    reactions: dict[str, list[str]] = field(default_factory=dict)  # "👍" or "name:id" to user ids
     webhook_id: str | None = None
     name: str | None = None  # a webhook's name for this message
     tts: bool = False
@@ -203,8 +203,8 @@ class Message:
     mentions: list[str] = field(default_factory=list)  # user ids
     mention_roles: list[str] = field(default_factory=list)  # role ids
     mention_everyone: bool = False
-    reference: dict[str, Any] | None = None  # ``message_reference`` of any other kind
-    snapshots: list[dict[str, Any]] = field(default_factory=list)  # the content of a forward
+    reference: dict[str, Any] | None = None  # Discord's ``message_reference``, except for a reply
+    snapshots: list[dict[str, Any]] = field(default_factory=list)  # the forwarded messages, as JSON
 
 
 @dataclass
@@ -213,9 +213,9 @@ class Application:
     name: str
     owner_id: str
     flags: int = PRIVILEGED_GRANTED
-    # guild id, or "" for global commands, to command id to the command as JSON
+    # By guild id ("": global commands), then by command id: the command as JSON
     commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    # guild id to command id (or the application's own) to overwrites: {id, type, permission}
+    # By guild id, then by command id (or the application's): overwrites {id, type, permission}
     command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     emojis: dict[str, Emoji] = field(default_factory=dict)  # usable in every guild
     settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
@@ -225,7 +225,7 @@ class Application:
 
 
 class World:
-    """Everything that exists in the simulated Discord. ``url`` is where the sandbox is served, or empty."""
+    """Everything that exists in the simulated Discord. ``url``: the address of the sandbox, or empty."""
 
     def __init__(self, clock: Clock | None = None, *, last_id: int = 0, url: str = "") -> None:
         self.clock = SandboxClock(clock)
@@ -241,7 +241,7 @@ class World:
         self.messages: dict[str, dict[str, Message]] = {}  # channel id to message id to message, oldest first
 
     def new_id(self) -> str:
-        """A new snowflake from the clock's milliseconds; unique even when the clock steps back."""
+        """A new snowflake from the clock's milliseconds; unique even when the clock is set back."""
         self.last_id = max(snowflakes.smallest_at(self.clock.now()), self.last_id + 1)
         return str(self.last_id)
 
@@ -282,7 +282,7 @@ class World:
         self.webhooks = {key: webhook for key, webhook in self.webhooks.items() if webhook.channel_id != channel.id}
 
     def direct_channel(self, user_id: str, other_id: str) -> Channel:
-        """The DM of two users; created at the first call."""
+        """The DM channel of two users; the first call creates it."""
         for channel in self.channels.values():
             if not channel.guild_id and set(channel.recipients) == {user_id, other_id}:
                 return channel

@@ -1,4 +1,4 @@
-"""The sandbox as a service of `botctl run`: one child process for all processes of the project."""
+"""The sandbox as a service of `botctl run`: one child process, which all processes of the project share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HOST: Final = "127.0.0.1"
 
 @asynccontextmanager
 async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[DiscordAccess]:
-    """Factory of the service: starts the project's sandbox unless another process runs it.
+    """Factory of the service: starts the project's sandbox unless it runs already; yields its URL and bot token.
 
     Raises:
         ConfigError: ``sandbox.limits`` has an unknown name.
@@ -49,7 +49,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
 
 
 def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
-    """How to start and check a sandbox on ``port`` (0: any free one), with a new secret."""
+    """How `embedded` starts and checks a sandbox on ``port`` (0: any free one), with a new secret."""
     try:
         Limits().replace(limits)
     except UsageError as error:
@@ -101,7 +101,7 @@ def _port(address: str) -> int:
 
 
 def _startup_error(status: int, message: str) -> BotctlError | None:
-    """The child's own message when its port is in use or its configuration is wrong."""
+    """The error for an exit ``status`` of the child, with its own ``message``: port in use, or wrong configuration."""
     if status == ExitCode.CONFIG and message:
         return ConfigError(message)
     hint = "Set sandbox.port to another port, or to 0 for a free one."

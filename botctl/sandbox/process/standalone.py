@@ -24,14 +24,12 @@ from botctl.sandbox.storage.attachments import AttachmentStore
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How a sandbox is run."""
-
-    secret: str = field(repr=False)  # the control secret; the bots' tokens derive from it
+    secret: str = field(repr=False)  # the control secret; the bots' tokens are computed from it
     port: int = 0  # 0 is any free one
     state: Path | None = None  # the file that keeps guilds, users and messages
     bots: Sequence[str] = ()  # names of applications to create
     limits: Limits = field(default_factory=Limits)
-    token: str | None = field(default=None, repr=False)  # replaces the derived token of the first application
+    token: str | None = field(default=None, repr=False)  # replaces the computed token of the first application
 
 
 def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
@@ -75,7 +73,7 @@ def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
-    """Save ``world`` to the file ``state`` after changes; yield the callback for changes."""
+    """Save ``world`` to the file ``state`` after changes; yield the function to call after each change."""
     if state is None:
         yield lambda: None
         return
@@ -98,6 +96,7 @@ def _bind(port: int) -> Iterator[Listener]:
 
 @contextlib.contextmanager
 def _raise_held(port: int) -> Iterator[None]:
+    """An OSError inside the block becomes Held: another program uses the port."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
 """Look up the guild, channel or member in a request's path and check the bot's permissions there.
 
-Discord: Reference > JSON Error Codes: 10003, 10004, 10007, 10008, 10011 and 10013 for unknown objects, 50001 for
-channels that the bot cannot see, 50013 for missing permissions.
+Discord: Reference > JSON Error Codes: 10003, 10004, 10007, 10008, 10011 and 10013 for unknown objects, 20012 for the
+application of another bot, 50001 for channels that the bot cannot see, 50013 for missing permissions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Audit log entries for what a bot did over REST."""
+"""Entries in a guild's audit log for what a bot did over REST."""
 
 from __future__ import annotations
 

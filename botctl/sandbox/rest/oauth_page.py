@@ -28,7 +28,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _CHALLENGE = "code_challenge"
-_PASSED_FIELDS = ("client_id", "scope", "redirect_uri", "state", _CHALLENGE, "code_challenge_method", "permissions")
+_HIDDEN_INPUTS = ("client_id", "scope", "redirect_uri", "state", _CHALLENGE, "code_challenge_method", "permissions")
 _STYLE = """
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:#1e1f22;color:#dbdee1;
 font:16px/1.4 system-ui,"DejaVu Sans",sans-serif}
@@ -56,7 +56,7 @@ class _ConsentRequest:
     app: Application
     scopes: tuple[str, ...]
     redirect_uri: str
-    fields: Mapping[str, str]
+    fields: Mapping[str, str]  # the query parameters of the page, or the fields of its form
 
     def redirect(self, **query: str) -> web.HTTPFound:
         """The redirect back to the application, with the ``state`` that it sent."""
@@ -195,7 +195,7 @@ def _render_form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
     wants = "".join(f"<li>{escape(SCOPES[scope])}</li>" for scope in consent.scopes)
     hidden = "".join(
         f'<input type="hidden" name="{key}" value="{escape(consent.fields[key])}">'
-        for key in _PASSED_FIELDS
+        for key in _HIDDEN_INPUTS
         if key in consent.fields
     )
     return (
@@ -203,13 +203,13 @@ def _render_form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
         f'<form method="post" action="{PATHS[0]}">{hidden}'
         f"{_render_select('person', 'You are', people, None)}"
         f"{_render_select('guild_id', 'Add it to', guilds, preset) if 'bot' in consent.scopes else ''}"
-        f"<p>{escape(_next_step(consent))}</p>"
+        f"<p>{escape(_next_step_text(consent))}</p>"
         '<div><button name="answer" value="deny">Cancel</button>'
         '<button name="answer" value="allow">Authorize</button></div></form>'
     )
 
 
-def _next_step(consent: _ConsentRequest) -> str:
+def _next_step_text(consent: _ConsentRequest) -> str:
     return (
         f"Your browser then goes to {URL(consent.redirect_uri).origin()}."
         if consent.redirect_uri

@@ -1,4 +1,4 @@
-"""Delays, slow bodies and clock skew in REST responses."""
+"""Applies simulated failures to REST responses: delays, slow bodies, a wrong clock."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from botctl.sandbox.web.responses import edge_response, json_response
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 PREFIX = "/api/v10"
-_FORM_ERRORS = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # raised by aiohttp
+_FORM_ERRORS = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # of aiohttp, for a bad form
 BODY_MAX_BYTES = 32 * 1024 * 1024
 
 _INVALID_STATUSES = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request Limit
@@ -49,7 +49,7 @@ class ApiCall:
     uploads: list[Upload]
     caller: Application | None  # the application whose bot token was sent
     reason: str | None = None  # for the audit log
-    grant: Grant | None = None  # of a person's OAuth2 token, on routes with a scope
+    grant: Grant | None = None  # what a person's OAuth2 token allows, on routes with a scope
     authorization: str | None = None  # the header
 
     @property
@@ -101,7 +101,7 @@ class Route:
     method: str
     path: str
     function: RouteFunction
-    token: bool = field(default=True)  # is a bot token required?
+    token: bool = field(default=True)  # whether a bot token is required
     scope: str | None = None  # OAuth2 scope with which a person's token is accepted too; "" is any
 
 
@@ -172,7 +172,7 @@ def _error_response(request: web.Request, sandbox: Sandbox, error: ApiError) -> 
 
 
 def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    """The response that an incident has set for this path, if any; raises it when it is an ApiError."""
+    """The response that a simulated failure sets for this path, if any; an ApiError is raised."""
     override = sandbox.faults.override_for(request.path)
     if isinstance(override, ApiError):
         raise override
@@ -180,6 +180,7 @@ def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response
 
 
 def _ban_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
+    """Cloudflare's page when the client's address is banned for too many invalid requests, else None."""
     remaining_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
     return edge_response(ban_page(remaining_s)) if remaining_s else None
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-MEMORY_BYTES_MAX = 64 * 1024 * 1024  # the oldest are dropped first
+MEMORY_BYTES_MAX = 64 * 1024 * 1024  # of attachments in memory; the oldest are dropped first
 
 
 class AttachmentStore:
@@ -29,7 +29,7 @@ class AttachmentStore:
             (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
 
     def retain_only(self, wanted: Collection[str]) -> None:
-        """Delete the files in the folder that are not ``wanted``."""
+        """Delete the files in the folder of attachments whose id is not in ``wanted``."""
         if self._folder is None or not self._folder.is_dir():
             return
         for path in self._folder.iterdir():

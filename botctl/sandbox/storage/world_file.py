@@ -34,8 +34,8 @@ from botctl.sandbox.model.world import (
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
-_PAUSE_S = 0.2  # after a change, to save several at once
-_SAVING_SHARE = 0.05  # of the time at most: a large world is saved less often
+_PAUSE_S = 0.2  # from a change until it is saved, so that several are saved together
+_SAVING_SHARE = 0.05  # at most so much of the time is spent on saving: a large world is saved less often
 
 
 def snapshot(world: World) -> str:
@@ -78,11 +78,9 @@ def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
 
 
 def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """The world in ``path``, or a default world without the file. Missing ``bots`` are added.
+    """The world in ``path``, or without that file a default one. Adds those of ``bots`` (names) that are missing.
 
-    Raises:
-    ConfigError: the file is invalid.
-    UsageError: a bot's name is invalid.
+    Raises ConfigError for an invalid file, and UsageError for an invalid name.
     """
     if path is None or not path.exists():
         return default_world(clock, bots, url=url)
@@ -108,7 +106,7 @@ def save(world: World, path: Path) -> None:
 
 
 class Saver:
-    """Saves ``world`` in the background, soon after `changed`."""
+    """Saves ``world`` in the background (`run`), soon after each call of `changed`."""
 
     def __init__(self, world: World, path: Path) -> None:
         self._world = world

@@ -1,8 +1,8 @@
 """Tests of a Discord bot against the sandbox, with the pytest fixture ``discord``.
 
-A bot comes in; a `Discord` with members and channels goes out. It works with any disnake bot and needs nothing else of
-botctl; `connected` does the same as the fixture (`plugin`) without pytest. Read `discord` first; modules are loaded on
-first use.
+A test gets a `Discord`, with members and channels, to which its bot is connected. It works with any disnake bot, also
+one without botctl. `connected` does without pytest what the fixture (`plugin`) does. Read `discord` first; modules are
+loaded on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records the bot's REST requests, for assertions in tests."""
+"""Records the bot's REST requests ("calls"), for assertions in tests."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Calls(Sequence[Call]):
         self._all.clear()
 
     def find(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> list[Call]:
-        """Find calls by route (``/channels/{channel}/messages``, with any names) or by path.
+        """Find calls by path, or by route: ``/channels/{channel}/messages``; the names in braces do not matter.
 
-        ``body`` selects calls whose body has at least these values. An unknown route fails the test, because a
-        misspelt one would never match.
+        ``body`` selects calls whose body has at least these values. A route that Discord does not have fails the test,
+        because it would never match.
         """
         __tracebackhide__ = True
         wanted, method = _PLACEHOLDER.sub("{}", route), method.upper()
@@ -98,7 +98,6 @@ class Calls(Sequence[Call]):
         return calls[-1]
 
     def assert_not_called(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> None:
-        """Fail when `find` returns a call."""
         __tracebackhide__ = True
         calls = self.find(method, route, body=body)
         if calls:
@@ -132,7 +131,7 @@ class Calls(Sequence[Call]):
 
 
 def _check_route(method: str, route: str) -> None:
-    """Fail when the sandbox has no such route or path."""
+    """Fail when the sandbox has neither a route nor a path like ``route``."""
     __tracebackhide__ = True
     path = _PLACEHOLDER.sub("0", route)
     if not any(

@@ -41,13 +41,13 @@ class Discord(WatchedBot):
         return Guild(self, str(translate_errors(lambda: world_changes.apply(self.sandbox, "add_guild", fields))["id"]))
 
     async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
-        """Advance Discord's clock: deadlines, tokens, timeouts, limits. The bot's own sleeps do not change."""
+        """Advance Discord's clock: deadlines, tokens, timeouts, limits. A sleep in the bot takes as long as before."""
         passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         translate_errors(lambda: self.sandbox.clock.advance(passed.total_seconds()))
         await self.settled()
 
     def limits(self, **limits: Any) -> None:
-        """Enforce Discord's limits from now on, instead of lenient ones; ``invalid_requests=20`` changes one."""
+        """Enforce Discord's own limits from now on, in place of wider ones; ``invalid_requests=20`` changes one."""
         self.sandbox.limits = translate_errors(lambda: Limits(concurrency_s=LENIENT.concurrency_s).replace(limits))
 
     @asynccontextmanager

@@ -43,5 +43,4 @@ def translate_errors(action: Callable[[], T]) -> T:
 
 
 def quote_names(names: list[str]) -> str:
-    """Join ``names`` for a message."""
     return ", ".join(f"“{name}”" for name in names) or "none"

@@ -40,7 +40,7 @@ class Guild:
         locale: str | disnake.Locale | None = None,
         id: int | str | None = None,  # noqa: A002 - Discord's name
     ) -> Member:
-        """Return the member ``name`` with these ``roles`` too; ``permissions`` are granted by an extra role."""
+        """Return the member ``name``; ``roles`` are added to theirs, ``permissions`` in an extra role."""
         __tracebackhide__ = True
         role_ids = list(map(self._role_id, roles))
         if permissions is not None:
@@ -58,7 +58,7 @@ class Guild:
         return Member(self.discord, self.id, user.id, user.name, lookup.channel(self._guild, None).id)
 
     def role(self, name: str, *, permissions: Permissions | None = None, id: int | str | None = None) -> Role:  # noqa: A002
-        """Return the role ``name``; ``permissions`` replaces what it grants."""
+        """Return the role ``name``; ``permissions`` replaces its permissions."""
         existing = lookup.role_or_none(self._guild, name)
         if existing is None:
             created = self._apply_change("add_role", name=name, permissions=to_bits(permissions or ()), id=id)

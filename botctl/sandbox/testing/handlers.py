@@ -19,7 +19,7 @@ from botctl.sandbox.testing.failures import BotRaised, Failed
 from botctl.sandbox.testing.notifier import Notifier
 
 E = TypeVar("E", bound=Exception)
-_WAITING_CALLS = frozenset(  # modules and functions
+_WAITING_CALLS = frozenset(  # (module, coroutine) in which a task waits for time or for a person: see `_is_waiting`
     {
         ("asyncio.tasks", "sleep"),
         ("asyncio.tasks", "wait_for"),
@@ -68,7 +68,7 @@ class Errors(Sequence[Exception]):
         raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
-        """Record ``error``; ``cause`` is the handled interaction, if any."""
+        """Record ``error``; ``where`` describes the handler, ``cause`` is the interaction (or other object) handled."""
         error = getattr(error, "original", error)  # disnake wraps a command's exception
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
@@ -97,15 +97,13 @@ class Errors(Sequence[Exception]):
 
 
 class HandlerTasks:
-    """The asyncio tasks of the handlers of ``bot``."""
-
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot
         self._sandbox = sandbox
         self._ignored: set[asyncio.Task[Any]] = set()
 
     def ignore_running(self) -> None:
-        """Ignore the current tasks: an ``on_ready`` may never end."""
+        """Ignore the tasks that run now, such as an ``on_ready`` that never ends."""
         self._ignored = set(asyncio.all_tasks())
 
     def is_idle(self) -> bool:
@@ -152,7 +150,7 @@ def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tupl
 
 
 def _skip_disnake_frames(frames: TracebackType | None) -> TracebackType | None:
-    """Remove disnake's frames before the bot's own code."""
+    """Remove disnake's frames from the top of a traceback, so that it begins in the bot's own code."""
     while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("disnake."):
         frames = frames.tb_next
     return frames
@@ -212,18 +210,19 @@ def _loop_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
         if task := loop.get_task():
-            task.add_done_callback(_retrieve_exception)  # keeps asyncio from logging it again
+            task.add_done_callback(_retrieve_exception)
 
     return on_error
 
 
 def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from logging the exception of ``task`` as never retrieved."""
     if not task.cancelled():
         task.exception()
 
 
 def _is_handler(task: asyncio.Task[Any]) -> bool:
-    """Whether ``task`` runs a handler: disnake gives such tasks these names."""
+    """Whether ``task`` runs a handler, by the name that disnake gives such tasks."""
     return task.get_name().startswith(("disnake: ", "disnake-ui-"))
 
 

@@ -25,10 +25,10 @@ from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]
-"""A bot of the running event loop, or a function that makes one (or another such function), async or not."""
+"""A bot made in the running event loop; or a function, async or not, that returns one."""
 _START_S = 10.0
 _STOP_S = 5.0
-_GUILD_READY_S = 0.02  # disnake waits 2 s after the last guild; a sandbox sends all guilds at once
+_GUILD_READY_S = 0.02  # disnake waits 2 s for a further guild; the sandbox sends all guilds at once
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def _make_bot(source: Source) -> disnake.Client:
 
 
 def _guild_ids(bot: disnake.Client) -> list[int]:
-    """The guilds in which the bot registers commands; they must exist."""
+    """The guilds in which the bot registers commands, and which must exist before."""
     return list(_declared_commands(bot)[1])
 
 

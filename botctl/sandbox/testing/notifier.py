@@ -10,7 +10,7 @@ _POLL_INTERVAL_S = 0.01  # the end of a handler does not notify, so conditions a
 
 
 class Notifier:
-    """Wakes waiting tasks when the bot or the sandbox has done something."""
+    """Lets tasks wait for a condition, and check it again when the bot or the sandbox has done something."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()

@@ -27,14 +27,13 @@ class Member:
     id: str
     name: str
     channel_id: str  # where the member acts
-    patient: bool = True  # False: “thinking…” counts as an answer
+    patient: bool = True  # wait for the edit of “thinking…”; else it counts as the answer
 
     @property
     def mention(self) -> str:
         return f"<@{self.id}>"
 
     def at(self, channel: str | Channel) -> Member:
-        """Return the same member in another channel."""
         __tracebackhide__ = True
         guild = self.discord.sandbox.world.guilds[self.guild_id]
         wanted = channel if isinstance(channel, str) else channel.id
@@ -49,7 +48,7 @@ class Member:
 
     @property
     def impatient(self) -> Member:
-        """The same member, who waits only for the first response; “thinking…” is one."""
+        """The same member, for whom any response counts as the answer, “thinking…” too."""
         return replace(self, patient=False)
 
     @property
@@ -135,7 +134,6 @@ class Member:
         return Message(self.discord, member, message.channel_id, message.id)
 
     async def dm(self, text: str) -> Message:
-        """Send ``text`` to the bot as a direct message."""
         return await self.in_dm.message(text)
 
     async def react(self, message: Message, emoji: str, *, remove: bool = False) -> None:
@@ -145,7 +143,6 @@ class Member:
         translate_errors(lambda: user_messages.react(self._sandbox, member.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
-        """Edit a message of this member."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.edit(self._sandbox, member.actor, text, message.id))
@@ -166,7 +163,7 @@ class Member:
     async def start_interaction(
         self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str | None = None
     ) -> Reply:
-        """Send an interaction to the bot and wait for its answer."""
+        """Let ``action`` send an interaction, and wait for the answer; ``description`` names it in a failure."""
         __tracebackhide__ = True
         member = self if channel_id is None else replace(self, channel_id=channel_id)
         interaction = translate_errors(lambda: action(member.actor))

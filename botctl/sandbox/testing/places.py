@@ -10,8 +10,6 @@ from botctl.sandbox.testing.watched_bot import WatchedBot
 
 @dataclass(frozen=True)
 class Role:
-    """A role of a guild."""
-
     id: str
     name: str
 

@@ -38,7 +38,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item: pytest.Item) -> Callable[..., Any]:
-    """Run `_end_test` after ``test``; the report of a failed test contains the handlers' exceptions."""
+    """``test`` with `_end_test` after it. The handlers' exceptions become part of the report of a failed test."""
 
     async def run(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
@@ -57,7 +57,7 @@ def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item:
 
 
 async def _end_test(discord: Discord) -> None:
-    """Fail the test for exceptions of handlers that it did not take."""
+    """Fail the test for exceptions of handlers that it did not `take` out of `Discord.errors`."""
     await discord.end_test()
     discord.errors.check()
 
@@ -112,7 +112,7 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
 
 
 def _make_fixture(loop_scope: _Scope, name: str) -> Any:
-    """Make the fixture that starts the bot in the event loop of ``loop_scope``, the one of the test."""
+    """Make the fixture that starts the bot in the test's event loop, which lives for ``loop_scope``."""
 
     async def start(request: pytest.FixtureRequest) -> AsyncIterator[Discord]:
         from botctl.sandbox.testing.launch import connected  # noqa: PLC0415 - loaded only when used

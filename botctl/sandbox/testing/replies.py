@@ -20,18 +20,18 @@ Json = dict[str, Any]
 
 
 class MessageReader(Protocol):
-    """Who reads a message and presses its components: `people.Member`."""
+    """The user who reads a message and uses its buttons and menus: `people.Member`."""
 
     async def start_interaction(
         self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str
     ) -> Reply:
-        """Send an interaction to the bot and wait for its answer. ``description`` names the action in a failure."""
+        """Let ``action`` send an interaction, and wait for the answer; ``description`` names it in a failure."""
 
 
 class Message:
-    """The current state of a message, with later edits.
+    """A message in its current state, so edits show here too.
 
-    ``discord``: the bot under test, with its sandbox. ``reader`` presses the message's components.
+    ``discord``: the bot under test, with its sandbox. ``reader``: the user who uses the message's components.
     """
 
     def __init__(
@@ -81,12 +81,11 @@ class Message:
 
     @property
     def ephemeral(self) -> bool:
-        """Whether only one user sees it."""
         return payloads.is_ephemeral(self._stored)
 
     @property
     def thinking(self) -> bool:
-        """Whether it is still “thinking…”."""
+        """Whether the bot has deferred it and not edited it yet: “thinking…”."""
         return bool(self._stored.flags & world.LOADING)
 
     @property
@@ -104,7 +103,7 @@ class Message:
         return Select(self, self._component("menu", name, components.SELECTS))
 
     async def edited(self) -> Self:
-        """Wait until the bot edits or deletes the message, since this object was created or `edited` last returned."""
+        """Wait for an edit or deletion by the bot since this object was made, or since `edited` last returned."""
         __tracebackhide__ = True
         await self.discord.wait_for(lambda: self._state() != self._last_state, "did not edit its message", self._source)
         self._last_state = self._state()
@@ -184,7 +183,6 @@ class Reply(Message):
 
     @property
     def followups(self) -> list[Message]:
-        """The follow-up messages so far."""
         interaction = self._interaction
         return [Message(self.discord, self.reader, interaction.channel_id, item) for item in interaction.followups]
 
@@ -213,10 +211,8 @@ class Reply(Message):
 
 @dataclass(frozen=True)
 class Button:
-    """A button of ``message``."""
-
     message: Message
-    raw: Json
+    raw: Json  # Discord's JSON of the component
 
     @property
     def label(self) -> str:
@@ -231,17 +227,15 @@ class Button:
         return bool(self.raw.get("disabled"))
 
     async def click(self, as_: MessageReader | None = None) -> Reply:
-        """Click and wait for the answer; ``as_`` is another member who clicks."""
+        """Click and wait for the answer; with ``as_``, another member clicks."""
         __tracebackhide__ = True
         return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
 
 
 @dataclass(frozen=True)
 class Select:
-    """A select menu of ``message``."""
-
     message: Message
-    raw: Json
+    raw: Json  # Discord's JSON of the component
 
     @property
     def options(self) -> list[str]:

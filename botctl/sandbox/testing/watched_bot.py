@@ -13,14 +13,14 @@ from botctl.sandbox.testing.failures import NoAnswer
 from botctl.sandbox.testing.handlers import Errors, HandlerTasks
 from botctl.sandbox.testing.notifier import Notifier
 
-_DRAIN_S = 0.5  # for running handlers when a test begins or ends
+_HANDLERS_S = 0.5  # the wait for running handlers when a test begins or ends
 
 
 class WatchedBot:
     """The bot of a test, with its REST ``calls`` and handler ``errors``.
 
-    ``patience_s`` limits waits that Discord does not limit: for the edit of “thinking…”, a follow-up, an answer to a
-    message.
+    ``patience_s`` is the longest wait where Discord has no deadline: for the edit of “thinking…”, a follow-up, or an
+    answer to a message.
     """
 
     def __init__(self, sandbox: Sandbox, bot: disnake.Client, calls: Calls, errors: Errors, notifier: Notifier) -> None:
@@ -37,7 +37,7 @@ class WatchedBot:
         return next(iter(self.sandbox.access.tokens.values()))
 
     async def settled(self) -> None:
-        """Wait until the bot has received all events and no handler is active, to test that it does nothing."""
+        """Wait until the bot has received all events and no handler is active. Then check what it has not done."""
         __tracebackhide__ = True
         await self.wait_for(self._tasks.is_idle, "did not become idle")
 
@@ -70,17 +70,17 @@ class WatchedBot:
             )
 
     async def begin_test(self) -> None:
-        """Forget the calls of the start, and ignore handlers that still run."""
-        await self._notifier.wait_until(self._tasks.is_idle, _DRAIN_S)
+        """Forget the calls that the bot made at its start, and ignore handlers that still run."""
+        await self._notifier.wait_until(self._tasks.is_idle, _HANDLERS_S)
         self._tasks.ignore_running()
         self.calls.clear()
 
     async def end_test(self) -> None:
         """Let running handlers finish."""
-        await self._notifier.wait_until(self._tasks.is_idle, _DRAIN_S)
+        await self._notifier.wait_until(self._tasks.is_idle, _HANDLERS_S)
 
     def _has_result(self, interaction: Interaction) -> bool:
-        """Whether the user has a result. A click may be acknowledged without a visible change."""
+        """Whether the user has a result; for a click also when it was acknowledged without a visible change."""
         return interaction.is_final or (interaction.state is InteractionState.DEFERRED_UPDATE and self._tasks.is_idle())
 
     def _raised(self, interaction: Interaction | None) -> bool:

@@ -7,4 +7,4 @@ from aiohttp import web
 from botctl.sandbox.sandbox import Sandbox
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
-BODY = web.RequestKey("body", object)  # the JSON of a request that was read, for `traffic`
+BODY = web.RequestKey("body", object)  # the request's parsed JSON, which `traffic` records

@@ -94,7 +94,7 @@ class Description:
             node["/"] = path, operations
 
     def template(self, method: str, path: str) -> str | None:
-        """The path template that matches ``path``, if any; a literal part wins over a variable one."""
+        """The description's path, such as ``/users/{user_id}``, that matches ``path`` best; None without a match."""
         return _find_template(self._tree, path.split("/"), method.lower())
 
     def mismatches(self, method: str, path: str, status: int, body: Any) -> list[tuple[str, str]]:
@@ -123,7 +123,7 @@ class Description:
 
     @functools.cache  # noqa: B019 - a description lives as long as the process
     def _schema(self, template: str, method: str, status: int) -> str | None:
-        """The JSON pointer to the body's schema; "" for no body; None for an undescribed status."""
+        """The JSON pointer to the body's schema; "" when there is no body, None when the status is not described."""
         responses = self._document["paths"][template][method]["responses"]
         key = next((candidate for candidate in (str(status), f"{status // 100}XX") if candidate in responses), None)
         if key is None:
@@ -140,7 +140,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One response that differs from the description. ``where``: JSON path."""
+    """A response that differs from the description: ``what`` is the sentence, ``where`` the JSON path in the body."""
 
     method: str
     route: str
@@ -247,7 +247,7 @@ def explain(error: Any) -> list[tuple[str, str]]:
 
 
 def _is_other_type(error: Any, path: list[str | int]) -> bool:
-    """Whether ``error`` only says that the object at ``path`` has another ``type`` than this alternative."""
+    """Whether ``error`` only says that the ``type`` of the object at ``path`` is not the one of this alternative."""
     return error.kind.name in ("const", "enum") and list(error.instance_path) == [*path, "type"]
 
 
@@ -261,10 +261,7 @@ def _import_validators() -> tuple[Any, Any]:
 
 
 def _is_from_edge(response: web.Response) -> bool:
-    """Whether it is an HTML page of Cloudflare, or a server error of a simulated failure.
-
-    Such an error (of `botctl sandbox incident`) has the header Via.
-    """
+    """Whether it imitates Cloudflare, in front of Discord: an HTML page, or a server error with the header Via."""
     if response.content_type == "text/html":
         return True
     return response.status >= _SERVER_ERROR and "Via" in response.headers

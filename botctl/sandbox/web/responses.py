@@ -20,5 +20,5 @@ def json_response(status: int, data: Any) -> web.Response:
 
 
 def edge_response(edge: EdgeResponse) -> web.Response:
-    """A response of Cloudflare, in front of Discord."""
+    """A response of the edge: Cloudflare, in front of Discord."""
     return web.Response(status=edge.status, body=edge.body, headers=edge.headers)

@@ -70,7 +70,7 @@ def test_ticks_that_stood_still_are_corrected_by_new_ids(host: Host):
 
 
 def test_belief_that_is_too_high_is_lowered_by_dates(host: Host):
-    """And sinks by itself: nobody is refused for ever."""
+    """And sinks by itself: no interaction is refused for ever."""
     clock = DiscordClock(host)
     clock.learn_date(date(NOW_S + HOUR_S), sent_s=host())
     assert clock.age_s(snowflake_at(NOW_S)) == pytest.approx(HOUR_S, abs=1)

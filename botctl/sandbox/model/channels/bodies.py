@@ -1,4 +1,4 @@
-"""Validation of the body that creates or changes a channel (Discord: Create Guild Channel; Modify Channel)."""
+"""Validation of requests that create or change a channel; ``kind``: its type (Discord: Create Guild Channel)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CHANNEL_TYPES = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
 LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # Discord lowercases these and replaces spaces
 SLOWMODE_MAX_S = 21_600
 CATEGORY_CHANNELS_MAX = 50
-ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # without messages
+ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # without messages, before a thread is archived
 _TOPIC_MAX = {FORUM: 4096}
 _OVERWRITES_MAX = 100
-_TAGS_MAX = 20
-_EMOJI_MAX = 100
+_FORUM_TAGS_MAX = 20
+_EMOJI_NAME_MAX = 100
 
 _DEFAULT_SETTINGS: dict[int, Json] = {
     VOICE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
@@ -52,7 +52,7 @@ def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Jso
     if (position := errors.number((), body, "position", 0, 2**31 - 1)) is not None:
         values["position"] = position
     if "parent_id" in body:
-        values["parent_id"] = _parse_parent(guild, body, kind, errors)
+        values["parent_id"] = _parse_category(guild, body, kind, errors)
     if "permission_overwrites" in body:
         values["overwrites"] = _parse_overwrites(guild, body, errors)
     settings = _parse_settings(world, body, errors)
@@ -69,7 +69,7 @@ def parse_overwrite(errors: FormErrors, path: Path, item: Json) -> Overwrite | N
 
 
 def changed_permissions(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
-    """The bits that ``after`` allows or denies differently."""
+    """The permission bits that are allowed or denied in only one of ``before`` and ``after``."""
     changed = 0
     for key in {*before, *after}:
         old, new = before.get(key, Overwrite(key, 0)), after.get(key, Overwrite(key, 0))
@@ -77,7 +77,7 @@ def changed_permissions(before: dict[str, Overwrite], after: dict[str, Overwrite
     return changed
 
 
-def _parse_parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
+def _parse_category(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
     parent_id = errors.snowflake((), body, "parent_id")
     if parent_id is None:
         return None
@@ -113,7 +113,7 @@ def _parse_settings(world: World, body: Json, errors: FormErrors) -> Json:
         "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
         "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),
         "default_reaction_emoji": _parse_default_reaction(body, errors),
-        "available_tags": _parse_tags(world, body, errors) if "available_tags" in body else None,
+        "available_tags": _parse_forum_tags(world, body, errors) if "available_tags" in body else None,
     }
     return {key: value for key, value in settings.items() if value is not None}
 
@@ -124,13 +124,13 @@ def _parse_default_reaction(body: Json, errors: FormErrors) -> Json | None:
 
 
 def _parse_emoji(item: Json, errors: FormErrors, path: Path) -> Json:
-    name = errors.text(path, item, "emoji_name", 0, _EMOJI_MAX) or None
+    name = errors.text(path, item, "emoji_name", 0, _EMOJI_NAME_MAX) or None
     return {"emoji_id": errors.snowflake(path, item, "emoji_id"), "emoji_name": name}
 
 
-def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
+def _parse_forum_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
     tags = errors.objects((), body, "available_tags")
-    errors.at_most(("available_tags",), tags, _TAGS_MAX)
+    errors.at_most(("available_tags",), tags, _FORUM_TAGS_MAX)
     return [
         {
             "id": errors.snowflake(("available_tags", index), tag, "id") or world.new_id(),

@@ -16,7 +16,7 @@ _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _STRING_MAX = 6000
 _INTEGER_MAX = 1 << 53
-_NESTED = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
+_SUB_COMMAND_TYPES = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
 
 
 class ClientRejected(Exception):
@@ -25,12 +25,12 @@ class ClientRejected(Exception):
 
 @dataclass
 class Resolved:
-    """The resolved objects of an interaction, and the local files of its attachment options."""
+    """The field ``resolved`` of an interaction: the objects that its options name; and the files to upload."""
 
     world: World
     actor: ActingUser
-    data: dict[str, Json] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)  # attachment id to path
+    data: dict[str, Json] = field(default_factory=dict)  # "users", "roles", … to id to object
+    files: dict[str, str] = field(default_factory=dict)  # attachment id to local path
 
     def add(self, kind: str, key: str, value: Json) -> str:
         self.data.setdefault(kind, {})[key] = value
@@ -56,7 +56,7 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
     """The sub-commands that ``words`` name, outermost first, and the last one's options. Raises UsageError."""
     path: list[Json] = []
     options: list[Json] = command.get("options") or []
-    while nested := [option for option in options if option["type"] in _NESTED]:
+    while nested := [option for option in options if option["type"] in _SUB_COMMAND_TYPES]:
         names = ", ".join(option["name"] for option in nested)
         full_name = " ".join([command["name"], *(subcommand["name"] for subcommand in path)])
         if len(words) <= len(path):
@@ -73,20 +73,20 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
-    """The options ``filled``, inside the sub-commands ``path``."""
+    """The options ``filled`` (with values), inside the sub-commands ``path``, as an interaction has them."""
     for subcommand in reversed(path):
         filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
 def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
-    """``raw`` with option names that the user typed in ``locale`` replaced by the options' own names."""
+    """``raw`` (name to text) with the names from the language ``locale`` replaced by the options' own names."""
     own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
     return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
-    """The options of an interaction from ``raw``: option name to the text that was typed. Raises ClientRejected."""
+    """The options with values, from ``raw``: option name to the text that was typed. Raises ClientRejected."""
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
@@ -101,7 +101,7 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
 
 
 def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
-    """The options while the user is still typing (autocomplete), without invalid ones."""
+    """Like `fill` for an autocomplete, while the user types the option ``focused``: invalid options are left out."""
     filled = []
     for option in options:
         word = raw.get(option["name"])
@@ -126,7 +126,7 @@ def convert(option: Json, word: str, resolved: Resolved) -> Any:
         return _parse_number(option, word)
     if kind == registration.BOOLEAN:
         return _parse_boolean(option, word)
-    return _resolve_reference(option, word, resolved)
+    return _resolve_to_id(option, word, resolved)
 
 
 def _option_payload(option: Json, value: Any) -> Json:
@@ -172,7 +172,7 @@ def _parse_boolean(option: Json, word: str) -> bool:
     raise ClientRejected(f"“{option['name']}” must be true or false, not “{word}”.")
 
 
-def _resolve_reference(option: Json, word: str, resolved: Resolved) -> str:
+def _resolve_to_id(option: Json, word: str, resolved: Resolved) -> str:
     kind = option["type"]
     reference: str | None
     if kind == registration.ATTACHMENT:
@@ -215,7 +215,7 @@ def _resolve_channel(option: Json, word: str, resolved: Resolved) -> str | None:
 
 
 def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:
-    """The ids that ``values`` name for a user, role, mentionable or channel select. Raises ClientRejected."""
+    """The ids of the users, roles or channels that ``values`` name in a select menu. Raises ClientRejected."""
     kinds = {5: registration.USER_OPTION, 6: registration.ROLE, 7: registration.MENTIONABLE, 8: registration.CHANNEL}
     option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
-    return [_resolve_reference(option, value, resolved) for value in values]
+    return [_resolve_to_id(option, value, resolved) for value in values]

@@ -1,7 +1,7 @@
 """The permissions of an application's commands in a guild (Discord: Application Commands > Permissions).
 
 An overwrite is ``{"id", "type", "permission"}`` for a role (1), user (2) or channel (3). The guild's id means everyone,
-and that id minus one means all channels. An application's overwrites apply to each command without its own.
+and that id minus one means all channels. `visibility` combines those of a command with those of its application.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def all_channels_id(guild: Guild) -> str:
 
 
 def parse_overwrites(items: list[Json]) -> list[Json]:
-    """Raises 50035 (invalid body)."""
+    """The overwrites in ``items``, validated. Raises 50035 (invalid body)."""
     errors, body = FormErrors(), {"permissions": items}
     checked = errors.objects((), body, "permissions")
     errors.at_most(("permissions",), checked, OVERWRITES_MAX)

@@ -10,7 +10,7 @@ from botctl.sandbox.model.commands import validation
 from botctl.sandbox.model.world import Application, World
 
 Json = dict[str, Any]
-CountNew = Callable[[int], None]  # called with the number of new commands; may raise
+CountNew = Callable[[int], None]  # is called with the number of new commands; may raise RateLimited
 
 SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
@@ -18,7 +18,7 @@ GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 _COMMANDS_MAX = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
-_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of nested options
+_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # how often "options" may occur in its path
 
 _STORED_FIELDS = (
     "name",
@@ -201,7 +201,7 @@ def _find_by_name_and_type(registered: dict[str, Json], body: Json) -> Json | No
 
 
 def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
-    """The command as Discord returns it. It gets a new version only if another field differs from ``old``."""
+    """The command as Discord returns it. It keeps the version of ``old`` when nothing else changed."""
     kind = body.get("type") or SLASH
     fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
     command: Json = {
@@ -232,7 +232,7 @@ def _normalized(world: World, app: Application, scope: str, body: Json, old: Jso
 
 
 def _normalized_option(option: Json) -> Json:
-    """Discord omits nulls and false flags."""
+    """The option as Discord returns it: without null and false values."""
     stored = {key: value for key, value in option.items() if value is not None and value is not False}
     if "options" in stored:
         stored["options"] = [_normalized_option(inner) for inner in stored["options"]]

@@ -1,7 +1,4 @@
-"""Checks of a command's names, translations, size and contexts.
-
-Discord: Application Commands > Application Command Naming, Localization, Slash Commands, Contexts.
-"""
+"""Checks of a command's names, translations, size and contexts (Discord: Application Commands > Naming, Contexts)."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from botctl.sandbox.model.api_error import FormErrors, Path
 Json = dict[str, Any]
 NAME_MAX = 32
 DESCRIPTION_MAX = 100
-SIZE_MAX = 8000
+SIZE_MAX = 8000  # characters, see `count_characters`
 CHOICE_NAME_MAX = CHOICE_VALUE_MAX = 100
 _INTEGER_MAX = 2**53
-_LENGTH_MAX = 6000  # of a user's input
+_LENGTH_MAX = 6000  # characters of a text option
 _STRING, _INTEGER, _NUMBER = 3, 4, 10
 _WITH_CHOICES = (_STRING, _INTEGER, _NUMBER)
 # Letters and digits of all scripts, with the marks of Devanagari and Thai
@@ -25,7 +22,7 @@ _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
 def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
-    """The name of a command or option, in all languages. A context menu command's may have spaces and capitals."""
+    """Check the name in all languages. Only a context menu command (not ``slash``) may have spaces and capitals."""
     own_name = errors.text(path, body, "name", 1, NAME_MAX)
     if slash and own_name and not _is_valid_name(own_name):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
@@ -52,6 +49,7 @@ def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
 
 
 def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
+    """Check the choices and limits of an option that is not a sub-command."""
     kind = option["type"]
     choices = errors.objects(path, option, "choices")
     errors.at_most((*path, "choices"), choices, choices_max)
@@ -86,7 +84,7 @@ def _is_valid_name(name: str) -> bool:
 
 
 def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, maximum: int) -> list[tuple[Path, str]]:
-    """The valid translations of ``key``, with their paths."""
+    """The valid translations of the field ``key``, each with its path in the body."""
     translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)

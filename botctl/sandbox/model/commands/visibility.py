@@ -1,9 +1,9 @@
 """Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions).
 
 Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
-overwrite for the same role, user or channel. Set on a command for a role or user, it also grants what
-``default_member_permissions`` withholds. Set on the application, or for @everyone, it does not (Discord: Updates to
-Command Permissions; discord-api-docs#5356).
+overwrite for the same role, user or channel. If a command's own overwrite allows a role or user,
+``default_member_permissions`` is not checked. It is checked if the overwrite is the application's or for @everyone
+(Discord: Updates to Command Permissions; discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CON
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
 
 Json = dict[str, Any]
-_Overwrites = dict[tuple[int, str], bool]  # by type and id
+_Overwrites = dict[tuple[int, str], bool]  # (type, id) to whether it allows
 _GUILD_INSTALL = 0  # integration type; the sandbox has no user installs
 
 
@@ -29,7 +29,7 @@ class CommandHidden(UsageError):
 
 
 def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application, Json]]:
-    """All commands where ``actor`` is, hidden ones too; a guild's own come before the global ones."""
+    """All commands in the actor's guild or DM, also hidden ones. For each bot: guild commands, then global."""
     scopes = (actor.guild.id, "") if actor.guild else ("",)
     for app in world.applications.values():
         for scope in scopes:
@@ -81,7 +81,7 @@ class _GuildCheck:
 
     def forbidden_reason(self) -> str | None:
         """Why this member may not use it."""
-        granted, user_name = self._granted(), self.world.users[self.member.user_id].name
+        granted, user_name = self._member_permissions(), self.world.users[self.member.user_id].name
         place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
         if granted & permission_bits.ADMINISTRATOR:
@@ -90,16 +90,16 @@ class _GuildCheck:
             return f"{user_name} needs USE_APPLICATION_COMMANDS to use commands here."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels_id(self.guild)), True)):
             return f"{self.name} is disabled in #{place.name}."
-        if self._decision(both) is False:
+        if self._member_or_everyone_allowed(both) is False:
             return f"{self.name} is disabled for {user_name}."
-        return None if self._member_decision(own) else self._missing_reason(granted, user_name)
+        return None if self._member_allowed(own) else self._missing_permissions_reason(granted, user_name)
 
-    def _granted(self) -> int:
+    def _member_permissions(self) -> int:
         """The member's permission bits in the channel."""
         return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
-        """The command's own overwrites, and these merged over the application's."""
+        """The command's own overwrites; and the application's, replaced by the command's where both exist."""
         overwrites = self.app.command_permissions.get(self.guild.id, {})
         own, common = (
             {(overwrite["type"], overwrite["id"]): overwrite["permission"] for overwrite in overwrites.get(target, [])}
@@ -107,19 +107,19 @@ class _GuildCheck:
         )
         return own, common | own
 
-    def _decision(self, overwrites: _Overwrites) -> bool | None:
-        """The decision for the member, or else for @everyone."""
-        personal = self._member_decision(overwrites)
+    def _member_or_everyone_allowed(self, overwrites: _Overwrites) -> bool | None:
+        """What the overwrites say about the member, or else about @everyone; None: nothing."""
+        personal = self._member_allowed(overwrites)
         return overwrites.get((ROLE, self.guild.id)) if personal is None else personal
 
-    def _member_decision(self, overwrites: _Overwrites) -> bool | None:
-        """The decision for the user, or else for their roles: one role that allows is enough."""
+    def _member_allowed(self, overwrites: _Overwrites) -> bool | None:
+        """What they say about the user, or else about their roles: one role that allows is enough; None: nothing."""
         own = overwrites.get((USER, self.member.user_id))
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own
 
-    def _missing_reason(self, granted: int, user_name: str) -> str | None:
-        """The command's default permissions that are missing; "0" is for administrators only."""
+    def _missing_permissions_reason(self, granted: int, user_name: str) -> str | None:
+        """Why ``granted``, the member's permissions, are not enough. "0" in the command: administrators only."""
         if self.command["default_member_permissions"] is None:
             return None
         wanted = int(self.command["default_member_permissions"])

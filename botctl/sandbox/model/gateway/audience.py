@@ -44,7 +44,7 @@ def receivers(
 def can_receive(
     world: World, application_id: str, guild_id: str | None, channel: Channel | None, required_permissions: int
 ) -> bool:
-    """Whether the bot is in the guild or DM, sees ``channel``, and has one of the required permissions."""
+    """Whether the bot is in the guild or DM, sees ``channel``, and has one of ``required_permissions`` (0: any)."""
     if guild_id is None:
         return channel is None or application_id in channel.recipients
     guild = world.guilds.get(guild_id)

@@ -12,6 +12,7 @@ LARGE_THRESHOLD_MIN, _LARGE_THRESHOLD_MAX = 50, 250
 
 
 def encode(op: int, d: Any) -> str:
+    """A payload that is not an event: opcode and data."""
     return dumps({"op": op, "d": d, "s": None, "t": None})
 
 
@@ -25,16 +26,17 @@ def parse(raw: bytes) -> Json | None:
 
 
 def bot_token(data: Json) -> str:
+    """The token in an IDENTIFY or RESUME, without the prefix "Bot "."""
     return str(data.get("token") or "").removeprefix("Bot ")
 
 
 def clamp_large_threshold(value: object) -> int:
-    """``large_threshold`` of IDENTIFY: GUILD_CREATE of a guild with more members leaves out offline ones."""
+    """``large_threshold`` of IDENTIFY, 50 to 250: for a guild with more members, only those online are sent."""
     return min(max(value, LARGE_THRESHOLD_MIN), _LARGE_THRESHOLD_MAX) if type(value) is int else LARGE_THRESHOLD_MIN
 
 
 def is_presence(data: object) -> bool:
-    """Discord: Gateway Events > Update Presence."""
+    """Whether ``data`` is valid for opcode 3 (Discord: Gateway Events > Update Presence)."""
     if not isinstance(data, dict) or not isinstance(data.get("status"), str) or data["status"] not in _STATUSES:
         return False
     activities = data.get("activities")

@@ -10,8 +10,8 @@ from botctl.sandbox.model.world import Guild, Member, World
 
 Json = dict[str, Any]
 _CHUNK_MAX = 1000  # members in one GUILD_MEMBERS_CHUNK
-_REQUESTED_MAX = 100  # members by prefix or by ids
-_NONCE_MAX = 32  # bytes; a longer one is not echoed
+_REQUESTED_MAX = 100  # members that are requested by the start of their name, or by ids
+_NONCE_MAX = 32  # bytes; a longer one is not returned
 
 
 def wants_all(request: Json) -> bool:
@@ -19,7 +19,7 @@ def wants_all(request: Json) -> bool:
 
 
 def echoed_nonce(request: Json) -> Json:
-    """``{"nonce"}`` for the response, or empty when the nonce is invalid."""
+    """``{"nonce": …}``, which the response repeats; ``{}`` when the nonce is invalid."""
     nonce = request.get("nonce")
     fits = isinstance(nonce, str) and len(nonce.encode(errors="replace")) <= _NONCE_MAX
     return {"nonce": nonce} if fits else {}
@@ -27,7 +27,7 @@ def echoed_nonce(request: Json) -> Json:
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
     """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent GUILD_PRESENCES."""
-    ids = _ids(request)
+    ids = _requested_ids(request)
     members = guild.members
     members_found = (
         _find_by_query(world, guild, request)
@@ -48,8 +48,8 @@ def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Ite
         }
 
 
-def _ids(request: Json) -> list[str] | None:
-    """``user_ids`` is one id or a list; None when it is absent."""
+def _requested_ids(request: Json) -> list[str] | None:
+    """The requested ids: the field ``user_ids`` is one id or a list; None when it is absent."""
     user_ids = request.get("user_ids")
     if user_ids is None:
         return None

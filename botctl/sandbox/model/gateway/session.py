@@ -1,6 +1,6 @@
 """Gateway sessions: numbering, replay and expiry (Discord: Gateway > Sessions, Resuming).
 
-A `GatewaySession` outlives its connections: it numbers its dispatches and keeps them for a RESUME.
+A session lasts longer than a connection: it numbers its dispatches (events for the bot) and keeps them for a RESUME.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Transport(Protocol):
         """Compress each later frame by itself (Discord: Gateway > Payload Compression)."""
 
     def mute(self) -> None:
-        """Stop reading and sending, and leave the connection open."""
+        """Leave the connection open, but read and send nothing more."""
 
 
 class Backend(Protocol):
@@ -68,16 +68,16 @@ class GatewaySession:
     id: str
     application_id: str
     shard: tuple[int, int]
-    sharded: bool  # the client sent ``shard``
+    sharded: bool  # the client sent ``shard`` in its IDENTIFY
     intents: int
     sent: deque[tuple[int, str]]  # the newest dispatches, as (seq, frame)
     seq: int = 0
     transport: Transport | None = None  # None while disconnected
-    disconnected_s: float | None = None  # monotonic
-    large_threshold: int = frames.LARGE_THRESHOLD_MIN  # members
+    disconnected_s: float | None = None  # when, monotonic; None while connected
+    large_threshold: int = frames.LARGE_THRESHOLD_MIN  # members, see `clamp_large_threshold`
 
     def dispatch(self, event: str, body: str) -> None:
-        """Send ``event`` with the JSON text ``body`` now, or at the RESUME."""
+        """Send ``event`` with the JSON text ``body``; while disconnected it is kept for the RESUME."""
         self.seq += 1
         frame = f'{{"op":0,"s":{self.seq},"t":"{event}","d":{body}}}'
         self.sent.append((self.seq, frame))
@@ -91,7 +91,7 @@ class GatewaySession:
         return [frame for frame_seq, frame in self.sent if frame_seq > seq]
 
     def frames_up_to(self, seq: int, count: int) -> list[str]:
-        """The newest ``count`` frames up to ``seq``, without READY."""
+        """The last ``count`` frames up to number ``seq``, without READY."""
         return [frame for frame_seq, frame in self.sent if max(seq - count, 1) < frame_seq <= seq]
 
     def receives(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
@@ -102,11 +102,13 @@ class GatewaySession:
         return self.covers(guild_id)
 
     def covers(self, guild_id: str | None) -> bool:
-        """Whether the guild belongs to this shard; events without a guild belong to shard 0."""
+        """Whether events of the guild belong to this shard; those without a guild belong to shard 0."""
         return snowflakes.is_in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
 
 class Sessions:
+    """The sessions of all bots that are connected or can be resumed."""
+
     def __init__(self, backend: Backend, limiter: RateLimiter) -> None:
         self.backend = backend
         self.limiter = limiter
@@ -131,7 +133,7 @@ class Sessions:
         return session
 
     def disconnect(self, session: GatewaySession, transport: Transport, now_s: float, *, ended: bool) -> None:
-        """The connection is closed. ``ended``: the client closed with 1000 or 1001, which ends the session."""
+        """Record a closed connection. ``ended``: the client closed with 1000 or 1001, which ends the session."""
         if session.transport is not transport:
             return  # already resumed by another connection
         session.transport = None

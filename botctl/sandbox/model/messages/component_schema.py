@@ -24,27 +24,24 @@ from botctl.sandbox.model.messages.components import (
 )
 
 Json = dict[str, Any]
-_ROWS_MAX = _BUTTONS_MAX = 5  # per message, per row
+_ROWS_MAX = _BUTTONS_MAX = 5  # rows per message, buttons per row
 _COMPONENTS_MAX = 40  # per V2 message, with nested ones
 _TEXT_MAX = 4000  # characters of all text displays together
 _OPTIONS_MAX = 25
 _URL_MAX = 2048
-_PREMIUM_STYLE = 6
-_TOP_LEVEL = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
-_IN_CONTAINER = tuple(kind for kind in _TOP_LEVEL if kind != CONTAINER)
+_PREMIUM_STYLE = 6  # of a button
+_ALLOWED_AT_TOP = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
+_ALLOWED_IN_CONTAINER = tuple(kind for kind in _ALLOWED_AT_TOP if kind != CONTAINER)
 _CHILD_COUNTS = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUTTONS_MAX), GALLERY: (1, 10)}
 
 
 def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
-    """The components of a message's ``body``, with ids and defaults; empty if one is malformed.
-
-    ``v2``: the message has the flag IS_COMPONENTS_V2.
-    """
+    """The components of ``body``, with ids and defaults; empty if one is invalid. ``v2``: flag IS_COMPONENTS_V2."""
     path = ("components",)
     items = errors.objects((), body, "components")
     if not v2:
         errors.at_most(path, items, _ROWS_MAX)
-    _check_all(items, errors, path, _TOP_LEVEL if v2 else (ROW,))
+    _check_list(items, errors, path, _ALLOWED_AT_TOP if v2 else (ROW,))
     if errors.tree:
         return []
     normalized = [_normalized(item) for item in items]
@@ -57,7 +54,7 @@ def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
         errors.add(path, "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED", words)
     components.assign_ids(normalized)
     for component in everything:
-        for name, value in _DEFAULTS.get(component["type"], {}).items():
+        for name, value in _DEFAULTS_OF_TYPE.get(component["type"], {}).items():
             component.setdefault(name, value)
         for item in component.get("items") or ():
             item.setdefault("description", None)
@@ -66,7 +63,7 @@ def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
 
 
 def media_items(items: Iterable[Json]) -> list[Json]:
-    """The pictures and files in components: objects with a ``url``."""
+    """The images and files in components: objects with a ``url``."""
     media: list[Json] = []
     for component in components.walk(items):
         media += [component[name] for name in ("media", "file") if isinstance(component.get(name), dict)]
@@ -76,23 +73,23 @@ def media_items(items: Iterable[Json]) -> list[Json]:
 
 def _normalized(component: Json) -> Json:
     """A copy of a valid component without unknown fields."""
-    normalized = _pick(component, ("type", "id", *_FIELDS[component["type"]]))
+    normalized = _keep_fields(component, ("type", "id", *_FIELDS_OF_TYPE[component["type"]]))
     if "components" in normalized:
         normalized["components"] = [_normalized(component) for component in normalized["components"]]
     if "accessory" in normalized:
         normalized["accessory"] = _normalized(normalized["accessory"])
     if "options" in normalized:
-        normalized["options"] = [_pick(option, _OPTION_FIELDS) for option in normalized["options"]]
+        normalized["options"] = [_keep_fields(option, _OPTION_FIELDS) for option in normalized["options"]]
     if "items" in normalized:
-        normalized["items"] = [_pick(item, _MEDIA_FIELDS) for item in normalized["items"]]
+        normalized["items"] = [_keep_fields(item, _MEDIA_FIELDS) for item in normalized["items"]]
     for name in ("media", "file"):
         if name in normalized:
             normalized[name] = {"url": normalized[name]["url"]}
     return normalized
 
 
-def _pick(item: Json, names: Iterable[str]) -> Json:
-    """The fields of ``item`` in ``names`` that have a value; ``sku_id`` and ``emoji`` in Discord's form."""
+def _keep_fields(item: Json, names: Iterable[str]) -> Json:
+    """The fields ``names`` of ``item`` that have a value; ``sku_id`` and ``emoji`` as Discord returns them."""
     picked = {name: item[name] for name in names if item.get(name) not in (None, "")}
     if "sku_id" in picked:
         picked["sku_id"] = str(picked["sku_id"])
@@ -104,7 +101,7 @@ def _pick(item: Json, names: Iterable[str]) -> Json:
 _OPTION_FIELDS = ("label", "value", "description", "emoji", "default")
 _MEDIA_FIELDS = ("media", "description", "spoiler")
 _SELECT_FIELDS = ("custom_id", "placeholder", "min_values", "max_values", "disabled", "required", "default_values")
-_FIELDS: dict[int, tuple[str, ...]] = {
+_FIELDS_OF_TYPE: dict[int, tuple[str, ...]] = {
     ROW: ("components",),
     BUTTON: ("style", "label", "emoji", "custom_id", "url", "sku_id", "disabled"),
     SECTION: ("components", "accessory"),
@@ -118,7 +115,7 @@ _FIELDS: dict[int, tuple[str, ...]] = {
     STRING_SELECT: (*_SELECT_FIELDS, "options"),
     CHANNEL_SELECT: (*_SELECT_FIELDS, "channel_types"),
 }
-_DEFAULTS: dict[int, Json] = {
+_DEFAULTS_OF_TYPE: dict[int, Json] = {
     CONTAINER: {"accent_color": None, "spoiler": False},
     THUMBNAIL: {"description": None, "spoiler": False},
     SEPARATOR: {"divider": True, "spacing": 1},
@@ -126,7 +123,7 @@ _DEFAULTS: dict[int, Json] = {
 }
 
 
-def _check_all(items: list[Json], errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> None:
+def _check_list(items: list[Json], errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> None:
     for index, component in enumerate(items):
         _check_one(component, errors, (*path, index), kinds)
 
@@ -140,13 +137,13 @@ def _check_one(component: Json, errors: FormErrors, path: Path, kinds: tuple[int
         errors.add((*path, "type"), "UNION_TYPE_CHOICES", f'Value of field "type" must be one of ({types},).')
         return
     errors.number(path, component, "id", 0, 2**31 - 1)
-    _CHECKS[int(kind or 0)](component, errors, path)
+    _CHECK_OF_TYPE[int(kind or 0)](component, errors, path)
 
 
 def _check_children(component: Json, errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> list[Json]:
     inner = errors.objects(path, component, "components")
     _check_child_count(component, "components", inner, errors, path)
-    _check_all(inner, errors, (*path, "components"), kinds)
+    _check_list(inner, errors, (*path, "components"), kinds)
     return inner
 
 
@@ -168,7 +165,7 @@ def _check_row(row: Json, errors: FormErrors, path: Path) -> None:
 def _check_container(container: Json, errors: FormErrors, path: Path) -> None:
     errors.number(path, container, "accent_color", 0, 0xFFFFFF)
     errors.field(path, container, "spoiler", bool)
-    _check_children(container, errors, path, _IN_CONTAINER)
+    _check_children(container, errors, path, _ALLOWED_IN_CONTAINER)
 
 
 def _check_section(section: Json, errors: FormErrors, path: Path) -> None:
@@ -286,7 +283,7 @@ def _check_unique(errors: FormErrors, path: Path, everything: list[Json]) -> Non
             errors.add(path, code, f"Component {name.replace('_', ' ')} cannot be duplicated")
 
 
-_CHECKS: dict[int, Callable[[Json, FormErrors, Path], None]] = {
+_CHECK_OF_TYPE: dict[int, Callable[[Json, FormErrors, Path], None]] = {
     ROW: _check_row,
     BUTTON: _check_button,
     SECTION: _check_section,

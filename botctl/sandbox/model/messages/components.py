@@ -18,9 +18,9 @@ V2 = 1 << 15  # Discord: Message resource > Message Flags: IS_COMPONENTS_V2
 SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT})
 CLICKABLE = SELECTS | {BUTTON}
 LINK_STYLE = 5
-_LABEL_MAX = 100
-_PATH_MAX = 12  # deep enough for a button in a row in a container
-_FIELDS: dict[str, type] = {
+_OPTION_TEXT_MAX = 100
+_PATH_MAX = 12  # keys and indexes; enough for a button in a row in a container
+_FIELD_TYPES: dict[str, type] = {
     "id": int,
     "custom_id": str,
     "label": str,
@@ -39,7 +39,7 @@ _FIELDS: dict[str, type] = {
 
 
 def walk(components: Iterable[Json]) -> Iterator[Json]:
-    """Every component, outermost first, in reading order."""
+    """All components; each before those in it."""
     for component in components:
         yield component
         yield from walk(component.get("components") or ())
@@ -49,7 +49,7 @@ def walk(components: Iterable[Json]) -> Iterator[Json]:
 
 
 def check(items: list[Json], errors: FormErrors, path: Path) -> None:
-    """Add an error for each invalid component."""
+    """Add an error for each field with a wrong type in ``items`` (components), nested ones included."""
     for index, component in enumerate(items):
         _check_one(component, errors, (*path, index))
 
@@ -59,7 +59,7 @@ def _check_one(component: Json, errors: FormErrors, path: Path) -> None:
         errors.add(path, "COMPONENT_LAYOUT_INVALID", "Components are nested too deeply")
         return
     errors.is_a((*path, "type"), component.get("type"), int)
-    for name, kind in _FIELDS.items():
+    for name, kind in _FIELD_TYPES.items():
         errors.field(path, component, name, kind)
     check(errors.objects(path, component, "components"), errors, (*path, "components"))
     for name in ("component", "accessory"):
@@ -68,7 +68,7 @@ def _check_one(component: Json, errors: FormErrors, path: Path) -> None:
             _check_one(inner, errors, (*path, name))
     for index, option in enumerate(errors.objects(path, component, "options")):
         for name in ("label", "value"):
-            errors.text((*path, "options", index), option, name, 1, _LABEL_MAX)
+            errors.text((*path, "options", index), option, name, 1, _OPTION_TEXT_MAX)
 
 
 def assign_ids(components: list[Json]) -> list[Json]:
@@ -114,7 +114,7 @@ def find(components: list[Json], wanted: str) -> Json:
 
 
 def unusable_reason(component: Json, values: list[str] | None) -> str | None:
-    """Why a user cannot use ``component`` with ``values``, as a sentence; None when they can."""
+    """Why a user cannot click ``component``, or select ``values`` in it, as a sentence; None when they can."""
     name = display_name(component)
     if component.get("disabled"):
         return f"“{name}” is disabled."
@@ -126,6 +126,7 @@ def unusable_reason(component: Json, values: list[str] | None) -> str | None:
 
 
 def count_error(select: Json, name: str, count: int) -> str | None:
+    """A sentence when ``count`` is not a valid number of values for the select menu ``name``."""
     low, high = select.get("min_values", 1), select.get("max_values", 1)
     if low <= count <= high:
         return None

@@ -1,4 +1,4 @@
-"""Message content for bots without the intent (Discord: Gateway > Message Content Intent)."""
+"""Messages for bots without the intent MESSAGE_CONTENT (Discord: Gateway > Message Content Intent)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # in a new message
 
 @dataclass
 class Upload:
-    """A file of a request. ``slot`` is the n of ``files[n]``."""
+    """A file of a multipart request. ``slot`` is the n in the name ``files[n]`` of its part."""
 
     slot: str
     filename: str
@@ -34,7 +34,7 @@ class Draft:
     """A valid message body, ready to become a message or an edit."""
 
     fields: Json = field(default_factory=dict)  # of `Message`
-    explicit_flags: int | None = None  # None: the body has none
+    explicit_flags: int | None = None  # of the body; None: it has none
     kept_ids: set[str] | None = None  # old attachments that stay; None: all
     uploads: dict[str, Upload] = field(default_factory=dict)  # by attachment id
     attachments: list[Json] = field(default_factory=list)  # the new ones
@@ -56,7 +56,7 @@ def parse_body(
 ) -> Draft:
     """Validate ``body``. Raises 50035 (invalid), 50006 (empty), 50081 (sticker), 40005 (too large).
 
-    ``old`` is the message to change; ``default_mentions`` apply without ``allowed_mentions``.
+    ``old`` is the message to change; ``default_mentions`` apply to a body without ``allowed_mentions``.
     """
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise too_large()
@@ -134,7 +134,7 @@ def list_messages(
     after: str | None = None,
     around: str | None = None,
 ) -> list[Message]:
-    """Newest first; with ``after`` the oldest after it, with ``around`` half of ``limit`` on each side."""
+    """The last ``limit`` messages (``before`` an id), the first ``after`` an id, or those ``around``; newest first."""
     messages = [
         message for message in world.messages.get(channel_id, {}).values() if message.only_for in (None, viewer)
     ]
@@ -168,7 +168,7 @@ def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool)
 
 
 def _check_v2_body(draft: Draft, old: Message | None, errors: FormErrors) -> None:
-    """V2 components exclude content and embeds (Discord: Components > Using components)."""
+    """With V2 components a message has no content and no embeds (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
         if draft.fields.get(name):
             words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
@@ -179,7 +179,7 @@ def _check_v2_body(draft: Draft, old: Message | None, errors: FormErrors) -> Non
 
 
 def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
-    """An id is an upload's slot, or that of an old attachment to keep (Discord: Reference > Uploading Files)."""
+    """The body names uploads by slot, and old attachments to keep by id (Discord: Reference > Uploading Files)."""
     if not uploads and "attachments" not in body:
         return
     described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}

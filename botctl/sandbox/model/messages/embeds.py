@@ -19,10 +19,7 @@ _IMAGE_SCHEMES = (*_WEB_SCHEMES, "attachment")
 
 @dataclass(frozen=True)
 class _Part:
-    """The fields of a part of an embed: texts (maximum length), URLs (schemes).
-
-    ``required``: the text that must be there.
-    """
+    """The fields of a part of an embed: texts with maximum length, URLs with schemes, the required text."""
 
     texts: dict[str, int] = field(default_factory=dict)
     urls: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ _IDS_MAX = 100
 
 @dataclass(frozen=True)
 class AllowedMentions:
-    """The mentions that count: all of ``kinds``; single ``users`` and ``roles``; ``replied``: the author replied to."""
+    """Allowed: all mentions of ``kinds``, the ``users`` and ``roles``; with ``replied`` the user replied to."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
     users: frozenset[str] = frozenset()
@@ -73,7 +73,7 @@ def set_mentions(world: World, message: Message, allowed: AllowedMentions) -> No
 
 
 def _set_group_mentions(world: World, message: Message, text: str, allowed: AllowedMentions) -> None:
-    """Roles and everyone: all if the author may mention them, else mentionable roles only."""
+    """Roles and everyone: all of them if the author has MENTION_EVERYONE, else only mentionable roles."""
     guild = world.guilds.get(message.guild_id)
     roles, everyone = dict.fromkeys(_ROLE.findall(text)), _EVERYONE.search(text)
     if guild is None or not (roles or everyone):
@@ -98,7 +98,7 @@ def _may_mention_groups(world: World, message: Message) -> bool:
 
 
 def _readable_text(message: Message) -> str:
-    """The content, or the text of the components."""
+    """The content, or the text in V2 components."""
     if not message.flags & components.V2:
         return message.content
     return "\n".join(

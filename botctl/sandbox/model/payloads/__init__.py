@@ -1,8 +1,4 @@
-"""The world as Discord's JSON: one function for each object of Discord's documentation.
-
-Objects of the world go in, plain JSON comes out. Other rooms call them as ``payloads.message(…)``, so this package
-exports them all. Read `messages` first.
-"""
+"""The world as Discord's JSON: one function for each object of Discord's documentation. Read `messages` first."""
 
 from botctl.sandbox.model.payloads.applications import application, webhook
 from botctl.sandbox.model.payloads.channels import (

@@ -1,4 +1,4 @@
-"""The JSON of applications and webhooks; ``api``: REST's base URL (Discord: Application and Webhook resources)."""
+"""The JSON of applications and webhooks (Discord: Application, Webhook). ``api``: the base URL of the REST API."""
 
 from __future__ import annotations
 

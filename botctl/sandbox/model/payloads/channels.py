@@ -1,4 +1,4 @@
-"""The JSON of channels, threads and overwrites, for the user ``viewer`` (Discord: Channel resource)."""
+"""The JSON of channels, threads and overwrites; ``viewer``: the user that receives it (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botctl.sandbox.model.payloads.users import user
 from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Thread, World
 
 Json = dict[str, Any]
-_OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
+_OBFUSCATED = 1 << 17  # Discord: Channel Flags; used for all bots since 16 November 2026
 # Categories and voice channels have no topic and no pins (Discord: Channel > Channel Object).
 _TEXT_FIELDS = ("topic", "last_pin_timestamp")
 _MISSING_FIELDS = {
@@ -41,10 +41,7 @@ def channel(channel: Channel) -> Json:
 
 
 def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
-    """A channel as the gateway shows it to ``bot``: a channel that it cannot see has no details.
-
-    Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
-    """
+    """A channel in events for ``bot``; one that it cannot see has no details (Discord: Obfuscated Channels)."""
     if permissions.can_see(world, guild, bot, target):
         return channel(target)
     everyone_denied = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
@@ -102,13 +99,14 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
 
 
 def any_channel(target: Channel, world: World, *, viewer: str) -> Json:
+    """A channel of a guild, a thread or a DM."""
     if target.thread is not None:
         return thread(target, target.thread, viewer=viewer)
     return channel(target) if target.guild_id else direct_channel(target, world, viewer=viewer)
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
-    """A channel of an interaction; a thread also has metadata (Discord: Resolved Data Structure)."""
+    """A channel in an interaction, with the user's permission bits (Discord: Resolved Data Structure)."""
     payload: Json = {
         "id": channel.id,
         "type": channel.type,

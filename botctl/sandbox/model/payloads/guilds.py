@@ -61,6 +61,7 @@ def guild(guild: Guild, world: World) -> Json:
 
 
 def guild_create(joined: Guild, bot: Member, members: list[Member], world: World) -> Json:
+    """The data of the event GUILD_CREATE; ``members``: those to include."""
     return {
         **guild(joined, world),
         "joined_at": bot.joined_at,

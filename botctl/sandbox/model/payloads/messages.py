@@ -13,11 +13,11 @@ from botctl.sandbox.model.world import EPHEMERAL, Message, World
 
 Json = dict[str, Any]
 HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
-_SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: reply, thread starter
+_TYPES_WITH_REFERENCED = frozenset({19, 21})  # message types reply and thread starter: they contain the other message
 
 
 def message(message: Message, world: World, *, viewer: str = "") -> Json:
-    """A message in REST and interaction responses; ``viewer``: the bot whose own reactions get ``me: true``."""
+    """A message in responses; ``viewer``: the bot that receives it; its own reactions get ``me: true``."""
     payload: Json = {
         "id": message.id,
         "type": message.type,
@@ -54,7 +54,7 @@ def message(message: Message, world: World, *, viewer: str = "") -> Json:
 
 
 def message_event(target: Message, world: World) -> Json:
-    """A message in the gateway: with its guild and its author's membership."""
+    """A message in a gateway event: with the guild's id and the author as ``member``."""
     payload = message(target, world)
     if not target.guild_id:
         return payload
@@ -68,7 +68,7 @@ def message_event(target: Message, world: World) -> Json:
 
 
 def _webhook_author(message: Message, world: World) -> Json:
-    """A webhook's message has an author that is no user; its id is the webhook's."""
+    """The author of a webhook's message: no user of the world; its id is the webhook's."""
     hook = world.webhooks.get(message.webhook_id or "")
     return {
         "id": message.webhook_id,
@@ -103,7 +103,7 @@ def _reactions(message: Message, viewer: str) -> list[Json]:
 
 
 def reaction_emoji(key: str) -> Json:
-    """``key`` is ``👍`` or ``name:id``, as in `Message.reactions`."""
+    """The emoji of a reaction; ``key`` is ``👍`` or ``name:id``, as in `Message.reactions`."""
     name, _, emoji_id = key.partition(":")
     return {"id": emoji_id or None, "name": name}
 
@@ -140,7 +140,7 @@ def _components(message: Message, world: World) -> list[Json]:
 
 
 def _attachment_urls(message: Message, world: World) -> dict[str, str]:
-    """The URL of each attachment by its ``attachment://name``."""
+    """``attachment://name``, as embeds and components write it, to the URL."""
     return {
         f"attachment://{a['filename']}": attachment(a, message.channel_id, world)["url"] for a in message.attachments
     }
@@ -174,7 +174,7 @@ def _reference_fields(source: Message, world: World) -> Json:
     payload: Json = {"message_reference": reference}
     if source.snapshots:
         payload["message_snapshots"] = source.snapshots
-    if source.type in _SHOWING_REFERENCED:
+    if source.type in _TYPES_WITH_REFERENCED:
         target = world.message(reference["channel_id"], reference["message_id"])
         payload["referenced_message"] = message(target, world) if target else None
     return payload

@@ -32,7 +32,7 @@ def member(member: Member, world: World) -> Json:
 
 
 def partial_member(member: Member) -> Json:
-    """A member without its user, as in messages."""
+    """A member without the user object, as in messages."""
     return {
         "nick": member.nick,
         "avatar": None,
@@ -48,11 +48,12 @@ def partial_member(member: Member) -> Json:
     }
 
 
-def resolved_member(member: Member, granted: int) -> Json:
-    """A member with permissions and without voice state (Discord: Resolved Data Structure)."""
+def resolved_member(member: Member, permissions: int) -> Json:
+    """A member in ``resolved`` of an interaction: without ``deaf`` and ``mute`` (Discord: Resolved Data Structure)."""
     payload = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
-    return {**payload, "permissions": str(granted)}
+    return {**payload, "permissions": str(permissions)}
 
 
-def invoking_member(invoker: Member, granted: int, world: World) -> Json:
-    return {**member(invoker, world), "permissions": str(granted)}
+def invoking_member(invoker: Member, permissions: int, world: World) -> Json:
+    """The member who used an interaction."""
+    return {**member(invoker, world), "permissions": str(permissions)}

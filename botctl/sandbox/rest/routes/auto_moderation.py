@@ -16,9 +16,9 @@ from botctl.sandbox.rest.routing import ApiCall, route
 Json = dict[str, Any]
 RULES = "/guilds/{guild}/auto-moderation/rules"
 RULE = RULES + "/{rule}"
-_KEYWORD, _SPAM, _PRESET, _MENTIONS, _PROFILE = 1, 3, 4, 5, 6  # Trigger Types
+_KEYWORD, _SPAM, _PRESET, _MENTIONS, _PROFILE = 1, 3, 4, 5, 6  # Discord: Trigger Types
 _MAX_RULES = {_KEYWORD: 6, _SPAM: 1, _PRESET: 1, _MENTIONS: 1, _PROFILE: 1}  # in a guild, by trigger type
-_BLOCK, _ALERT, _TIME_OUT, _QUARANTINE = 1, 2, 3, 4  # Action Types
+_BLOCK, _ALERT, _TIME_OUT, _QUARANTINE = 1, 2, 3, 4  # Discord: Action Types
 _MAX_ACTIONS = 5
 _MAX_TIMEOUT_S = 2_419_200
 _TRIGGERS_WITH_TIMEOUT = (_KEYWORD, _MENTIONS)
@@ -27,7 +27,7 @@ _TEXT_LIMITS = {
     _KEYWORD: _KEYWORD_LIMITS,
     _PROFILE: _KEYWORD_LIMITS,
     _PRESET: {"allow_list": (1000, 60)},
-}  # most texts, most characters
+}  # by trigger type: (number of texts, characters of each), at most
 _MAX_EXEMPT = {"exempt_roles": 20, "exempt_channels": 50}
 
 

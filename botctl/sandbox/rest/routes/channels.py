@@ -151,7 +151,7 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
 
 
 def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
-    """Raises 160005 if the thread is locked, 50013 without the permission.
+    """Raises 160005 if the thread is locked, 50013 if ``granted``, the bot's permissions there, are not enough.
 
     Members who can write in a thread can unarchive it; its owner can rename and archive it.
     """
@@ -179,7 +179,7 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
 
 
 def _get_overwritable(call: ApiCall) -> tuple[Channel, Guild]:
-    """The path's channel, which must have overwrites: no DM (50003) or thread (10003), with MANAGE_ROLES (50013)."""
+    """The path's channel and its guild; raises 50003 for a DM, 10003 for a thread, 50013 without MANAGE_ROLES."""
     channel = access.get_channel(call)
     if not channel.guild_id:
         raise dm_not_allowed()

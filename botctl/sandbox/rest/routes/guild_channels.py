@@ -75,10 +75,10 @@ def check_overwrites(
     after: dict[str, Overwrite],
     granted: int | None = None,
 ) -> None:
-    """Raises 50013 (missing permissions) when the bot may not make this change. ``granted``: its permissions there.
+    """Raises 50013 (missing permissions) when the bot may not make this change of overwrites (by role or user id).
 
-    Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
-    administrator.
+    Discord: Create Guild Channel: a bot can allow or deny only permissions that it has (``granted``; default: those in
+    the guild), and MANAGE_ROLES only as an administrator.
     """
     allowed = (
         permissions.compute(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted

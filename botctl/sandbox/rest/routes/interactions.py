@@ -1,4 +1,4 @@
-"""Interaction callbacks and follow-up messages; `webhooks` routes requests to the latter (Discord: Interactions)."""
+"""Interaction callbacks, and follow-up messages, whose routes are in `webhooks` (Discord: Interactions)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def callback(call: ApiCall) -> Json | None:
     return _callback_payload(call, interaction, kind, message) if call.flag("with_response") else None
 
 
-# The token of an interaction as a webhook; `routes.webhooks` has the routes.
+# Requests with an interaction's token as a webhook token. `webhooks` has their routes and calls these functions.
 
 
 def get_message(call: ApiCall) -> Json:
@@ -94,7 +94,7 @@ def _parse_data(call: ApiCall, data: Json, *, old: Message | None = None) -> Dra
 
 
 def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json) -> Message | None:
-    """Carry out the callback; returns the message that it created or edited, if any."""
+    """Carry out a callback of type ``kind``; returns the message that it created or edited, if any."""
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:

@@ -118,7 +118,7 @@ def delete_invite(call: ApiCall) -> Json:
 
 
 def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
-    """The channel of the path; raises 50024 (wrong channel type) when it cannot have invites."""
+    """The channel of the path, in which the bot has the permission ``name``; raises 50024 when it has no invites."""
     channel = access.get_channel(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
         raise wrong_channel_type()
@@ -163,7 +163,7 @@ def _expires_at(invite: Invite) -> str | None:
 
 
 def _invite_payload(call: ApiCall, invite: Invite, *, meta: bool = False) -> Json:
-    """``meta`` adds the usage, for bots that manage invites."""
+    """``meta`` adds uses, limits and age (Discord: Invite Metadata), for bots that manage invites."""
     world = call.sandbox.world
     guild, channel = payloads.guild(world.guilds[invite.guild_id], world), world.channels[invite.channel_id]
     payload: Json = {

@@ -126,6 +126,7 @@ def prune(call: ApiCall) -> Json:
 
 
 def _prune_candidates(call: ApiCall, guild: Guild, options: Json) -> tuple[list[Member], int]:
+    """The members who would be removed, and the days without activity that ``options`` ask for."""
     errors = FormErrors()
     days = errors.number((), options, "days", 1, 30) or _PRUNE_DAYS
     roles = errors.snowflakes((), options, "include_roles", 100)

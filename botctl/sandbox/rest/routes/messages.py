@@ -24,7 +24,7 @@ _CROSSPOSTED, _HAS_SNAPSHOT = 1 << 0, 1 << 14  # Discord: Message Flags
 _BULK_COUNTS = range(2, 101)
 _MAX_BULK_AGE = timedelta(days=14)
 _MAX_NONCE_AGE = timedelta(minutes=5)  # Discord says "past few minutes"
-_MAX_NONCE = 25
+_MAX_NONCE = 25  # characters
 
 
 @route("GET", MESSAGES)
@@ -142,7 +142,7 @@ def check_reachable(call: ApiCall, channel: Channel) -> None:
 
 
 def parse_body(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
-    """The draft of a new message, and the values of ``body`` for the other attributes of `Message`."""
+    """A new message's draft (its content and files), and the values of ``body`` for other attributes of `Message`."""
     errors, world = FormErrors(), call.sandbox.world
     reference = errors.field((), body, "message_reference", dict)
     fields: Json = {"tts": errors.field((), body, "tts", bool) or False, "nonce": _parse_nonce(errors, body)}

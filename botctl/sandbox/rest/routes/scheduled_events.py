@@ -1,4 +1,4 @@
-"""Scheduled events (Discord: Guild Scheduled Event resource). No event has subscribers, starts or ends by itself."""
+"""Scheduled events, which have no subscribers and start or end on request only (Discord: Guild Scheduled Event)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _STAGE_INSTANCE, _VOICE, _EXTERNAL = 1, 2, 3  # Entity Types
 _CHANNELS = {_STAGE_INSTANCE: STAGE, _VOICE: VOICE}
 _SCHEDULED, _ACTIVE, _COMPLETED, _CANCELED = 1, 2, 3, 4
 _NEXT_STATUSES = {_SCHEDULED: (_SCHEDULED, _ACTIVE, _CANCELED), _ACTIVE: (_ACTIVE, _COMPLETED)}
-_GUILD_ONLY = 2  # the one privacy level
+_GUILD_ONLY = 2  # Discord's only privacy level
 _MAX_EVENTS = 100
-_BY_RANGES = {"by_weekday": (0, 6), "by_month": (1, 12), "by_month_day": (1, 31), "by_year_day": (1, 364)}
-_UNAUDITED = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_event_exceptions")
+_RECURRENCE_RANGES = {"by_weekday": (0, 6), "by_month": (1, 12), "by_month_day": (1, 31), "by_year_day": (1, 364)}
+_NOT_IN_AUDIT_LOG = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_event_exceptions")
 
 
 @route("GET", EVENTS)
@@ -144,7 +144,7 @@ def _emit(call: ApiCall, guild: Guild, operation: str, event: Json) -> None:
 
 
 def _audited_fields(event: Json) -> Json:
-    return {key: value for key, value in event.items() if key not in _UNAUDITED and value is not None}
+    return {key: value for key, value in event.items() if key not in _NOT_IN_AUDIT_LOG and value is not None}
 
 
 def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
@@ -219,7 +219,7 @@ def _parse_recurrence(body: Json, errors: FormErrors) -> Json | None:
         "count": errors.number(path, data, "count", 1, 365),
         "by_n_weekday": _parse_n_weekdays(data, errors, (*path, "by_n_weekday")),
     }
-    for name, (low, high) in _BY_RANGES.items():
+    for name, (low, high) in _RECURRENCE_RANGES.items():
         values = errors.field(path, data, name, list)
         for index, number in enumerate(values or []):
             errors.number((*path, name), {str(index): number}, str(index), low, high)
