@@ -22,7 +22,7 @@ from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
-from botctl.bot.discord_clock import DiscordClock, learn_dates
+from botctl.bot.discord_clock import DiscordClock, dates_learnt
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.pipeline import Pipeline
@@ -44,7 +44,9 @@ PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
-ASK_FOR_TIME_EVERY_S: Final = 30.0
+ASK_EVERY_S: Final = 600.0
+ASK_AGAIN_S: Final = 30.0
+ASK_LIMIT_S: Final = 3.0
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -145,9 +147,9 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             _report_gateway_state(bot, tasks)
             await _login(bot, access)
-            _learn_dates(bot, arrivals.clock)
+            await _ask_for_time(bot, arrivals.clock)
             await _connect(bot, settings, tasks)
-            tasks.spawn(partial(_ask_for_time, bot, arrivals.doubt), name="time")
+            tasks.spawn(partial(_keep_time, bot, arrivals.clock, arrivals.doubt), name="time")
             for handler in catalog.handlers:
                 run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
                 tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
@@ -176,23 +178,26 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
             return
 
 
-def _learn_dates(bot: Bot, clock: DiscordClock) -> None:
-    """Learn Discord's time from every answer that disnake gets. Its session is private, and made by the login."""
-    session = getattr(bot.http, f"_{type(bot.http).__name__}__session", None)
-    if isinstance(session, aiohttp.ClientSession):
-        learn_dates(session, clock)
+async def _ask_for_time(bot: Bot, clock: DiscordClock) -> None:
+    """Learn Discord's time from the answer to a request. Without one, the ids of interactions must do."""
+    session = getattr(bot.http, f"_{type(bot.http).__name__}__session")  # disnake's own, made by the login
+    with contextlib.suppress(disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(ASK_LIMIT_S):
+            with dates_learnt(session, clock):
+                await bot.http.request(Route("GET", "/gateway"))
 
 
-async def _ask_for_time(bot: Bot, doubt: asyncio.Event) -> None:
-    """Make a request when ``doubt`` is set, at most every `ASK_FOR_TIME_EVERY_S`: the answer has Discord's time.
+async def _keep_time(bot: Bot, clock: DiscordClock, doubt: asyncio.Event) -> None:
+    """Ask for the time every `ASK_EVERY_S`, and when ``doubt`` is set, at most every `ASK_AGAIN_S`.
 
-    A bot that refuses everything for its age makes no other requests, so it would never learn that it is wrong.
+    A bot that refuses everything for its age gets no other answers, so it would never learn that it is wrong.
     """
     while True:
-        await doubt.wait()
-        with contextlib.suppress(disnake.DiscordException, aiohttp.ClientError, OSError):
-            await bot.http.request(Route("GET", "/gateway"))
-        await asyncio.sleep(ASK_FOR_TIME_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_EVERY_S):
+                await doubt.wait()
+        await _ask_for_time(bot, clock)
+        await asyncio.sleep(ASK_AGAIN_S)
         doubt.clear()
 
 
