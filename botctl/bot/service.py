@@ -25,6 +25,7 @@ from botctl.bot.decisions import RoleGrants
 from botctl.bot.discord_clock import DiscordClock, dates_learnt
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
+from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks, follow_ups_observed
@@ -116,6 +117,7 @@ async def bot_service(
     """
     fix_webhook_locks()
     fix_heartbeat_latency()
+    redact_outgoing()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     pipeline = Pipeline(
@@ -127,6 +129,7 @@ async def bot_service(
         roles=RoleGrants(settings.roles),
         arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
         limits=parse(settings.commands.throttle),
+        suggestion_limits=parse(settings.commands.autocomplete_throttle),
         defer_after_s=settings.commands.defer_after_s,
     )
     with override_endpoint(access.base_url), follow_ups_observed(pipeline.heard_follow_up):

@@ -147,7 +147,7 @@ def _refused(error: Exception) -> bool:
 
 
 def _error_text(error: Exception) -> str:
-    return redact(safe(error)).rstrip(".")
+    return safe(redact(str(error))).rstrip(".")
 
 
 async def server_version(client: Redis) -> str:
