@@ -50,6 +50,7 @@ class DiscordClock:
         self.ticks = ticks
         self._ahead_s: float | None = None  # Discord's clock is at least this far ahead of the ticks
         self._learnt_s = 0.0
+        self._ids_known = False
 
     def age_s(self, snowflake: int) -> float:
         """How long ago Discord made ``snowflake``, at least; 0 while nothing is known."""
@@ -59,6 +60,7 @@ class DiscordClock:
 
     def learn_id(self, snowflake: int) -> None:
         """Learn from an id that has just arrived."""
+        self._ids_known = True
         now_s = self.ticks()
         at_least_s, known_s = created_s(snowflake) - now_s, self._ahead(now_s)
         if known_s is None or at_least_s > known_s:
@@ -67,7 +69,8 @@ class DiscordClock:
     def learn_date(self, date: str, sent_s: float) -> None:
         """Learn from the ``Date`` of an answer that has just arrived to a request sent at ``sent_s`` (ticks).
 
-        A text that is no date is ignored.
+        A text that is no date is ignored. Once ids are known, a date only lowers what is believed: a server whose clock
+        is ahead of the ids must not make all of them look old.
         """
         now_s = self.ticks()
         try:
@@ -75,8 +78,10 @@ class DiscordClock:
         except ValueError:
             return
         lowest_s, highest_s, known_s = date_s - now_s, date_s + _DATE_STEP_S - sent_s, self._ahead(now_s)
-        if known_s is None or not lowest_s <= known_s <= highest_s:
-            self._set(lowest_s if known_s is None or known_s < lowest_s else highest_s, now_s)
+        if known_s is None or (known_s < lowest_s and not self._ids_known):
+            self._set(lowest_s, now_s)
+        elif known_s > highest_s:
+            self._set(highest_s, now_s)
 
     def _ahead(self, now_s: float) -> float | None:
         return None if self._ahead_s is None else self._ahead_s - DRIFT * max(0.0, now_s - self._learnt_s)

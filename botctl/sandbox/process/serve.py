@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from email.utils import format_datetime
 
 from aiohttp import web
@@ -111,7 +112,9 @@ def _build_application(running: RunningSandbox) -> web.Application:
 
 async def _set_date(request: web.Request, response: web.StreamResponse) -> None:
     """Date answers by the sandbox's clock, which the ids show too: bots learn Discord's time from both."""
-    response.headers["Date"] = format_datetime(request.app[SANDBOX].world.clock.now(), usegmt=True)
+    sandbox = request.app[SANDBOX]
+    now = sandbox.world.clock.now() + timedelta(seconds=sandbox.sessions.faults.skew_s)
+    response.headers["Date"] = format_datetime(now, usegmt=True)
 
 
 async def _handle_attachment(request: web.Request) -> web.Response:

@@ -84,3 +84,10 @@ def test_text_that_is_no_date_is_ignored(host: Host):
     clock = DiscordClock(host)
     clock.learn_date("soon", sent_s=host())
     assert clock.age_s(snowflake_at(NOW_S - 60)) == 0
+
+
+def test_date_ahead_of_the_ids_makes_none_of_them_old(host: Host):
+    clock = DiscordClock(host)
+    clock.learn_id(snowflake_at(NOW_S))
+    clock.learn_date(date(NOW_S + 30), sent_s=host())
+    assert clock.age_s(snowflake_at(NOW_S)) < 1
