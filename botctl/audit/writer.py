@@ -48,7 +48,7 @@ from botctl.core.contracts.audit_entry import (
     repeated_line,
 )
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import type_name
+from botctl.core.errors import ANYTHING, type_name
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -175,10 +175,12 @@ class MongoAuditor:
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
             try:
-                yield encode_line(entry)
-            except Exception:  # noqa: BLE001  a bad entry must not stop the others
+                line = encode_line(entry)
+            except ANYTHING:  # a bad entry must not stop the others
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)
+            else:
+                yield line
 
     def _take_denials(self, *, ended_only: bool) -> None:
         # May exceed the queue's size: these are few, and each counts many denials.

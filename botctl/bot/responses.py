@@ -14,6 +14,7 @@ from disnake.interactions import Interaction, MessageInteraction
 from botctl.bot.context import Context
 from botctl.bot.decisions import Disposition, LocalizedMessage, should_notify_user
 from botctl.bot.pending import PendingInteraction
+from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import translate
 
 SEND_ERRORS: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
@@ -33,11 +34,14 @@ def outcome_text(disposition: Disposition, locale: str, error_id: str | None, no
 async def send_notice(pending: PendingInteraction, text: str) -> None:
     """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
+    A refusal by a limit is not answered by another request, so nothing is sent then.
     Raises SEND_ERRORS if Discord refuses it; most often the interaction has expired.
     """
     inter, ctx = pending.inter, pending.ctx
     if ctx is not None:
         await ctx.wait_for_deferral()
+    if was_refused(inter, pending.disposition.error if pending.disposition else None):
+        return
     responded = inter.response.is_done()
     answered = responded and not await shows_thinking(inter, ctx)
     if not should_notify_user(
@@ -53,8 +57,13 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
 
 
 async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str) -> None:
-    """Answer for a handler that returned without one, and from which nothing more comes. Raises SEND_ERRORS."""
+    """Answer for a handler that returned without one, and from which nothing more comes. Raises SEND_ERRORS.
+
+    Nothing is sent if a limit refused the handler's answer.
+    """
     response = inter.response
+    if was_refused(inter):
+        return
     if not response.is_done():
         if isinstance(inter, MessageInteraction):
             await inter.response.defer()  # an acknowledgement; the user sees nothing

@@ -6,11 +6,18 @@ import asyncio
 import gc
 from typing import ClassVar
 
+import pytest
+from disnake.ext import tasks
 from disnake.gateway import KeepAliveHandler
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks, follow_ups_observed
+from botctl.bot.workarounds import (
+    fix_heartbeat_latency,
+    fix_silent_loops,
+    fix_webhook_locks,
+    follow_ups_observed,
+)
 
 
 class Answer:
@@ -93,3 +100,14 @@ async def test_follow_ups_are_heard_however_they_are_sent():
     finally:
         async_context.reset(token)
     assert heard == ["a", "b"]
+
+
+async def test_loop_that_raises_no_exception_is_logged(caplog: pytest.LogCaptureFixture):
+    @tasks.loop(seconds=60)
+    async def turn():
+        raise BaseException("panic")  # noqa: TRY002
+
+    fix_silent_loops()
+    await turn.start()
+    assert "turn has ended" in caplog.text
+    assert "panic" in caplog.text
