@@ -31,6 +31,7 @@ from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import Unreachable, UsageError, store_hint, translated
 from botctl.core.escape import safe
+from botctl.core.loop_time import LoopTimeout
 from botctl.core.services.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_api_keys"
@@ -192,7 +193,7 @@ async def api_keys(
     finally:
         await tasks.cancel()
         with suppress(Unreachable, TimeoutError):
-            async with asyncio.timeout(_LAST_TRY_S):
+            async with LoopTimeout(_LAST_TRY_S):
                 await keys.write_uses()
 
 

@@ -31,6 +31,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import ClassVar, Final
 
+from botctl.core.loop_time import own_lag_s
+
 ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
 """What an operator's code may raise, except a cancellation. asyncio would stop its loop at the last two."""
 
@@ -97,8 +99,13 @@ def store_hint(store: str, then: str = "try again") -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The class name of ``error``. The text of a driver's error holds addresses, so it is left out."""
-    return type(error).__name__
+    """The class name of ``error``, and whether it is a timeout while this process itself was late.
+
+    The text of a driver's error holds addresses, so it is left out.
+    """
+    late_s = own_lag_s(error)
+    note = f", but the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
+    return f"{type(error).__name__}{note}"
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
