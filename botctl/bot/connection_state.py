@@ -7,15 +7,16 @@ does. It waits for the tasks that disnake starts for a component: callbacks of v
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import disnake
+from disnake.enums import try_enum_to_int
 from disnake.interactions import Interaction, MessageInteraction, ModalInteraction
 from disnake.state import ConnectionState
 
 from botctl.bot.command import METADATA
+from botctl.bot.component_names import class_owner, component_name, message_command
 from botctl.bot.decisions import STALE
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
@@ -23,18 +24,10 @@ from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
-_GENERATED_ID: Final = re.compile(r"[0-9a-f]{32}")  # disnake's own custom ids are 16 random bytes
 _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interactions > Interaction Type
     3: (Kind.COMPONENT, MessageInteraction),
     5: (Kind.MODAL, ModalInteraction),
 }
-
-
-def component_name(custom_id: str) -> str:
-    """Return the name of a component: its custom id up to the second colon, or ``view`` if disnake generated the id."""
-    if _GENERATED_ID.fullmatch(custom_id):
-        return "view"
-    return ":".join(custom_id.split(":", 2)[:2])
 
 
 class PipelineConnectionState(ConnectionState):
@@ -53,7 +46,7 @@ class PipelineConnectionState(ConnectionState):
         kind, cls = _COMPONENT_KINDS[data["type"]]
         inter: Interaction[Any] = cls(data=data, state=self)
         parse = super().parse_interaction_create
-        name = component_name(data["data"]["custom_id"])
+        name = self._name(kind, inter, data)
 
         async def dispatch(pending: PendingInteraction) -> None:
             await _dispatch_component(self._pipeline, pending, lambda: parse(data))
@@ -61,6 +54,24 @@ class PipelineConnectionState(ConnectionState):
         task = asyncio.create_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
         task.add_done_callback(self._tasks.discard)
+
+    def _name(self, kind: Kind, inter: Interaction[Any], data: Any) -> str:
+        source = message_command(data.get("message") or {}, inter.bot.has_command)
+        if source is None and (item := self._stored(inter)) is not None:
+            source = class_owner(type(item), inter.bot.cogs)
+        pipeline = self._pipeline
+        custom_id = data["data"]["custom_id"]
+        return component_name(kind, custom_id, handlers=pipeline.handlers, policies=pipeline.policies, source=source)
+
+    def _stored(self, inter: Any) -> disnake.ui.View | disnake.ui.Modal | None:
+        """Return the view or modal that disnake will call. Its stores have no public access."""
+        if isinstance(inter, ModalInteraction):
+            return self._modal_store._modals.get((inter.author.id, inter.custom_id))  # noqa: SLF001
+        views, type_ = self._view_store._views, try_enum_to_int(inter.data.component_type)  # noqa: SLF001
+        for message_id in (inter.message.id, None):  # None: a persistent view, on any message
+            if found := views.get((type_, message_id, inter.data.custom_id)):
+                return found[0]
+        return None
 
     def store_view(self, view: disnake.ui.View, message_id: int | None = None) -> None:
         """Store a view, and record its errors, which it would swallow."""

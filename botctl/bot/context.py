@@ -17,6 +17,7 @@ from botctl.core.contracts.invocation import Invocation
 
 _log = logging.getLogger(__name__)
 _THINKING = InteractionResponseType.deferred_channel_message
+_NO_MENTIONS = disnake.AllowedMentions(everyone=False, users=False, roles=False)
 
 
 class Context:
@@ -72,12 +73,16 @@ class Context:
         """Return the text in this context's language: ``ctx.pick({"en": "Hello", "de": "Hallo"})``."""
         return pick(translations, self.locale)
 
-    async def reply(self, content: str | None = None, *, ephemeral: bool = False, **message: Any) -> None:
+    async def reply(
+        self, content: str | None = None, *, ephemeral: bool = False, mentions: bool = False, **message: Any
+    ) -> None:
         """Answer: as the first reply, as the answer to a deferral, or else as a follow-up.
 
         ``message``: what disnake's ``send`` takes (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
-        ``ephemeral``: only the user sees it. After `defer`, the value that `defer` got is used.
+        ``ephemeral``: only the user sees it. After `defer`, the value that `defer` got is used. ``mentions``: notify
+        the users and roles in the text, and @everyone; with disnake's ``allowed_mentions`` you say exactly whom.
         """
+        _limit_mentions(message, mentions=mentions)
         await self.wait_for_deferral()
         if not self.inter.response.is_done():
             await self.inter.response.send_message(content, ephemeral=ephemeral, **message)
@@ -91,8 +96,9 @@ class Context:
         else:
             await self.inter.followup.send(content, ephemeral=ephemeral, **message)
 
-    async def edit(self, **message: Any) -> None:
-        """Edit the message with the pressed button (``content``, ``embed``, ``components``…)."""
+    async def edit(self, *, mentions: bool = False, **message: Any) -> None:
+        """Edit the message with the pressed button (``content``, ``embed``, ``components``…). ``mentions``: `reply`."""
+        _limit_mentions(message, mentions=mentions)
         await self.wait_for_deferral()
         if self.inter.response.is_done():
             await self.inter.edit_original_response(**message)
@@ -152,3 +158,9 @@ class Context:
         if self._defer_task is not None:
             await asyncio.shield(self._defer_task)
             self._defer_task = None
+
+
+def _limit_mentions(message: dict[str, Any], *, mentions: bool) -> None:
+    """Let ``message`` notify no one, unless the command's author says otherwise: its text may be that of a user."""
+    if not mentions:
+        message.setdefault("allowed_mentions", _NO_MENTIONS)

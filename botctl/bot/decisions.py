@@ -13,7 +13,7 @@ from disnake.ext import commands
 
 from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.guild_settings import GuildSettings
-from botctl.core.contracts.invocation import Invocation, Outcome, Result
+from botctl.core.contracts.invocation import Invocation, Outcome, Result, command_of
 from botctl.core.contracts.throttle import Limit, Verdict
 from botctl.core.errors import UsageError
 
@@ -84,9 +84,9 @@ class Throttled(commands.CommandOnCooldown):
 
 def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
     """Return why ``invocation`` is not allowed, or None. It does not check the limits."""
-    command = invocation.name.partition(":")[0]
-    if not settings.allows(command.lower()):
-        return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command}))
+    command = command_of(invocation.kind, invocation.name)
+    if command is not None and not settings.allows(*command):
+        return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command[1]}))
     if policy.roles and invocation.actor.roles.isdisjoint(policy.roles):
         names = " or ".join(policy.roles)
         return Denied(f"needs role {names}", LocalizedMessage("role", {"roles": " / ".join(policy.roles)}))

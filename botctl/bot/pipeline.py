@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from disnake.interactions import Interaction
@@ -21,6 +22,7 @@ from botctl.bot.decisions import (
     DRAINING,
     EXPIRED,
     CommandPolicy,
+    Denied,
     Disposition,
     RoleGrants,
     Throttled,
@@ -39,7 +41,17 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import CommandStarted, Event
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
-from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
+from botctl.core.contracts.invocation import (
+    ANY_COMPONENT,
+    COMPONENT_KINDS,
+    Actor,
+    Invocation,
+    Kind,
+    Outcome,
+    Result,
+    command_of,
+    suggestions_policy,
+)
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
@@ -56,8 +68,9 @@ _log = logging.getLogger(__name__)
 class Pipeline:
     """Runs every interaction. A *policy* is the limits of a command and the roles that may use it.
 
-    ``limits``: for names without a policy. ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``:
-    how long disnake cogs, views and error listeners may take to answer after the handler returned.
+    ``limits``: for names without a policy. ``suggestion_limits``: for requests for suggestions, per command.
+    ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``: how long disnake cogs, views and error
+    listeners may take to answer after the handler returned.
     """
 
     def __init__(
@@ -70,10 +83,11 @@ class Pipeline:
         clock: Clock,
         roles: RoleGrants,
         limits: tuple[Limit, ...] = (),
+        suggestion_limits: tuple[Limit, ...] = (),
         defer_after_s: float = 2.0,
         grace_s: float = 2.0,
     ) -> None:
-        self.policies: dict[str, CommandPolicy] = {}
+        self.policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
         self.limiter_failures = FailureCounter("the rate limit could not be checked, so the command runs without it")
         self.settings_failures = FailureCounter(
@@ -86,6 +100,7 @@ class Pipeline:
         self._clock = clock
         self._roles = roles
         self._default_policy = CommandPolicy(limits)
+        self.suggestion_limits = suggestion_limits
         self._defer_after_s = defer_after_s
         self.grace_s = grace_s
         self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
@@ -100,8 +115,12 @@ class Pipeline:
         self.handlers |= command.handlers
         self._methods |= methods
 
-    def policy_of(self, name: str) -> CommandPolicy:
-        return self.policies.get(name) or self.policies.get(name.partition(":")[0], self._default_policy)
+    def policy_of(self, kind: Kind, name: str) -> CommandPolicy:
+        """Return the policy of a command, or of a component: that of its Command if its custom id is the Command's."""
+        if kind in COMPONENT_KINDS and name.endswith(f":{ANY_COMPONENT}"):
+            return self._default_policy  # a view: who may use it is decided in it
+        command = command_of(kind, name)
+        return self.policies.get(command, self._default_policy) if command else self._default_policy
 
     @property
     def in_flight(self) -> int:
@@ -151,16 +170,37 @@ class Pipeline:
 
     async def admit(self, pending: PendingInteraction) -> None:
         """Check access, then the limits. Raises Denied or Throttled if the handler must not be called."""
+        await self._admit(pending.invocation, pending.policy)
+
+    async def admit_suggestions(self, command: str, inter: Interaction[Any]) -> bool:
+        """Whether the user may get suggestions for an option of the slash command ``command``.
+
+        The access is that of the command, the limits are their own. A refusal is not audited: there is one for each key
+        that the user presses.
+        """
+        if self._draining:
+            return False
+        invocation = self._invocation(Kind.SLASH, command, inter)
+        invocation.policy = suggestions_policy(command)
+        policy = self.policy_of(Kind.SLASH, command)
+        try:
+            await self._admit(invocation, replace(policy, limits=self.suggestion_limits))
+        except (Denied, Throttled):
+            return False
+        return not self._draining
+
+    async def _admit(self, invocation: Invocation, policy: CommandPolicy) -> None:
+        """Check access to ``policy``, then its limits. Raises Denied or Throttled."""
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(ADMISSION_TIMEOUT_S):
-                settings = await self._load_settings(pending.invocation.guild)
-                _authorise(pending, settings)
-                await self._check_limits(pending)
+                settings = await self._load_settings(invocation.guild)
+                _authorise(invocation, policy, settings)
+                await self._check_limits(invocation, policy)
         except TimeoutError as error:  # from this block; timeouts of the stores are caught inside
             if settings is None:
                 self.settings_failures.record(error, self._clock.monotonic())
-                _authorise(pending, self._remembered_settings(pending.invocation.guild))
+                _authorise(invocation, policy, self._remembered_settings(invocation.guild))
             else:
                 self.limiter_failures.record(error, self._clock.monotonic())
 
@@ -232,11 +272,11 @@ class Pipeline:
             if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
-    def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
-        """Make the record of a new interaction and publish `CommandStarted`."""
+    def _invocation(self, kind: Kind, name: str, inter: Interaction[Any]) -> Invocation:
+        """Make the record of who did what; nothing is published."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
-        invocation = Invocation(
+        return Invocation(
             id=str(inter.id),
             kind=kind,
             name=name,
@@ -248,7 +288,11 @@ class Pipeline:
             locale=inter.locale.value,
             shard=(guild >> 22) % bot.shard_count if guild and bot.shard_count else 0,  # Discord: Gateway > Sharding
         )
-        policy = self.policy_of(name)
+
+    def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
+        """Make the record of a new interaction and publish `CommandStarted`."""
+        invocation = self._invocation(kind, name, inter)
+        policy = self.policy_of(kind, name)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine always runs in one
         pending = self._pending[inter.id] = PendingInteraction(invocation, inter, policy, task)
@@ -288,12 +332,11 @@ class Pipeline:
     def _remembered_settings(self, guild: str | None) -> GuildSettings:
         return self._remembered.get(guild or "", DEFAULTS)
 
-    async def _check_limits(self, pending: PendingInteraction) -> None:
-        limits = pending.policy.limits
-        if not limits:
+    async def _check_limits(self, invocation: Invocation, policy: CommandPolicy) -> None:
+        if not policy.limits:
             return
         try:
-            verdict = await self._limiter.check(pending.invocation, limits)
+            verdict = await self._limiter.check(invocation, policy.limits)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
             self.limiter_failures.record(error, self._clock.monotonic())
             return
@@ -339,10 +382,10 @@ class Pipeline:
         return outcome
 
 
-def _authorise(pending: PendingInteraction, settings: GuildSettings) -> None:
+def _authorise(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> None:
     """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
     if settings.locale:
-        pending.invocation.locale = settings.locale
-    denied = check_access(pending.invocation, pending.policy, settings)
+        invocation.locale = settings.locale
+    denied = check_access(invocation, policy, settings)
     if denied:
         raise denied

@@ -20,6 +20,7 @@ from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.loader import Catalog, EventHandler
+from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
@@ -107,6 +108,7 @@ async def bot_service(
     """
     fix_webhook_locks()
     fix_heartbeat_latency()
+    redact_outgoing()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with override_endpoint(access.base_url):
@@ -118,6 +120,7 @@ async def bot_service(
             clock=clock,
             roles=RoleGrants(settings.roles),
             limits=parse(settings.commands.throttle),
+            suggestion_limits=parse(settings.commands.autocomplete_throttle),
             defer_after_s=settings.commands.defer_after_s,
         )
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)

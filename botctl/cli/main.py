@@ -9,6 +9,7 @@ import typer
 
 from botctl.cli.boundary import run_guarded
 from botctl.cli.lazy import LazyCommand, LazyGroup
+from botctl.core.safe_streams import safe_streams
 from botctl.core.version import __version__
 
 OPERATE: Final = "Operate"
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"botctl {__version__}")
         raise typer.Exit
@@ -67,7 +68,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def botctl(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
@@ -84,7 +85,9 @@ def main() -> None:
     def call() -> object:
         return app(arguments, prog_name="botctl", standalone_mode=False)
 
-    sys.exit(run_guarded(call, debug=debug, as_json="--json" in kept))
+    with safe_streams():
+        exit_code = run_guarded(call, debug=debug, as_json="--json" in kept)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

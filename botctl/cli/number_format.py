@@ -17,7 +17,7 @@ def sparkline(numbers: Sequence[int]) -> str:
 
 
 def format_time(at: str) -> str:
-    """The local time of day."""
+    """The ISO 8601 time ``at`` as local time of day; ``?`` if it is none."""
     try:
         return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
     except ValueError:

@@ -1,4 +1,4 @@
-"""How to call botctl here, for commands that a user copies."""
+"""The name or path with which to call botctl here, for commands that a user copies."""
 
 from __future__ import annotations
 

@@ -10,9 +10,5 @@ from botctl.core.config.loading import Loaded, load
 
 
 def load_settings(project: Path | None, profile: str | None, flags: Mapping[str, object] | None = None) -> Loaded:
-    """Load the settings of the bot that these options name.
-
-    Raises:
-        ConfigError: there is no project here, or a setting is wrong.
-    """
+    """Load the settings of the bot that these options name. Raises ConfigError: no project here, or a wrong setting."""
     return load(project, profile, os.environ, flags or {})

@@ -52,7 +52,7 @@ def _join_row(items: Sequence[Text]) -> Text:
 
 
 def _row_with_rest(items: list[Text], rest: int, width: int) -> Text:
-    """As many of ``items`` as fit beside the count of the others; ``rest`` more are not in ``items``."""
+    """As many of ``items`` as fit, and ``… 3 more`` for the others. ``rest``: how many are not in ``items``."""
     for kept in range(len(items), 0, -1):
         row = _join_row([*items[:kept], Text(f"{ELLIPSIS} {rest + len(items) - kept} more", "dim")])
         if row.cell_len <= width:

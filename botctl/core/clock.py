@@ -11,7 +11,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The wall clock as an aware datetime in UTC. It may jump."""
+        """The wall clock as an aware datetime in UTC. It jumps when the system's time is set."""
         ...
 
     def monotonic(self) -> float:
@@ -28,12 +28,12 @@ class SystemClock:
 
 
 def iso_ms(at: datetime) -> str:
-    """``at`` as botctl writes it: ISO 8601, UTC, milliseconds, ``2026-01-02T03:04:05.678Z``."""
+    """``at`` as botctl writes it: ISO 8601, UTC, rounded down to milliseconds, ``2026-01-02T03:04:05.678Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unix_ms(at: datetime) -> int:
-    """``at`` as whole milliseconds since 1970, rounded as in `iso_ms`. For stores that compare times."""
+    """``at`` as whole milliseconds since 1970, rounded down. For Redis and MongoDB, where times are compared."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 

@@ -1,16 +1,16 @@
-"""Expected errors, each with an exit code and a hint.
+"""The errors that botctl expects and explains, each with an exit code and a hint.
 
 The tree::
 
     BotctlError                    1   something failed
-    ├── UsageError                 2   the command line is wrong
+    ├── UsageError                 2   the command line or an argument is wrong
     ├── WorkPending                3   something must be done first
     ├── IntegrityError             4   what is stored contradicts itself
     ├── NeedsDecision              5   only a person can decide
     ├── Held                       6   another process holds the lock or lease
     ├── Unreachable                7   a server does not answer           (transient)
     ├── ConfigError               78   a setting is missing or wrong
-    │   ├── AssemblyError         78   the services do not fit together
+    │   ├── AssemblyError         78   the services cannot be put together
     │   │   ├── MissingNeed       78
     │   │   └── CircularNeed      78
     │   ├── FileFaults            78   files of the project cannot be loaded
@@ -18,7 +18,7 @@ The tree::
     │   │   └── MigrationFaults   78   those in migrations/
     │   └── DeadToken             78   Discord refuses the token
     └── ServiceFailed              1   a service did not start, or ended
-        └── ServiceTimeout         1   it did not within its time limit
+        └── ServiceTimeout         1   it did not start or stop in time
 
 ``hint`` says what to do next, and ``transient`` whether a retry may help. The text is one sentence that says what is
 wrong and where. `botctl.cli` prints both and exits with the code.
@@ -65,8 +65,6 @@ class BotctlError(Exception):
 
 
 class UsageError(BotctlError):
-    """The command line, or an argument, is wrong."""
-
     exit_code = ExitCode.USAGE
 
 
@@ -79,6 +77,8 @@ class IntegrityError(BotctlError):
 
 
 class NeedsDecision(BotctlError):
+    """A person must decide, and call the command again with their choice."""
+
     exit_code = ExitCode.DECISION
 
 
@@ -89,6 +89,8 @@ class Held(BotctlError):
 
 
 class Unreachable(BotctlError):
+    """A store, the sandbox or another process does not answer."""
+
     exit_code = ExitCode.UNREACHABLE
     transient = True
 
@@ -109,7 +111,7 @@ def type_name(error: BaseException) -> str:
 
 
 class translated:  # noqa: N801  used like contextlib.suppress
-    """A context manager, reusable: raises an error of the types ``drivers`` in its block as Unreachable.
+    """A reusable context manager: an error of the types ``drivers`` (of a database client) becomes Unreachable.
 
     ``{error}`` in the sentence is replaced by ``describe(error)``.
     """
@@ -142,7 +144,7 @@ class ConfigError(BotctlError):
 
 
 class AssemblyError(ConfigError):
-    """The services cannot be assembled. Raised before any of them starts."""
+    """The services cannot be put together. Raised before any of them starts."""
 
 
 class MissingNeed(AssemblyError):
@@ -154,10 +156,7 @@ class CircularNeed(AssemblyError):
 
 
 class FileFaults(ConfigError):
-    """All files of one folder of the project that cannot be loaded.
-
-    ``faults``: one line each, ``file:line: what is wrong``.
-    """
+    """All files of one folder that cannot be loaded. ``faults``: a line for each, ``file:line: what is wrong``."""
 
     folder: ClassVar[str] = "project's"
     default_hint: ClassVar[str] = "Correct them."
@@ -171,8 +170,6 @@ class FileFaults(ConfigError):
 
 
 class CommandFaults(FileFaults):
-    """Files in commands/ that cannot be loaded."""
-
     folder = "commands"
     default_hint = "Correct them, or start with --skip-broken to leave those files out."
 

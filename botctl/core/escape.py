@@ -1,6 +1,6 @@
 """Escape text from outside before it is printed: names, command text, error bodies.
 
-A control character can move the cursor, a bidirectional override can reverse a sentence, and a newline can forge a log
+A control character can move the cursor, a bidirectional override can reverse a sentence, and a newline can fake a log
 line. Each of them is replaced by its Python escape.
 """
 
@@ -24,7 +24,7 @@ def escape_unprintable(text: str) -> str:
 
 
 def safe(value: object, limit: int = 200) -> str:
-    """``str(value)`` escaped, on one line of at most ``limit`` characters. A cut ends in an ellipsis."""
+    """``str(value)`` escaped, on one line of at most ``limit`` characters. If it is cut, it ends in …."""
     text = str(value)
     if len(text) <= limit and text.isprintable():
         return text
@@ -40,6 +40,7 @@ def safe(value: object, limit: int = 200) -> str:
 
 
 def _truncate(pieces: list[str], limit: int) -> str:
+    """Join as many whole ``pieces`` (a character or its escape) as fit, and an ellipsis."""
     length = sum(map(len, pieces))
     while pieces and length > limit - 1:
         length -= len(pieces.pop())

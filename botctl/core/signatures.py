@@ -13,7 +13,7 @@ from typing import Any
 
 from botctl.core.errors import AssemblyError
 
-Key = Any  # a class, a NewType or a parametrised generic; there is no common type for the three
+Key = Any  # a class, a NewType or a generic type like list[int]; the three have no common type
 Factory = Callable[..., AbstractAsyncContextManager[Any]]
 
 FACTORY_HINT = "Put @asynccontextmanager above it and annotate it `-> AsyncIterator[TheService]`."

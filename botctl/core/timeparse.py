@@ -23,7 +23,7 @@ def parse_time(text: str, now: datetime) -> datetime:
     text = text.strip().lower()
     try:
         if _AGO.fullmatch(text):
-            return now.astimezone(UTC) - _sum(text)
+            return now.astimezone(UTC) - _sum_parts(text)
         at = datetime.fromisoformat(text.upper())
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -31,19 +31,15 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that ``text`` names: ``30d``, ``1h30m``.
-
-    Raises:
-        ValueError: a sentence with an example.
-    """
+    """The duration that ``text`` names: ``30d``, ``1h30m``. Raises ValueError: a sentence with an example."""
     text = text.strip().lower()
     try:
-        if _AGO.fullmatch(text) and (total := _sum(text)):
+        if _AGO.fullmatch(text) and (total := _sum_parts(text)):
             return total
     except OverflowError:
         pass
     raise ValueError(f"{text[:40]!r} is no duration; write for example 30d or 1h30m")
 
 
-def _sum(text: str) -> timedelta:
+def _sum_parts(text: str) -> timedelta:
     return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _PART.findall(text)), timedelta())

@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
 from botctl.core.errors import Held, store_hint, translated
+from botctl.core.redact import redact
 from botctl.jobs.planning import RunPlan
 
 COLLECTION: Final = "botctl_jobs"
@@ -132,7 +133,7 @@ class MongoJobStore:
             "outcome": outcome.result,
             "error_id": outcome.error_id,
             "took_ms": round(outcome.took_ms),
-            "detail": outcome.detail,
+            "detail": redact(outcome.detail) if outcome.detail else None,
         }
         if run.requested:
             changes |= {"answered": run.id, "answer": outcome.result}
@@ -149,14 +150,14 @@ class MongoJobStore:
         """Record that ``run`` goes on after its cancellation, if it is still under way."""
         condition = {"_id": run.job, "run": run.id, "fence": run.fence}
         with _reaching_mongo:
-            update = {"$set": {_UNRESPONSIVE: True, "detail": detail}, "$inc": {"rev": 1}}
+            update = {"$set": {_UNRESPONSIVE: True, "detail": redact(detail)}, "$inc": {"rev": 1}}
             await self.collection.update_one(condition, update)
 
     async def add_detail(self, run: JobRun, detail: str) -> None:
         """Add ``detail``, which only the run's own process knows. Another process has recorded ``run`` as lost."""
         condition = {"_id": run.job, "last_id": run.id, "outcome": RunResult.LOST}
         with _reaching_mongo:
-            await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
+            await self.collection.update_one(condition, {"$set": {"detail": redact(detail)}, "$inc": {"rev": 1}})
 
     async def set_paused(self, job: SchedulableJob, now: datetime, *, paused: bool) -> bool:
         """Pause or resume ``job``; a pause skips due times. Return whether it changed. Raises Held as `request`."""

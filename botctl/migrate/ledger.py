@@ -91,7 +91,7 @@ def _reaching_mongo(sentence: str) -> translated:
 
 
 def _redacted(error: BaseException) -> str:
-    return redact(safe(error))
+    return safe(redact(str(error)))
 
 
 def _values(record: Record) -> Document:
@@ -101,6 +101,7 @@ def _values(record: Record) -> Document:
         "direction": record.direction.value,
         "started": iso_ms(record.started),
         "ended": record.ended and iso_ms(record.ended),
+        "error": record.error and redact(record.error),
     }
 
 

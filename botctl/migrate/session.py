@@ -225,9 +225,9 @@ class _MigrationRun:
     def _error_text(self, error: BaseException) -> str:
         """The error in one line, with the line of the file that raised it."""
         if isinstance(error, asyncio.CancelledError):
-            return str(error) or "it was interrupted"
+            return redact(str(error)) or "it was interrupted"
         where = f"{display_path(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
-        return redact(safe(f"{where}: {describe_end(error)}", 500))
+        return safe(redact(f"{where}: {describe_end(error)}"), 500)
 
     def _failure(self, error: BaseException, text: str) -> BotctlError:
         if isinstance(error, asyncio.CancelledError) and self.session.lease.lost.is_set():

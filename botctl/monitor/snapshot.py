@@ -12,6 +12,8 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from botctl.core.redact import redact_values
+
 VERSION: Final = 1
 EVERY_S: Final = 1.0
 TTL_MS: Final = 60_000  # the reader computes a snapshot's age from the rest that Redis reports
@@ -115,8 +117,8 @@ _JSON: Final = TypeAdapter(Snapshot)
 
 
 def as_json(snapshot: Snapshot) -> bytes:
-    """``snapshot`` as it is stored."""
-    return _JSON.dump_json(snapshot)
+    """``snapshot`` as it is stored, without secrets."""
+    return redact_values(_JSON.dump_json(snapshot).decode()).encode()
 
 
 def from_json(text: bytes) -> Snapshot | None:

@@ -37,7 +37,7 @@ from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
 MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
 MAX_CONCURRENT_BATCHES = 2  # one is collected while the other is under way
-_MAX_POLICIES = 4096  # in memory; a user can send a component with any name
+_MAX_POLICIES = 4096  # compiled policies in memory
 _PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _WRITE_LIMIT_S = 0.5
 
@@ -78,7 +78,8 @@ class LimiterCounts:
 class RedisLimiter:
     """Counts invocations in Redis, per command and subject (user, member, channel, guild, API client, or all).
 
-    A *policy* is the limits of a command, and has its name. ``deadline_s``: how long a batch may take.
+    A *policy* is the limits of a command, and has the name that `invocation.policy_name` gives. ``deadline_s``: how
+    long a batch may take.
     """
 
     redis: Redis
@@ -106,7 +107,7 @@ class RedisLimiter:
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``. If one is used up, deny and count nothing. Never raises."""
-        return await self._check(invocation.name, limits, lambda scope: subject(scope, invocation))
+        return await self._check(invocation.policy, limits, lambda scope: subject(scope, invocation))
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
         """As `check`, for one use of ``policy`` by ``subjects``. A limit of the scope ``GLOBAL`` needs no subject."""

@@ -18,7 +18,7 @@ from botctl.core.services.registry import Registry
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
 
-CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; the rest is for closing clients
+CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
 def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:

@@ -59,7 +59,7 @@ JOBS_STOP_S = 10.0  # to cancel the runs that did not finish in time, and to rel
 class ProcessRole(enum.StrEnum):
     """What a process does. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
 
-    ``STORES`` only runs the embedded parts (the stores, and without a token the sandbox); they keep running while bots
+    ``STORES`` only runs the embedded parts (the stores, and the sandbox if no token is set). They run on while bots
     restart.
     """
 
@@ -113,7 +113,7 @@ def _require_embedded_part(settings: Settings) -> None:
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it runs the embedded parts itself and joins no others.
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
@@ -129,9 +129,9 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """Add the service `Migrated`, which starts when no migration is pending; all roles but the stores wait for it.
+    """Add the service `Migrated`, on which all roles but the stores depend. It fails if a migration is pending.
 
-    ``apply``: it applies pending migrations, instead of refusing to start.
+    ``apply``: it applies pending migrations instead.
     """
     registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)

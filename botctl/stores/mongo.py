@@ -129,7 +129,7 @@ def _unreachable(url: str, error: Exception) -> Unreachable:
 def _error_text(error: Exception) -> str:
     """The driver's message without its list of servers and timeouts."""
     text = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
-    return redact(safe(text)).rstrip(".")
+    return safe(redact(text)).rstrip(".")
 
 
 async def server_version(client: AsyncMongoClient[dict[str, Any]]) -> str:

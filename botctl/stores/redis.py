@@ -113,8 +113,8 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
 async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[Redis]:
     """The Redis that processes of the bot use now. Starts none.
 
-    Raises Unreachable if no `botctl run` has an embedded one or the server in the settings does not answer, and
-    ConfigError if the address or the password is wrong.
+    Raises Unreachable if the server in the settings does not answer, or none is set and no `botctl run` has an
+    embedded one; ConfigError if the address or the password is wrong.
     """
     url = (
         settings.redis.url.get_secret_value()
@@ -149,7 +149,7 @@ def _refused(error: Exception) -> bool:
 
 
 def _error_text(error: Exception) -> str:
-    return redact(safe(error)).rstrip(".")
+    return safe(redact(str(error))).rstrip(".")
 
 
 async def server_version(client: Redis) -> str:

@@ -32,12 +32,17 @@ class RecordingWebhooks(AsyncWebhookAdapter):
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[tuple[str, str]] = []
+        self.mentions: list[dict[str, Any] | None] = []  # of each message that was sent or edited
         self.original: dict[str, Any] = {}
 
     async def create_interaction_response(self, interaction_id: int, token: str, **payload: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
         data = payload.get("data") or {}
-        kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 9: "form"}[payload["type"]]
+        kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 8: "suggest", 9: "form"}[payload["type"]]
+        if kind == "suggest":
+            self.answers.append((kind, " ".join(choice["value"] for choice in data["choices"])))
+            return
+        self.mentions.append(data.get("allowed_mentions"))
         self.answers.append((kind, data.get("content") or ""))
         self.original = message(data.get("content") or "", LOADING if kind == "defer" else 0)
 
@@ -48,6 +53,7 @@ class RecordingWebhooks(AsyncWebhookAdapter):
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("edit", content))
+        self.mentions.append((payload.get("payload") or {}).get("allowed_mentions"))
         self.original = message(content)
         return self.original
 
@@ -60,6 +66,7 @@ class RecordingWebhooks(AsyncWebhookAdapter):
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("followup", content))
+        self.mentions.append((payload.get("payload") or {}).get("allowed_mentions"))
         if self.original.get("flags", 0) & LOADING:  # Discord: the first follow-up fills a deferred answer
             self.original = message(content)
         return message(content)
@@ -112,6 +119,7 @@ def offline() -> Iterator[Offline]:
         clock=SystemClock(),
         roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
+        suggestion_limits=parse("60/10s per user"),
         grace_s=0.0,
     )
     bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
@@ -173,6 +181,20 @@ def slash(name: str) -> dict[str, Any]:
     for depth, word in enumerate(reversed(below)):
         options = [{"type": 1 if depth == 0 else 2, "name": word, "options": options}]
     return interaction(2, {"id": "1", "type": 1, "name": root, "options": options})
+
+
+def menu(name: str) -> dict[str, Any]:
+    """Return the payload of a command in the context menu of a user."""
+    target = user("bob", "900000000000000102")
+    data = {"id": "1", "type": 2, "name": name, "target_id": target["id"]}
+    return interaction(2, data | {"resolved": {"users": {target["id"]: target}}})
+
+
+def complete(name: str, *, guild: str | None = None) -> dict[str, Any]:
+    """Return the payload of a request for suggestions for the first option of ``/name``."""
+    option = {"type": 3, "name": "what" if name == "find" else "name", "value": "a", "focused": True}
+    more = {"guild_id": guild} if guild else {}
+    return interaction(4, {"id": "1", "type": 1, "name": name, "options": [option]}, **more)
 
 
 def click(custom_id: str) -> dict[str, Any]:

@@ -90,11 +90,7 @@ def _build_query(
     since: str | None,
     until: str | None,
 ) -> Query:
-    """Convert the command's options to a query.
-
-    Raises:
-        UsageError: one of them has a wrong value.
-    """
+    """Convert the command's options to a query. Raises UsageError for a wrong value."""
     now = datetime.now(UTC)
     if outcome is not None and outcome not in set(AuditOutcome):
         raise UsageError(

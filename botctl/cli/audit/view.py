@@ -41,14 +41,14 @@ class LogView:
             return
         self._show(entries)
         if not entries:
-            _print_notice("No entry fits these options.")
+            _print_to_stderr("No entry fits these options.")
         elif len(entries) == limit:
-            _print_notice(f"The limit of {limit} is reached; --limit N shows more.")
+            _print_to_stderr(f"The limit of {limit} is reached; --limit N shows more.")
 
     def print_batch(self, batch: EntryBatch) -> None:
-        """Print what a follower has read, and once what it waits for."""
+        """Print the entries that were read, and on stderr what the follower waits for, once."""
         if batch.waiting_for and batch.waiting_for != self._waiting_for:
-            _print_notice(json.dumps({"waiting_for": batch.waiting_for}) if self._as_json else batch.waiting_for)
+            _print_to_stderr(json.dumps({"waiting_for": batch.waiting_for}) if self._as_json else batch.waiting_for)
         self._waiting_for = batch.waiting_for
         entries = list(map(entry_of, batch.documents))
         if self._as_json:
@@ -57,7 +57,7 @@ class LogView:
         else:
             self._show(entries)
             if not (self._has_followed or entries or batch.waiting_for):
-                _print_notice("No entry fits these options yet. Waiting for new ones; Ctrl-C ends.")
+                _print_to_stderr("No entry fits these options yet. Waiting for new ones; Ctrl-C ends.")
         self._has_followed |= not batch.waiting_for
         sys.stdout.flush()
 
@@ -135,7 +135,8 @@ def _outcome(entry: Mapping[str, Any]) -> str:
 
 
 def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    changes = entry.get("changes")  # an object if they were too long to be stored
+    """The changes of ``entry``; a single one, named ``changes``, if they were too long to be stored."""
+    changes = entry.get("changes")
     return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
 
 
@@ -165,5 +166,5 @@ def _format_target(target: object) -> str:
     return f"#{name}" if kind == "channel" else f"{kind} {name}"
 
 
-def _print_notice(sentence: str) -> None:
+def _print_to_stderr(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Writes the files of a new bot, from the example."""
+"""Writes the files of a new bot: those of the example bot that comes with botctl, adapted."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
         async with open_job_admin(loaded, run=name) as admin:
             return await admin.run(name, _discard_progress if as_json else _print_progress)
 
-    report = _run_and_close(run_job())
+    report = _run_to_report(run_job())
     if as_json:
         print(json.dumps({"name": name} | report.as_json()))
     elif report.result is RunResult.OK:
@@ -100,8 +100,8 @@ def _set_paused(name: str, project: Path | None, profile: str | None, *, paused:
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")
 
 
-def _run_and_close(run_job: Coroutine[Any, Any, RunReport]) -> RunReport:
-    """The report of ``run_job``. A job that runs here and ignores its cancellation ends when this process exits."""
+def _run_to_report(run_job: Coroutine[Any, Any, RunReport]) -> RunReport:
+    """Run ``run_job`` and return its report, without waiting for a job of this process that ignores cancellation."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         report = runner.run(run_job)
@@ -183,14 +183,14 @@ def _build_table(statuses: list[JobStatus], now: datetime) -> Table:
 
 
 def _detail_lines(statuses: list[JobStatus]) -> Iterator[str]:
-    """One line for each job that is not removed and whose record has a ``detail``: more than the outcome."""
+    """One line for each job that has a ``detail`` (a sentence about its last run) and is not removed."""
     for status in statuses:
         if status.record is not None and status.record.detail and status.record.removed is None:
             yield f"{safe(status.name)}: {safe(status.record.detail)}"
 
 
 def _describe_scheduler(holder: LeaseHolder | None) -> str:
-    """The process that schedules, and whether it may have ended."""
+    """Which process schedules the jobs, and whether it may have ended."""
     if holder is None:
         return "no process schedules these jobs now; start one with `botctl run`"
     process, sign = safe(holder.process), f"last sign of life {holder.silent_s:.0f} s ago"
@@ -202,7 +202,7 @@ def _describe_scheduler(holder: LeaseHolder | None) -> str:
 
 
 def _format_outcome(status: JobStatus) -> tuple[str, str]:
-    """The text and its style."""
+    """The result of the last run as text, and its Rich style."""
     record = status.record
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
@@ -226,7 +226,7 @@ def _format_next(status: JobStatus, now: datetime) -> str:
 
 
 def _format_age(later: datetime, earlier: datetime) -> str:
-    """The time between, in the largest unit that fits: ``45 s``, ``3 min``, ``5 h``, ``2 d``."""
+    """The time from ``earlier`` to ``later``, in one unit: ``45 s``, ``3 min``, ``5 h``, ``2 d``."""
     seconds = max(0, round((later - earlier).total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= size:

@@ -22,7 +22,7 @@ _PARTICIPLES = {Direction.UP: "applied", Direction.DOWN: "reverted"}
 
 
 class ProgressView(ProgressListener):
-    """Prints each migration when it is done. With ``as_json``, prints all after the block, if it did not fail."""
+    """Prints each migration when it is done. With ``as_json``, prints all at the end, if nothing was raised."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -103,11 +103,11 @@ def _row_as_json(row: MigrationRow) -> dict[str, Any]:
         "title": file.title if file else None,
         "reversible": file.reversible if file else None,
         "checksum": file.checksum if file else None,
-        "ledger": _ledger_as_json(record) if record else None,
+        "ledger": _record_as_json(record) if record else None,
     }
 
 
-def _ledger_as_json(record: Record) -> dict[str, Any]:
+def _record_as_json(record: Record) -> dict[str, Any]:
     by = record.by
     return {
         "state": record.state.value,

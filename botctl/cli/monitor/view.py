@@ -1,4 +1,4 @@
-"""The screen of `botctl monitor`, for a terminal of any size: the most important parts first."""
+"""The screen of `botctl monitor`, for a terminal of any size. Each private function renders one part of it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _RESULT_STYLES: Final = {"ok": "green", "failed": "bold red", "throttled": "yell
 _PRESENCE_STYLES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
 _HEALTHY_SHARD_STATES: Final = ("ready", "resumed")
 _STARTING_STATES: Final = (ServiceState.IDLE, ServiceState.STARTING)
-_INDENT: Final = 10
+_INDENT: Final = 10  # columns for the label at the left
 _MIB: Final = 1024 * 1024
-_MIN_COMMANDS: Final = 4
-_GUTTER: Final = 4
+_MIN_COMMANDS: Final = 4  # lines that the other parts leave for the newest commands
+_GUTTER: Final = 4  # blank columns between the left and the right half
 _MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
 
@@ -60,7 +60,7 @@ def render(view: MonitorView, width: int, height: int | None = None, *, live: bo
 
 
 def _fraction(height: int | None, divisor: int) -> int:
-    """``height`` divided by ``divisor``, at least 1; practically unlimited if ``height`` is None."""
+    """``height`` divided by ``divisor``, at least 1; 1000 (no limit) if ``height`` is None."""
     return 1000 if height is None else max(1, height // divisor)
 
 

@@ -1,4 +1,7 @@
-"""``botctl ratelimit``: show and reset rate limits."""
+"""``botctl ratelimit``: show and reset rate limits.
+
+A policy is a named set of limits, mostly those of a command. A subject is what calls are counted for: a user, a guild.
+"""
 
 from __future__ import annotations
 

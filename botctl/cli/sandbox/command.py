@@ -32,7 +32,7 @@ Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1,
 
 
 class SandboxCommands(LazyGroup):
-    """Only `serve` loads the server; the other commands need only the client."""
+    """Only `serve` loads the server of the sandbox; the other commands are clients of it."""
 
     lazy = (LazyCommand("serve", "Run the local Discord alone, for bots of any library.", "botctl.cli.sandbox.serve"),)
 

@@ -1,4 +1,4 @@
-"""Finds the running sandbox: the one at a URL, or the one of a project."""
+"""Finds the running sandbox (the local Discord): the one at a URL, or the one of a project."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ Url = Annotated[
 
 
 def resolve_locator(project: Path | None, url: str | None) -> SandboxLocator:
-    """Choose the sandbox by the options, then by the environment, then by the current folder's project.
-
-    Raises:
-        ConfigError: there is no project here.
-    """
+    """Choose the sandbox by the options, then the environment, then the project here. Raises ConfigError if none."""
     url = url or (None if project else os.environ.get(URL_VARIABLE))
     return UrlLocator(url) if url else ProjectLocator(find_root(project, os.environ, Path.cwd()))
 
@@ -51,7 +47,7 @@ class UrlLocator:
     url: str
 
     def locate(self) -> tuple[str, str]:
-        """Return the URL and the control secret. Raises ConfigError without a secret."""
+        """Return the URL and the secret of the control API. Raises ConfigError without a secret."""
         secret = secret_from_environment(os.environ)
         if secret is None:
             hint = f"Set {SECRET_VARIABLE} to the secret that `botctl sandbox serve` printed, or {SECRET_VARIABLE}_FILE"
@@ -71,7 +67,7 @@ class ProjectLocator:
     root: Path
 
     def locate(self) -> tuple[str, str]:
-        """Return the URL and the control secret. Raises Unreachable when no sandbox runs."""
+        """Return the URL and the secret of the control API. Raises Unreachable when no sandbox runs."""
         part = Runtime(self.root).parts().get("sandbox")
         if part is None or part.secret is None or not part.owned:
             raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_HINT)
@@ -81,4 +77,5 @@ class ProjectLocator:
         return part.address, part.secret
 
     def bot_pid(self) -> int | None:
+        """The id of the process that runs the project's bot, if one does."""
         return Runtime(self.root).holder("bot")

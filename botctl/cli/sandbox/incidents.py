@@ -1,4 +1,4 @@
-"""``botctl sandbox incident``: simulates failures of Discord."""
+"""``botctl sandbox incident``: simulates failures of Discord (incidents)."""
 
 from __future__ import annotations
 

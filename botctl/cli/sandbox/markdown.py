@@ -39,13 +39,13 @@ _MARK: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_FENCE: Final = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
+_CODE_BLOCK: Final = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _LINE: Final = re.compile(r"(?P<head>\#{1,3} |-\# )|(?P<quote>> )|(?P<indent> *)(?P<item>[-*] )")
 
 
 def render_markdown(content: str, names: Names) -> Text:
     text = Text()
-    for index, part in enumerate(_FENCE.split(content)):
+    for index, part in enumerate(_CODE_BLOCK.split(content)):
         if index % 2:
             _ensure_newline(text)
             text.append_text(
@@ -81,6 +81,7 @@ def _render_line(line: str, names: Names) -> Text:
 
 
 def render_inline(line: str, names: Names, style: str = "") -> Text:
+    """Render emphasis, code, mentions and links, without headings, lists and code blocks."""
     text = Text(style=style)
     end = 0
     for match in _MARK.finditer(line):

@@ -81,6 +81,8 @@ async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool
 
 
 class _Completer(Completer):
+    """Suggests commands, options and values."""
+
     def __init__(self, session: UserSession) -> None:
         self._session = session
 
@@ -153,7 +155,7 @@ class _Prompt:
         return not isinstance(result, Quit)
 
     async def _mark_history_seen(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
-        """Wait for the result; after a change of user or channel, mark the older messages there as seen."""
+        """Wait for the result; after a change of user or channel, do not show the older messages there as new."""
         before = self._session.identity
         result = await coroutine
         if self._session.identity != before:
@@ -235,6 +237,7 @@ class _Prompt:
             self._print(view.render_messages(others, view.display_names(self._session.state)))
 
     def _interrupt(self) -> None:
+        """Ctrl-C: cancel the action that is waited for."""
         if self._pending is not None:
             self._pending.cancel()
 

@@ -97,7 +97,7 @@ def _run(project: Path | None, url: str | None, action: Any) -> Any:
 async def _write_recording(
     client: SandboxClient, path: Path, limit_s: float | None, max_bytes: float
 ) -> tuple[int, str]:
-    """Record until a limit, the sandbox's end or Ctrl-C; return the line count, and the reason as text to append."""
+    """Record until a limit, the sandbox's end or Ctrl-C; return the number of lines, and the reason as text."""
     count = size = 0
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
@@ -145,7 +145,7 @@ async def _replay_requests(client: SandboxClient, requests: list[RecordedRequest
 
 
 async def _replay_events(client: SandboxClient, events: list[RecordedEvent]) -> bool:
-    """Dispatch all events in order; return whether each reached a session."""
+    """Send all events in order; return whether each reached a bot's gateway session."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     undelivered: Counter[str] = Counter()
     for event in events:

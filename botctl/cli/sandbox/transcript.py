@@ -71,7 +71,7 @@ def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
 async def replay_transcript(path: Path, session: UserSession) -> bool:
     """Run all inputs of a transcript and print differences; return whether there are none.
 
-    The user and place are those of the transcript's header, unless ``session`` names others.
+    The user and place are those of the transcript's header, unless ``session`` has others.
     """
     text = read_text("transcript", path)
     expected, start = parse_transcript(text), parse_header(text)

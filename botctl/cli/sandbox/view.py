@@ -25,7 +25,7 @@ _SELECTS: Final = {3: "", 5: "@people", 6: "@roles", 7: "@people or @roles", 8: 
 _LINK: Final = 5
 # Discord: Message resource > Message Types
 _SLASH_ANSWER: Final = 20
-_SYSTEM: Final = {18: "started a thread", 21: "the thread starts here"}
+_SYSTEM_MESSAGES: Final = {18: "started a thread", 21: "the thread starts here"}
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
 _PIPE_COLUMNS: Final = 1000  # wider than any terminal
@@ -33,7 +33,7 @@ _PIPE_COLUMNS: Final = 1000  # wider than any terminal
 
 @dataclass(frozen=True)
 class Prefixed:
-    """``content`` with ``lead`` before each line. Trailing spaces are removed: a narrower terminal would wrap them."""
+    """``content`` with ``lead`` before each line, without trailing spaces: a narrower terminal would wrap them."""
 
     lead: Segment
     content: RenderableType
@@ -122,8 +122,8 @@ def _render_head(message: MessageSchema) -> Text:
         )
     if message.reply_to:
         head.append(escape_line(f" · to {message.reply_to}"), "dim")
-    if message.type in _SYSTEM:
-        head.append(f" · {_SYSTEM[message.type]}", "dim")
+    if message.type in _SYSTEM_MESSAGES:
+        head.append(f" · {_SYSTEM_MESSAGES[message.type]}", "dim")
     if message.interaction and not (message.content or message.embeds or message.components or message.attachments):
         head.append(" · thinking…", "dim")
     if message.edited:

@@ -1,4 +1,4 @@
-"""The settings of a project. Files, variables and options come in, a frozen `Settings` goes out.
+"""The settings of a project. Files, environment variables and options come in, a frozen `Settings` goes out.
 
-Read `settings` for what exists, then `loading` for how the layers are merged.
+Read `settings` for what exists, then `loading` for how these sources (layers) are merged.
 """

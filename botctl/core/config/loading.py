@@ -1,7 +1,8 @@
 """Load the settings of a project: read all layers, merge and validate them, and keep the origin of each value.
 
 The layers, from lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment
-variable, command-line option ("flag").
+variable, command-line option ("flag"). A profile is a named variant of the settings. ``faults`` collects a sentence
+for each error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from botctl.core.config.reference import is_secret, to_toml
+from botctl.core.config.reference import find, is_secret, to_toml
 from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
@@ -26,12 +27,14 @@ from botctl.core.config.sources import (
     from_flags,
     from_toml,
     merge,
+    secret_variables,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
-from botctl.core.redact import MARK, redact, redact_patterns, register
+from botctl.core.redact import MARK, redact, register
+from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
 
 PROFILE: Key = ("profile",)
 ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials
@@ -39,7 +42,7 @@ ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret on
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, the project's root, and the origin of each value that is not a default, by key (``discord.token``)."""
+    """Settings, the project's root folder, and the origin of each value that is no default (by ``discord.token``)."""
 
     settings: Settings
     root: Path
@@ -59,15 +62,13 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     """Load the settings of the project at ``project``, or of the one that the current folder is in.
 
     ``flags`` maps a setting to the value of its option: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets are
-    registered with `botctl.core.redact`.
-
-    Raises:
-        ConfigError: there is no project, or settings are wrong: one sentence for each of them.
+    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project
+    or settings are wrong, with one sentence for each of them.
     """
+    register(*secret_variables(env))  # before anything can be printed
     root = find_root(project, env, Path.cwd())
     faults: list[str] = []
     values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
-    _register_secrets(values)
     settings = validate(values, faults)
     if settings is None or faults:
         raise _config_error(faults)
@@ -83,7 +84,7 @@ def explain(loaded: Loaded) -> list[SettingRow]:
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
-        rows.append(SettingRow(name, _display(key, value), str(loaded.origins.get(name, DEFAULT))))
+        rows.append(SettingRow(name, _format_value(key, value), str(loaded.origins.get(name, DEFAULT))))
     return rows
 
 
@@ -99,15 +100,17 @@ def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, obj
                 yield key, inner
 
 
-def _display(key: Key, value: object) -> str:
+def _format_value(key: Key, value: object) -> str:
+    """``value`` as `explain` shows it: in TOML, without secrets."""
     if isinstance(value, SecretStr):
-        return safe(redact_patterns(value.get_secret_value())) if key[-1] == ADDRESS else MARK
+        return safe(without_secrets(value.get_secret_value(), MARK)) if key[-1] == ADDRESS else MARK
     return safe(redact(to_toml(value)))
 
 
 def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
-    base = from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults)
-    above = merge(merge(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
+    base = _registered(from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults))
+    dotenv = _registered(from_dotenv(root / ".env", faults))
+    above = merge(merge(dotenv, _registered(from_environment(env, faults))), _registered(from_flags(flags)))
     profile = _profile_file(root, merge(base, above).get(PROFILE), faults)
     if PROFILE in profile:
         faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")
@@ -122,18 +125,27 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
     folder = root / SETTINGS_FILE.parent
     names = sorted(path.stem for path in folder.glob("*.toml") if path.name != SETTINGS_FILE.name)
     if chosen.value in names:
-        return from_toml(root / where, str(where), Layer.PROFILE, faults)
+        return _registered(from_toml(root / where, str(where), Layer.PROFILE, faults))
     if chosen.value not in (PRODUCTION, "default"):
         others = f"there is {', '.join(names)}" if names else "there are no profiles"
         faults.append(f"{chosen.origin}: profile {chosen.value} has no file {where} ({safe(others)}).")
     return {}
 
 
-def _register_secrets(values: Values) -> None:
-    """Register every secret with the redactor, but no address without credentials."""
+def _registered(values: Values) -> Values:
+    """``values`` of one layer, after every secret in them is registered: also one that is overridden, or not valid.
+
+    An address without credentials is no secret. A setting that does not exist may be a secret with a misspelt name.
+    """
     for key, (value, _) in values.items():
-        if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_patterns(value) != value):
-            register(value)
+        secret = is_secret(key) or (find(key) is None and (SECRET_NAME.search(key[-1]) or "://" in str(value)))
+        if secret and isinstance(value, str | int) and not (_is_address(key, value) and not has_secrets(str(value))):
+            register(str(value))
+    return values
+
+
+def _is_address(key: Key, value: object) -> bool:
+    return key[-1] == ADDRESS or "://" in str(value)
 
 
 def _config_error(faults: Sequence[str]) -> ConfigError:

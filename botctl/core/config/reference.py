@@ -1,4 +1,4 @@
-"""The list of all settings, generated from their models, for the documentation, `--explain-config` and suggestions."""
+"""The list of all settings, made from their pydantic models, for documentation, `--explain-config` and suggestions."""
 
 from __future__ import annotations
 

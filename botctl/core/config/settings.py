@@ -1,7 +1,8 @@
 """Every setting of a bot: its name, bounds, default and description.
 
-`botctl.core.config.loading` reads them once and passes them on; all of them are frozen. A name ends in its unit (``_s``
-seconds, ``_bytes``). docs/configuration.md is generated from this file.
+`botctl.core.config.loading` reads them once; they never change after that. A name ends in its unit (``_s``
+seconds, ``_bytes``). docs/configuration.md is generated from this file. The sandbox is botctl's local Discord; an
+embedded store is one that botctl starts itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic_settings import NoDecode
 
 from botctl.core.contracts.throttle import API_SCOPES, COMMAND_SCOPES, Scope
 from botctl.core.contracts.throttle import parse as parse_throttle
+from botctl.core.secret_parts import misread
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
@@ -52,6 +54,8 @@ class Address:
     def __call__(self, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(self.schemes):
             raise ValueError(f"must be {self.description}")
+        if problem := misread(url.get_secret_value()):
+            raise ValueError(problem)
         return url
 
 
@@ -79,7 +83,7 @@ def _list_from_text(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleText:
-    """A validator: the text must parse with `botctl.core.contracts.throttle`, with limits per ``scopes`` only."""
+    """A validator: the text must be limits (`botctl.core.contracts.throttle`), and only for these ``scopes``."""
 
     description: str = "limits, as in the default"
     scopes: frozenset[Scope] = COMMAND_SCOPES
@@ -156,7 +160,7 @@ class Section(BaseModel):
 class DiscordSettings(Section):
     token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
     test_guilds: DiscordIds = Field(
-        default=(), description="Guilds that get the commands at once; empty means commands are global."
+        default=(), description="Guilds in which the commands are registered, without delay. Empty: in all guilds."
     )
     intents: Annotated[tuple[Intent, ...], NoDecode, _AsList] = Field(
         default=(Intent.DEFAULT,), description="What Discord sends to the bot."
@@ -190,7 +194,11 @@ class CommandSettings(Section):
     )
     throttle: Throttle = Field(
         default="5/10s per user, 50/10s per guild",
-        description="How often a command may be used that has no throttle of its own.",
+        description="The limits of commands that do not set their own.",
+    )
+    autocomplete_throttle: Throttle = Field(
+        default="60/10s per user",
+        description="How often a user may ask for suggestions for the options of one command.",
     )
     defer_after_s: float = Field(
         default=2.0,

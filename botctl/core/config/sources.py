@@ -1,6 +1,6 @@
-"""Read each layer of settings (file, variables, options) into values with their origin. `validation` checks them later.
+"""Read each layer of settings (file, variables, options) into values with their origin. `validation` comes later.
 
-What cannot be read adds a sentence to ``faults``, and the rest is returned, so that a person sees all faults at once.
+Each error adds a sentence to ``faults``, and the rest is returned, so that a person sees all errors at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
+from botctl.core.secret_parts import SECRET_NAME, has_secrets
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
@@ -31,7 +32,8 @@ RESERVED_VARIABLES = frozenset(
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Variables that are not settings: for ecosystem.config.js, for the OpenAPI check, and for a standalone sandbox."""
+"""Variables that are not settings: for PM2's ecosystem.config.js, for the check with Discord's OpenAPI file, and for
+`botctl sandbox serve`."""
 
 Key = tuple[str, ...]
 
@@ -55,7 +57,7 @@ class Layer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a value. ``where``: a file relative to the root, a variable or an option. ``line``: from 1."""
+    """The origin of a value. ``where``: a file in the project, a variable or an option. ``line``: from 1."""
 
     layer: Layer
     where: str
@@ -118,6 +120,15 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     return values
 
 
+def secret_variables(env: Mapping[str, str]) -> Iterator[str]:
+    """The values of variables that hold secrets by their names, botctl's or not, and of addresses with credentials."""
+    for name, value in env.items():
+        ours = name.startswith(ENV_PREFIX)
+        address = "://" in value or (ours and name.endswith("URL"))
+        if has_secrets(value) if address else SECRET_NAME.search(name):
+            yield value
+
+
 def from_flags(flags: Mapping[str, object]) -> Values:
     """The settings in ``flags``: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. None: the option was not given."""
     return {
@@ -128,7 +139,7 @@ def from_flags(flags: Mapping[str, object]) -> Values:
 
 
 def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
-    """The paths and values of nested tables. Each table is yielded too, as ``{}``, because it may be empty (a role)."""
+    """Paths and values of nested tables. Yields ``{}`` before the values of each table, so that empty ones are kept."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
@@ -139,7 +150,7 @@ def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key,
 
 
 def merge(low: Values, high: Values) -> Values:
-    """Merge two layers. An empty table does not replace a lower value."""
+    """The values of both layers. Those of ``high`` win, but an empty table does not remove values of ``low``."""
     return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
 
 

@@ -66,7 +66,7 @@ def _key(statement: str) -> str:
 
 
 def _path(tree: Any) -> Path:
-    """The path through ``tree``, whose tables have one key each."""
+    """``("a", "b")`` for ``{"a": {"b": 1}}``: the keys from the outer to the inner table, which have one key each."""
     path: Path = ()
     while isinstance(tree, list | dict) and tree:
         if isinstance(tree, list):

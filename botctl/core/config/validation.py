@@ -1,4 +1,4 @@
-"""Validate the values with the models. Each error becomes a sentence without secrets."""
+"""Validate the merged values with the models of `settings`. Each error becomes a sentence without secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _nest(values: Values) -> dict[str, object]:
     return tree
 
 
-_REPLACEMENTS = (
+_REPLACEMENTS = (  # parts of pydantic's messages, and our words for them
     (r"^Value error, ", ""),
     (r"^throttle limit ", "limit "),
     (r"^(Input|String) should ", "must "),

@@ -1,4 +1,4 @@
-"""The data and the protocols that features share, so that no feature imports another. Nothing here does I/O.
+"""The data and the protocols that features (packages such as `jobs`) share, so that none imports another. No I/O.
 
 Read `invocation` and `events` first, then `protocols`.
 """

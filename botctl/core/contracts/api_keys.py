@@ -1,4 +1,4 @@
-"""API keys: what they allow, and for how long. Only the owner knows the text of a key."""
+"""API keys of realtime clients: what they allow, and how long. The text of a key (sent by the client) is not stored."""
 
 from __future__ import annotations
 
@@ -57,10 +57,8 @@ class ApiKeys(Protocol):
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
         """Revoke a key at once. The event KeyRevoked disconnects its clients.
 
-        Returns the key, and whether this call revoked it (False: it was revoked already).
-
-        Raises:
-            UsageError: there is no such key.
+        Returns the key, and whether this call revoked it (False: it was revoked already). Raises UsageError if there is
+        no such key.
         """
         ...
 

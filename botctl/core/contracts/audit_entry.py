@@ -1,8 +1,8 @@
 """The audit entry: who did what, to what, and with which outcome; and its canonical encoding.
 
-An entry is never changed. Its line is JSON with sorted keys, no spaces and no floats, so that any language can compute
-the same hash over it. Values are strings, integers below 2**53, booleans, null,
-lists and objects; Discord ids are strings, times are ISO 8601 in UTC with milliseconds.
+Its line is JSON with sorted keys, no spaces and no floats, so that any language can compute the same hash over it.
+Values are strings, integers below 2**53, booleans, null, lists and objects; Discord ids are strings, times are ISO 8601
+in UTC with milliseconds.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class Principal:
     type: str
     id: str
     name: str | None = None
-    auth: str | None = None  # what authorised it
+    auth: str | None = None  # what authorised the actor; botctl itself sets none
 
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """The source. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: of botctl. ``cmd``: command line."""
+    """Where it was done. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: botctl's. ``cmd``: as typed."""
 
     iface: str
     host: str
@@ -109,7 +109,7 @@ class AuditEntry:
     ms: int | None = None  # how long it took
     error: str | None = None  # the error id, which the log has too
     req: str | None = None  # id of the interaction or of the HTTP request
-    v: int = VERSION  # of this format
+    v: int = VERSION  # the version of this format
 
 
 @functools.cache
@@ -119,7 +119,7 @@ def via(iface: str, cmd: str | None = None) -> Via:
 
 
 def current_operator() -> Principal:
-    """The operator: the user that this process belongs to."""
+    """The operating system's user that runs this process."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # the user of a container may have no entry
@@ -184,7 +184,7 @@ def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
 
 
 def action_of(invocation: Invocation) -> str:
-    """``command.ops.status``, ``component.poll:vote``, ``modal.feedback``."""
+    """The name of its action: ``command.ops.status``, ``component.poll:vote``, ``modal.feedback``."""
     kind = invocation.kind if invocation.kind in (Kind.COMPONENT, Kind.MODAL) else "command"
     return f"{kind}.{invocation.name.replace(' ', '.')}"
 
@@ -226,6 +226,7 @@ def _encode_value(value: str | float | datetime) -> str:
 
 
 def _encode_slow(entry: AuditEntry) -> bytes:
+    """`encode_line` for any entry."""
     value = _fields_to_json(entry, _FIELD_NAMES[AuditEntry])
     if "changes" in value:  # the only field with keys from outside
         value["changes"] = _mask_secrets(value["changes"])
@@ -265,6 +266,7 @@ def _scalar_to_json(value: str | float | datetime | None) -> str | int | None:
 
 
 def _fields_to_json(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """The fields ``names`` of ``value``; those that are None are left out, except in a `Change`."""
     always = isinstance(value, Change)  # None is a value of a change
     result: dict[str, Any] = {}
     for name in names:
@@ -277,7 +279,7 @@ def _fields_to_json(value: object, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _without_surrogates(value: str) -> str:
-    """``value`` without lone surrogates, which UTF-8 cannot encode."""
+    """``value`` without surrogates (half characters), which UTF-8 cannot encode."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
@@ -317,7 +319,7 @@ def _cut_text(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_quote = json.encoder.encode_basestring  # the C function of the encoder
+_quote = json.encoder.encode_basestring  # quotes a string as _ENCODER does; written in C
 _SORTED_FIELDS = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
 _FIELD_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
 _OUTCOMES = {

@@ -1,4 +1,4 @@
-"""The event bus of one process: publish and subscribe. Publishing never waits, and a reader cannot make it fail."""
+"""The event bus of one process. Publishing never waits for a reader, and no error of a reader reaches the publisher."""
 
 from __future__ import annotations
 

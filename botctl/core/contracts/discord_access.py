@@ -1,4 +1,4 @@
-"""The token and the address of Discord, or of the sandbox."""
+"""The token and the address of Discord, or of the sandbox (botctl's local Discord)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The event log: the stored events of all processes, by topic, and the position of a reader.
 
-A topic is a sequence of envelopes (`events.envelope`), numbered from 1 without gaps. These numbers, the offsets, are
-valid within one *epoch*. A new epoch begins when the store has lost its data.
+A topic is a sequence of envelopes (`events.envelope`: an event with its sender and time, as a dict). The *offset* of an
+envelope is its number, from 1 without gaps. When the store has lost data, the topic counts from 1 again and gets a new
+id, its *epoch*. So an offset is valid only together with its epoch.
 """
 
 from __future__ import annotations
@@ -28,11 +29,7 @@ def is_topic(name: str) -> bool:
 
 
 def encode(envelope: Envelope) -> bytes:
-    """``envelope`` as compact JSON in UTF-8; secrets in it are redacted.
-
-    Raises:
-        TypeError, ValueError: a value cannot be encoded as JSON.
-    """
+    """``envelope`` as compact JSON, without secrets. Raises TypeError or ValueError if JSON cannot hold a value."""
     _, text = redact_json(envelope, _ENCODER.encode)
     try:
         return text.encode()
@@ -69,8 +66,8 @@ class Entry:
 class EventPage:
     """The entries after a position.
 
-    ``complete`` is False when the position was of another epoch, was trimmed, or is ahead of the newest entry. Then the
-    entries are the oldest stored ones.
+    ``complete`` is False when the position is of another epoch or beyond the newest entry, or entries after it were
+    trimmed (removed). Then the entries are the oldest stored ones.
     """
 
     entries: tuple[Entry, ...]

@@ -1,4 +1,4 @@
-"""The events that botctl publishes: one frozen dataclass for each, and the envelope that carries it between processes.
+"""The events that botctl publishes, as frozen dataclasses, and the envelope (a dict) that other processes get.
 
 Field values are JSON types: strings, integers, floats, booleans, None, and tuples or dicts of them. Discord ids are
 strings. A field is never renamed and never changes its meaning; new fields have defaults. docs/events.md lists all.
@@ -23,7 +23,7 @@ ENVELOPE_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """The base class. ``topic`` groups events; ``type`` is the class name in dotted lower case."""
+    """The base class. ``topic`` groups events; ``type`` is the class name as ``command.finished``."""
 
     topic: ClassVar[str] = "system"
     type: ClassVar[str] = "event"
@@ -36,12 +36,12 @@ class Event:
         BY_TYPE[cls.type] = cls
 
 
-BY_TYPE: dict[str, type[Event]] = {}
+BY_TYPE: dict[str, type[Event]] = {}  # filled when a subclass is defined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandStarted(Event):
-    """An interaction arrived and its pipeline started."""
+    """An interaction arrived. `CommandFinished` explains the fields."""
 
     topic = "commands"
     invocation: str
@@ -84,7 +84,7 @@ class AutocompleteAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChanged(Event):
-    """A service changed its state. ``detail``: why, a sentence or empty."""
+    """A service changed its state. ``took_s``: the duration of its start or stop. ``detail``: why; may be empty."""
 
     topic = "services"
     service: str
@@ -96,7 +96,7 @@ class ServiceChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreRestarted(Event):
-    """An embedded store (or the sandbox) ended and was restarted at the same address."""
+    """An embedded store (or the sandbox) ended and was restarted at the same address, after ``down_s`` seconds."""
 
     topic = "services"
     store: str
@@ -146,7 +146,7 @@ class MigrationFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted(Event):
-    """A run of a job starts. ``due``: its due time, ISO 8601. ``requested``: an operator requested it."""
+    """A run of a job starts. `JobFinished` explains the fields."""
 
     topic = "jobs"
     job: str
@@ -162,9 +162,9 @@ class JobFinished(Event):
 
     topic = "jobs"
     job: str
-    run: str
+    run: str  # its id
     due: str  # ISO 8601
-    fence: int
+    fence: int  # as in `jobs.JobRun`
     result: str  # as in `jobs.RunResult`
     requested: bool = False  # by an operator
     took_ms: float | None = None  # None if the end was not seen (``lost``)
@@ -184,7 +184,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnding(Event):
-    """A started `botctl run` begins to stop. It will end with ``exit_code``."""
+    """A `botctl run` that had published `RunStarted` begins to stop. It will end with ``exit_code``."""
 
     topic = "system"
     exit_code: int
@@ -192,7 +192,7 @@ class RunEnding(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainStarted(Event):
-    """The process refuses new work and waits for the commands in flight."""
+    """The process refuses new work and waits, at most ``limit_s``, until the running commands are finished."""
 
     topic = "system"
     reason: str
@@ -280,7 +280,7 @@ def from_envelope(wrapped: dict[str, Any]) -> Event:
 
 
 def _with_tuples(value: Any) -> Any:
-    """``value`` from JSON, with its lists as tuples."""
+    """The JSON ``value``, with tuples for its lists."""
     if isinstance(value, dict):
         return {key: _with_tuples(inner) for key, inner in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

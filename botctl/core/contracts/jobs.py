@@ -22,7 +22,7 @@ from botctl.core.errors import UsageError
 from botctl.core.signatures import Key, parameters_of
 
 LEASE: Final = "jobs"
-"""The lease of the process that schedules jobs."""
+"""The name of the lease (`botctl.core.contracts.lease`) that the process that schedules jobs holds."""
 TIMEOUT_S: Final = 300.0
 _JOB_ATTRIBUTE: Final = "__botctl_job__"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
@@ -58,8 +58,8 @@ class RunResult(enum.StrEnum):
 class JobRun:
     """One run of a job. A job function with a ``JobRun`` parameter gets the current run.
 
-    ``due``: its due time, or the time of the request. ``requested``: an operator requested it. ``fence`` is greater
-    than that of every process that ran jobs before, so that a store can reject a write with a smaller one.
+    ``due``: its due time, or the time of the request. ``requested``: an operator requested it. ``fence`` is the
+    fencing token: greater than that of every process that ran jobs before, so that a store can reject a smaller one.
     """
 
     id: str
@@ -97,7 +97,7 @@ def job(
 
     ``when``: ``every 10s``, or the five fields of cron, in UTC. Its parameters are services by annotation, or a
     `JobRun`.
-    ``name``: by default the function's name in kebab case. ``missed``: a `MissedPolicy`. A run is cancelled after
+    ``name``: by default the function's name with dashes. ``missed``: a `MissedPolicy`. A run is cancelled after
     ``timeout_s``.
 
     Raises:
@@ -123,6 +123,7 @@ def job(
 
 
 def get_declared_job(function: object) -> Job | None:
+    """The job that `job` made of ``function``; None if it did not."""
     declared = getattr(function, _JOB_ATTRIBUTE, None)
     return declared if isinstance(declared, Job) else None
 
@@ -173,8 +174,8 @@ class JobRecord:
     answered: str | None = None  # id of the last requested run that has ended
     answer: RunResult | None = None  # its result
     unresponsive: bool = False  # the run in progress ignores its cancellation; stored as ``stubborn``
-    detail: str | None = None  # more than the outcome: a sentence for people
-    removed: datetime | None = None  # when the scheduling process first found no such job
+    detail: str | None = None  # a sentence for people that says more than the outcome
+    removed: datetime | None = None  # when the process that schedules first saw that the code has no such job
 
     @property
     def stored_job(self) -> StoredJob:
@@ -185,11 +186,7 @@ class JobStore(Protocol):
     """Read access to the records of the bot's jobs."""
 
     async def all(self) -> Sequence[JobRecord]:
-        """The record of every job that was ever scheduled or paused, by name.
-
-        Raises:
-            Unreachable: the store does not answer.
-        """
+        """The records of all jobs ever scheduled or paused, by name. Raises Unreachable if it gets no answer."""
         ...
 
 
@@ -199,11 +196,7 @@ class Jobs(tuple[Job, ...]):
     __slots__ = ()
 
     def named(self, name: str) -> Job:
-        """The job called ``name``.
-
-        Raises:
-            UsageError: there is none.
-        """
+        """The job called ``name``. Raises UsageError if there is none."""
         for job in self:
             if job.name == name:
                 return job

@@ -8,13 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-RENEWALS: Final = 3  # renewals within one ttl
+RENEWALS: Final = 3  # how often a holder renews within ``ttl_s``
 LATE_FACTOR: Final = 1.5  # a holder is overdue after this many renewal intervals
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its last renewal, by the store's clock."""
+    """The holder of a lease. ``process``: ``host:pid``. ``silent_s``: since its renewal; at ``ttl_s`` it expires."""
 
     process: str
     silent_s: float
@@ -32,9 +32,9 @@ class LeaseHolder:
 
 
 class Lease(Protocol):
-    """A lease that this process took. ``fence`` is greater than that of every earlier holder.
+    """A lease that this process took. ``fence``, its fencing token, is greater than those of earlier holders.
 
-    A process can be paused between a look at ``held`` and a write. So a write that needs the lease carries its fence,
+    The lease can be lost between a check of ``held`` and a write. So a write that needs the lease carries its fence,
     and the store rejects it if it has seen a greater one.
     """
 
@@ -59,8 +59,8 @@ class Leases(Protocol):
         """Hold and renew ``name`` until the block ends, then release it.
 
         The lease of a process that died expires after its ``ttl_s``. ``wait_s``: how long to wait for the lease; None:
-        without limit. ``on_wait`` is called once if that takes more than a second. The block is not cancelled when the
-        lease is lost: it must watch ``lost``.
+        without limit. ``on_wait`` is called once if that wait takes more than a second. The block is not cancelled when
+        the lease is lost: it must watch ``lost``.
 
         Raises:
             Held: another process held it for ``wait_s``; the sentence names it.
@@ -69,9 +69,5 @@ class Leases(Protocol):
         ...
 
     async def holder(self, name: str) -> LeaseHolder | None:
-        """The holder in the store, which may have died. None when the lease is free.
-
-        Raises:
-            Unreachable: the store does not answer.
-        """
+        """The holder in the store, which may have died; None when the lease is free. May raise Unreachable."""
         ...

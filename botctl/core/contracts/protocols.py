@@ -1,6 +1,7 @@
 """The protocols through which features use each other, so that no feature imports another.
 
-Each is also the registry's key of the service: a factory that depends on it has a parameter ``limiter: Limiter``.
+The registry of services (`botctl.core.services`) finds a service by its protocol: a factory that needs the limiter has
+a parameter ``limiter: Limiter``.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ class Limiter(Protocol):
         """Count ``invocation`` against all of ``limits``, or against none when one is used up.
 
         Raises:
-            Exception: the store does not answer and there is no local policy. The pipeline then allows the invocation.
+            Exception: the limiter cannot decide. The pipeline (`botctl.bot.pipeline`) then allows the invocation.
         """
         ...
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
-        """As `check`, without an invocation: count one use of ``policy`` by ``subjects``.
+        """As `check`, without an invocation. ``policy``: the name under which the call is counted.
 
-        ``subjects``: by scope, ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit whose scope is
-        missing is not counted.
+        ``subjects``: who calls, by scope: ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit whose
+        scope is missing is not counted.
         """
         ...
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Declare for `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
+        """Tell `botctl ratelimit` all limits of ``owner`` (a part of botctl), by policy name. Never waits."""
         ...
 
 

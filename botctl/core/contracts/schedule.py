@@ -1,7 +1,7 @@
 """When a job is due: ``every 10s``, ``every 1h``, or the five fields of cron, all in UTC.
 
 Due times do not depend on the start of a process: ``every 1h`` is on the hour, on every host. So all processes agree on
-the due times, and each can be claimed once.
+the due times, and only one of them can claim each.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _DAY: Final = re.compile(
 )
 _ORIGIN: Final = datetime(2000, 1, 3, tzinfo=UTC)  # a Monday: the start of a week
 _RESOLUTION: Final = timedelta(microseconds=1)
+# `Schedule._latest` searches from this long before now on, in this order, and not from a due time years ago.
 _LOOK_BACK: Final = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=31))
 
 
@@ -51,7 +52,7 @@ class Schedule:
         return due
 
     def count_due(self, first: datetime, now: datetime) -> tuple[datetime, int]:
-        """The latest due time up to ``now``, and the number of due times since (and with) the due time ``first``."""
+        """The latest due time up to ``now``, and the number of due times from ``first`` to it, both counted."""
         count, at = 1, first
         while count < MAX_COUNTED and (following := self.next_after(at)) <= now:
             count, at = count + 1, following
@@ -75,11 +76,7 @@ class Schedule:
 
 
 def parse(text: str) -> Schedule:
-    """Parse ``text``.
-
-    Raises:
-        ValueError: a sentence with an example.
-    """
+    """Parse ``text``. Raises ValueError: a sentence with an example."""
     text = " ".join(text.lower().split())
     schedule = Schedule(text, _parse_interval(text) if text.startswith("every") else _parse_cron(text))
     if schedule._next_due(datetime.now(UTC)) is None:  # noqa: SLF001  same module
@@ -114,7 +111,7 @@ def _parse_cron(text: str) -> Trigger:
 
 
 def _to_apscheduler_days(field: str, text: str) -> str:
-    """``field`` with names of days: in cron 0 and 7 are Sunday, in APScheduler 0 is Monday."""
+    """``field`` with names of days: in cron 0 and 7 are Sunday, in APScheduler 0 is Monday. ``text``: for errors."""
     days: set[int] = set()
     for part in field.split(","):
         match = _DAY.fullmatch(part)

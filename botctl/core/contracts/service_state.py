@@ -6,6 +6,8 @@ import asyncio
 import enum
 from dataclasses import dataclass
 
+from botctl.core.redact import redact
+
 
 class ServiceState(enum.StrEnum):
     """The state of a service.
@@ -14,7 +16,7 @@ class ServiceState(enum.StrEnum):
     ``FAILED``: it did not start, ended by itself, or could not be stopped. It stays in this state.
     """
 
-    IDLE = "idle"
+    IDLE = "idle"  # not started yet
     STARTING = "starting"
     READY = "ready"
     DEGRADED = "degraded"
@@ -31,7 +33,7 @@ class ServiceState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The status of a service. ``started_in_s``: the duration of its start, None before. ``restarts``: of its tasks."""
+    """The status of a service. ``started_in_s``: how long its start took. ``restarts``: of its tasks."""
 
     name: str
     state: ServiceState
@@ -51,17 +53,17 @@ class ServiceHealth:
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """The error inside exception groups that hold only one, as a TaskGroup raises it; any other ``error`` unchanged."""
+    """``error``, or if it is an exception group with a single error (as from a TaskGroup), that error."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def describe_end(error: BaseException | None) -> str:
-    """How a task ended: ``returned``, ``was cancelled``, or the error's type and text."""
+    """How a task ended: ``returned``, ``was cancelled``, or the error's type and text, without secrets."""
     if error is None:
         return "returned"
     if isinstance(error, asyncio.CancelledError):
         return "was cancelled"
-    text = str(error)
+    text = redact(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

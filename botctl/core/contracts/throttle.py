@@ -24,7 +24,7 @@ EXAMPLE = "5/10s per user, 50/1m per guild"
 MAX_LIMITS = 8
 MAX_COUNT = 1_000_000
 MAX_REFILL_S = 366 * 86_400.0
-"""The longest time in which a limit refills: sums of microseconds must stay exact in Lua (2**53)."""
+"""The longest time in which a limit refills: Lua counts its microseconds in floats, exact up to 2**53."""
 MIN_PERIOD_S = 0.001
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -61,7 +61,7 @@ class Limit:
     count: int
     period_s: float
     scope: Scope
-    burst: int = 0
+    burst: int = 0  # 0 becomes ``count``
 
     def __post_init__(self) -> None:
         if not self.burst:
@@ -77,7 +77,7 @@ class Limit:
 class Verdict:
     """The decision of a limiter about one call.
 
-    ``retry_after_s`` is 0 when allowed; ``limit`` is the one that is used up. ``source``: ``redis``, ``local`` (this
+    ``retry_after_s`` is 0 when allowed; ``limit`` is the limit that is used up. ``source``: ``redis``, ``local`` (this
     process alone, since Redis did not answer in time) or ``none`` (no limit applies).
     """
 

@@ -1,7 +1,7 @@
 """Run one child process (an embedded store or the sandbox): start it, wait until it is ready, restart it, stop it.
 
-A child has its own session, so that Ctrl-C in a terminal does not end it before the bot. On Linux the kernel kills it
-when its parent ends, even after kill -9.
+A child has its own session (setsid), so that Ctrl-C in a terminal does not end it before the bot. On Linux the kernel
+kills it when its parent ends, even after kill -9.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIRST_DELAY_S: Final = 0.1
 _LAST_DELAY_S: Final = 5.0
 _FIRST_POLL_S: Final = 0.005
 _LAST_POLL_S: Final = 0.05
-_PROBE_S: Final = 2.0
+_PROBE_S: Final = 2.0  # the most that one call of ``is_ready`` may take
 
 
 def _ignore(*_args: Any) -> None:
@@ -34,15 +34,15 @@ def _ignore(*_args: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
-    """How to start a child process, and within which times (``start_s``, ``stop_s``) it must be ready and end."""
+    """How to start a child process. It must be ready within ``start_s``, and end within ``stop_s`` of a stop."""
 
     name: str  # for people
     command: tuple[str, ...]  # begins with an absolute path
     folder: Path  # its working directory
     log: Path  # takes its stdout and stderr
-    is_ready: Callable[[], Awaitable[bool]]  # whether it serves; OSError and TimeoutError mean no
+    is_ready: Callable[[], Awaitable[bool]]  # whether it answers; OSError and TimeoutError mean no
     prepare: Callable[[], None] = _ignore  # called before each start, to clean up after a kill
-    exit_error: Callable[[int, str], BotctlError | None] = _ignore  # from exit status and last line of a failed start
+    exit_error: Callable[[int, str], BotctlError | None] = _ignore  # of a failed start; gets its status and last line
     env: Mapping[str, str] = field(default_factory=child_environment)
     start_s: float = 10.0
     stop_s: float = 5.0
@@ -111,7 +111,7 @@ class Child:
     async def supervise(self) -> NoReturn:
         """Restart it whenever it ends: at once after a long run, with growing delays after short ones.
 
-        After `stop` this only waits for its own cancellation, so the order of the two does not matter.
+        After `stop` it restarts nothing and waits to be cancelled, so `stop` may come before the cancellation.
         """
         while self._process is not None:
             status = await self._process.wait()
@@ -161,6 +161,7 @@ class Child:
         return not self._stopping
 
     def _delay_s(self) -> float:
+        """Count this exit, and return the seconds until the restart."""
         self._quick_exits = 0 if time.monotonic() - self._started_at > _HEALTHY_S else self._quick_exits + 1
         if self._quick_exits <= 1:
             return 0.0
@@ -229,6 +230,7 @@ class _Log:
 
 
 def _exit_text(status: int) -> str:
+    """How the child ended, in words, by its exit status."""
     return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 

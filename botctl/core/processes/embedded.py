@@ -2,8 +2,8 @@
 
 Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
 share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
-users before it stops the part. A `botctl run` never joins the part of a short command; it waits for its end. With
-`Runtime.exclusive` a process joins no part.
+users before it stops the part. `botctl run` never joins the part of a short command; it waits until
+the command has ended, and starts its own. With `Runtime.exclusive` a process joins no part.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ START_S: Final = 10.0
 LINGER_S: Final = 3.0
 _ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02
-_WATCH_S: Final = 0.5
+_WATCH_S: Final = 0.5  # how often `_watch_owner` reads ``runtime.json``
 
 
 class Endpoint(NamedTuple):
-    """The address of a part, and the secret of its control API, if it has one."""
+    """The address of a part, and the secret of its control API, if it has one (the sandbox)."""
 
     address: str
     secret: str | None = None
@@ -49,7 +49,7 @@ class PartSpec:
     title: str  # for people
     new_address: Callable[[Runtime], str]
     is_ready: Callable[[Endpoint], Awaitable[bool]]
-    launch: Callable[[Runtime, str], LaunchSpec]  # from its address
+    launch: Callable[[Runtime, str], LaunchSpec]  # how to start it at an address
     clean: Callable[[str], None] = _ignore  # called with its address after it has stopped
     secret: str | None = field(default=None, repr=False)  # of its control API; stored in ``runtime.json``
 
@@ -63,7 +63,7 @@ class PartSpec:
 async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
     """Run the part, or join the one that another process runs, at least until the block ends.
 
-    When a part of this process ends unexpectedly, ``tasks`` marks the service as degraded (not working fully) until the
+    When a part of this process ends unexpectedly, ``tasks`` marks the service that owns them as degraded until the
     part has restarted at the same address; then StoreRestarted is published. When the owner of a joined part ends, a
     background task in ``tasks`` raises Unreachable.
 
@@ -176,6 +176,7 @@ async def _run_part(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) ->
 
 
 def _publish(spec: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
+    """List the part in ``runtime.json``, so that other processes find it."""
     runtime.publish(spec.name, pid=pid, address=address, secret=spec.secret)
 
 

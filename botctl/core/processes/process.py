@@ -22,7 +22,7 @@ from botctl.core.errors import Held
 KILL_S: Final = 5.0  # the longest wait after SIGKILL
 _POLL_S: Final = 0.01
 
-# A small Python process runs this, then becomes the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
+# A small Python process runs this, then execs the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the call, and then there would be no signal: so check it once more.
 _DIE_WITH_PARENT: Final = (
     "import ctypes, os, sys\n"
@@ -39,7 +39,7 @@ def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
     """Wrap ``command`` (absolute path first): the kernel kills it when the thread that spawned it ends.
 
     So spawn it from the main thread. A small Python process execs it, because code between fork and exec can deadlock
-    in a process with threads. Linux only; elsewhere a child of a killed parent is ended at the next start.
+    in a process with threads. Linux only; on other systems, the next start ends a child whose parent was killed.
     """
     if sys.platform != "linux":
         return tuple(command)
@@ -56,7 +56,7 @@ def start_time(pid: int) -> str | None:
 
     On Linux it is in clock ticks since boot, which a change of the clock does not affect.
     """
-    return _start_time_linux(pid) if sys.platform == "linux" else _start_time_elsewhere(pid)
+    return _start_time_linux(pid) if sys.platform == "linux" else _start_time_not_linux(pid)
 
 
 @functools.cache
@@ -103,6 +103,7 @@ async def _wait_for_exit(pid: int, start: str, limit_s: float) -> bool:
 
 @functools.cache
 def _boot_id() -> str:
+    """The id of this start of Linux: clock ticks of different boots must not be equal."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -118,7 +119,7 @@ def _start_time_linux(pid: int) -> str | None:
     return None if fields[0] in (b"Z", b"X") else f"{_boot_id()}:{int(fields[19])}"
 
 
-def _start_time_elsewhere(pid: int) -> str | None:
+def _start_time_not_linux(pid: int) -> str | None:
     import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  slow, and only needed here
 
     try:

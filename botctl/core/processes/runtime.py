@@ -42,7 +42,7 @@ class Part:
     owner_pid: int
     owner_started: str
     secret: str | None = field(default=None, repr=False)  # of its control API, if it has one
-    lasting: bool = False  # its owner is a `botctl run`
+    lasting: bool = False  # its owner is a `botctl run`, not a short command
 
     @property
     def owned(self) -> bool:
@@ -130,10 +130,9 @@ class Runtime:
             _log.warning("%s", error)
 
     async def terminate_leftover(self, name: str, *, limit_s: float = 5.0) -> None:
-        """Terminate the part ``name`` of a former owner and remove it from the list. Needs the lock of the part.
+        """Terminate the part ``name`` of an owner that has ended, and remove it from the list.
 
-        Raises:
-            Held: it cannot be terminated.
+        The caller must hold the lock of the part. Raises Held if the part survives.
         """
         part = self.parts().get(name)
         if part is None:
@@ -159,11 +158,7 @@ class Runtime:
 
     @contextmanager
     def lock_shared(self, name: str) -> Iterator[None]:
-        """Share the lock ``name`` with others.
-
-        Raises:
-            Held: a process holds it with `lock`.
-        """
+        """Share the lock ``name`` with others. Raises Held if a process holds it with `lock`."""
         with self._locked(name, fcntl.LOCK_SH | fcntl.LOCK_NB):
             yield
 
@@ -200,6 +195,7 @@ class Runtime:
 
     @contextmanager
     def _locked(self, name: str, how: int, message: str = "", hint: str = "") -> Iterator[int]:
+        """Hold the lock as flock(2) takes it with ``how``; yields the descriptor of its file."""
         path = self.folder / f"{name}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -216,7 +212,7 @@ class Runtime:
 
     @contextmanager
     def _edit(self) -> Iterator[dict[str, Part]]:
-        """The list, under a lock: the block changes it, and then it replaces the file atomically."""
+        """Lock and yield the list, for the block to change; then write it in one step."""
         with self._locked("runtime", fcntl.LOCK_EX):
             parts = self.parts()
             before = dict(parts)
@@ -264,9 +260,9 @@ def _held_error(content: bytes, message: str, hint: str) -> Held:
     )
 
 
-def _file_error(participle: str, path: Path, error: OSError) -> BotctlError:
+def _file_error(verb: str, path: Path, error: OSError) -> BotctlError:
     if error.errno in _NOT_PERMITTED:
         hint = "The .botctl folder must belong to the user who runs botctl."
-        return ConfigError(f"{path} cannot be {participle}: {error.strerror}.", hint=hint)
+        return ConfigError(f"{path} cannot be {verb}: {error.strerror}.", hint=hint)
     hint = "Free space on that disk." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return BotctlError(f"{path} cannot be {participle}: {error.strerror}.", hint=hint)
+    return BotctlError(f"{path} cannot be {verb}: {error.strerror}.", hint=hint)

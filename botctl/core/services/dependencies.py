@@ -59,7 +59,7 @@ def in_order(specs: Mapping[Key, Spec], values: Collection[Key], wanted: Iterabl
     """The services ``wanted`` and their dependencies, each after its own dependencies.
 
     Raises:
-        MissingNeed: a type that is wanted or a dependency is neither a service nor among ``values``.
+        MissingNeed: a type that is needed is neither a service nor among ``values``, the types of existing objects.
         CircularNeed: services depend on each other in a circle.
     """
     known = {*specs, *values}
@@ -72,7 +72,7 @@ def in_order(specs: Mapping[Key, Spec], values: Collection[Key], wanted: Iterabl
 
 
 def missing(key: Key, path: Iterable[str]) -> MissingNeed:
-    """The error for a missing dependency. ``path``: the service that needs it, the one that needs that, and so on."""
+    """The error for a missing dependency. ``path``: the service that needs it, then the user of that one, and so on."""
     steps = "".join(f", which {name} needs" if i else f"; {name} needs it" for i, name in enumerate(path))
     return MissingNeed(
         f"{label(key)} is not registered{steps}",
@@ -81,6 +81,7 @@ def missing(key: Key, path: Iterable[str]) -> MissingNeed:
 
 
 def _reachable(specs: Mapping[Key, Spec], known: Collection[Key], wanted: Iterable[Key]) -> set[Key]:
+    """The services ``wanted`` and all that they depend on. Raises MissingNeed."""
     chosen: dict[Key, None] = {}  # in the order of discovery, so that the same mistake gives the same sentence
     queue = list(wanted)
     for key in queue:
@@ -93,7 +94,7 @@ def _reachable(specs: Mapping[Key, Spec], known: Collection[Key], wanted: Iterab
 
 
 def _dependents_path(key: Key, specs: Iterable[Spec], known: Collection[Key]) -> list[str]:
-    """The name of the service that needs ``key``, of the one that needs that service, and so on."""
+    """The name of the service that needs ``key``, then of the service that needs that one, and so on."""
     remaining = dict.fromkeys(specs)
     path = []
     while user := next((spec for spec in remaining if key in spec.dependencies(known)), None):

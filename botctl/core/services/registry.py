@@ -10,7 +10,7 @@ A factory is an async context manager. Its annotated parameters are its dependen
         await writer.flush()
 
 The start order is known before anything starts. Services get their dependencies as arguments. Only `botctl.run` has the
-registry, so it is no service locator. Typed keys, pings and replacing for tests are ideas of the library svcs.
+registry; no service looks another one up.
 """
 
 from __future__ import annotations

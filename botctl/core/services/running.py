@@ -53,7 +53,7 @@ class Services:
 
 
 def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str) -> dict[str, Any]:
-    """Arguments for ``parameters`` of ``name``. An optional one keeps its default if no service provides it."""
+    """The arguments for ``parameters`` from ``ready``; optional ones may be missing. ``name``: of the function."""
     for parameter in parameters:
         if parameter.key not in ready and not parameter.optional:
             raise missing(parameter.key, [name])
@@ -106,7 +106,7 @@ class RunningServices(Services):
         await asyncio.gather(*(service.drain(limit_s) for service in self._services.values()))
 
     def expedite(self) -> None:
-        """Shorten every wait of the shutdown, also those under way. Called on a second signal."""
+        """Shorten every wait of the shutdown, also those that have begun. Called on a second signal."""
         self._deadline.expedite()
 
     async def start(self) -> None:
@@ -155,7 +155,7 @@ class RunningServices(Services):
 
 
 async def _walk(graph: Mapping[Key, Collection[Key]], step: Callable[[Key], Awaitable[None]]) -> None:
-    """Call ``step`` for every key, concurrently where possible, but after its predecessors in ``graph``."""
+    """Call ``step`` for every key, when its predecessors in ``graph`` (key -> predecessors) are done."""
     sorter = TopologicalSorter(graph)
     sorter.prepare()
     async with asyncio.TaskGroup() as group:

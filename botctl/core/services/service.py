@@ -1,4 +1,4 @@
-"""One running service. Its context manager is entered and left in one asyncio task."""
+"""One running service. The context manager of its factory is entered and left in the same asyncio task."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from botctl.core.contracts.events import Event, ServiceChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.loop_time import LoopTimeout, own_lag_s
+from botctl.core.redact import redact
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks
 
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class ShutdownDeadline:
-    """The time limits of a shutdown. `expedite` shortens all of them, also those of waits under way."""
+    """The time limits of a shutdown. `expedite` shortens all of them, also for waits that have begun."""
 
     def __init__(self) -> None:
         self._limit_s = math.inf
@@ -52,8 +53,8 @@ class ShutdownDeadline:
 class Service:
     """One service of a registry that was opened (`Registry.open`).
 
-    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start, or
-    ended by itself, or one of its tasks did. Neither is called after `stop`.
+    ``on_ready`` is called with the object that the factory yields; ``on_failure`` when the service did not start,
+    or when it or one of its tasks ended by itself. Neither is called after `stop`.
     """
 
     def __init__(
@@ -134,21 +135,21 @@ class Service:
         took_ms = (self._clock.monotonic() - began) * 1000
         ok = answered and self.state is ServiceState.READY
         problem = "" if self.state is ServiceState.READY else ": ".join(filter(None, (self.state, self._detail)))
-        return ServiceHealth(self.spec.name, ok, took_ms, "; ".join(filter(None, (problem, answer))))
+        return ServiceHealth(self.spec.name, ok, took_ms, redact("; ".join(filter(None, (problem, answer)))))
 
     def on_tasks_changed(self) -> None:
         if self.state.up:
             self._set_state(self.tasks.state, self.tasks.detail)
 
     def on_task_failed(self, what: str, error: BaseException | None) -> None:
-        """Fail, because one of its tasks has ended for good."""
+        """Fail, because one of its tasks has ended and is not restarted."""
         self._fail(self._failure(what, error))
 
     async def _run(self, arguments: Mapping[str, Any]) -> None:
         error: BaseException | None = None
         try:
             async with self.tasks, self.spec.factory(**arguments) as instance:
-                self._enter(instance)
+                self._on_entered(instance)
                 await self._stopping.wait()
         except BaseException as raised:  # noqa: BLE001  a cancellation too: it is reported below
             error = unwrap_group(raised)
@@ -157,7 +158,8 @@ class Service:
         else:
             self._fail(self._failure("ended by itself" if self._entered else "did not start", error))
 
-    def _enter(self, instance: Any) -> None:
+    def _on_entered(self, instance: Any) -> None:
+        """The factory has yielded ``instance``: the service is ready, unless it came too late."""
         self._entered = True
         self._instance = instance
         if self.state is not ServiceState.STARTING:
@@ -180,13 +182,14 @@ class Service:
         if self.state is ServiceState.FAILED:
             _log.debug("%s has failed already, and now: %s", self.spec.name, failure)
             return
-        # A failure during the start is raised at once, a later one only after the shutdown: log it now.
+        # The registry raises a failure of the start at once, a later one only after the shutdown: log it now.
         _log.log(logging.ERROR if self.state.up else logging.DEBUG, "%s has failed: %s", self.spec.name, failure)
         self._set_state(ServiceState.FAILED, str(failure))
         self._start_done.set()
         self._on_failure(failure)
 
     def _record_end(self, note: str, took_s: float) -> None:
+        """Set the last state: STOPPED with the detail ``note``, or FAILED if a task still runs or the stop failed."""
         if self._task is not None and not self._task.done():
             running = ["the service itself"]
         else:
@@ -203,7 +206,7 @@ class Service:
         self._set_state(ServiceState.FAILED, "; ".join(filter(None, (self._detail, note))), took_s=took_s)
 
     async def _ping(self, ping: Callable[[Any], Awaitable[str | None]], timeout_s: float) -> tuple[bool, str]:
-        task = asyncio.create_task(_answer(ping, self._instance), name=f"ping {self.spec.name}")
+        task = asyncio.create_task(_call_ping(ping, self._instance), name=f"ping {self.spec.name}")
         try:
             with suppress(TimeoutError):
                 async with LoopTimeout(timeout_s):
@@ -214,6 +217,7 @@ class Service:
 
     def _set_state(self, new: ServiceState, detail: str = "", *, took_s: float | None = None) -> None:
         old, self.state = self.state, new
+        detail = redact(detail)  # the one way out for the text of a failure: pages, display, snapshot and events
         if (old, self._detail) == (new, detail):
             return
         self._detail = detail
@@ -221,7 +225,7 @@ class Service:
         self._publish(ServiceChanged(service=self.spec.name, old=old, new=new, took_s=took_s, detail=detail))
 
 
-async def _answer(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str]:
+async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str]:
     try:
         return True, await ping(instance) or ""
     except asyncio.CancelledError as error:  # by the timeout, or by the ping itself

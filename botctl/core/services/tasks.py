@@ -15,7 +15,7 @@ from botctl.core.errors import ANYTHING, BotctlError
 
 _log = logging.getLogger(__name__)
 
-_SERVICE = ""  # the key of the service's own note, beside those of its tasks
+_SERVICE = ""  # the service's own name in ``_notes``, the states and details of unhealthy tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +25,11 @@ class Backoff:
     first_s: float = 0.2
     factor: float = 2.0
     limit_s: float = 30.0
-    jitter: float = 0.2  # each delay is shortened by a random share of up to this (0 to 1)
+    jitter: float = 0.2  # each delay is shortened at random, by at most this share (0 to 1)
     healthy_s: float = 10.0  # after a run of this length the delay is ``first_s`` again
 
     def delay_s(self, restarts: int, random: Random) -> float:
-        """Seconds to wait after ``restarts`` restarts in a row, in ``((1 - jitter) * full, full]``."""
+        """Seconds to wait after ``restarts`` restarts in a row, shortened at random (``jitter``)."""
         full = min(self.limit_s, self.first_s * self.factor ** min(restarts, 64))  # 64: before a float overflows
         return full * (1 - self.jitter * random.random())
 
@@ -41,7 +41,7 @@ class TasksObserver(Protocol):
         """The state or detail of the tasks has changed."""
 
     def on_task_failed(self, what: str, error: BaseException | None) -> None:
-        """A task has ended for good. ``error`` is None when it returned."""
+        """A task has ended and is not restarted. ``error`` is None when it returned."""
 
 
 class Tasks:
@@ -77,7 +77,7 @@ class Tasks:
 
     def degraded(self, detail: str) -> None:
         """Mark the service as degraded. ``detail`` is a sentence for the operator."""
-        self._note(_SERVICE, ServiceState.DEGRADED, detail)
+        self._set_note(_SERVICE, ServiceState.DEGRADED, detail)
 
     def recovered(self) -> None:
         """Mark the service as healthy, except for tasks that wait for their restart."""
@@ -108,6 +108,7 @@ class Tasks:
 
     @property
     def alive(self) -> list[str]:
+        """The names of the tasks that have not ended."""
         return sorted(task.get_name().removeprefix(f"{self._service}/") for task in self._tasks)
 
     async def __aenter__(self) -> Self:
@@ -145,11 +146,11 @@ class Tasks:
             expected = isinstance(error, BotctlError)  # no traceback: it would not help
             trace = None if expected else error
             _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
-            self._note(name, ServiceState.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
+            self._set_note(name, ServiceState.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
             await asyncio.sleep(delay_s)
-            self._note(name, ServiceState.DEGRADED, f"{what}; it was started again")
+            self._set_note(name, ServiceState.DEGRADED, f"{what}; it was started again")
 
-    def _note(self, name: str, state: ServiceState, detail: str) -> None:
+    def _set_note(self, name: str, state: ServiceState, detail: str) -> None:
         self._notes[name] = (state, detail)
         self._observer.on_tasks_changed()
 

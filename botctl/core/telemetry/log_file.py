@@ -1,8 +1,7 @@
 """A log file with rotation that several processes can share. Its errors never reach the caller.
 
-Each line is one ``write`` to a file opened for appending, so a crash loses nothing. It costs about half a microsecond.
-loguru 0.7.3's own file sink has no lock: of two processes that find the file full, the second fails to rename it, or
-rotates the new file. It also raises its errors at the log call, or prints them with the whole record and its secrets.
+Each line is one ``write`` to a file opened for appending, so a crash loses nothing. loguru's own file sink (0.7.3) is
+not used: it has no lock for the rotation, and prints or raises its errors with the whole record and its secrets.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class LogFile:
             self._fd = -1
 
     def _ready(self, now: float) -> bool:
-        """Whether the file is open. Reopens it if another process has rotated it."""
+        """Open or reopen the file if needed. Returns False during the delay after a failure (`RETRY_S`)."""
         if self._fd >= 0 and now < self._check_at_s:
             return True
         if self._fd < 0 and now < self._retry_at_s:
@@ -99,7 +98,7 @@ class LogFile:
     def _has_partial_last_line(self) -> bool:
         """Whether the last line was left incomplete by a crash.
 
-        Another process may be writing it now, page by page (Linux). Setting the same mode again waits for that write.
+        Another process may be writing it now, page by page (Linux). fchmod with the same mode waits for that write.
         """
         before = os.fstat(self._fd)
         if not before.st_size or os.pread(self._fd, 1, before.st_size - 1) == b"\n":

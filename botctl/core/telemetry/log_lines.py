@@ -7,8 +7,7 @@
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 
 Empty fields and an absent ``error`` are left out; a field that is not a number, boolean or null is text. The whole line
-is redacted. The text for people is one line, with the traceback below it. loguru's own ``serialize`` has another format
-(``{"text", "record"}``, with thread and process) and does not redact.
+is redacted. The text for people is one line, with the traceback below it.
 """
 
 from __future__ import annotations
@@ -132,6 +131,7 @@ def _truncate(text: str) -> str:
 
 
 def _indented(text: str) -> str:
+    """``text`` escaped; its further lines begin with ``  | ``."""
     if text.isprintable():
         return text
     return "\n  | ".join(_visible_rows(text.rstrip("\n")))
@@ -142,5 +142,6 @@ def _visible_rows(text: str) -> Iterator[str]:
 
 
 def _quote_spaces(value: Scalar) -> str:
+    """``value`` escaped, and in quotes if it is empty or has spaces."""
     text = escape_unprintable(str(value))
     return text if text and " " not in text else f'"{text}"'

@@ -1,7 +1,7 @@
 """Set up logging: readable lines on stderr and JSON lines in ``logs/botctl.jsonl``.
 
-botctl and its libraries use `logging`. Its records, warnings, and exceptions of threads all go to loguru, which has the
-sinks. No other module of botctl uses loguru; the operator's code may, with ``logger.contextualize(command=…)``.
+botctl and its libraries use `logging`. Its records, warnings, and exceptions of threads all go to loguru, which writes
+them. No other module of botctl uses loguru; the operator's code may, with ``logger.contextualize(command=…)``.
 `log_lines` redacts each line and traceback. loguru's ``diagnose``, which prints values of variables, is off.
 """
 
@@ -31,7 +31,7 @@ FILE_NAME: Final = "botctl.jsonl"
 
 # At DEBUG these log URLs and bodies with tokens, or whole documents, so their level is at least INFO.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
-FILE_ONLY: Final = "botctl.told"  # the logger of lines that go only to the file: the terminal shows them differently
+FILE_ONLY: Final = "botctl.told"  # the logger of lines for the file only: the terminal shows the same in another form
 _STANDARD_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
@@ -133,12 +133,13 @@ class _Sink:
 
 
 def _only_exception(_record: Record) -> str:
-    """Loguru's format function: loguru formats only the traceback, `log_lines` the rest."""
+    """The format for loguru: it writes only the traceback, `log_lines` the rest."""
     return "{exception}"
 
 
 @contextmanager
 def _installed(sink: _Sink, level: int) -> Iterator[None]:
+    """Make ``sink`` the only output of loguru, from ``level`` on, for the block."""
     logger.remove()  # loguru has a default sink, which does not redact
     handler = logger.add(sink, level=level, format=_only_exception, backtrace=False, diagnose=False)
     try:

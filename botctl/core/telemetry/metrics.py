@@ -55,7 +55,7 @@ OTHERS: Final = "(others)"
 LAG_EVERY_S: Final = 0.25
 LAST_COMMANDS: Final = 20
 
-Read = Callable[[], float | Mapping[str, float]]
+Read = Callable[[], float | Mapping[str, float]]  # returns a number, or one for each value of a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ShardConnection:
 class Metrics:
     """The metrics since the start of the process. `on_event` updates them. Read them in the thread of the event loop.
 
-    ``dropped``: returns the lost events by reader. ``services``: returns 1.0 for each usable service, 0.0 for others.
+    ``dropped`` returns how many events each subscription lost; ``services`` 1.0 for each usable service, else 0.0.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class Metrics:
     def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
         """Call ``read`` when metrics are rendered. A name that ends in ``_total`` is a counter, any other a gauge.
 
-        With a ``label``, ``read`` returns a number for each of its values, which must be few. Replaces a metric of the
-        same name.
+        With a ``label``, ``read`` returns a number for each value of the label; there must be few. Replaces a metric of
+        the same name.
         """
         self.watched[name] = (help_text, label, read)
 
@@ -220,7 +220,7 @@ class Metrics:
         return name
 
 
-_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
+_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {  # event -> what `on_event` calls
     CommandStarted: Metrics._started,  # noqa: SLF001
     CommandFinished: Metrics._finished,  # noqa: SLF001
     AutocompleteAnswered: Metrics._answered,  # noqa: SLF001

@@ -20,7 +20,7 @@ from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSch
 from botctl.sandbox.console.suggest import AutocompleteQuery
 
 REPLY_TIMEOUT_S = 5.0  # the default time to wait for the bot's reply
-_TIMEOUT_MARGIN_S = 5.0  # the sandbox itself ends a wait at its limit; this much later it counts as unreachable
+_TIMEOUT_MARGIN_S = 5.0  # after the limit of a wait, at which the sandbox answers: then it is unreachable
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
@@ -81,7 +81,7 @@ class SandboxClient:
     async def send(
         self, invocation: SlashCall | MenuCall | str, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
-        """Use a command and wait for the reply, or post a text, which is then the reply."""
+        """Use a command and return the reply of the bot. A text is posted, and that message is returned."""
         return await self._request_reply(
             "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
         )
@@ -275,7 +275,7 @@ def _error_from_response(response: Any, status: int) -> BotctlError:
 
 
 def _reconnecting_error(pid: int) -> Unreachable:
-    """The error when the bot runs, but is not connected: after a restart of the sandbox disnake needs some seconds."""
+    """The error when the bot runs, but has not yet connected again: some seconds after the sandbox restarted."""
     return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
 
 

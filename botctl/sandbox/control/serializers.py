@@ -79,7 +79,7 @@ def message_reply(item: Message, world: World) -> Json:
 
 
 def rejected_reply(sentence: str) -> Json:
-    """The reply when Discord's own client would not send the input."""
+    """The reply for input that Discord's own client would not send."""
     return {**_EMPTY_REPLY, "state": "refused", "error": sentence}
 
 

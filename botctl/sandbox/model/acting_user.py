@@ -33,7 +33,7 @@ class ActingUser:
 
 
 def find_actor(world: World, body: Json) -> ActingUser:
-    """The user in the field ``as`` of a request, in its ``guild`` and ``channel``, or in a DM with the user ``dm``."""
+    """The user that a control request names in ``as``; in its ``guild`` and ``channel``, or the DM with ``dm``."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):

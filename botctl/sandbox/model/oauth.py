@@ -1,4 +1,4 @@
-"""OAuth2: what users allow applications; in memory, ``now_s`` is monotonic (Discord: OAuth2; RFC 6749, 7636)."""
+"""OAuth2 grants of users to applications, in memory; ``now_s`` is monotonic (Discord: OAuth2; RFC 6749, 7636)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """Whether ``member`` sees ``channel``, or for a category a channel in it (Discord: Obfuscated Channels)."""
+    """Whether ``member`` sees ``channel``; a category, if they see one in it (Discord: Obfuscated Channels)."""
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 

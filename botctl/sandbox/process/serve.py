@@ -23,7 +23,7 @@ from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_STOP_S = 0.5  # for requests in progress; control requests that still wait for the bot are then cancelled
+_STOP_S = 0.5  # then requests in progress are cancelled: control requests that wait for the bot
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ async def serve_sandbox(
 ) -> AsyncIterator[RunningSandbox]:
     """Listen until the block ends; then abort the bots' connections, so that they can RESUME later.
 
-    ``self_check`` defaults to the one that ``BOTCTL_DISCORD_OPENAPI`` switches on; ``configure`` changes the
+    Without ``self_check``, ``BOTCTL_DISCORD_OPENAPI`` switches the check on. ``configure`` changes the
     application before it starts.
 
     Raises ConfigError when the self-check is not available, OSError when the port is in use.

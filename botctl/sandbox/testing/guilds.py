@@ -40,7 +40,7 @@ class Guild:
         locale: str | disnake.Locale | None = None,
         id: int | str | None = None,  # noqa: A002 - Discord's name
     ) -> Member:
-        """Return the member ``name``; ``roles`` are added to theirs, and ``permissions`` as a role of their own."""
+        """Return the member ``name``; ``roles`` are added to theirs, ``permissions`` in an extra role."""
         __tracebackhide__ = True
         role_ids = list(map(self._role_id, roles))
         if permissions is not None:

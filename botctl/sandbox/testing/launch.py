@@ -25,7 +25,7 @@ from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]
-"""A bot that belongs to the running event loop; or a function, async or not, that returns a `Source`."""
+"""A bot made in the running event loop; or a function, async or not, that returns one."""
 _START_S = 10.0
 _STOP_S = 5.0
 _GUILD_READY_S = 0.02  # disnake waits 2 s for a further guild; the sandbox sends all guilds at once

@@ -1,8 +1,8 @@
 """The traffic of REST and the gateway as JSON lines, without secrets, for programs that record it.
 
 A line is ``{"at", "bot", "rest": {method, path, query, body, status, answer}}``, or ``{"at", "bot", "connection", …}``
-with a payload that the gateway ``sent`` or received (``heard``), or with the close code of the gateway (``closed``) or
-of the bot (``left``). ``answer`` is the response's body. Headers and files are left out, and long texts are cut.
+with one of ``sent`` (payload to the bot), ``heard`` (payload from it), ``closed`` (close code of the gateway), ``left``
+(close code of the bot). ``answer`` is the response's body. Headers and files are left out, and long texts are cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from botctl.sandbox.web.keys import BODY
 Json = dict[str, Any]
 _MAX_QUEUED = 10_000  # lines for a subscriber that reads slowly; later ones are dropped and counted
 _SECRET_KEYS: Final = frozenset({"token", "access_token", "refresh_token", "client_secret", "code_verifier"})
-_OAUTH_SECRET_KEYS: Final = _SECRET_KEYS | {"code"}  # a code is no secret elsewhere: of an error, of an invite
+_OAUTH_SECRET_KEYS: Final = _SECRET_KEYS | {"code"}  # elsewhere it is an error code or an invite code
 _TOKEN_IN_PATH: Final = re.compile(r"(?<=/)(interactions|webhooks)/(\d+)/[^/?#]+")
 _LONG_WORD: Final = re.compile(r"[\w-]{20,}")
 

@@ -1,9 +1,9 @@
 """Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions).
 
 Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
-overwrite for the same role, user or channel. An overwrite that allows a command to a role or user also replaces the
-check of ``default_member_permissions``; one of the application, or for @everyone, does not (Discord: Updates to
-Command Permissions; discord-api-docs#5356).
+overwrite for the same role, user or channel. If a command's own overwrite allows a role or user,
+``default_member_permissions`` is not checked. It is checked if the overwrite is the application's or for @everyone
+(Discord: Updates to Command Permissions; discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CommandHidden(UsageError):
 
 
 def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application, Json]]:
-    """All commands in the actor's guild or DM, also hidden ones; of each bot, those of the guild come first."""
+    """All commands in the actor's guild or DM, also hidden ones. For each bot: guild commands, then global."""
     scopes = (actor.guild.id, "") if actor.guild else ("",)
     for app in world.applications.values():
         for scope in scopes:
@@ -119,7 +119,7 @@ class _GuildCheck:
         return any(roles) if own is None and roles else own
 
     def _missing_permissions_reason(self, granted: int, user_name: str) -> str | None:
-        """Why ``granted``, the member's permissions, are not enough: "0" in the command means administrators only."""
+        """Why ``granted``, the member's permissions, are not enough. "0" in the command: administrators only."""
         if self.command["default_member_permissions"] is None:
             return None
         wanted = int(self.command["default_member_permissions"])

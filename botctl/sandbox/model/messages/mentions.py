@@ -21,7 +21,7 @@ _IDS_MAX = 100
 
 @dataclass(frozen=True)
 class AllowedMentions:
-    """Allowed are all mentions of ``kinds``; single ``users`` and ``roles``; ``replied``: the user replied to."""
+    """Allowed: all mentions of ``kinds``, the ``users`` and ``roles``; with ``replied`` the user replied to."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
     users: frozenset[str] = frozenset()

@@ -15,7 +15,7 @@ from botctl.sandbox.rest.routing import ApiCall, route
 Json = dict[str, Any]
 BANS = "/guilds/{guild}/bans"
 BAN = BANS + "/{user}"
-_MAX_DELETE_S = 604_800  # a ban can delete the user's messages of this time
+_MAX_DELETE_S = 604_800  # a ban can delete the messages of at most the last 7 days
 _DAY_S = 86_400
 _MAX_BULK = 200
 

@@ -1,4 +1,4 @@
-"""Webhooks, with the bot's token and with their own (Discord: Webhook resource).
+"""Webhooks: routes for the bot's token, and routes with a webhook's token (Discord: Webhook resource).
 
 An interaction's token is a webhook token too, with the application's id as the webhook's id: `routes.interactions`
 handles these requests.
@@ -72,7 +72,7 @@ def list_of_guild(call: ApiCall) -> list[Json]:
 
 @route("GET", WEBHOOK)
 def get_webhook(call: ApiCall) -> Json:
-    """The bot's own webhook needs no permission (Discord: Get Webhook)."""
+    """A bot reads its own webhook without permission (Discord: Get Webhook)."""
     webhook = _get_webhook(call)
     return _payload(call, webhook if webhook.application_id == call.app.id else _get_managed(call))
 
@@ -232,7 +232,7 @@ def _audited_fields(webhook: Webhook) -> Json:
 
 
 def _payload(call: ApiCall, webhook: Webhook) -> Json:
-    """The token is shown only to its own application, and in requests that contain it."""
+    """Contains the token if the application owns the webhook, or the request was made with the token."""
     payload = payloads.webhook(webhook, call.sandbox.world, api=call.sandbox.url + PREFIX)
     has_token = call.path.get("token") == webhook.token or (call.caller and call.caller.id == webhook.application_id)
     return payload if has_token else {key: value for key, value in payload.items() if key not in ("token", "url")}
@@ -277,7 +277,7 @@ def _check_components(webhook: Webhook, rows: list[Json]) -> None:
 
 
 def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
-    """The webhook's channel, the thread of ``thread_id``, or a new forum post, which gives the message its id."""
+    """The webhook's channel, the thread of ``thread_id``, or a new forum post, whose id the message gets."""
     world = call.sandbox.world
     channel = world.channels[webhook.channel_id]
     thread_id, title = call.query.get("thread_id"), call.form.get("thread_name")
