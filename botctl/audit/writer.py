@@ -40,7 +40,7 @@ from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, encode_line, make_entry
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import type_name
+from botctl.core.errors import ANYTHING, type_name
 from botctl.core.loop_time import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
@@ -164,10 +164,12 @@ class MongoAuditor:
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
             try:
-                yield encode_line(entry)
-            except Exception:  # noqa: BLE001  a bad entry must not stop the others
+                line = encode_line(entry)
+            except ANYTHING:  # a bad entry must not stop the others
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)
+            else:
+                yield line
 
     def _take_denials(self, *, ended_only: bool) -> None:
         # May exceed the queue's size: these are few, and each counts many denials.

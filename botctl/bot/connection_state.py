@@ -22,6 +22,7 @@ from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
 _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interactions > Interaction Type
@@ -51,7 +52,7 @@ class PipelineConnectionState(ConnectionState):
         async def dispatch(pending: PendingInteraction) -> None:
             await _dispatch_component(self._pipeline, pending, lambda: parse(data))
 
-        task = asyncio.create_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
+        task = create_watched_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
         task.add_done_callback(self._tasks.discard)
 
@@ -123,7 +124,9 @@ def _report_errors(pipeline: Pipeline, item: Any, cls: type[Any]) -> None:
     async def scheduled_task(*args: Any) -> None:
         try:
             await original_task(*args)
-        except ANYTHING as error:  # disnake does not catch SystemExit, which would end the event loop
+        except ANYTHING as error:  # disnake catches only Exception. SystemExit would end the event loop
+            if is_own_cancellation(error):
+                raise
             await on_error(error, *args)
 
     setattr(on_error, METADATA, {})

@@ -12,8 +12,10 @@ from disnake import InteractionResponseType
 from disnake.interactions import Interaction
 
 from botctl.bot.decisions import is_expired
+from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import pick
 from botctl.core.contracts.invocation import Invocation
+from botctl.core.own_tasks import create_watched_task
 
 _log = logging.getLogger(__name__)
 _THINKING = InteractionResponseType.deferred_channel_message
@@ -23,7 +25,15 @@ _NO_MENTIONS = disnake.AllowedMentions(everyone=False, users=False, roles=False)
 class Context:
     """One interaction. ``inter`` is disnake's own object. ``locale`` is the guild's setting, else the user's."""
 
-    __slots__ = ("_defer_task", "_defer_timer", "_deferral_filled", "_deferred_publicly", "inter", "invocation")
+    __slots__ = (
+        "_defer_task",
+        "_defer_timer",
+        "_deferral_filled",
+        "_deferred_publicly",
+        "_refusal",
+        "inter",
+        "invocation",
+    )
 
     def __init__(self, inter: Interaction[Any], invocation: Invocation) -> None:
         self.inter = inter
@@ -32,6 +42,7 @@ class Context:
         self._defer_task: asyncio.Task[None] | None = None
         self._deferral_filled = False
         self._deferred_publicly = False
+        self._refusal: disnake.HTTPException | None = None  # of the deferral, by a limit
 
     @property
     def locale(self) -> str:
@@ -139,8 +150,8 @@ class Context:
     def _begin_deferral(self, ephemeral: bool) -> None:
         """Start `_defer` as a task."""
         self._defer_timer = None
-        if not self.inter.response.is_done():
-            self._defer_task = asyncio.create_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
+        if not self.inter.response.is_done() and not was_refused(self.inter):
+            self._defer_task = create_watched_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
 
     async def _defer(self, ephemeral: bool) -> None:
         try:
@@ -149,15 +160,22 @@ class Context:
         except disnake.InteractionResponded:
             pass  # the handler was faster
         except disnake.HTTPException as error:
+            if was_refused(self.inter):
+                self._refusal = error
             if not is_expired(error):  # an expired interaction is reported when the answer fails
                 _log.warning("could not defer interaction %s: %s", self.inter.id, error)
 
     async def wait_for_deferral(self) -> None:
-        """Wait for a deferral that is being sent: Discord takes only one first answer. Called by the pipeline."""
+        """Wait for a deferral that is being sent: Discord takes only one first answer. Called by the pipeline.
+
+        Raises HTTPException if a limit refused the deferral: the answer would be refused too, or come after the 3 s.
+        """
         self.cancel_deferral()
         if self._defer_task is not None:
             await asyncio.shield(self._defer_task)
             self._defer_task = None
+        if self._refusal is not None and not self.inter.response.is_done():
+            raise self._refusal
 
 
 def _limit_mentions(message: dict[str, Any], *, mentions: bool) -> None:

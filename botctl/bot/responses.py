@@ -15,6 +15,7 @@ from disnake.interactions import Interaction, MessageInteraction
 from botctl.bot.context import Context
 from botctl.bot.decisions import Disposition, LocalizedMessage, should_notify_user
 from botctl.bot.pending import PendingInteraction
+from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import translate
 
 SEND_ERRORS: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
@@ -34,11 +35,14 @@ def outcome_text(disposition: Disposition, locale: str, error_id: str | None, no
 async def send_notice(pending: PendingInteraction, text: str) -> None:
     """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
+    A refusal by a limit is not answered by another request, so nothing is sent then.
     Raises SEND_ERRORS if Discord refuses it; most often the interaction has expired.
     """
     inter, ctx = pending.inter, pending.ctx
     if ctx is not None:
         await ctx.wait_for_deferral()
+    if was_refused(inter, pending.disposition.error if pending.disposition else None):
+        return
     responded = inter.response.is_done()
     answered = responded and not await _shows_thinking(inter, ctx)
     if not should_notify_user(
@@ -54,7 +58,10 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
 
 
 async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
-    """Answer if the handler returned without an answer; wait ``grace_s`` for that of a cog. Raises SEND_ERRORS."""
+    """Answer if the handler returned without an answer; wait ``grace_s`` for that of a cog. Raises SEND_ERRORS.
+
+    Nothing is sent if a limit refused the handler's answer.
+    """
     if ctx is not None:
         await ctx.wait_for_deferral()
     response = inter.response
@@ -63,6 +70,8 @@ async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: 
         return
     if grace_s and not done:
         await asyncio.sleep(grace_s)
+    if was_refused(inter):
+        return
     if not response.is_done():
         if isinstance(inter, MessageInteraction):
             await inter.response.defer()  # an acknowledgement; the user sees nothing

@@ -19,11 +19,12 @@ import disnake
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.endpoint_override import override_endpoint
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -32,6 +33,7 @@ from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
 from botctl.core.telemetry.metrics import Metrics
@@ -109,6 +111,7 @@ async def bot_service(
     fix_webhook_locks()
     fix_heartbeat_latency()
     redact_outgoing()
+    fix_silent_loops()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with override_endpoint(access.base_url):
@@ -126,7 +129,8 @@ async def bot_service(
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
+            metrics.watch_bot(service.latencies_ms, pipeline.describe_task, bot.invalid_requests.recent)
+            _watch_refusals(metrics, bot.invalid_requests)
         try:
             catalog.install(bot, services)
             if not catalog.files:
@@ -145,6 +149,14 @@ async def bot_service(
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             await _close(bot)
+
+
+def _watch_refusals(metrics: Metrics, requests: InvalidRequests) -> None:
+    metrics.watch(
+        "botctl_refused_requests_total", "Requests that Discord refused.", lambda: requests.refusals, label="status"
+    )
+    text = "Refused requests in the last ten minutes that count towards a ban of the address."
+    metrics.watch("botctl_invalid_requests", text, requests.recent)
 
 
 async def _login(bot: Bot, access: DiscordAccess) -> None:
@@ -172,7 +184,7 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
         except Exception as error:
             raise _to_botctl_error(error, settings) from error
 
-    ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
+    ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
     try:
         await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
@@ -244,7 +256,9 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
                 result = handler.function(event, **arguments)
                 if asyncio.iscoroutine(result):
                     await result
-            except ANYTHING:  # an author's function; the next event is still handled
+            except ANYTHING as error:  # an author's function; the next event is still handled
+                if is_own_cancellation(error):
+                    raise
                 _log.exception("%s failed on %s", name, event.type)
 
 

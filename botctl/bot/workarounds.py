@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 from weakref import WeakValueDictionary
 
+from disnake.ext import tasks
 from disnake.gateway import KeepAliveHandler
 from disnake.webhook.async_ import async_context
+
+from botctl.core.errors import ANYTHING
+from botctl.core.own_tasks import is_own_cancellation
+
+_log = logging.getLogger(__name__)
 
 
 def fix_webhook_locks() -> None:
@@ -26,6 +33,24 @@ def fix_heartbeat_latency() -> None:
     from the previous heartbeat, 41 s ago. Remove this when disnake stores it before sending, see test_workarounds.py.
     """
     KeepAliveHandler.get_payload = _get_stamped_payload  # type: ignore[method-assign]
+
+
+def fix_silent_loops() -> None:
+    """Log what ends a loop of ``disnake.ext.tasks`` and is no Exception: SystemExit, a panic of an extension.
+
+    disnake handles only Exceptions (ext/tasks/__init__.py, Loop._loop). Remove this when it does, see
+    test_workarounds.py.
+    """
+    tasks.Loop._loop = _run_loop  # type: ignore[method-assign]  # noqa: SLF001
+
+
+async def _run_loop(self: Any, *args: Any, _run: Any = tasks.Loop._loop, **kwargs: Any) -> None:  # noqa: SLF001
+    try:
+        await _run(self, *args, **kwargs)
+    except ANYTHING as error:
+        if isinstance(error, Exception) or is_own_cancellation(error):
+            raise
+        _log.error("the loop %s has ended", self.coro.__qualname__, exc_info=error)
 
 
 def _get_stamped_payload(self: KeepAliveHandler, _make: Any = KeepAliveHandler.get_payload) -> Any:

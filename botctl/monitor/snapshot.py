@@ -102,6 +102,7 @@ class Snapshot:
     draining: bool = False
     connections: int = 0  # to the realtime server
     dropped: int = 0  # events that were lost because a subscriber in the process was too slow
+    invalid_requests: int = 0  # that Discord refused in the last ten minutes, and counts towards a ban
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()

@@ -18,7 +18,7 @@ from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
-from botctl.core.errors import Unreachable, type_name
+from botctl.core.errors import STORE_FAULTS, type_name
 from botctl.core.loop_time import LoopTimeout
 from botctl.core.processes.process import process_space, start_time
 from botctl.core.services.outage import Outage
@@ -91,6 +91,7 @@ class SnapshotWriter:
             draining=metrics.draining,
             connections=metrics.connections,
             dropped=sum(metrics.dropped().values()),
+            invalid_requests=metrics.invalid_requests(),
             services=self._services(),
             shards=_shards(metrics),
             commands=_commands(metrics),
@@ -158,7 +159,7 @@ class SnapshotWriter:
 
     async def _read_jobs(self) -> None:
         if self.store is not None:
-            with suppress(Unreachable):  # the ping of the store reports it
+            with suppress(*STORE_FAULTS):  # the ping of the store reports it
                 records = await self.store.all()
                 self._jobs = tuple(_job(record) for record in records if record.removed is None)
 

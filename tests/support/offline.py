@@ -190,11 +190,12 @@ def menu(name: str) -> dict[str, Any]:
     return interaction(2, data | {"resolved": {"users": {target["id"]: target}}})
 
 
-def complete(name: str, *, guild: str | None = None) -> dict[str, Any]:
-    """Return the payload of a request for suggestions for the first option of ``/name``."""
-    option = {"type": 3, "name": "what" if name == "find" else "name", "value": "a", "focused": True}
+def complete(name: str, option: str = "", *, guild: str | None = None) -> dict[str, Any]:
+    """Return the payload of a request for suggestions for ``option`` (default: the first one) of ``/name``."""
+    name_of_option = option or ("what" if name == "find" else "name")
+    option_data = {"type": 3, "name": name_of_option, "value": "a", "focused": True}
     more = {"guild_id": guild} if guild else {}
-    return interaction(4, {"id": "1", "type": 1, "name": name, "options": [option]}, **more)
+    return interaction(4, {"id": "1", "type": 1, "name": name, "options": [option_data]}, **more)
 
 
 def click(custom_id: str) -> dict[str, Any]:

@@ -85,8 +85,10 @@ async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: P
 
 
 async def test_event_handlers_get_events_and_services(tmp_path: Path):
-    """An exception of a handler is logged, and it gets the next event; sync functions work too."""
+    """Whatever a handler raises is logged, and it gets the next event; sync functions work too."""
     body = """
+        import asyncio
+
         from botctl import Command, on
         from botctl.core.contracts.events import CommandFinished
         from tests.support.bots import CustomService
@@ -105,13 +107,18 @@ async def test_event_handlers_get_events_and_services(tmp_path: Path):
         def handle_too(event: CommandFinished, custom: CustomService) -> None:
             custom.calls.append("too")
             raise SystemExit(3)
+
+        @on(CommandFinished)
+        async def handle_third(event: CommandFinished, custom: CustomService) -> None:
+            custom.calls.append("third")
+            raise asyncio.CancelledError if custom.calls.count("third") > 1 else BaseException("panic")
     """
     custom = CustomService()
     async with rig(write_commands(tmp_path / "commands", a=body), values={CustomService: custom}) as bot:
-        await bot.run_command("ping")
-        await bot.run_command("ping")
-        await until(lambda: len(custom.calls) == 4)
-        assert sorted(custom.calls) == ["ping", "ping", "too", "too"]
+        for _ in range(3):
+            await bot.run_command("ping")
+        await until(lambda: len(custom.calls) == 9)
+        assert sorted(custom.calls) == ["ping"] * 3 + ["third"] * 3 + ["too"] * 3
 
 
 async def test_plain_cogs_get_services(tmp_path: Path):

@@ -228,9 +228,7 @@ class Service:
 async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str]:
     try:
         return True, await ping(instance) or ""
-    except asyncio.CancelledError as error:  # by the timeout, or by the ping itself
-        return False, describe_end(error)
-    except ANYTHING as error:
+    except ANYTHING as error:  # a cancellation too: by the timeout, or by the ping itself
         late_s = own_lag_s(error)
         note = f"; the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
         return False, f"{describe_end(unwrap_group(error))}{note}"

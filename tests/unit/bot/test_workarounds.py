@@ -6,11 +6,13 @@ import asyncio
 import gc
 from typing import ClassVar
 
+import pytest
+from disnake.ext import tasks
 from disnake.gateway import KeepAliveHandler
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks
 
 
 class Answer:
@@ -75,3 +77,14 @@ def test_heartbeat_answered_at_once_has_almost_no_latency():
     assert heart.get_payload() == {"op": 1, "d": 7}
     heart.ack()
     assert heart.latency < 1
+
+
+async def test_loop_that_raises_no_exception_is_logged(caplog: pytest.LogCaptureFixture):
+    @tasks.loop(seconds=60)
+    async def turn():
+        raise BaseException("panic")  # noqa: TRY002
+
+    fix_silent_loops()
+    await turn.start()
+    assert "turn has ended" in caplog.text
+    assert "panic" in caplog.text

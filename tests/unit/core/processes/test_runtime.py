@@ -226,3 +226,14 @@ def test_released_lock_has_no_holder(runtime):
 
 def test_every_role_of_a_run_has_its_lock():
     assert set(RUN_LOCKS) == set(ProcessRole)
+
+
+@pytest.mark.parametrize(
+    "change", [{"pid": "12"}, {"owner_pid": None}, {"address": 5}, {"started": 1.5}, {"lasting": 3}]
+)
+def test_damaged_part_means_no_parts(runtime, sleeper, change):
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    doctored(runtime, **change)
+    assert runtime.live() == {}
+    runtime.publish("redis", pid=sleeper.pid, address="b")
+    assert runtime.live()["redis"].address == "b"
