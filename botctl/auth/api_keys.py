@@ -30,7 +30,7 @@ from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
-from botctl.core.loop_time import LoopTimeout
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
 

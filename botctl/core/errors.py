@@ -33,7 +33,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import ClassVar, Final, NamedTuple
 
-from botctl.core.loop_time import own_lag_s
+from botctl.core.loop_lag import own_lag_s
 
 ANYTHING: Final = BaseException
 """What an operator's code may raise: SystemExit, a bare BaseException, a panic of an extension.

@@ -30,7 +30,7 @@ from redis.exceptions import RedisError
 
 from botctl.core.errors import type_name
 from botctl.core.ids import event_id
-from botctl.core.loop_time import LoopTimeout
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 

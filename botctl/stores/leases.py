@@ -31,7 +31,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
-from botctl.core.loop_time import LAG
+from botctl.core.loop_lag import LAG
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState

@@ -18,7 +18,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
-from botctl.core.loop_time import LoopTimeout
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
