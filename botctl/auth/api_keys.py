@@ -30,6 +30,7 @@ from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -187,7 +188,7 @@ async def api_keys(
     finally:
         await tasks.cancel()
         with suppress(*STORE_FAULTS, TimeoutError):
-            async with asyncio.timeout(_LAST_TRY_S):
+            async with LoopTimeout(_LAST_TRY_S):
                 await keys.write_uses()
 
 

@@ -15,6 +15,7 @@ from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.sandbox import Sandbox
 from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
+from tests.support.offline import snowflake_at
 from tests.support.waiting import until
 
 COMMANDS = """
@@ -185,3 +186,20 @@ async def test_empty_commands_folder_is_logged_as_a_warning(tmp_path: Path, capl
     async with rig(write_commands(tmp_path / "commands")):
         pass
     assert "commands contains no commands" in caplog.text
+
+
+async def test_discord_time_is_known_when_the_bot_has_started(tmp_path: Path):
+    """Discord is an hour ahead of this host, and no interaction has come yet."""
+
+    def an_hour_ahead(url: str) -> Sandbox:
+        sandbox = new_sandbox(url)
+        sandbox.world.clock.advance(3600)
+        return sandbox
+
+    custom = CustomService()
+    custom.open.set()
+    folder = write_commands(tmp_path / "commands", a=COMMANDS)
+    async with rig(folder, values={CustomService: custom}, make=an_hour_ahead) as bot:
+        minute_ago = snowflake_at(bot.sandbox.world.clock.now().timestamp() - 60)
+        assert bot.service.bot.pipeline.arrivals.clock.age_s(minute_ago) == pytest.approx(60, abs=2)
+        assert last_text(await bot.run_command("quick")) == "finished"

@@ -33,7 +33,7 @@ RESERVED_VARIABLES = frozenset(
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Variables that are not settings: which project it is and whether it is trusted, for PM2's ecosystem.config.js, for the
+"""Variables that are not settings: which project it is, whether it is trusted, for PM2's ecosystem.config.js, for the
 check with Discord's OpenAPI file, and for `botctl sandbox serve`."""
 
 Key = tuple[str, ...]
