@@ -128,7 +128,7 @@ def _refuse(root: Path, env: Mapping[str, str], caller: Caller, faults: Sequence
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     folder = shlex.quote(str(root))
     if file is None:
-        how = f"{TRUST_VARIABLE}={folder}"
+        how = f"export {TRUST_VARIABLE}={folder}"
     else:
         how = f"mkdir -p {shlex.quote(str(file.parent))} && echo {folder} >> {shlex.quote(str(file))}"
     raise ConfigError(
