@@ -32,6 +32,7 @@ from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import Unreachable, UsageError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff, Tasks
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0  # between two writes of the counted uses
@@ -179,7 +180,7 @@ class MongoKeys:
 async def api_keys(
     *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[ApiKeys]:
-    keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
+    keys = MongoKeys(journaled(database[COLLECTION]), log, bus, auditor, clock)
 
     async def write_uses() -> None:
         while True:

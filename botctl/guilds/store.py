@@ -26,6 +26,7 @@ from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.errors import Held, UsageError, store_hint, translated
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
+from botctl.stores.journal import journaled
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
@@ -78,7 +79,7 @@ class GuildSettingsCache:
 
     async def _compare_and_swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
         """Replace ``old`` by ``new``. False if ``old`` is out of date."""
-        collection = self.database[COLLECTION]
+        collection = journaled(self.database[COLLECTION])
         values = plain(new) | {"revision": new.revision}
         try:
             with _writing, suppress(DuplicateKeyError):

@@ -23,7 +23,7 @@ from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobStore
+from botctl.jobs.store import MongoJobStore
 
 POLL_S: Final = 0.1
 HOLDER_POLL_S: Final = 1.0  # between two checks which process runs the scheduler
@@ -200,7 +200,7 @@ async def job_admin(
     blocked_by: BotctlError | None,
 ) -> AsyncIterator[JobAdmin]:
     """Factory of the service. ``blocked_by``: see `JobAdmin`."""
-    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
+    runner = Runner(MongoJobStore.of(database), services, bus.publish, auditor, clock)
     yield JobAdmin(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, blocked_by)
 
 

@@ -27,7 +27,7 @@ from botctl.core.errors import Unreachable
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobStore
+from botctl.jobs.store import MongoJobStore
 
 POLL_S: Final = 1.0
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
@@ -170,7 +170,7 @@ async def job_scheduler(
     complete: bool,
 ) -> AsyncIterator[Scheduler]:
     """Factory of the service. It is ready at once, with or without the lease. ``complete``: see `Scheduler`."""
-    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
+    runner = Runner(MongoJobStore.of(database), services, bus.publish, auditor, clock)
     scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s, complete)
     tasks.spawn(scheduler.lead, name="lead", restart=Backoff())
     try:

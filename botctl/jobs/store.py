@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -22,6 +22,7 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
 from botctl.core.errors import Held, store_hint, translated
 from botctl.jobs.planning import RunPlan
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_jobs"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another process changed the record
@@ -50,6 +51,11 @@ class MongoJobStore:
     """Reads and changes the records. Every method raises Unreachable when MongoDB does not answer."""
 
     collection: AsyncCollection[dict[str, Any]]
+
+    @classmethod
+    def of(cls, database: AsyncDatabase[dict[str, Any]]) -> Self:
+        """The records in ``database``. The claim of a run survives a power failure, or the job would run twice."""
+        return cls(journaled(database[COLLECTION]))
 
     async def all(self) -> list[JobRecord]:
         """Every record, sorted by name."""
@@ -203,7 +209,7 @@ class MongoJobStore:
 @asynccontextmanager
 async def job_store(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[JobStore]:
     """Factory of the service, for readers."""
-    yield MongoJobStore(database[COLLECTION])
+    yield MongoJobStore.of(database)
 
 
 def _new_document(job: SchedulableJob, now: datetime) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -28,6 +29,7 @@ from botctl.core.errors import Held, IntegrityError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_migrations"
 _STATUS_HINT: Final = "`botctl migrate status` shows its state."
@@ -42,10 +44,14 @@ class Ledger:
 
     database: Database
 
+    @property
+    def _records(self) -> AsyncCollection[Document]:
+        return journaled(self.database[COLLECTION])
+
     async def read(self) -> tuple[Record, ...]:
         """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
         with _reaching_mongo("The ledger of migrations cannot be read"):
-            documents = await self.database[COLLECTION].find().sort("n", 1).to_list()
+            documents = await self._records.find().sort("n", 1).to_list()
         return tuple(map(_record, documents))
 
     async def put(self, record: Record, *, previous: Record | None) -> None:
@@ -58,26 +64,25 @@ class Ledger:
         """Write the end, if the record is RUNNING with the fence of ``record``. Raises Held if it is not."""
         condition = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
         with _reaching_mongo(f"It is not known whether the end of {record.name} was recorded"):
-            result = await self.database[COLLECTION].update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
         if not result.matched_count and not await self._is_written(record):
             raise Held(f"Another process has taken over the ledger of {record.name}.", hint=_STATUS_HINT)
 
     async def _compare_and_swap(self, record: Record, previous: Record | None) -> bool:
-        collection = self.database[COLLECTION]
         with _reaching_mongo(f"It is not known whether the ledger of {record.name} was written"):
             if previous is None:
                 try:
-                    await collection.insert_one({"_id": record.name, **_values(record)})
+                    await self._records.insert_one({"_id": record.name, **_values(record)})
                 except DuplicateKeyError:
                     return await self._is_written(record)  # the driver may have sent it twice
                 return True
             condition = {"_id": previous.name, "state": previous.state.value, "by.fence": previous.by.fence}
-            result = await collection.update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
             return bool(result.matched_count) or await self._is_written(record)
 
     async def _is_written(self, record: Record) -> bool:
         """Whether the stored record is ``record``, from an earlier attempt."""
-        found = await self.database[COLLECTION].find_one({"_id": record.name})
+        found = await self._records.find_one({"_id": record.name})
         return found is not None and _key(_record(found)) == _key(record)
 
 

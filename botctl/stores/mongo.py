@@ -37,8 +37,8 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     """Create a client for the server at ``url``. Sends nothing yet. Datetimes are aware, in UTC.
 
     ``timeout_s`` limits a whole call, with server selection and retries; `pymongo.timeout` sets another limit. An
-    acknowledged write is in the journal of a majority of the servers, so that a failover or a kill -9 does not lose it.
-    On a replica set the driver retries a write once.
+    acknowledged write is on a majority of the servers, so that a failover does not lose it; for those that must survive
+    a power failure see `journal`. On a replica set the driver retries a write once.
 
     Raises ConfigError if ``url`` is not valid.
     """
@@ -51,7 +51,6 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
             serverSelectionTimeoutMS=limit_ms,
             connectTimeoutMS=limit_ms,
             w="majority",
-            journal=True,
             tz_aware=True,
             uuidRepresentation="standard",
             maxPoolSize=CONNECTIONS,

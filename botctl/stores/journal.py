@@ -1,0 +1,27 @@
+"""Collections whose writes must survive a power failure."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from pymongo import WriteConcern
+
+_JOURNALED: Final = WriteConcern(w="majority", j=True)
+
+
+class WithOptions(Protocol):
+    """A collection that can be had with another write concern."""
+
+    def with_options(self, *, write_concern: Any) -> Self: ...
+
+
+C = TypeVar("C", bound=WithOptions)
+
+
+def journaled(collection: C) -> C:
+    """``collection``, but a write to it is acknowledged when it is on the disk, of a majority of a replica set.
+
+    The embedded store calls fsync for each such command. Other writes it leaves to the system for a moment, as a
+    MongoDB that stands alone does for 100 ms. They survive the end of a process, but not that of the machine.
+    """
+    return collection.with_options(write_concern=_JOURNALED)
