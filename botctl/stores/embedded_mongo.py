@@ -47,6 +47,12 @@ async def _is_ready(endpoint: Endpoint) -> bool:
     return True
 
 
+def _clean(address: str) -> None:
+    path = Path(_socket(address))
+    path.unlink(missing_ok=True)
+    remove_socket_folder(path)
+
+
 def _launch(runtime: Runtime, address: str) -> LaunchSpec:
     """How to start the server at ``address``: its command and its log."""
     data = folder(runtime)
@@ -68,5 +74,5 @@ PART: Final = PartSpec(
     new_address=_new_address,
     is_ready=_is_ready,
     launch=_launch,
-    clean=lambda address: remove_socket_folder(Path(_socket(address))),
+    clean=_clean,
 )

@@ -187,8 +187,8 @@ class MongoLeases:
         before = await read_lease(self.earlier, name)
         if before.holder != MOVED:
             return self.earlier, before
-        # The time is greater than any fence there has been, if someone deleted the database of the leases.
-        return self.collection, await read_lease(self.collection, name, fence=max(before.fence, round(time.time())))
+        # The time in µs is greater than all fences there have been, if the database of the leases was deleted.
+        return self.collection, await read_lease(self.collection, name, fence=max(before.fence, time.time_ns() // 1000))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
         late_s = self.clock_s() - lease.state.sent_at_s
