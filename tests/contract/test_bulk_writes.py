@@ -40,6 +40,7 @@ async def test_lease_is_renewed_while_one_command_writes_much(db: Database) -> N
     await db.users.insert_many([{"n": n} for n in range(2_000)])
     async with leases(db, Settings()) as taker, taker.lease("a", ttl_s=300) as lease:
         with pymongo.timeout(300):
+            await asyncio.gather(*(db.users.find_one() for _ in range(40)))  # opens connections
             writing = asyncio.create_task(db.users.update_many({}, {"$set": {"level": 1}}))
             waiting = [asyncio.create_task(db.users.find_one()) for _ in range(40)]
             renewals = 0
