@@ -22,6 +22,7 @@ from botctl.core.contracts.audit_entry import Change, Principal, Target, current
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, plain, with_change
+from botctl.core.contracts.malformed import malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.errors import Held, UsageError, store_hint, translated
 from botctl.core.services.tasks import Tasks
@@ -128,9 +129,15 @@ def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cac
 
 
 async def load(database: Database, guild: str) -> GuildSettings | None:
-    """The settings of ``guild`` in MongoDB; None if it has none. Raises PyMongoError if MongoDB does not answer."""
+    """The settings of ``guild`` in MongoDB; None if it has none.
+
+    Raises PyMongoError if MongoDB does not answer, IntegrityError if the document is malformed.
+    """
     document = await database[COLLECTION].find_one({"_id": guild})
-    return None if document is None else _parse(document)
+    try:
+        return None if document is None else _parse(document)
+    except ValueError as error:
+        raise malformed_error(COLLECTION, {guild: str(error)}) from error
 
 
 def encode(settings: GuildSettings) -> bytes:
@@ -147,11 +154,13 @@ def decode(data: bytes) -> GuildSettings:
 
 
 def _parse(values: Mapping[str, Any]) -> GuildSettings:
+    """The settings in ``values``. Raises ValueError if they are malformed."""
+    values = {"locale": None, "disabled": None, "log_channel": None, "revision": 0, **values}
     return GuildSettings(
-        locale=values.get("locale"),
-        disabled=frozenset(values.get("disabled") or ()),
-        log_channel=values.get("log_channel"),
-        revision=int(values.get("revision", 0)),
+        locale=value_of(values, "locale", str, type(None)),
+        disabled=frozenset(map(str, value_of(values, "disabled", list, type(None)) or ())),
+        log_channel=value_of(values, "log_channel", str, type(None)),
+        revision=value_of(values, "revision", int),
     )
 
 

@@ -23,7 +23,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable
+from botctl.core.errors import IntegrityError, Unreachable
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
@@ -75,7 +75,10 @@ class Scheduler:
 
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:
-            await self.runner.take_over(job, lease)
+            try:
+                await self.runner.take_over(job, lease)
+            except IntegrityError as error:  # one job must not stop the others
+                _log.error("job %s is not scheduled: %s", job.name, error)
         with self._due_times(lease):
             while not lease.lost.is_set():
                 await self._poll(lease)
@@ -93,6 +96,8 @@ class Scheduler:
         now = self.runner.clock.now()
         await self._mark_removed(records, lease)
         for job in self.jobs:
+            if job.name in self.runner.store.malformed.faults:
+                continue
             record = records.get(job.name)
             # A run in the record is under way here, or its process died: the runner finds out which.
             if record is None or record.run is not None or plan_run(job, record, now) is not None:
@@ -136,7 +141,7 @@ class Scheduler:
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass
-        except Unreachable as error:
+        except (Unreachable, IntegrityError) as error:
             _log.warning("job %s: %s", job.name, error)
         except Exception:  # noqa: BLE001  one job must not stop the others
             _log.exception("job %s cannot be run", job.name)

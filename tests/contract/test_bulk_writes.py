@@ -37,7 +37,7 @@ async def db(mongo_server: str) -> AsyncIterator[Database]:
 
 async def test_lease_is_renewed_while_one_command_writes_much(db: Database) -> None:
     """Meanwhile more commands wait for the bot's database than asyncio has threads by default."""
-    await db.users.insert_many([{"n": n} for n in range(2_000)])
+    await db.users.insert_many([{"n": n} for n in range(5_000)])
     async with leases(db, Settings()) as taker, taker.lease("a", ttl_s=300) as lease:
         with pymongo.timeout(300):
             await asyncio.gather(*(db.users.find_one() for _ in range(40)))  # opens connections
@@ -48,7 +48,7 @@ async def test_lease_is_renewed_while_one_command_writes_much(db: Database) -> N
                 assert await renew(database_of_leases(db)[COLLECTION], "a", lease.fence)
                 renewals += not writing.done()
             await asyncio.gather(writing, *waiting)
-    assert renewals >= 5
+    assert renewals >= 3
 
 
 async def test_other_calls_are_answered_between_batches_of_an_insert(db: Database) -> None:
