@@ -1,4 +1,4 @@
-"""Writes of many documents on the embedded store: leases are renewed meanwhile, and other calls are answered."""
+"""Writes of many documents on the embedded store: leases are renewed, and other calls are answered in between."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def db(mongo_server: str) -> AsyncIterator[Database]:
 
 
 async def test_lease_is_renewed_while_one_command_writes_much(db: Database) -> None:
-    """Meanwhile more commands wait for the bot's database than asyncio has threads by default."""
+    """While it does, more commands wait for the bot's database than asyncio has threads by default."""
     await db.users.insert_many([{"n": n} for n in range(5_000)])
     async with leases(db, Settings()) as taker, taker.lease("a", ttl_s=300) as lease:
         with pymongo.timeout(300):

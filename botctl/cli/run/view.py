@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -224,4 +224,7 @@ _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}  # embedd
 
 def _relative_address(address: str, root: Path) -> str:
     """``address`` without the path of the project, if it is a socket there."""
-    return address.removeprefix(f"unix://{quote(str(root))}/")
+    for prefix in (f"unix://{quote(str(root))}/", f"mongodb://{quote(f'{root}/', safe='')}"):
+        if address.startswith(prefix):
+            return unquote(address.removeprefix(prefix))
+    return address
