@@ -18,7 +18,6 @@ from typing import Any, Final
 from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
 
 from botctl.auth.key_format import digest, mint, parse_id
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
@@ -30,8 +29,9 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable, UsageError, store_hint, translated
+from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.stores.journal import journaled
 
@@ -39,12 +39,7 @@ COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0  # between two writes of the counted uses
 MAX_NAME: Final = 64
 _LAST_TRY_S: Final = 2.0  # for the last write of uses at the stop
-_reaching_mongo: Final = translated(
-    PyMongoError,
-    OSError,
-    sentence="The API keys cannot be reached: MongoDB failed ({error}).",
-    hint=store_hint("MongoDB"),
-)
+_reaching_mongo: Final = reaching_mongo("The API keys cannot be reached: MongoDB failed ({error}).")
 
 
 @dataclass(slots=True)
@@ -197,7 +192,7 @@ async def api_keys(
         yield keys
     finally:
         await tasks.cancel()
-        with suppress(Unreachable, TimeoutError):
+        with suppress(*STORE_FAULTS, TimeoutError):
             async with asyncio.timeout(_LAST_TRY_S):
                 await keys.write_uses()
 

@@ -16,14 +16,17 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
-from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState, component_name
+from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.request_watch import watch_requests
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
-from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.registry import Services
 
 _KINDS: Final = {
@@ -55,6 +58,8 @@ class Bot(commands.InteractionBot):
             test_guilds=[int(guild) for guild in settings.test_guilds] or None,
             **options,
         )
+        self.invalid_requests = InvalidRequests(time.monotonic)
+        watch_requests(self.http, self.invalid_requests, lambda: self.application_id)
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()
@@ -73,11 +78,23 @@ class Bot(commands.InteractionBot):
         return time.monotonic() - self._created_s
 
     def policies(self) -> dict[str, tuple[Limit, ...]]:
-        """Return the limits of every command (a cog's too) and component, by full name."""
-        nodes = (node for command in self.application_commands for node in _with_sub_commands(command))
-        names = {node.qualified_name for node in nodes if not getattr(node, "children", None)}
-        names |= {name for _, name in self.pipeline.handlers}
-        return {name: self.pipeline.policy_of(name).limits for name in names}
+        """Return the limits of every command (a cog's too), its components and suggestions, as `policy_name` writes."""
+        nodes = [node for command in self.application_commands for node in _with_sub_commands(command)]
+        keys = {(_kind_of(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
+        keys |= set(self.pipeline.handlers)
+        limits = {policy_name(*key): self.pipeline.policy_of(*key).limits for key in keys}
+        completed = [suggestions_policy(node.qualified_name) for node in nodes if getattr(node, "autocompleters", None)]
+        return limits | dict.fromkeys(completed, self.pipeline.suggestion_limits)
+
+    def has_command(self, kind: Kind, name: str) -> bool:
+        """Whether there is a command (with its sub-commands: ``ops status``) of this kind."""
+        match kind:
+            case Kind.USER:
+                return name in self.all_user_commands
+            case Kind.MESSAGE:
+                return name in self.all_message_commands
+            case _:
+                return self.get_slash_command(name) is not None
 
     def publish(self, event: Event) -> None:
         """Publish an event on the bus of this process."""
@@ -97,13 +114,18 @@ class Bot(commands.InteractionBot):
         await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
-        """Suggest values for an option, without the pipeline. An event tells how long it took."""
+        """Suggest values for an option: nothing to those who may not use the command. An event tells the time."""
         started = time.monotonic()
         ok = False
         try:
-            await super().process_app_command_autocompletion(inter)
+            if await self.pipeline.admit_suggestions(qualified_name(inter), inter):
+                await super().process_app_command_autocompletion(inter)
+            else:
+                await inter.response.autocomplete(choices=[])
             ok = True
-        except ANYTHING:  # an author's code; the user gets no suggestions
+        except ANYTHING as error:  # an author's code; the user gets no suggestions
+            if is_own_cancellation(error):
+                raise
             _log.exception("suggestions for %s failed", inter.data.name)
         finally:
             took_ms = (time.monotonic() - started) * 1000
@@ -171,7 +193,7 @@ class Bot(commands.InteractionBot):
             return
         pending.adopt(inter)
         custom_id = inter.data.custom_id
-        handler_spec = self.pipeline.handlers.get((pending.invocation.kind, component_name(custom_id)))
+        handler_spec = self.pipeline.handlers.get((pending.invocation.kind, pending.invocation.name))
         if handler_spec is not None:
             await self.pipeline.call_handler(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
@@ -183,13 +205,12 @@ class Bot(commands.InteractionBot):
         self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
 
     async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
-        """Override of a private method of disnake, which does not catch SystemExit. That would end the event loop."""
+        """Override of a private method of disnake, which catches only Exception. SystemExit would end the loop."""
         try:
             await coro(*args, **kwargs)
-        except asyncio.CancelledError:
-            pass
-        except ANYTHING:
-            await self.on_error(event_name, *args, **kwargs)
+        except ANYTHING as error:
+            if not is_own_cancellation(error):
+                await self.on_error(event_name, *args, **kwargs)
 
     def _get_state(self, **options: Any) -> PipelineConnectionState:
         """Override of a private method of disnake, which its sharded client overrides too."""
@@ -222,6 +243,12 @@ def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
         name = f"{name} {options[0].name}"
         options = options[0].options
     return name
+
+
+def _kind_of(command: commands.InvokableApplicationCommand) -> Kind:
+    if isinstance(command, commands.InvokableUserCommand):
+        return Kind.USER
+    return Kind.MESSAGE if isinstance(command, commands.InvokableMessageCommand) else Kind.SLASH
 
 
 def _with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:

@@ -23,6 +23,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from botctl.core.contracts.events import Event
+from botctl.core.contracts.invocation import Kind, policy_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,7 +50,8 @@ class Command:
 
         Raises ValueError if the id is longer than 100 characters (Discord's limit), or a part has a colon.
         """
-        segments = [self.full_name or command_name(type(self)), handler, *map(str, parts)]
+        command = policy_name(kind_of(type(self)), self.full_name or command_name(type(self)))
+        segments = [command, handler, *map(str, parts)]
         if any(":" in segment for segment in segments):
             raise ValueError(f"a part of the custom id {segments!r} has a colon, which separates parts")
         if len(joined := ":".join(segments)) > MAX_CUSTOM_ID:
@@ -63,6 +65,13 @@ class UserCommand(Command):
 
 class MessageCommand(Command):
     """A command in the context menu of a message: ``async def execute(self, ctx, message)``."""
+
+
+def kind_of(cls: type[Command]) -> Kind:
+    """Return whether ``cls`` is a slash command, or in the context menu of users or messages."""
+    if issubclass(cls, UserCommand):
+        return Kind.USER
+    return Kind.MESSAGE if issubclass(cls, MessageCommand) else Kind.SLASH
 
 
 def command_name(cls: type[Command]) -> str:
@@ -81,7 +90,10 @@ def misspelled_options(cls: type[Command]) -> Iterator[tuple[str, str]]:
 
 
 def component(name: str) -> Callable[[F], F]:
-    """Handle buttons and select menus whose custom id is ``<command>:<name>[:part…]``; parts are text arguments."""
+    """Handle buttons and select menus whose custom id is ``<command>:<name>[:part…]``; parts are text arguments.
+
+    ``Command.custom_id`` makes it. The command is ``ops cache``; of a context menu, ``user/Ban`` or ``message/Report``.
+    """
     return _store_metadata("component", name)
 
 

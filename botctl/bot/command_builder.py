@@ -11,12 +11,20 @@ import disnake
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction
 
-from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, metadata_of, misspelled_options
+from botctl.bot.command import (
+    Command,
+    MessageCommand,
+    UserCommand,
+    command_name,
+    kind_of,
+    metadata_of,
+    misspelled_options,
+)
 from botctl.bot.compiled import CommandOptions, CompiledCommand, HandlerSpec, Invokable, ReportFault, ValidationContext
 from botctl.bot.decisions import CommandPolicy
-from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.invocation import ANY_COMPONENT, ANY_ID, Kind, policy_name
 from botctl.core.contracts.throttle import parse
-from botctl.core.errors import AssemblyError
+from botctl.core.errors import ANYTHING, AssemblyError
 from botctl.core.signatures import label, parameters_of
 
 T = TypeVar("T")
@@ -48,7 +56,8 @@ class _Builder:
         self._context = context
         self._report_fault = report_fault
         self._fault_count = 0
-        self._policies: dict[str, CommandPolicy] = {}
+        self._kind = kind_of(cls)
+        self._policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self._handler_specs: list[HandlerSpec] = []
         self._handlers: dict[tuple[Kind, str], HandlerSpec] = {}
 
@@ -173,7 +182,7 @@ class _Builder:
         """Return the parameters after self and ctx, with evaluated annotations; None if there is a fault."""
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-        except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
+        except ANYTHING as error:  # an annotation is an expression, and may raise anything
             self._report(function, f"an annotation of {function.__name__} cannot be read: {error}")
             return None
         before = self._fault_count
@@ -196,7 +205,7 @@ class _Builder:
         cls, path, options = node
         if options.defer not in (False, "public", "ephemeral"):
             self._report(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
-        self._policies[full_name] = self._policy_of(cls, options)
+        self._policies[self._kind, full_name] = self._policy_of(cls, options)
         handler_spec = HandlerSpec(cls, method, path, options.defer)
         self._handler_specs.append(handler_spec)
         return handler_spec
@@ -222,8 +231,8 @@ class _Builder:
     def _collect_handlers(self, node: CommandNode) -> None:
         """Collect the component and modal handlers of a class, and report misspelled options."""
         cls, path, options = node
-        if path not in self._policies:
-            self._policies[path] = self._policy_of(cls, options)
+        if (self._kind, path) not in self._policies:
+            self._policies[self._kind, path] = self._policy_of(cls, options)
         for attribute, option in misspelled_options(cls):
             sentence = f"{cls.__name__}.{attribute} is not an option of botctl; did you mean {option}?"
             self._report(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
@@ -231,11 +240,14 @@ class _Builder:
             for marker, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
                 if marker not in metadata_of(function):
                     continue
-                key = (kind, f"{path}:{metadata_of(function)[marker]}")
-                if ":" in metadata_of(function)[marker]:
+                name = metadata_of(function)[marker]
+                key = (kind, f"{policy_name(self._kind, path)}:{name}")
+                if ":" in name:
                     self._report(
                         function, f"the name of {marker} {key[1]!r} has a colon, which separates the parts of it"
                     )
+                elif name in (ANY_ID, ANY_COMPONENT):
+                    self._report(function, f"the name of {marker} {key[1]!r} is reserved; write a word")
                 elif key in self._handlers:
                     self._report(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
                 elif self._method(cls, attribute):
@@ -282,7 +294,7 @@ class _Builder:
         before = self._fault_count
         try:
             result = make()
-        except Exception as error:  # noqa: BLE001  converters may raise anything
+        except ANYTHING as error:  # converters may raise anything
             self._report(where, f"{type(error).__name__}: {error}")
             return None
         if isinstance(result, commands.InvokableSlashCommand):

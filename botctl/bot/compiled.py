@@ -47,7 +47,7 @@ class CompiledCommand:
     cls: type[Command]
     name: str  # in Discord
     invokable: Invokable  # disnake's command
-    policies: dict[str, CommandPolicy]  # by full name
+    policies: dict[tuple[Kind, str], CommandPolicy]  # by kind and full name
     handler_specs: list[HandlerSpec]  # of the ``execute`` methods
     handlers: dict[tuple[Kind, str], HandlerSpec]  # of components and modals, by custom id prefix
 

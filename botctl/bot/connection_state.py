@@ -1,5 +1,7 @@
 """Route buttons, select menus and modals through the pipeline. disnake passes them on without any check.
 
+An interaction that has arrived before goes no further than here, whatever its kind.
+
 `PipelineConnectionState` extends three methods of disnake's connection state, so that it gets a component before a view
 does. It waits for the tasks that disnake starts for a component: callbacks of views and modals, and listeners.
 """
@@ -7,34 +9,29 @@ does. It waits for the tasks that disnake starts for a component: callbacks of v
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import disnake
+from disnake.enums import try_enum_to_int
 from disnake.interactions import Interaction, MessageInteraction, ModalInteraction
 from disnake.state import ConnectionState
 
 from botctl.bot.command import METADATA
+from botctl.bot.component_names import class_owner, component_name, message_command
 from botctl.bot.decisions import STALE
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
-_GENERATED_ID: Final = re.compile(r"[0-9a-f]{32}")  # disnake's own custom ids are 16 random bytes
+_AUTOCOMPLETE: Final = 4  # Discord: Interactions > Interaction Type
 _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interactions > Interaction Type
     3: (Kind.COMPONENT, MessageInteraction),
     5: (Kind.MODAL, ModalInteraction),
 }
-
-
-def component_name(custom_id: str) -> str:
-    """Return the name of a component: its custom id up to the second colon, or ``view`` if disnake generated the id."""
-    if _GENERATED_ID.fullmatch(custom_id):
-        return "view"
-    return ":".join(custom_id.split(":", 2)[:2])
 
 
 class PipelineConnectionState(ConnectionState):
@@ -47,20 +44,49 @@ class PipelineConnectionState(ConnectionState):
 
     def parse_interaction_create(self, data: Any) -> None:
         """Handle an interaction. Commands and autocompletion have public hooks, so only components are routed here."""
+        arrivals, number = self._pipeline.arrivals, int(data["id"])
+        if not arrivals.admit(number):
+            return
+        if data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # the user has stopped typing there
+            arrivals.note_late()
+            return
         if data["type"] not in _COMPONENT_KINDS:
             super().parse_interaction_create(data)
             return
         kind, cls = _COMPONENT_KINDS[data["type"]]
         inter: Interaction[Any] = cls(data=data, state=self)
         parse = super().parse_interaction_create
-        name = component_name(data["data"]["custom_id"])
+        name = self._name(kind, inter, data)
 
         async def dispatch(pending: PendingInteraction) -> None:
-            await _dispatch_component(self._pipeline, pending, lambda: parse(data))
+            await _dispatch_component(self._pipeline, pending, lambda: parse(data), self._count_waiters)
 
-        task = asyncio.create_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
+        task = create_watched_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
         task.add_done_callback(self._tasks.discard)
+
+    def _count_waiters(self) -> int:
+        """How many ``wait_for`` of the author wait for an event."""
+        waiters: Iterable[list[Any]] = self._get_client()._listeners.values()  # noqa: SLF001
+        return sum(map(len, waiters))
+
+    def _name(self, kind: Kind, inter: Interaction[Any], data: Any) -> str:
+        source = message_command(data.get("message") or {}, inter.bot.has_command)
+        if source is None and (item := self._stored(inter)) is not None:
+            source = class_owner(type(item), inter.bot.cogs)
+        pipeline = self._pipeline
+        custom_id = data["data"]["custom_id"]
+        return component_name(kind, custom_id, handlers=pipeline.handlers, policies=pipeline.policies, source=source)
+
+    def _stored(self, inter: Any) -> disnake.ui.View | disnake.ui.Modal | None:
+        """Return the view or modal that disnake will call. Its stores have no public access."""
+        if isinstance(inter, ModalInteraction):
+            return self._modal_store._modals.get((inter.author.id, inter.custom_id))  # noqa: SLF001
+        views, type_ = self._view_store._views, try_enum_to_int(inter.data.component_type)  # noqa: SLF001
+        for message_id in (inter.message.id, None):  # None: a persistent view, on any message
+            if found := views.get((type_, message_id, inter.data.custom_id)):
+                return found[0]
+        return None
 
     def store_view(self, view: disnake.ui.View, message_id: int | None = None) -> None:
         """Store a view, and record its errors, which it would swallow."""
@@ -73,12 +99,19 @@ class PipelineConnectionState(ConnectionState):
         super().store_modal(user_id, modal)
 
 
-async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, parse: Callable[[], None]) -> None:
-    """Check access and limits, let disnake ``parse`` the component, and wait for the tasks that disnake starts."""
+async def _dispatch_component(
+    pipeline: Pipeline, pending: PendingInteraction, parse: Callable[[], None], count_waiters: Callable[[], int]
+) -> None:
+    """Admit a component, hand it to disnake, and wait for the tasks that disnake starts, and for a first answer.
+
+    A view or listener may pass it on to a task of its own, and the task of a ``wait_for`` is not known. So the answer
+    is awaited until Discord's deadline is about to pass, unless no code got the component.
+    """
     await pipeline.admit(pending)
-    before = asyncio.all_tasks()
+    before, waiters = asyncio.all_tasks(), count_waiters()
     parse()
     tasks = asyncio.all_tasks() - before  # only tasks of this component: parse does not await
+    is_taken = len(tasks) > 1 or count_waiters() != waiters  # one task is botctl's own listener
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
@@ -87,7 +120,8 @@ async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, p
         await asyncio.wait(tasks, timeout=1.0)
         raise
     if pending.ctx is None and pending.disposition is None and not pending.inter.response.is_done():
-        await asyncio.sleep(pipeline.grace_s)  # a wait_for of the author may answer
+        if is_taken:
+            await pipeline.wait_for_first_answer(pending)
         if not pending.inter.response.is_done():
             pending.set_disposition(STALE)
 
@@ -112,7 +146,9 @@ def _report_errors(pipeline: Pipeline, item: Any, cls: type[Any]) -> None:
     async def scheduled_task(*args: Any) -> None:
         try:
             await original_task(*args)
-        except ANYTHING as error:  # disnake does not catch SystemExit, which would end the event loop
+        except ANYTHING as error:  # disnake catches only Exception. SystemExit would end the event loop
+            if is_own_cancellation(error):
+                raise
             await on_error(error, *args)
 
     setattr(on_error, METADATA, {})

@@ -13,7 +13,7 @@ from disnake.ext import commands
 
 from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.guild_settings import GuildSettings
-from botctl.core.contracts.invocation import Invocation, Outcome, Result
+from botctl.core.contracts.invocation import Invocation, Outcome, Result, command_of
 from botctl.core.contracts.throttle import Limit, Verdict
 from botctl.core.errors import UsageError
 
@@ -82,11 +82,15 @@ class Throttled(commands.CommandOnCooldown):
         self.policy = str(limit) if limit else "throttle"
 
 
+class TooLate(commands.CheckFailure):
+    """Discord no longer waits for an answer. It is a CheckFailure, so that a cog's own error handlers know it."""
+
+
 def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
     """Return why ``invocation`` is not allowed, or None. It does not check the limits."""
-    command = invocation.name.partition(":")[0]
-    if not settings.allows(command.lower()):
-        return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command}))
+    command = command_of(invocation.kind, invocation.name)
+    if command is not None and not settings.allows(*command):
+        return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command[1]}))
     if policy.roles and invocation.actor.roles.isdisjoint(policy.roles):
         names = " or ".join(policy.roles)
         return Denied(f"needs role {names}", LocalizedMessage("role", {"roles": " / ".join(policy.roles)}))
@@ -121,12 +125,15 @@ CANCELLED: Final = Disposition(Result.CANCELLED, "stopped before it was done", L
 UNKNOWN: Final = Disposition(Result.INVALID, "no such command", LocalizedMessage("unknown"))
 STALE: Final = Disposition(Result.INVALID, "no handler", LocalizedMessage("stale"))
 EXPIRED: Final = Disposition(Result.CANCELLED, "expired before it was answered")
+TOO_LATE: Final = Disposition(Result.DENIED, "too late: Discord waits 3 s for an answer")
 DRAINING: Final = Disposition(Result.DENIED, "restarting", LocalizedMessage("restarting"))
 
 
-def classify(error: BaseException) -> Disposition:  # noqa: PLR0911  a table
+def classify(error: BaseException) -> Disposition:  # noqa: C901, PLR0911  a table
     """Return what ``error`` means, wherever it was raised: in a check, a converter, a hook or the handler."""
     match error:
+        case TooLate():
+            return TOO_LATE
         case Denied():
             return Disposition(Result.DENIED, error.reason, error.message)
         case commands.CommandOnCooldown():

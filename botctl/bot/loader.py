@@ -23,7 +23,7 @@ import disnake
 from disnake.ext import commands
 
 from botctl.bot.client import Bot
-from botctl.bot.command import Command, MessageCommand, UserCommand, metadata_of
+from botctl.bot.command import Command, kind_of, metadata_of
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import CompiledCommand, ValidationContext
 from botctl.bot.load_errors import PACKAGE_PREFIX, FaultCollector, definition_line, describe_error, error_line
@@ -182,7 +182,7 @@ def _add_cog(file: CommandFile, cog: type[commands.Cog], context: ValidationCont
         return  # setup registers the cogs
     try:
         parameters = _cog_services(cog)
-    except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
+    except ANYTHING as error:  # an annotation is an expression, and may raise anything
         faults.add(file.path, definition_line(cog.__init__), f"an annotation of {cog.__name__} cannot be read: {error}")
         return
     for name, key in parameters.items():
@@ -241,9 +241,9 @@ def _check_unique_names(files: list[CommandFile], context: ValidationContext, fa
     first: dict[tuple[str, str], Path] = {}
     for file in files:
         for compiled in file.compiled:
-            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(compiled.cls, k)), "slash")
-            other = first.setdefault((kind, compiled.name), file.path)
-            if other is not file.path or sum(b.name == compiled.name and b is not compiled for b in file.compiled):
+            key = (kind_of(compiled.cls), compiled.name)
+            other = first.setdefault(key, file.path)
+            if other is not file.path or sum((kind_of(b.cls), b.name) == key for b in file.compiled) > 1:
                 faults.add(
                     file.path, definition_line(compiled.cls), f"the command {compiled.name!r} is also in {other.name}"
                 )

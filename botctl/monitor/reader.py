@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.errors import Unreachable, translated
+from botctl.core.errors import STORE_FAULTS, Unreachable
+from botctl.core.redis_errors import reaching_redis
 from botctl.monitor import snapshot as schema
 from botctl.monitor.snapshot import EVERY_S, TTL_MS
 from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
 
-_reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does not answer ({error}).")
+_reaching_redis: Final = reaching_redis("Redis fails ({error}).")
 
 
 async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
@@ -33,7 +33,9 @@ async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
         pipe.info("server")
         *answers, server = await pipe.execute() if procs else [{}]
     rows = zip(procs, answers[::2], answers[1::2], strict=True)
-    reports = [_report(proc, text, ttl_ms) for proc, text, ttl_ms in rows if text]
+    # A snapshot that lives longer than it may was written while the clock of Redis was ahead. A process that runs
+    # replaces it within a second.
+    reports = [_report(proc, text, ttl_ms) for proc, text, ttl_ms in rows if text and ttl_ms <= TTL_MS]
     return [report for report in reports if report.is_current(server["uptime_in_seconds"])]
 
 
@@ -77,7 +79,7 @@ class Monitor:
                             view = await self._read(redis)
                             yield Frame(view, "" if view.runs else self._no_process())
                             await asyncio.sleep(every_s)
-            except Unreachable as error:
+            except STORE_FAULTS as error:
                 yield Frame(None, str(error))
             await asyncio.sleep(every_s)
 

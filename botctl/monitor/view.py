@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from botctl.core.clock import iso_ms
+from botctl.core.contracts.discord_access import INVALID_LIMIT, INVALID_WARN_AT
 from botctl.core.telemetry.latency import merge, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
@@ -79,6 +81,7 @@ class Process:
     p99_ms: float | None = None  # 99th percentile of command latency over the last minute
     connections: int = 0
     dropped: int = 0
+    invalid_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,7 @@ class Totals:
     autocompletes: int = 0
     connections: int = 0
     dropped: int = 0
+    invalid_requests: int = 0
     redis_ms: float | None = None  # the slowest ping of any process, as `mongo_ms`
     mongo_ms: float | None = None
 
@@ -168,6 +172,7 @@ def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorV
         jobs=jobs,
         last=tuple(last[:MAX_LAST]),
         troubles=(
+            *_ban_troubles(snapshots),
             *_process_troubles(processes, len(gone)),
             *_service_troubles(services),
             *_shard_troubles(shards),
@@ -196,6 +201,7 @@ def _process(report: ProcessReport) -> Process:
         p99_ms=_rounded(quantile_ms(snapshot.commands.latency_counts, 0.99)),
         connections=snapshot.connections,
         dropped=snapshot.dropped,
+        invalid_requests=snapshot.invalid_requests,
     )
 
 
@@ -216,6 +222,7 @@ def _totals(snapshots: Sequence[Snapshot]) -> Totals:
         autocompletes=sum(one.autocompletes for one in commands),
         connections=sum(snapshot.connections for snapshot in snapshots),
         dropped=sum(snapshot.dropped for snapshot in snapshots),
+        invalid_requests=sum(snapshot.invalid_requests for snapshot in snapshots),
         **{f"{name}_ms": _slowest(snapshots, name) for name in _STORES},
     )
 
@@ -271,6 +278,19 @@ def _jobs(snapshots: Iterable[Snapshot]) -> list[JobSnapshot]:
     ):
         newest[job.name] = job
     return [newest[name] for name in sorted(newest)]
+
+
+def _ban_troubles(snapshots: Iterable[Snapshot]) -> Iterator[str]:
+    """A sentence for each host that comes near a ban. Discord counts by address, so those of a host are added up."""
+    by_host: Counter[str] = Counter()
+    for snapshot in snapshots:
+        by_host[snapshot.host] += snapshot.invalid_requests
+    for host, count in by_host.most_common():
+        if count >= INVALID_WARN_AT:
+            yield (
+                f"Discord refused {count:,} requests of {host} in ten minutes (401, 403, 429), "
+                f"and bans its address at {INVALID_LIMIT:,}"
+            )
 
 
 def _process_troubles(processes: Iterable[Process], gone: int) -> Iterator[str]:

@@ -18,7 +18,7 @@ from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -86,6 +86,7 @@ class SnapshotWriter:
             draining=metrics.draining,
             connections=metrics.connections,
             dropped=sum(metrics.dropped().values()),
+            invalid_requests=metrics.invalid_requests(),
             services=self._services(),
             shards=_shards(metrics),
             commands=_commands(metrics),
@@ -153,7 +154,7 @@ class SnapshotWriter:
 
     async def _read_jobs(self) -> None:
         if self.store is not None:
-            with suppress(Unreachable):  # the ping of the store reports it
+            with suppress(*STORE_FAULTS):  # the ping of the store reports it
                 records = await self.store.all()
                 self._jobs = tuple(_job(record) for record in records if record.removed is None)
 

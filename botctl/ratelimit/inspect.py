@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock
 from botctl.core.config.sources import suggest
 from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
-from botctl.core.errors import UsageError, store_hint, translated
+from botctl.core.errors import UsageError
 from botctl.core.escape import safe
+from botctl.core.redis_errors import reaching_redis
 from botctl.ratelimit import keys
 from botctl.ratelimit.gcra import US_PER_S, current_state, rate
 from botctl.ratelimit.keys import Key, Subject
@@ -28,9 +28,7 @@ from botctl.ratelimit.statistics import CHECKS, DENIED
 
 _SCAN_COUNT: Final = 1000
 _HOUR_S: Final = 3600
-_reaching_redis: Final = translated(
-    RedisError, OSError, sentence="The rate limits cannot be read: Redis fails ({error}).", hint=store_hint("Redis")
-)
+_reaching_redis: Final = reaching_redis("The rate limits cannot be read: Redis fails ({error}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Inspector:
         names |= {name for name, _ in (_split_field(field) for field in counts)} | set(subjects)
         rows = [
             PolicyRow(
-                name,
+                keys.display_name(name),
                 owners.get(name, ""),
                 limits.get(name, ""),
                 subjects[name],
@@ -90,18 +88,15 @@ class Inspector:
         return sorted(rows, key=lambda row: (row.owner or "~", row.policy))
 
     async def commands(self) -> list[str]:
-        """Names of the commands that the bot declared last, such as ``ops status``; empty if it never ran."""
+        """The policies that the bot declared last, such as ``ops status`` and ``user/Ban``; empty if it never ran."""
         with _reaching_redis:
-            declared = (await self._declared()).get("bot", {})
-        # Names of components contain a colon.
-        return sorted(name.replace(".", " ") for name in declared if ":" not in name)
+            return sorted(filter(keys.is_command, (await self._declared()).get("bot", {})))
 
     async def statuses(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
         """The limits that ``subject`` has used, all at one moment. Raises UsageError if there is no such policy."""
         with _reaching_redis:
             declared = await self._declared()
-            await self._check(policy, declared)
-            matches = await self._matching_keys(subject, policy)
+            matches = await self._matching_keys(subject, await self._find(policy, declared))
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.time()
                 pipe.mget([name for _, name in matches])
@@ -123,32 +118,38 @@ class Inspector:
         A process that counts without Redis gets the reset when it reaches Redis again.
         """
         with _reaching_redis:
-            await self._check(policy, await self._declared())
-            matches = await self._matching_keys(subject, policy)
+            matches = await self._matching_keys(subject, await self._find(policy, await self._declared()))
             async with self.redis.pipeline(transaction=False) as pipe:
                 for start in range(0, len(matches), _SCAN_COUNT):
                     pipe.unlink(*(name for _, name in matches[start : start + _SCAN_COUNT]))
                 pipe.incr(keys.resets_key(self.bot))
                 await pipe.execute()
-        return [key for key, _ in matches]
+        return [key._replace(policy=keys.display_name(key.policy)) for key, _ in matches]
 
-    async def _check(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> None:
-        """Raise UsageError for an unknown policy, which must not look like an unused one."""
+    async def _find(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> set[str] | None:
+        """The policies that an operator means by ``policy``; None for all.
+
+        Raises UsageError if there is no such policy, which must not look like an unused one.
+        """
+        if policy is None:
+            return None
         names = {name for table in declared.values() for name in table}
-        if policy is None or not names or keys.display_name(policy) in names:
-            return
+        if found := keys.find_policies(policy, names):
+            return found
         names |= {key.policy async for key, _ in self._keys("")}  # also undeclared ones, of components
-        if keys.display_name(policy) not in names:
-            sentence = f"there is no policy {safe(policy, 60)!r}{suggest(keys.display_name(policy), sorted(names))}"
+        found = keys.find_policies(policy, names)
+        if not found and any(declared.values()):
+            shown = sorted({keys.display_name(name) for name in names})
+            sentence = f"there is no policy {safe(policy, 60)!r}{suggest(keys.display_name(policy), shown)}"
             raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
+        return found
 
-    async def _matching_keys(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
-        """The keys of ``subject``, under all policies or one: parsed, and as stored."""
-        policy_name = None if policy is None else keys.display_name(policy)
+    async def _matching_keys(self, subject: Subject, policies: set[str] | None) -> list[tuple[Key, bytes]]:
+        """The keys of ``subject``, under all policies or some: parsed, and as stored."""
         return [
             (key, name)
             async for key, name in self._keys(subject.id)
-            if subject.owns(key) and (policy_name is None or key.policy == policy_name)
+            if subject.owns(key) and (policies is None or key.policy in policies)
         ]
 
     async def _keys(self, part: str) -> AsyncIterator[tuple[Key, bytes]]:
@@ -194,12 +195,13 @@ async def reset(
 
 
 def _limit_status(key: Key, limit: Limit | None, tat_us: int, now_us: int) -> LimitStatus:
+    shown = keys.display_name(key.policy)
     if limit is None:
-        return LimitStatus(key.policy, key.limit, key.subject, None, None, None, None, (tat_us - now_us) / US_PER_S)
+        return LimitStatus(shown, key.limit, key.subject, None, None, None, None, (tat_us - now_us) / US_PER_S)
     left, retry_after_us, full_in_us = current_state(tat_us, now_us, rate(limit))
     used = limit.burst - left
     retry_after_s, full_in_s = retry_after_us / US_PER_S, full_in_us / US_PER_S
-    return LimitStatus(key.policy, key.limit, key.subject, str(limit), used, left, retry_after_s, full_in_s)
+    return LimitStatus(shown, key.limit, key.subject, str(limit), used, left, retry_after_s, full_in_s)
 
 
 def _limits(declared: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Limit]:

@@ -1,6 +1,7 @@
 """The Redis keys of rate limits: make and parse their names. Pure functions: no I/O.
 
-::
+A policy is named as `botctl.core.contracts.invocation.policy_name` writes it (``ops status``, ``user/Ban``), or as the
+part of botctl that declares it (``realtime.connect``). Different policies have different keys::
 
     botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see `gcra`; expires when the
                                                    all calls are available again
@@ -12,7 +13,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, address_subject
@@ -59,13 +60,46 @@ def bot_prefix(bot: str) -> str:
 
 
 def display_name(policy: str) -> str:
-    """``policy`` with dots for spaces: ``ops status`` becomes ``ops.status``."""
-    return policy.replace(" ", ".")
+    """``policy`` for people, in one word: ``ops status`` becomes ``ops.status``. Names with a kind stay as they are."""
+    command, colon, handler = policy.partition(":")
+    return policy if "/" in command else f"{command.replace(' ', '.')}{colon}{handler}"
+
+
+def is_command(policy: str) -> bool:
+    """Whether ``policy`` is that of a command, and not of its components or suggestions."""
+    kind, separator, _ = policy.partition("/")
+    return kind in ("user", "message") if separator and ":" not in kind else ":" not in policy
+
+
+def find_policies(text: str, known: Collection[str]) -> set[str]:
+    """The policies of ``known`` that an operator means by ``text``; empty if there is none.
+
+    It may be written as a command (``/ops status``), as shown (``ops.status``), or without its kind (``Ban`` for
+    ``user/Ban``). A name that is exactly a policy means only that one.
+    """
+    text = text.removeprefix("/")
+    for names in (_exact_names, _shown_names, _short_names):
+        if found := {policy for policy in known if text in names(policy)}:
+            return found
+    return set()
+
+
+def _exact_names(policy: str) -> set[str]:
+    return {policy}
+
+
+def _shown_names(policy: str) -> set[str]:
+    return {display_name(policy)}
+
+
+def _short_names(policy: str) -> set[str]:
+    kind, separator, name = policy.partition("/")
+    return {name, name.replace(" ", "."), display_name(name)} if separator and ":" not in kind else set()
 
 
 def state_prefix(bot: str, policy: str, limit: str) -> str:
     """The key of a state up to the subject. A colon in the policy is escaped, since it is the separator."""
-    return f"{bot_prefix(bot)}{display_name(policy).replace('%', '%25').replace(':', '%3A')}:{limit}:"
+    return f"{bot_prefix(bot)}{policy.replace('%', '%25').replace(':', '%3A')}:{limit}:"
 
 
 def parse_key(bot: str, key: bytes) -> Key | None:

@@ -24,7 +24,8 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
-from botctl.core.errors import type_name
+from botctl.core.errors import ANYTHING, type_name
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -36,7 +37,7 @@ from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
 MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
 MAX_CONCURRENT_BATCHES = 2  # one is collected while the other is under way
-_MAX_POLICIES = 4096  # in memory; a user can send a component with any name
+_MAX_POLICIES = 4096  # compiled policies in memory
 _PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _WRITE_LIMIT_S = 0.5
 
@@ -77,7 +78,8 @@ class LimiterCounts:
 class RedisLimiter:
     """Counts invocations in Redis, per command and subject (user, member, channel, guild, API client, or all).
 
-    A *policy* is the limits of a command, and has its name. ``deadline_s``: how long a batch may take.
+    A *policy* is the limits of a command, and has the name that `invocation.policy_name` gives. ``deadline_s``: how
+    long a batch may take.
     """
 
     redis: Redis
@@ -105,7 +107,7 @@ class RedisLimiter:
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``. If one is used up, deny and count nothing. Never raises."""
-        return await self._check(invocation.name, limits, lambda scope: subject(scope, invocation))
+        return await self._check(invocation.policy, limits, lambda scope: subject(scope, invocation))
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
         """As `check`, for one use of ``policy`` by ``subjects``. A limit of the scope ``GLOBAL`` needs no subject."""
@@ -185,12 +187,12 @@ class RedisLimiter:
             batch = self._take(MAX_BATCH)
             try:
                 results = await self._evaluate([pending.check for pending in batch])
-            except Exception as error:  # noqa: BLE001  whatever fails, the callers get an answer
+            except ANYTHING as error:  # whatever fails, the callers get an answer
+                if is_own_cancellation(error):
+                    self._decide_locally(batch)
+                    raise
                 self._fail(error)
                 self._decide_locally(batch + self._take(len(self._queue)))
-            except asyncio.CancelledError:
-                self._decide_locally(batch)
-                raise
             else:
                 for pending, result in zip(batch, results, strict=True):
                     _resolve(pending, result, "redis")
@@ -232,7 +234,7 @@ class RedisLimiter:
         for pending in batch:
             _resolve(pending, self._local.check(pending.check), "local")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Count a failure, and from now on count in this process alone."""
         self.counts.failures += 1
         if self._running:
@@ -245,7 +247,9 @@ class RedisLimiter:
             await self._outage.pause()
             try:
                 await self._evaluate([])
-            except Exception as error:  # noqa: BLE001  still down, whatever the reason
+            except ANYTHING as error:  # still down, whatever the reason
+                if is_own_cancellation(error):
+                    raise
                 self._fail(error)
             else:
                 self._outage.end()

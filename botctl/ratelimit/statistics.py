@@ -14,7 +14,7 @@ from botctl.core.contracts.throttle import Limit, format_limits
 from botctl.ratelimit import keys
 
 EVERY_S: Final = 1.0
-OTHERS: Final = "(others)"  # policies that were not declared, such as a cog's own buttons, whose names may be anything
+OTHERS: Final = "(others)"  # policies that were not declared, such as the buttons of a cog
 CHECKS, DENIED = "checks ", "denied "  # prefixes of the fields of an hour's hash, before the policy
 _HOUR_S: Final = 3600
 
@@ -41,13 +41,13 @@ class PolicyStats:
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
         """Record that ``owner``, a part of botctl, has exactly these policies. The next `write` stores them."""
-        table = {keys.display_name(name): format_limits(tuple(limits)) for name, limits in policies.items()}
+        table = {name: format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:
             self._counters.setdefault(name, PolicyCounter())
 
     def counter(self, policy: str) -> PolicyCounter:
-        return self._counters.get(keys.display_name(policy), self._counters[OTHERS])
+        return self._counters.get(policy, self._counters[OTHERS])
 
     async def write(self) -> bool:
         """Write to Redis, and return whether an operator reset limits since the last write. Raises RedisError."""

@@ -17,7 +17,7 @@ from botctl.core.contracts.event_log import EventLog, Position
 from botctl.core.contracts.events import KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS, BotctlError
 from botctl.realtime.liveness import Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason, encode_push
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
@@ -211,14 +211,14 @@ class ConnectionRegistry:
                 if envelope.get("type") == KeyRevoked.type:
                     self.disconnect_key(str(envelope["data"].get("key")))
 
-    async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[Unreachable], None]) -> None:
+    async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[BotctlError], None]) -> None:
         """Disconnect clients whose key is no longer valid, for ever."""
         while True:
             await asyncio.sleep(RECHECK_S)
             key_ids = list(self._by_key)
             try:
                 active = await keys.active(key_ids)
-            except Unreachable as error:
+            except STORE_FAULTS as error:
                 failed(error)  # clients stay until the next check
                 continue
             for key_id in key_ids:

@@ -208,11 +208,14 @@ class Cache(Generic[V]):
     async def _read_shared(self, key: str) -> tuple[tuple[V | None] | None, _Stamp]:
         """The shared value of ``key`` in a tuple, or None; and the current guard and epoch."""
         async with asyncio.timeout(self.timeout_s):
-            shared, guard, epoch = cast(list[bytes | None], await self.redis.mget(self._keys(key)))
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.mget(self._keys(key))
+                pipe.pttl(self._prefix + key)
+                (shared, guard, epoch), ttl_ms = cast(tuple[list[bytes | None], int], await pipe.execute())
         stamp = _Stamp(guard or b"", epoch or b"")
         stored_epoch, _, data = (shared or b"").partition(b"\n")
-        if shared is None or stored_epoch != stamp.epoch:
-            return None, stamp
+        if shared is None or stored_epoch != stamp.epoch or ttl_ms > self.ttl_s * 1000:
+            return None, stamp  # one that lives longer than it may was stored while the clock of Redis was ahead
         try:
             return (self.decode(data) if data else None,), stamp
         except ValueError:  # written by another version of botctl

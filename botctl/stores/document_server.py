@@ -7,7 +7,8 @@ documents held the lock of its database for 5 s. What is changed here:
 
 - All that a command writes is one SQLite transaction. As in MongoDB, an insert of many documents is not undone when one
   of them fails: SQLite undoes only the statement.
-- A command syncs the disk if *its* write concern has ``j: true``. nx-27017 goes on syncing after the first such write.
+- Each command that writes syncs the disk once, whatever its write concern says. So after a power failure only the last
+  transaction of a write-ahead log can be torn, by which `sqlite_check` tells a power failure from damage.
 - Drivers send at most `BATCH` documents in a command, so that other commands get the lock in between.
 - Commands that wait for the lock of one database hold up no command of another one: there are threads for all.
 - It listens on a Unix socket that only its user may open. nx-27017 has a TCP port and no passwords.
@@ -63,21 +64,19 @@ class Handler(nx.NeoSQLiteHandler):  # type: ignore[misc]
                     stack.enter_context(self._lock_for(name))
                 for name in names:
                     connection = self.get_database(name)
-                    self._apply_write_concern(connection, name, body.get("writeConcern"))
                     stack.enter_context(transaction(connection.db))
                 reply = handle(msg)
         except RolledBack as error:
             return msg["request_id"], {"ok": 0, "code": _UNKNOWN_ERROR, "errmsg": _first_error(reply) or str(error)}
         return reply
 
-    def _apply_write_concern(self, db: Any, db_name: str, write_concern: Any) -> None:  # noqa: ARG002  as overridden
-        """Sync the disk at the next commit if the write concern has ``j: true``. Without, the system writes it later.
+    def _open_db_conn(self, db_name: str) -> Any:
+        connection = super()._open_db_conn(db_name)
+        connection.db.execute("PRAGMA synchronous = FULL")
+        return connection
 
-        Within a transaction SQLite does not change it; then it has been set before.
-        """
-        if not db.db.in_transaction:
-            journaled = isinstance(write_concern, Mapping) and write_concern.get("j")
-            db.db.execute(f"PRAGMA synchronous = {'FULL' if journaled else 'NORMAL'}")
+    def _apply_write_concern(self, db: Any, db_name: str, write_concern: Any) -> None:
+        """Ignore it: every commit is synced."""
 
 
 class RolledBack(Exception):

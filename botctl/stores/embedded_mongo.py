@@ -1,7 +1,7 @@
 """The embedded document store: MongoDB's wire protocol over SQLite, on a Unix socket, its data in ``.botctl``.
 
 The server is ``nx-27017``, as `document_server` runs it. SQLite's write-ahead log keeps every acknowledged write after
-a kill -9. A write with ``j: true`` is also on disk, and survives a power failure.
+a kill -9 and after a power failure.
 tests/contract/test_mongo_traps.py shows how it differs from a MongoDB server.
 """
 
@@ -17,6 +17,7 @@ from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
 from botctl.stores.address import remove_socket_folder, socket_path
+from botctl.stores.sqlite_check import check_folder
 
 NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"
@@ -63,6 +64,7 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         folder=data,
         log=runtime.log(NAME),
         is_ready=lambda: _is_ready(Endpoint(address)),
+        prepare=lambda: check_folder(data),
         start_s=START_S,
     )
 

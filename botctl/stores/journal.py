@@ -21,7 +21,6 @@ C = TypeVar("C", bound=WithOptions)
 def journaled(collection: C) -> C:
     """``collection``, but a write to it is acknowledged when it is on the disk, of a majority of a replica set.
 
-    The embedded store calls fsync for each such command. Other writes it leaves to the system for a moment, as a
-    MongoDB that stands alone does for 100 ms. They survive the end of a process, but not that of the machine.
+    Other writes a MongoDB that stands alone may lose for 100 ms. The embedded store calls fsync for each command.
     """
     return collection.with_options(write_concern=_JOURNALED)

@@ -40,8 +40,10 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
-from botctl.core.errors import Held, store_hint, translated
+from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
+from botctl.core.mongo_errors import reaching_mongo
+from botctl.core.own_tasks import create_watched_task
 from botctl.stores.journal import journaled
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
@@ -51,6 +53,7 @@ MOVED: Final = "a-newer-botctl:0:moved"  # the holder of a lease that is now in 
 _FOR_EVER_S: Final = 1e10
 _MAX_DATABASE_NAME: Final = 64  # of the embedded store
 POLL_S: Final = 1.0  # time between two looks at the lease of another process
+MAX_AHEAD_S: Final = 1.0  # a time of renewal that is further ahead is not believed
 RELEASE_S: Final = 2.0  # the most that a stop waits for MongoDB
 NOTIFY_AFTER_S: Final = 1.0  # after this wait ``on_wait`` is called
 BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
@@ -135,7 +138,7 @@ class MongoLeases:
         self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AsyncIterator[Lease]:
         taken = await self._take(name, ttl_s, wait_s, on_wait)
-        renewing = asyncio.create_task(self._renew_until_lost(taken), name=f"lease {name}")
+        renewing = create_watched_task(self._renew_until_lost(taken), name=f"lease {name}")
         try:
             yield taken
         finally:
@@ -152,8 +155,22 @@ class MongoLeases:
             if document is None or document["free"]:
                 return None
             now = await server_time(self.collection)
-        silent_s = max(0.0, (now - document["renewed"]).total_seconds())
+        silent_s = (now - document["renewed"]).total_seconds()
+        if silent_s < -MAX_AHEAD_S:  # the server's clock was set back: the time says nothing
+            silent_s = await self._watch_silence(name, document)
+        silent_s = max(0.0, silent_s)
         return LeaseHolder(document["holder"].rpartition(":")[0], silent_s, float(document["ttl_s"]))
+
+    async def _watch_silence(self, name: str, before: dict[str, Any]) -> float:
+        """Wait for a renewal of the lease ``before``, at most for its lifetime. Returns the seconds without one."""
+        began_s = self.clock_s()
+        while self.clock_s() - began_s <= before["ttl_s"]:
+            await asyncio.sleep(POLL_S)
+            with _translate_errors(name):
+                document = await self.collection.find_one({"_id": name})
+            if document is None or (document["fence"], document["beats"]) != (before["fence"], before["beats"]):
+                return 0.0
+        return self.clock_s() - began_s
 
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, on_wait: OnWait | None) -> HeldLease:
         """Wait for the lease at most ``wait_s`` (None: for ever) and take it. Calls ``on_wait`` if that takes long."""
@@ -261,8 +278,7 @@ async def server_time(collection: Collection) -> datetime:
 
 
 def _translate_errors(name: str) -> translated:
-    sentence = f"The holder of {name} cannot be read: MongoDB fails."
-    return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
+    return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
 
 
 def _process_name(record: LeaseRecord) -> str:

@@ -86,7 +86,7 @@ async def _probe(url: str, get_version: Callable[[str], Awaitable[str]]) -> tupl
     try:
         version = await get_version(url)
     except (ConfigError, RedisError, PyMongoError, OSError) as error:  # not translated: the error is the result
-        return StoreState.DOWN, "", None, redact(safe(error))
+        return StoreState.DOWN, "", None, safe(redact(str(error)))
     return StoreState.UP, version, round((time.perf_counter() - began) * 1000, 1), ""
 
 

@@ -69,10 +69,19 @@ async def test_declared_policies_are_listed_with_counts(redis, bot, inspector):
     assert {row.checks for row in await inspector.policies(now_s + 26 * 3600)} == {0}
 
 
+async def test_names_that_look_alike_are_counted_apart(redis, bot, inspector):
+    names = ["ops status", "user/ops status", "user/ops.status", "realtime connect", "realtime.connect", "a:b", "a%3Ab"]
+    async with running_limiter(redis, bot, **dict.fromkeys(names, LIMITS)) as limiter:
+        for name in names:
+            assert await use(limiter, 6, policy=name, user="8") == [True] * 5 + [False]
+    for name in names:
+        assert len(await inspector.reset(parse_subject("user:8"), name)) == 2
+
+
 async def test_commands_include_those_without_limits(redis, bot, inspector):
     assert await inspector.commands() == []
-    async with running_limiter(redis, bot, **{"roll": LIMITS, "ops status": (), "poll:vote": LIMITS}):
-        assert await inspector.commands() == ["ops status", "roll"]
+    async with running_limiter(redis, bot, **{"roll": LIMITS, "ops status": (), "poll:vote": LIMITS, "user/Ban": ()}):
+        assert await inspector.commands() == ["ops status", "roll", "user/Ban"]
 
 
 async def test_policy_that_is_not_declared_again_is_gone(redis, bot, inspector):

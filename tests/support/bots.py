@@ -58,7 +58,7 @@ class FakeLimiter:
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         if self.error:
             raise self.error
-        key = (invocation.name, invocation.actor.id)
+        key = (invocation.policy, invocation.actor.id)
         self.used[key] = self.used.get(key, 0) + 1
         for limit in limits:
             if self.used[key] > limit.count:

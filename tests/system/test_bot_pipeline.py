@@ -589,13 +589,13 @@ async def test_views_of_plain_cogs_go_through_the_pipeline(bot: Rig):
     assert last_text(await bot.click("Fine")) == "view answered"
     assert last_text(await bot.click("Broken")).startswith(FAILED)
     assert last_text(await bot.click("Leave")).startswith(FAILED)
-    bot.limiter.used["view", bot.finished[0].user] = 1000
+    bot.limiter.used["p_view:*", bot.finished[0].user] = 1000
     assert "Not so fast" in last_text(await bot.click("Fine"))
     assert [(event.name, event.result) for event in bot.finished[1:]] == [
-        ("view", "ok"),
-        ("view", "failed"),
-        ("view", "failed"),
-        ("view", "throttled"),
+        ("p_view:*", "ok"),
+        ("p_view:*", "failed"),
+        ("p_view:*", "failed"),
+        ("p_view:*", "throttled"),
     ]
 
 

@@ -126,6 +126,8 @@ def _totals(totals: Totals, width: int) -> Lines:
         _labelled("connections", f"{totals.connections:,}"),
         _labelled("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
     ]
+    if totals.invalid_requests:  # it is rare, and the line has no space in 80 columns
+        counts.append(_labelled("invalid requests", f"{totals.invalid_requests:,}", "yellow"))
     bars = Text(sparkline(newest), "cyan")
     return [truncate(Text("  ").join([rate, bars, *times]), width), *wrap_items(counts, width)]
 

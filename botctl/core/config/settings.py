@@ -18,6 +18,7 @@ from pydantic_settings import NoDecode
 
 from botctl.core.contracts.throttle import API_SCOPES, COMMAND_SCOPES, Scope
 from botctl.core.contracts.throttle import parse as parse_throttle
+from botctl.core.secret_parts import misread
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
@@ -53,6 +54,8 @@ class Address:
     def __call__(self, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(self.schemes):
             raise ValueError(f"must be {self.description}")
+        if problem := misread(url.get_secret_value()):
+            raise ValueError(problem)
         return url
 
 
@@ -192,6 +195,10 @@ class CommandSettings(Section):
     throttle: Throttle = Field(
         default="5/10s per user, 50/10s per guild",
         description="The limits of commands that do not set their own.",
+    )
+    autocomplete_throttle: Throttle = Field(
+        default="60/10s per user",
+        description="How often a user may ask for suggestions for the options of one command.",
     )
     defer_after_s: float = Field(
         default=2.0,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from botctl.core.contracts.invocation import Kind
+
 CLEAR_WORDS = ("", "none", "-")
 """The texts that reset a setting to its default."""
 
@@ -22,6 +24,8 @@ LOCALES = frozenset(
 """Discord: Reference > Locales."""
 
 _COMMAND = re.compile(r"[-_'\w]{1,32}( [-_'\w]{1,32}){0,2}")  # Discord: Application Command Naming, with sub-commands
+_MENU_COMMAND = re.compile(r"\S(.{0,30}\S)?")  # a context menu command; Discord allows any characters
+_COMMAND_KINDS = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?", re.ASCII)
 
 
@@ -30,16 +34,22 @@ class GuildSettings:
     """The settings of one guild. The defaults hold for a guild that has set nothing."""
 
     locale: str | None = None  # None: the user's own
-    disabled: frozenset[str] = frozenset()  # names of commands; ``ops`` includes its sub-commands
+    disabled: frozenset[str] = frozenset()  # names of commands, see `allows`
     log_channel: str | None = None  # an id
     revision: int = 0  # number of changes
 
-    def allows(self, command: str) -> bool:
-        """Whether ``command`` (``ops status`` for a sub-command) is enabled."""
+    def allows(self, kind: Kind, command: str) -> bool:
+        """Whether ``command`` (``ops status`` for a sub-command) is enabled.
+
+        ``ban`` in `disabled` is every command of that name, ``user/ban`` only the one of that kind. ``ops`` includes
+        the sub-commands of the slash command; the name of a context menu command is one name, even if it has blanks.
+        """
         if not self.disabled:
             return True
-        words = command.split(" ")
-        return not any(" ".join(words[: n + 1]) in self.disabled for n in range(len(words)))
+        words = command.lower().split(" ")
+        first = 0 if kind is Kind.SLASH else len(words) - 1
+        names = (" ".join(words[: n + 1]) for n in range(first, len(words)))
+        return not any(name in self.disabled or f"{kind}/{name}" in self.disabled for name in names)
 
 
 DEFAULTS = GuildSettings()
@@ -49,7 +59,8 @@ def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | No
     """``settings`` with ``key`` set to the text ``raw``. The store updates the revision.
 
     ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` adds one and
-    ``-name`` removes one. ``log_channel``: an id or a mention. ``none`` or None resets any of them.
+    ``-name`` removes one; ``user/name`` and ``message/name`` are context menu commands.
+    ``log_channel``: an id or a mention. ``none`` or None resets any of them.
 
     Raises:
         ValueError: ``key`` or ``raw`` is not valid.
@@ -68,9 +79,16 @@ def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, obje
 
 
 def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
-    """The disabled names that match no command or group of ``commands`` (``ops status``), so may be misspelt."""
-    known = [f"{command.lower()} " for command in commands]
-    return sorted(name for name in settings.disabled if not any(command.startswith(f"{name} ") for command in known))
+    """The disabled names that match no command or group of ``commands``, so may be misspelt.
+
+    ``commands``: as `invocation.policy_name` writes them: ``ops status``, ``user/Ban``.
+    """
+    known = [_split_kind(command) for command in commands]
+    return sorted(
+        name
+        for name in settings.disabled
+        if all(GuildSettings(disabled=frozenset({name})).allows(kind, command) for kind, command in known)
+    )
 
 
 def plain(settings: GuildSettings) -> dict[str, object]:
@@ -106,11 +124,19 @@ def _set_disabled(settings: GuildSettings, raw: str) -> GuildSettings:
     return replace(settings, disabled=disabled)
 
 
+def _split_kind(name: str) -> tuple[Kind, str]:
+    """``user/Ban`` as kind and name; without a kind it is a slash command."""
+    kind, separator, command = name.partition("/")
+    return (Kind(kind), command) if separator and kind in _COMMAND_KINDS else (Kind.SLASH, name)
+
+
 def _parse_command_name(word: str) -> str:
     name = word.strip().removeprefix("/")
-    if not _COMMAND.fullmatch(name):
-        raise ValueError(f"{name[:40]!r} is not the name of a command; write for example 'roll, ops status'")
-    if name.split(" ")[0] in ALWAYS_ENABLED:
+    kind, command = _split_kind(name)
+    pattern = _COMMAND if kind is Kind.SLASH else _MENU_COMMAND
+    if not pattern.fullmatch(command):
+        raise ValueError(f"{name[:40]!r} is not the name of a command; write for example 'roll, ops status, user/ban'")
+    if kind is Kind.SLASH and command.split(" ")[0] in ALWAYS_ENABLED:
         raise ValueError(f"{name[:40]!r} cannot be disabled: without it no command could be enabled again")
     return name
 

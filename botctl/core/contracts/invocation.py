@@ -2,6 +2,17 @@
 
 An invocation is created when the interaction arrives. It is finished exactly once: by a reply, a denial, an exception
 or a cancellation.
+
+Rules (roles, limits, switches) belong to a kind and a name, because commands of different kinds may share a name.
+`policy_name` writes the two as one text, and no two pairs become the same text. The name of a component or modal is
+that of its owner and of its handler::
+
+    poll:vote       the handler ``vote`` of the slash command ``poll``
+    user/Ban:sure   the handler ``sure`` of the context menu command ``Ban``; of a message it is ``message/…``
+    poll:?          any other custom id that begins with the name of a `Command`
+    poll:*          any other component of a message that answered the command ``poll``, whatever its custom id
+    cog/Shop:*      a view or modal whose class is in the file of the cog ``Shop``; ``class/…`` if there is no cog
+    message         all others
 """
 
 from __future__ import annotations
@@ -9,6 +20,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 
 class Kind(enum.StrEnum):
@@ -61,13 +73,49 @@ class Outcome:
     policy: str | None = None  # set when THROTTLED: the name under which the limits are counted, mostly the command's
 
 
+ANY_ID: Final = "?"
+"""Stands for the handler in the name of a component whose custom id begins with the name of a command."""
+ANY_COMPONENT: Final = "*"
+"""Stands for the handler in the name of a component of which only the owner is known."""
+OTHER_COMPONENTS: Final = "message"
+"""The name of a component of which nothing is known but its message."""
+COMPONENT_KINDS: Final = frozenset({Kind.COMPONENT, Kind.MODAL})
+_MENU_KINDS: Final = frozenset({Kind.USER, Kind.MESSAGE})
+
+
+def policy_name(kind: Kind, name: str) -> str:
+    """One text for ``kind`` and ``name``: ``ops status``, ``poll:vote``, else with the kind: ``user/Ban``.
+
+    Names of slash commands have no slash, dot or colon, so that different pairs have different texts.
+    """
+    if kind is Kind.SLASH or (kind is Kind.COMPONENT and ":" in name and "/" not in name.partition(":")[0]):
+        return name
+    return f"{kind}/{name}"
+
+
+def suggestions_policy(command: str) -> str:
+    """The name under which requests for suggestions for the options of a slash command are counted."""
+    return f"autocomplete/{command}"
+
+
+def command_of(kind: Kind, name: str) -> tuple[Kind, str] | None:
+    """The kind and name of the command that ``name`` is, or that owns it; None for a component of no command."""
+    if kind not in COMPONENT_KINDS:
+        return kind, name
+    owner = name.rpartition(":")[0]
+    prefix, separator, command = owner.partition("/")
+    if not separator:
+        return (Kind.SLASH, owner) if owner else None
+    return (Kind(prefix), command) if prefix in _MENU_KINDS else None
+
+
 @dataclass(slots=True, eq=False)
 class Invocation:
     """One interaction, from its arrival until its outcome is known."""
 
     id: str
     kind: Kind
-    name: str  # ``ops status``; ``poll:vote`` for a component: its custom id up to the second colon
+    name: str  # ``ops status``; of a component or modal: see the docstring of the module
     actor: Actor
     at: datetime
     started: float  # seconds on the monotonic clock
@@ -75,7 +123,11 @@ class Invocation:
     channel: str | None = None
     locale: str = "en-US"  # the user's
     shard: int = 0
+    policy: str = ""  # the name under which it is counted; empty: `policy_name`
     outcome: Outcome | None = field(default=None, init=False)  # None until `finish`
+
+    def __post_init__(self) -> None:
+        self.policy = self.policy or policy_name(self.kind, self.name)
 
     def finish(self, outcome: Outcome) -> bool:
         """Set the outcome, unless there is one already. Returns whether it was set."""

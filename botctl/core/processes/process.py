@@ -22,8 +22,10 @@ _POLL_S: Final = 0.01
 
 # A small Python process runs this, then execs the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the call, and then there would be no signal: so check it once more.
+# SIGHUP stays ignored after the exec: only the parent stops its child, when nothing needs it any more.
 _DIE_WITH_PARENT: Final = (
-    "import ctypes, os, sys\n"
+    "import ctypes, os, signal, sys\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"

@@ -78,7 +78,7 @@ class Runtime:
         path = self.folder / FILE
         try:
             listed = json.loads(path.read_bytes())
-            return {part.name: part for part in (Part(**item) for item in listed)}
+            return {part.name: part for part in (_parse_part(item) for item in listed)}
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -190,6 +190,17 @@ class Runtime:
         except OSError as error:
             new_file.unlink(missing_ok=True)
             raise _file_error("written", path, error) from error
+
+
+def _parse_part(item: dict[str, Any]) -> Part:
+    """Raises TypeError if ``item`` is no part."""
+    part = Part(**item)
+    for field_ in dataclasses.fields(part):
+        value = getattr(part, field_.name)
+        expected: tuple[type, ...] = {"pid": (int,), "owner_pid": (int,), "lasting": (bool,)}.get(field_.name, (str,))
+        if not isinstance(value, expected) and not (field_.name == "secret" and value is None):
+            raise TypeError(field_.name)
+    return part
 
 
 def _held_error(holder: bytes, message: str, hint: str) -> Held:

@@ -14,6 +14,7 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event, ServiceChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
+from botctl.core.redact import redact
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks
 
@@ -133,7 +134,7 @@ class Service:
         took_ms = (self._clock.monotonic() - began) * 1000
         ok = answered and self.state is ServiceState.READY
         problem = "" if self.state is ServiceState.READY else ": ".join(filter(None, (self.state, self._detail)))
-        return ServiceHealth(self.spec.name, ok, took_ms, "; ".join(filter(None, (problem, answer))))
+        return ServiceHealth(self.spec.name, ok, took_ms, redact("; ".join(filter(None, (problem, answer)))))
 
     def on_tasks_changed(self) -> None:
         if self.state.up:
@@ -213,6 +214,7 @@ class Service:
 
     def _set_state(self, new: ServiceState, detail: str = "", *, took_s: float | None = None) -> None:
         old, self.state = self.state, new
+        detail = redact(detail)  # the one way out for the text of a failure: pages, display, snapshot and events
         if (old, self._detail) == (new, detail):
             return
         self._detail = detail
@@ -223,7 +225,5 @@ class Service:
 async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str]:
     try:
         return True, await ping(instance) or ""
-    except asyncio.CancelledError as error:  # by the timeout, or by the ping itself
-        return False, describe_end(error)
-    except ANYTHING as error:
+    except ANYTHING as error:  # a cancellation too: by the timeout, or by the ping itself
         return False, describe_end(unwrap_group(error))

@@ -53,7 +53,7 @@ def test_class_becomes_a_slash_command_with_options():
         ("n", "integer", False, "-"),
     ]
     assert (body.options[0].min_value, body.options[0].max_value) == (2, 100)
-    assert compiled.policies["roll-dice"].limits == LIMITS
+    assert compiled.policies[Kind.SLASH, "roll-dice"].limits == LIMITS
 
 
 def test_nested_commands_inherit_options_from_the_class_around_them():
@@ -93,7 +93,7 @@ def test_nested_commands_inherit_options_from_the_class_around_them():
         "cache": ("sub_command_group", ["clear"]),
         "restart": ("sub_command", []),
     }
-    assert {name: (len(r.limits), r.roles) for name, r in compiled.policies.items()} == {
+    assert {name: (len(r.limits), r.roles) for (_, name), r in compiled.policies.items()} == {
         "ops show-all": (1, ("admin",)),
         "ops cache clear": (0, ("admin",)),
         "ops restart": (1, ("helper",)),
@@ -160,6 +160,42 @@ def test_components_and_forms_are_found_by_custom_id_prefix():
         Poll().custom_id("vote", "x" * 100)
 
 
+def test_context_menu_command_has_custom_ids_of_its_kind():
+    class Ban(UserCommand):
+        """Not the slash command of this name."""
+
+        async def execute(self, ctx, user):
+            pass
+
+        @component("sure")
+        async def sure(self, ctx):
+            pass
+
+    compiled, faults = build_command(Ban)
+    assert faults == []
+    assert compiled is not None
+    assert list(compiled.policies) == [(Kind.USER, "ban")]
+    assert list(compiled.handlers) == [(Kind.COMPONENT, "user/ban:sure")]
+    assert Ban().custom_id("sure", 7) == "user/ban:sure:7"
+
+
+@pytest.mark.parametrize("name", ["a:b", "*", "?"])
+def test_reserved_name_of_a_handler_is_a_fault(name: str):
+    class Poll(Command):
+        """Ask."""
+
+        async def execute(self, ctx):
+            pass
+
+        @component(name)
+        async def vote(self, ctx):
+            pass
+
+    compiled, faults = build_command(Poll)
+    assert compiled is None
+    assert len(faults) == 1
+
+
 def test_nested_commands_have_their_own_buttons_and_policies():
     class Item(Command):
         """An item."""
@@ -201,7 +237,7 @@ def test_nested_commands_have_their_own_buttons_and_policies():
         "todo deep:done",
         "todo deep item:done",
     }
-    assert {name: policy.roles for name, policy in compiled.policies.items()} == {
+    assert {name: policy.roles for (_, name), policy in compiled.policies.items()} == {
         "todo": ("admin",),
         "todo item": ("helper",),
         "todo deep": ("admin",),

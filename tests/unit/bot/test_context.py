@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import disnake
+
 from botctl.bot.context import Context
-from tests.support.offline import Offline, offline, slash
+from tests.support.offline import Offline, click, offline, slash
 
 
 async def handled(rig: Offline, body) -> list[tuple[str, str]]:
@@ -22,6 +24,38 @@ async def handled(rig: Offline, body) -> list[tuple[str, str]]:
     await rig.wait_until_idle()
     assert [event.result for event in rig.finished] == ["ok"]
     return rig.webhooks.answers
+
+
+async def test_answers_notify_no_one_unless_told_to():
+    async def body(ctx: Context) -> None:
+        await ctx.defer()
+        await ctx.reply("hello @everyone")
+        await ctx.edit(content="hello <@&5>")
+        await ctx.reply("hello <@7>")
+        await ctx.reply("hello <@7>", mentions=True)
+        await ctx.reply("hello <@7>", allowed_mentions=disnake.AllowedMentions(users=True, roles=False, everyone=False))
+
+    with offline() as rig:
+        await handled(rig, body)
+        parsed = [None if mentions is None else mentions["parse"] for mentions in rig.webhooks.mentions]
+        assert parsed == [None, [], [], [], None, ["users"]]
+
+
+async def test_first_reply_and_update_notify_no_one():
+    async def reply(ctx: Context) -> None:
+        await ctx.reply("hello @everyone")
+
+    async def update(inter):
+        pending = rig.bot.pipeline.pending(inter)
+        await Context(inter, pending.invocation).edit(content="hello @everyone")
+
+    with offline() as rig:
+        rig.bot.allowed_mentions = disnake.AllowedMentions.all()
+        await handled(rig, reply)
+        rig.bot.add_listener(update, "on_button_click")
+        rig.receive(click("x"))
+        await rig.wait_until_idle()
+        assert [mentions["parse"] for mentions in rig.webhooks.mentions if mentions] == [[], []]
 
 
 async def test_second_reply_is_a_follow_up():

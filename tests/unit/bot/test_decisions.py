@@ -32,8 +32,8 @@ GRANTS = RoleGrants(
 )
 
 
-def call(name: str = "ops status", *roles: str) -> Invocation:
-    return Invocation("1", Kind.SLASH, name, Actor("1", "ann", frozenset(roles)), datetime(2026, 1, 1, tzinfo=UTC), 0.0)
+def call(name: str = "ops status", *roles: str, kind: Kind = Kind.SLASH) -> Invocation:
+    return Invocation("1", kind, name, Actor("1", "ann", frozenset(roles)), datetime(2026, 1, 1, tzinfo=UTC), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,31 @@ def test_user_needs_one_of_the_roles():
 
 
 @pytest.mark.parametrize(
-    ("disabled", "name", "denied"),
+    ("disabled", "kind", "name", "denied"),
     [
-        ("ops", "ops status", True),
-        ("ops status", "ops status", True),
-        ("ops", "opsy", False),
-        ("poll", "poll:vote", True),
-        ("who is", "Who is", True),
-        ("status", "ops status", False),
+        ("ops", Kind.SLASH, "ops status", True),
+        ("ops status", Kind.SLASH, "ops status", True),
+        ("ops", Kind.SLASH, "opsy", False),
+        ("status", Kind.SLASH, "ops status", False),
+        ("poll", Kind.COMPONENT, "poll:vote", True),
+        ("poll", Kind.MODAL, "poll:?", True),
+        ("poll", Kind.COMPONENT, "poll:*", True),
+        ("poll", Kind.COMPONENT, "cog/poll:*", False),
+        ("message", Kind.COMPONENT, "message", False),
+        ("who is", Kind.USER, "Who is", True),
+        ("who", Kind.USER, "Who is", False),
+        ("is", Kind.USER, "Who is", False),
+        ("user/ban", Kind.USER, "Ban", True),
+        ("user/ban", Kind.COMPONENT, "user/Ban:sure", True),
+        ("user/ban", Kind.SLASH, "ban", False),
+        ("user/ban", Kind.MESSAGE, "Ban", False),
+        ("slash/ops", Kind.SLASH, "ops status", True),
+        ("slash/ban", Kind.USER, "ban", False),
     ],
 )
-def test_disabled_command_disables_its_sub_commands_and_components(disabled: str, name: str, denied: bool):
-    assert bool(check_access(call(name), CommandPolicy(), GuildSettings(disabled=frozenset({disabled})))) is denied
+def test_disabled_command_disables_its_sub_commands_and_components(disabled: str, kind: Kind, name: str, denied: bool):
+    settings = GuildSettings(disabled=frozenset({disabled}))
+    assert bool(check_access(call(name, kind=kind), CommandPolicy(), settings)) is denied
 
 
 LIMIT = parse("5/10s per user")[0]

@@ -14,12 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from botctl.bot import pipeline
-from botctl.bot.command import Command, component
+from botctl.bot.command import Command, UserCommand, component, kind_of
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.decisions import CommandPolicy
+from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
-from tests.support.offline import Offline, click, offline, slash
+from botctl.core.contracts.invocation import Kind
+from tests.support.offline import Offline, click, complete, interaction, menu, offline, slash
+from tests.support.raised import NO_EXCEPTIONS
 
 ANN = "900000000000000101"
 SUB_COMMANDS = ("", " leaf", " group leaf")
@@ -153,6 +156,7 @@ def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
             assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
             outcome = rig.finished[0]
             assert rig.bot.pipeline.in_flight == 0
+            await rig.bot.pipeline.drain(0)  # users who wait for a deferred answer are told
             assert rig.webhooks.answers
             assert not rig.webhooks.thinking
             assert (outcome.error_id is not None) == (outcome.result == "failed")
@@ -262,19 +266,38 @@ async def test_cancelled_drain_cancels_all_handlers_at_once():
         assert [e.result for e in rig.finished] == ["cancelled"]
 
 
-@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
-async def test_handler_that_exits_python_fails_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("end", NO_EXCEPTIONS, ids=repr)
+async def test_handler_may_raise_anything_and_fails_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+    """A command, a context menu, a listener of buttons and one of forms, a view; and suggestions."""
+
     async def exits(inter):
         raise end
 
+    async def suggest(inter, typed):
+        raise end
+
+    class Panel(disnake.ui.View):
+        @disnake.ui.button(custom_id="panel")
+        async def press(self, button, inter):
+            raise end
+
     with offline() as rig:
-        rig.bot.slash_command(name="leave", description="x")(exits)
+        command = rig.bot.slash_command(name="leave", description="x", options=[disnake.Option("word")])(exits)
+        command.autocomplete("word")(suggest)
+        rig.bot.user_command(name="Leave")(exits)
         rig.bot.add_listener(exits, "on_button_click")
+        rig.bot.add_listener(exits, "on_modal_submit")
         rig.bot.add_listener(exits, "on_slash_command")
+        rig.bot.add_view(Panel(timeout=None))
         rig.receive(slash("leave"))
+        rig.receive(menu("Leave"))
         rig.receive(click("some:button"))
+        rig.receive(click("panel"))
+        rig.receive(interaction(5, {"custom_id": "some:form", "components": []}))
+        rig.receive(complete("leave", "word"))
         await rig.wait_until_idle()
-        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 2
+        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 5
+        assert [event.ok for event in rig.events if isinstance(event, AutocompleteAnswered)] == [False]
         assert all(event.error_id for event in rig.finished)
         assert all("Something went wrong" in content for _, content in rig.webhooks.answers)
         assert "a listener of on_slash_command failed" in caplog.text
@@ -337,11 +360,138 @@ async def test_describe_task_names_the_command_or_component():
 async def test_denied_command_logs_no_warning(caplog: pytest.LogCaptureFixture):
     with offline() as rig:
         rig.bot.slash_command(name="one", description="x")(_reply)
-        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("unassigned",))
+        rig.bot.pipeline.policies[Kind.SLASH, "one"] = CommandPolicy(roles=("unassigned",))
         rig.receive(slash("one"))
         await rig.wait_until_idle()
         assert [event.result for event in rig.finished] == ["denied"]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def add_commands(rig: Offline, *classes: type[Command]) -> None:
+    for cls in classes:
+        compiled = build(cls, ValidationContext(roles={"admin"}), lambda *fault: pytest.fail(str(fault)))
+        assert compiled is not None
+        add = {Kind.SLASH: rig.bot.add_slash_command, Kind.USER: rig.bot.add_user_command}[kind_of(cls)]
+        add(compiled.invokable)  # type: ignore[arg-type]
+        rig.bot.pipeline.register(compiled, compiled.bind(lambda _: {}))
+
+
+class Ban(Command):
+    """Ban a user."""
+
+    roles = ("admin",)
+    throttle = "1/1h per user"
+
+    async def execute(self, ctx, name: str = commands.Param(default="", autocomplete=lambda _inter, typed: [typed])):
+        await ctx.reply("banned")
+
+    @component("sure")
+    async def sure(self, ctx):
+        await ctx.reply("banned indeed")
+
+
+class Open(UserCommand):
+    """Has the name of another command, for everyone."""
+
+    name = "ban"
+
+    async def execute(self, ctx, user):
+        await ctx.reply("looked at")
+
+    @component("sure")
+    async def sure(self, ctx):
+        await ctx.reply("seen")
+
+
+@pytest.mark.parametrize("order", [(Ban, Open), (Open, Ban)])
+async def test_commands_of_two_kinds_keep_their_own_rules(order):
+    with offline() as rig:
+        add_commands(rig, *order)
+        for payload in (slash("ban"), menu("ban"), click("ban:sure"), click("user/ban:sure")):
+            rig.receive(payload)
+        await rig.wait_until_idle()
+        results = {(event.kind, event.name): event.result for event in rig.finished}
+        assert results == {
+            ("slash", "ban"): "denied",
+            ("user", "ban"): "ok",
+            ("component", "ban:sure"): "denied",
+            ("component", "user/ban:sure"): "ok",
+        }
+        limits = {name: ", ".join(map(str, limits)) for name, limits in rig.bot.policies().items()}
+        assert limits["ban"] == limits["ban:sure"] == "1/1h per user"
+        assert limits["user/ban"] == limits["component/user/ban:sure"] == ""
+
+
+@pytest.mark.parametrize("pages", [lambda n: f"btn-{n}", lambda n: f"page:{n}:x", lambda n: f"{n:032x}"])
+async def test_buttons_with_free_custom_ids_share_one_limit(pages):
+    async def listener(inter):
+        await inter.response.send_message("clicked")
+
+    with offline() as rig:
+        rig.bot.add_listener(listener, "on_button_click")
+        for n in range(20):
+            rig.receive(click(pages(n)))
+        await rig.wait_until_idle()
+        assert [event.result for event in rig.finished].count("ok") == 5
+        assert {event.name for event in rig.finished} == {"message"}
+
+
+async def test_views_of_one_cog_share_one_limit():
+    class View(disnake.ui.View):
+        @disnake.ui.button(label="x")
+        async def press(self, button, inter):
+            await inter.response.send_message("pressed")
+
+    with offline() as rig:
+        rig.bot.add_cog(type("Shop", (commands.Cog,), {"__module__": __name__})())
+        for _ in range(20):
+            view = View(timeout=None)
+            rig.bot._connection.store_view(view)
+            rig.receive(click(view.children[0].custom_id))  # type: ignore[attr-defined]
+        await rig.wait_until_idle()
+        assert [event.result for event in rig.finished].count("ok") == 5
+        assert {event.name for event in rig.finished} == {"cog/Shop:*"}
+
+
+async def suggested(rig: Offline, *payloads: dict[str, Any]) -> list[str]:
+    for payload in payloads:
+        rig.receive(payload)
+    await rig.wait_until_idle()
+    return [content for kind, content in rig.webhooks.answers if kind == "suggest"]
+
+
+async def test_suggestions_are_given_to_those_who_may_use_the_command():
+    with offline() as rig:
+        rig.bot.slash_command(name="find", description="x")(_find)
+        add_commands(rig, Ban)
+        assert await suggested(rig, complete("find"), complete("ban")) == ["a", ""]
+        assert "autocomplete/find" in rig.bot.policies()
+        assert (rig.finished, rig.auditor.entries) == ([], [])
+        assert [(event.name, event.ok) for event in rig.events] == [("find", True), ("ban", True)]  # type: ignore[attr-defined]
+
+
+async def test_suggestions_have_limits_of_their_own():
+    with offline() as rig:
+        rig.bot.slash_command(name="find", description="x")(_find)
+        assert await suggested(rig, *(complete("find") for _ in range(400))) == ["a"] * 60 + [""] * 340
+        rig.receive(slash("find"))
+        await rig.wait_until_idle()
+        assert [event.result for event in rig.finished] == ["ok"]
+
+
+async def test_disabled_command_and_stopping_bot_suggest_nothing():
+    with offline() as rig:
+        rig.bot.slash_command(name="find", description="x")(_find)
+        rig.guilds.settings["5"] = GuildSettings(disabled=frozenset({"find"}))
+        assert await suggested(rig, complete("find", guild="5"), complete("find", guild="6")) == ["", "a"]
+        rig.guilds.error = ConnectionError("down")
+        assert await suggested(rig, complete("find", guild="5")) == ["", "a", ""]
+        await rig.bot.pipeline.drain(0)
+        assert await suggested(rig, complete("find")) == ["", "a", "", ""]
+
+
+async def _find(inter, what: str = commands.Param(default="", autocomplete=lambda _inter, _typed: ["a"])):
+    await inter.response.send_message("found")
 
 
 async def _reply(inter):

@@ -94,6 +94,17 @@ def test_totals_add_up():
     assert (totals.total, totals.failed, totals.throttled, totals.denied, totals.connections) == (12, 1, 2, 1, 5)
 
 
+def test_invalid_requests_of_a_host_are_reported_before_the_ban():
+    """Discord counts by address, so those of one host are added up."""
+    calm = view_of(snapshot(1, invalid_requests=4_999), snapshot(2, host="beta", invalid_requests=4_000))
+    assert (calm.totals.invalid_requests, calm.troubles) == (8_999, ())
+    near = view_of(snapshot(1, invalid_requests=4_999), snapshot(2, invalid_requests=1))
+    assert near.troubles == (
+        "Discord refused 5,000 requests of alpha in ten minutes (401, 403, 429), and bans its address at 10,000",
+    )
+    assert [process.invalid_requests for process in near.processes] == [4_999, 1]
+
+
 def test_rate_covers_last_ten_seconds():
     view = view_of(snapshot(commands=Commands(per_second=(100, *[1] * 10))))
     assert view.totals.rate_per_s == 1.0

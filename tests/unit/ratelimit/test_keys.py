@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.throttle import Scope, parse
 from botctl.ratelimit import keys
-from botctl.ratelimit.keys import Key, Subject, display_name, name_limits, parse_key, parse_subject, state_prefix
+from botctl.ratelimit.keys import (
+    Key,
+    Subject,
+    display_name,
+    find_policies,
+    is_command,
+    name_limits,
+    parse_key,
+    parse_subject,
+    state_prefix,
+)
 
 _POLICIES = st.text(alphabet="ab:%3A .user-2*[é", min_size=1, max_size=15) | st.sampled_from(["user:user:9", "%3A"])
 _LIMITS = st.sampled_from([f"{scope}{nth}" for scope in Scope for nth in ("", "-2", "-8")])
@@ -16,9 +26,60 @@ _SUBJECTS = st.from_regex(r"[0-9]{1,4}(-[0-9]{1,4})?|2001:db8::/64|dm-[0-9]{1,4}
 @given(_POLICIES, _LIMITS, _SUBJECTS)
 def test_parse_key_is_the_inverse_of_state_prefix(policy, limit, subject):
     """Also with colons in the policy (components), scopes in its name, and IPv6 addresses."""
-    assert parse_key("bot", f"{state_prefix('bot', policy, limit)}{subject}".encode()) == Key(
-        display_name(policy), limit, subject
-    )
+    key = f"{state_prefix('bot', policy, limit)}{subject}"
+    assert parse_key("bot", key.encode()) == Key(policy, limit, subject)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("ops status", {"ops status"}),
+        ("/ops status", {"ops status"}),
+        ("ops.status", {"ops status"}),
+        ("user/ops.status", {"user/ops.status"}),
+        ("ban", {"ban"}),
+        ("user/ban", {"user/ban"}),
+        ("Who is", {"user/Who is", "message/Who is"}),
+        ("Who.is", {"user/Who is", "message/Who is"}),
+        ("poll:vote", {"poll:vote"}),
+        ("poll:form", {"modal/poll:form"}),
+        ("todo.item:done", {"todo item:done"}),
+        ("user/ban:sure", {"component/user/ban:sure"}),
+        ("realtime.connect", {"realtime.connect"}),
+        ("realtime connect", {"realtime connect"}),
+        ("sure", set()),
+        ("", set()),
+    ],
+)
+def test_operator_names_a_policy_as_typed_or_shown(text, found):
+    known = {
+        *("ops status", "user/ops.status", "ban", "user/ban", "user/Who is", "message/Who is", "poll:vote"),
+        *("modal/poll:form", "todo item:done", "component/user/ban:sure", "realtime.connect", "realtime connect"),
+    }
+    assert find_policies(text, known) == found
+
+
+@pytest.mark.parametrize("policy", ["ban", "ops status", "user/Ban", "message/a:b", "user/poll:vote"])
+def test_policy_of_a_command_is_recognised(policy):
+    assert is_command(policy)
+
+
+@pytest.mark.parametrize("policy", ["poll:vote", "component/user/Ban:x", "modal/poll:form", "autocomplete/x", "a:b/c"])
+def test_policy_of_no_command_is_recognised(policy):
+    assert not is_command(policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [
+        ("ops status", "ops.status"),
+        ("todo item:done", "todo.item:done"),
+        ("user/ops status", "user/ops status"),
+        ("component/cog/My Shop:*", "component/cog/My Shop:*"),
+    ],
+)
+def test_policy_is_shown_in_one_word_unless_it_has_a_kind(policy, shown):
+    assert display_name(policy) == shown
 
 
 @pytest.mark.parametrize(

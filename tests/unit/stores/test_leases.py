@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -431,3 +432,28 @@ async def test_looking_at_a_lease_moves_nothing():
     await new.drop()
     assert await after.holder("a") is None, "a moved lease has no holder"
     assert (await old.find_one({"_id": "a"}))["free"] is False
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("alive", [True, False])
+async def test_renewal_from_a_clock_ahead_is_not_believed(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the holder lives is seen by its next renewal."""
+    collection = MemoryDatabase()[COLLECTION]
+    leases = MongoLeases(collection, LoopClock().monotonic)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def server_time(_: object) -> datetime:
+        return now
+
+    monkeypatch.setattr("botctl.stores.leases.server_time", server_time)
+    async with leases.lease(NAME, ttl_s=TTL_S):
+        if not alive:
+            monkeypatch.setattr("botctl.stores.leases.renew", no_renewal)
+        await collection.update_one({"_id": NAME}, {"$set": {"renewed": now + timedelta(days=1)}})
+        holder = await leases.holder(NAME)
+    assert holder is not None
+    assert (holder.expired, holder.overdue) == (not alive, not alive)
+
+
+async def no_renewal(*_: object) -> bool:
+    return True

@@ -115,6 +115,12 @@ def test_screen_fits_80_by_24():
     assert len(rows) == 24
 
 
+def test_invalid_requests_are_shown_if_there_are_any():
+    rows = shown(view(totals=Totals(invalid_requests=1204)), 80)
+    assert any("invalid requests 1,204" in line for line in rows)
+    assert not any("invalid requests" in line for line in shown(view(), 80))
+
+
 def test_screen_fits_200_by_60():
     """Two columns, one line for each service, and more of the last commands."""
     rows = shown(view(1, 2), 200, 60)

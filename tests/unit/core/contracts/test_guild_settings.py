@@ -13,6 +13,7 @@ from botctl.core.contracts.guild_settings import (
     unknown,
     with_change,
 )
+from botctl.core.contracts.invocation import Kind
 
 SOME = GuildSettings("de", frozenset({"roll", "ops status"}), "123456789012345678", revision=4)
 
@@ -76,10 +77,11 @@ def test_any_value_is_accepted_or_explained(key, raw):
 
 def test_disabled_group_disables_its_sub_commands():
     settings = GuildSettings(disabled=frozenset({"ops", "poll close"}))
-    assert not settings.allows("ops status")
-    assert not settings.allows("poll close")
-    assert settings.allows("poll open")
-    assert settings.allows("opsx")
+    assert not settings.allows(Kind.SLASH, "ops status")
+    assert not settings.allows(Kind.SLASH, "poll close")
+    assert settings.allows(Kind.SLASH, "poll open")
+    assert settings.allows(Kind.SLASH, "opsx")
+    assert settings.allows(Kind.USER, "ops status")
 
 
 def test_diff_uses_json_types():
@@ -88,5 +90,18 @@ def test_diff_uses_json_types():
 
 
 def test_unknown_disabled_commands_are_listed():
-    settings = GuildSettings(disabled=frozenset({"ops", "ops status", "who is", "rol", "op", "roll x"}))
-    assert unknown(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]
+    disabled = {"ops", "ops status", "who is", "user/who is", "message/who is", "rol", "op", "roll x"}
+    settings = GuildSettings(disabled=frozenset(disabled))
+    policies = ["ops status", "user/Who is", "roll", "poll:op", "autocomplete/rol"]
+    assert unknown(settings, policies) == ["message/who is", "op", "rol", "roll x"]
+
+
+@pytest.mark.parametrize("name", ["user/ban", "message/report it!", "user/settings", "slash/ops cache", "who is"])
+def test_command_is_disabled_by_its_name_and_kind(name: str):
+    assert with_change(DEFAULTS, "disabled", name.title()).disabled == {name}
+
+
+@pytest.mark.parametrize("name", ["slash/settings", "settings show", "user/", "other/ban", "user/" + "x" * 33])
+def test_name_of_no_command_cannot_be_disabled(name: str):
+    with pytest.raises(ValueError, match=r"name of a command|cannot be disabled"):
+        with_change(DEFAULTS, "disabled", name)

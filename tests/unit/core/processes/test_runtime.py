@@ -186,3 +186,14 @@ def test_unpublish_survives_a_full_disk(runtime, sleeper, monkeypatch, caplog):
     sleeper.kill()
     sleeper.wait()
     assert runtime.live() == {}
+
+
+@pytest.mark.parametrize(
+    "change", [{"pid": "12"}, {"owner_pid": None}, {"address": 5}, {"started": 1.5}, {"lasting": 3}]
+)
+def test_damaged_part_means_no_parts(runtime, sleeper, change):
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    doctored(runtime, **change)
+    assert runtime.live() == {}
+    runtime.publish("redis", pid=sleeper.pid, address="b")
+    assert runtime.live()["redis"].address == "b"

@@ -107,7 +107,7 @@ def test_other_events_are_counted():
     metrics.on_event(StoreRestarted(store="redis", exit_status=-9, down_s=0.3))
     metrics.on_event(JobFinished(job="trim", run="1", due="x", fence=1, result="ok"))
     metrics.on_event(GuildSettingsChanged(actor="cli"))
-    metrics.watch_bot(lambda: {2: 41.5}, lambda _: None)
+    metrics.watch_bot(lambda: {2: 41.5}, lambda _: None, lambda: 7)
     metrics.watch_connections(lambda: 7)
     assert value(metrics, "botctl_gateway_connected", shard="2") == 0
     assert value(metrics, "botctl_gateway_changes_total", shard="2", state="disconnected") == 1
