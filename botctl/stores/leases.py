@@ -17,7 +17,8 @@ Taking a lease is journaled, so that fences survive a power failure. A renewal i
 
 Up to botctl 0.1.0 the leases of an embedded store were in the bot's database. A lease is moved when it is first taken:
 as any candidate, the new process waits until the old document is free or expired, and then takes it for ever, as
-`MOVED`. From then on no earlier botctl gets it, and the fence goes on in the new place.
+`MOVED`. From then on no earlier botctl gets it, and the fence goes on in the new place. On a MongoDB such a document is
+a copy of an embedded store's data: it is free.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ import pymongo
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from botctl.core.config.settings import Settings
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
@@ -46,7 +46,7 @@ from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
 from botctl.stores.journal import journaled
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
-from botctl.stores.mongo import Database
+from botctl.stores.mongo import Database, is_embedded
 
 COLLECTION: Final = "botctl_leases"
 MOVED: Final = "a-newer-botctl:0:moved"  # the holder of a lease that is now in another database
@@ -86,9 +86,14 @@ async def read_lease(leases: Collection, name: str, *, fence: int = 0) -> LeaseR
     return LeaseRecord(fence, beats, bool(document["free"]), float(document["ttl_s"]), holder)
 
 
-async def acquire(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
-    """Take the lease with fence ``seen.fence + 1``, if it is unchanged since ``seen``. Returns whether it was taken."""
-    values = {"fence": seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
+async def acquire(
+    leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float, fence: int | None = None
+) -> bool:
+    """Take the lease with ``fence`` (None: ``seen.fence + 1``), if it is unchanged since ``seen``.
+
+    Returns whether it was taken.
+    """
+    values = {"fence": fence or seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
     result = await journaled(leases).update_one(
         {"_id": name, "fence": seen.fence, "beats": seen.beats}, {"$set": values, "$currentDate": {"renewed": True}}
     )
@@ -151,8 +156,8 @@ class MongoLeases:
         with _translate_errors(name):
             document = await self.collection.find_one({"_id": name})
             if document is None and self.earlier is not None:
-                document = await self.earlier.find_one({"_id": name, "holder": {"$ne": MOVED}})
-            if document is None or document["free"]:
+                document = await self.earlier.find_one({"_id": name})
+            if document is None or document["free"] or document["holder"] == MOVED:
                 return None
             now = await server_time(self.collection)
         silent_s = (now - document["renewed"]).total_seconds()
@@ -181,12 +186,14 @@ class MongoLeases:
                 leases, record = await self._find(name)
                 candidate.observe(record, self.clock_s())
                 sent_at_s = self.clock_s()
-                if candidate.can_take(sent_at_s):
+                is_copy = record.holder == MOVED
+                if is_copy or candidate.can_take(sent_at_s):
+                    fence = _fence_after(record) if is_copy else record.fence + 1
                     if leases is self.earlier:
                         await acquire(leases, name, record, holder=MOVED, ttl_s=_FOR_EVER_S)
-                    elif await acquire(leases, name, record, holder=holder, ttl_s=ttl_s):
-                        _log.debug("lease %s: taken with fence %d", name, record.fence + 1)
-                        return HeldLease(name, record.fence + 1, LeaseState(ttl_s, sent_at_s), self.clock_s)
+                    elif await acquire(leases, name, record, holder=holder, ttl_s=ttl_s, fence=fence):
+                        _log.debug("lease %s: taken with fence %d", name, fence)
+                        return HeldLease(name, fence, LeaseState(ttl_s, sent_at_s), self.clock_s)
                     continue  # it was moved, or another process was faster: read again
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
@@ -204,8 +211,7 @@ class MongoLeases:
         before = await read_lease(self.earlier, name)
         if before.holder != MOVED:
             return self.earlier, before
-        # The time in µs is greater than all fences there have been, if the database of the leases was deleted.
-        return self.collection, await read_lease(self.collection, name, fence=max(before.fence, time.time_ns() // 1000))
+        return self.collection, await read_lease(self.collection, name, fence=_fence_after(before))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
         late_s = self.clock_s() - lease.state.sent_at_s
@@ -256,12 +262,15 @@ class MongoLeases:
 
 
 @asynccontextmanager
-async def leases(database: Database, settings: Settings) -> AsyncIterator[Leases]:
+async def leases(database: Database) -> AsyncIterator[Leases]:
+    """Factory of the service. Asks the server what it is: `mongo.url` may name the embedded store of another process."""
     shared = database[COLLECTION].with_options(write_concern=WriteConcern("majority"))
-    if settings.mongo.url is not None:
-        yield MongoLeases(shared)
-    else:
+    with reaching_mongo("The leases cannot be read: MongoDB fails."):
+        embedded = await is_embedded(database.client)
+    if embedded:
         yield MongoLeases(database_of_leases(database)[COLLECTION], earlier=shared)
+    else:
+        yield MongoLeases(shared)
 
 
 def database_of_leases(database: Database) -> Database:
@@ -279,6 +288,11 @@ async def server_time(collection: Collection) -> datetime:
 
 def _translate_errors(name: str) -> translated:
     return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
+
+
+def _fence_after(moved: LeaseRecord) -> int:
+    """A fence greater than all after ``moved``, also if the database with them is lost: the time in µs."""
+    return max(moved.fence + 1, time.time_ns() // 1000)
 
 
 def _process_name(record: LeaseRecord) -> str:

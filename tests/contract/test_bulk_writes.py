@@ -10,7 +10,6 @@ import pymongo
 import pytest
 
 from botctl.core.clock import SystemClock
-from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.migrate.files import discover
 from botctl.migrate.ledger import Ledger
@@ -38,7 +37,7 @@ async def db(mongo_server: str) -> AsyncIterator[Database]:
 async def test_lease_is_renewed_while_one_command_writes_much(db: Database) -> None:
     """While it does, more commands wait for the bot's database than asyncio has threads by default."""
     await db.users.insert_many([{"n": n} for n in range(5_000)])
-    async with leases(db, Settings()) as taker, taker.lease("a", ttl_s=300) as lease:
+    async with leases(db) as taker, taker.lease("a", ttl_s=300) as lease:
         with pymongo.timeout(300):
             await asyncio.gather(*(db.users.find_one() for _ in range(40)))  # opens connections
             writing = asyncio.create_task(db.users.update_many({}, {"$set": {"level": 1}}))
@@ -67,6 +66,6 @@ async def test_other_calls_are_answered_between_batches_of_an_insert(db: Databas
 async def test_migration_of_many_documents_keeps_its_lease(db: Database, tmp_path: Path) -> None:
     (tmp_path / "0001_users.py").write_text(MIGRATION)
     context = MigrationContext(Ledger(db), NullAuditor(), Bus(), SystemClock(), 5.0)
-    async with leases(db, Settings()) as taker:
+    async with leases(db) as taker:
         await Migrator(context, taker).up(discover(tmp_path))
     assert await db.users.count_documents({"level": 1}) == 50_000

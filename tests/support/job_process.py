@@ -16,7 +16,7 @@ from pathlib import Path
 from pymongo.asynchronous.database import AsyncDatabase
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.config.settings import JobSettings, MongoSettings, Settings, ShutdownSettings
+from botctl.core.config.settings import JobSettings, Settings, ShutdownSettings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import Job, JobRun, Jobs, MissedPolicy
 from botctl.core.contracts.protocols import Auditor
@@ -64,9 +64,7 @@ async def main(url: str, name: str, ledger: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with connect(url, timeout_s=5) as client:
         registry = Registry()
-        settings = Settings(
-            mongo=MongoSettings(url=url), jobs=JobSettings(lease_s=LEASE_S), shutdown=ShutdownSettings(drain_s=2)
-        )
+        settings = Settings(jobs=JobSettings(lease_s=LEASE_S), shutdown=ShutdownSettings(drain_s=2))
         registry.value(Settings, settings)
         registry.value(Bus, Bus())
         registry.value(Clock, SystemClock())
