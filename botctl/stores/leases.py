@@ -263,7 +263,7 @@ class MongoLeases:
 
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
-    """Factory of the service. Asks the server what it is: `mongo.url` may name the embedded store of another process."""
+    """Factory of the service. Asks the server what it is: `mongo.url` may name another embedded store."""
     shared = database[COLLECTION].with_options(write_concern=WriteConcern("majority"))
     with reaching_mongo("The leases cannot be read: MongoDB fails."):
         embedded = await is_embedded(database.client)
