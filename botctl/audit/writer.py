@@ -49,6 +49,7 @@ from botctl.core.contracts.audit_entry import (
 )
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -136,7 +137,7 @@ class MongoAuditor:
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
                 failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
                 await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})"
+                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
                 )
             else:
                 self._outage.end()
@@ -236,10 +237,10 @@ class MongoAuditor:
     async def _last_try(self) -> None:
         self._take_denials(ended_only=False)
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type(error).__name__)
+            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)

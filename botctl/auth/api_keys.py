@@ -31,6 +31,7 @@ from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, m
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.stores.journal import journaled
@@ -193,7 +194,7 @@ async def api_keys(
     finally:
         await tasks.cancel()
         with suppress(*STORE_FAULTS, TimeoutError):
-            async with asyncio.timeout(_LAST_TRY_S):
+            async with LoopTimeout(_LAST_TRY_S):
                 await keys.write_uses()
 
 

@@ -42,6 +42,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
+from botctl.core.loop_lag import LAG
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
 from botctl.stores.journal import journaled
@@ -53,6 +54,7 @@ MOVED: Final = "a-newer-botctl:0:moved"  # the holder of a lease that is now in 
 _FOR_EVER_S: Final = 1e10
 _MAX_DATABASE_NAME: Final = 64  # of the embedded store
 POLL_S: Final = 1.0  # time between two looks at the lease of another process
+RETRY: Final = 1 / 5  # of the time between renewals: after one that failed, since this process may have been late
 MAX_AHEAD_S: Final = 1.0  # a time of renewal that is further ahead is not believed
 RELEASE_S: Final = 2.0  # the most that a stop waits for MongoDB
 NOTIFY_AFTER_S: Final = 1.0  # after this wait ``on_wait`` is called
@@ -214,10 +216,12 @@ class MongoLeases:
         return self.collection, await read_lease(self.collection, name, fence=_fence_after(before))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
-        late_s = self.clock_s() - lease.state.sent_at_s
+        late_s, sent_at_s = self.clock_s() - lease.state.sent_at_s, float("-inf")
         try:
             while (now_s := self.clock_s()) < lease.state.expires_at_s:
-                due_s = min(now_s + lease.state.renew_every_s, lease.state.expires_at_s)
+                every_s = lease.state.renew_every_s * (1 if lease.state.sent_at_s > sent_at_s else RETRY)
+                sent_at_s = lease.state.sent_at_s
+                due_s = min(now_s + every_s, lease.state.expires_at_s)
                 await asyncio.sleep(due_s - now_s)
                 late_s = self.clock_s() - due_s
                 if not await self._renew(lease):
@@ -229,6 +233,7 @@ class MongoLeases:
 
     def _lost_reason(self, lease: HeldLease, late_s: float) -> str:
         """Why the lease was lost, as text for people. ``late_s``: how late the renewing task woke up the last time."""
+        late_s = max(late_s, LAG.late_s(lease.state.ttl_s))  # it may have been blocked during a renewal
         if late_s > lease.state.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.state.is_valid(self.clock_s()):
@@ -242,7 +247,7 @@ class MongoLeases:
         if left_s <= 0:
             return False
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s):  # not LoopTimeout: the lease expires in any case
                 with pymongo.timeout(min(left_s, lease.state.renew_every_s)):
                     if not await renew(self.collection, lease.name, lease.fence):
                         return False

@@ -22,7 +22,7 @@ from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
 from botctl.core.processes import embedded as module
-from botctl.core.processes.embedded import embedded
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
@@ -185,8 +185,34 @@ async def test_store_unpublished_during_join_is_not_joined(process, tmp_path, mo
 
     monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=True), tasks_for("redis") as (tasks, _):
-        with pytest.raises(Held):
+        with pytest.raises(
+            Unreachable, match=f"^The embedded Redis is not running, .* but process {os.getpid()} is up"
+        ):
             await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_path, monkeypatch, listed):
+    """On a full disk it cannot start again, and perhaps it cannot be listed. Nothing says that no process runs."""
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
+    path = tmp_path / ".botctl" / "runtime.json"
+    true = f"^The embedded Redis is not running, as far as .* says, but process {os.getpid()}"
+    async with process(long_lived=True) as (*_, runtime), tasks_for("redis") as (tasks, _):
+        with runtime.lock("bot"):
+            [part] = json.loads(content := path.read_text())
+            path.write_text(json.dumps([part | {"started": "another boot:1"}] if listed else []))
+            with pytest.raises(Unreachable, match=true) as caught:
+                find_running(PART, Runtime(tmp_path))
+            assert "disk is full" in caught.value.hint
+            with pytest.raises(Unreachable, match=true):
+                await embedded(PART, Runtime(tmp_path), Bus(), tasks).__aenter__()
+            if not listed:
+                redis, _ = await report(Settings(), Runtime(tmp_path))
+                assert (redis.state, redis.owner_pid) == (StoreState.DOWN, os.getpid())
+            path.write_text(content)
+        assert find_running(PART, Runtime(tmp_path)).address
+    with pytest.raises(Unreachable, match="No `botctl run` of this project is up"):
+        find_running(PART, Runtime(tmp_path))
 
 
 async def test_caller_waits_for_a_restarting_redis(tmp_path):

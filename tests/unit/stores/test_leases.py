@@ -325,6 +325,29 @@ async def test_lost_reason_names_missing_renewal_or_new_holder():
 
 
 @pytest.mark.looptime
+async def test_lost_reason_names_a_block_during_a_renewal(own_lag):
+    """Then the renewing task woke up in time."""
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        flaky.cut = True
+        await lease.lost.wait()
+        assert "blocked the event loop" in lease.lost_reason
+
+
+@pytest.mark.looptime
+async def test_failed_renewal_is_tried_again_soon():
+    """One that timed out because this process was late must not cost the lease."""
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=15) as lease:
+        flaky.cut = True
+        await asyncio.sleep(11)
+        assert lease.held
+        flaky.cut = False
+        await asyncio.sleep(5)
+        assert lease.held
+
+
+@pytest.mark.looptime
 async def test_on_wait_is_called_once():
     _, one, other = two()
     told: list[tuple[str, float]] = []
