@@ -51,7 +51,7 @@ class Scope(enum.StrEnum):
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
 GLOBAL_SUBJECT = "all"
-LOCAL_ADDRESS: Final = "local"  # the subject of a call through a Unix socket
+LOCAL_ADDRESS = "local"  # the subject of a call through a Unix socket
 """The subject (the id that calls are counted for) of `Scope.GLOBAL`."""
 
 
