@@ -16,9 +16,11 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
+from botctl.bot.cog_loads import CogLoads
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.plain_disnake import kind_of_invokable
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
@@ -44,6 +46,7 @@ class Bot(commands.InteractionBot):
     ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
         self.pipeline = pipeline  # before super().__init__, which calls _get_state
+        self.cog_loads = CogLoads()
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -75,7 +78,7 @@ class Bot(commands.InteractionBot):
     def policies(self) -> dict[str, tuple[Limit, ...]]:
         """Return the limits of every command (a cog's too), its components and suggestions, as `policy_name` writes."""
         nodes = [node for command in self.application_commands for node in _with_sub_commands(command)]
-        keys = {(_kind_of(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
+        keys = {(kind_of_invokable(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
         keys |= set(self.pipeline.handlers)
         limits = {policy_name(*key): self.pipeline.policy_of(*key).limits for key in keys}
         completed = [suggestions_policy(node.qualified_name) for node in nodes if getattr(node, "autocompleters", None)]
@@ -94,6 +97,25 @@ class Bot(commands.InteractionBot):
     def publish(self, event: Event) -> None:
         """Publish an event on the bus of this process."""
         self._publish(event)
+
+    def add_cog(self, cog: commands.Cog, *, override: bool = False) -> None:
+        """Add a cog without its prefix commands, which botctl does not run. `cog_loads` watches its ``cog_load``."""
+        if isinstance(cog, commands.Cog):  # else disnake raises an exception
+            vars(cog)["__cog_commands__"] = ()  # `loader` has reported them
+        before = asyncio.all_tasks()
+        super().add_cog(cog, override=override)
+        for task in asyncio.all_tasks() - before:
+            self.cog_loads.watch(cog, task)
+
+    def remove_application_command(self, command: commands.InvokableApplicationCommand) -> None:
+        """Remove a command of any kind."""
+        match kind_of_invokable(command):
+            case Kind.USER:
+                self.remove_user_command(command.name)
+            case Kind.MESSAGE:
+                self.remove_message_command(command.name)
+            case _:
+                self.remove_slash_command(command.name)
 
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
         """Run a command: everything that disnake does with it happens inside the pipeline."""
@@ -237,12 +259,6 @@ def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
         name = f"{name} {options[0].name}"
         options = options[0].options
     return name
-
-
-def _kind_of(command: commands.InvokableApplicationCommand) -> Kind:
-    if isinstance(command, commands.InvokableUserCommand):
-        return Kind.USER
-    return Kind.MESSAGE if isinstance(command, commands.InvokableMessageCommand) else Kind.SLASH
 
 
 def _with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:

@@ -126,7 +126,9 @@ async def bot_service(
         if metrics is not None:
             metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
         try:
-            catalog.install(bot, services)
+            await catalog.install(bot, services)
+            for sentence in catalog.left_out:
+                _log.warning("left out: %s", sentence)
             if not catalog.files:
                 _log.warning("%s contains no commands", catalog.folder)
             limiter.declare("bot", bot.policies())

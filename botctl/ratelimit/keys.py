@@ -174,5 +174,7 @@ def parse_subject(text: str) -> Subject:
             raise ValueError(f"{text[:60]!r} is not an IP address; write address:192.0.2.1 or address:{LOCAL_ADDRESS}")
         return Subject(Scope.ADDRESS, counted)
     if (form := _ID_FORMS.get(Scope(scope))) and not form.pattern.fullmatch(subject):
-        raise ValueError(f"{text[:60]!r} cannot have limits: calls are counted by Discord's ids, so write {form.example}")
+        raise ValueError(
+            f"{text[:60]!r} cannot have limits: calls are counted by Discord's ids, so write {form.example}"
+        )
     return Subject(Scope(scope), subject)

@@ -341,7 +341,9 @@ async def _long_choice(self: Any, ctx: Any, word: str = commands.Param(choices=[
 
 
 async def _same_choices(
-    self: Any, ctx: Any, word: str = commands.Param(choices=[disnake.OptionChoice("a", "1"), disnake.OptionChoice("a", "2")])
+    self: Any,
+    ctx: Any,
+    word: str = commands.Param(choices=[disnake.OptionChoice("a", "1"), disnake.OptionChoice("a", "2")]),
 ) -> None:
     pass
 

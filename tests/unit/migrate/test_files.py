@@ -55,7 +55,9 @@ def test_unreadable_file_is_reported_with_the_others(tmp_path: Path) -> None:
         discover(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["from _shared import NAME", "from ._shared import NAME", "from pack.inner import NAME"])
+@pytest.mark.parametrize(
+    "how", ["from _shared import NAME", "from ._shared import NAME", "from pack.inner import NAME"]
+)
 @pytest.mark.parametrize("where", ["top", "inside"])
 async def test_helper_beside_migrations_can_be_imported(tmp_path: Path, how: str, where: str) -> None:
     """At the top of the file, and while the migration runs. A helper of another folder does not get in the way."""

@@ -159,7 +159,10 @@ class TestProfile:
 
     def test_unknown_profile_is_refused_with_existing_profiles(self, project: Project) -> None:
         project.write("config/home.toml", "")
-        assert project.faults("hme") == "--profile: profile hme has no file config/hme.toml (there is home); did you mean home?"
+        assert (
+            project.faults("hme")
+            == "--profile: profile hme has no file config/hme.toml (there is home); did you mean home?"
+        )
         assert "BOTCTL_PROFILE: profile hme" in project.faults(BOTCTL_PROFILE="hme")
 
     def test_path_is_not_a_profile(self, project: Project) -> None:
@@ -421,11 +424,15 @@ class TestNotices:
     ) -> None:
         env = {"BOTCTL_MONGO__URL": url} | ({"BOTCTL_MONGO__DATABASE": database} if database else {})
         sentences = project.load(**env).notices
-        assert [f"mongo.url names the database {named}, but" in sentence for sentence in sentences] == [True][: len(named)]
+        assert [f"mongo.url names the database {named}, but" in sentence for sentence in sentences] == [True][
+            : len(named)
+        ]
 
     @pytest.mark.parametrize("name", ["botctl_discord__token", "Botctl_Discord__Token"])
     def test_variable_in_lower_case_is_a_fault(self, project: Project, name: str) -> None:
-        sentence = f"{name} is not read: botctl's variables are written in capitals; did you mean BOTCTL_DISCORD__TOKEN?"
+        sentence = (
+            f"{name} is not read: botctl's variables are written in capitals; did you mean BOTCTL_DISCORD__TOKEN?"
+        )
         assert project.faults(**{name: TOKEN}) == sentence
         project.write(".env", f"\n{name}={TOKEN}\n")
         assert project.faults() == f".env:2: {sentence}"
