@@ -17,10 +17,11 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
 from botctl.bot.cog_loads import CogLoads
+from botctl.bot.command_sync import CommandSync, ListUnknownError
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.plain_disnake import kind_of_invokable
+from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
@@ -28,11 +29,6 @@ from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.services.registry import Services
 
-_KINDS: Final = {
-    ApplicationCommandType.chat_input: Kind.SLASH,
-    ApplicationCommandType.user: Kind.USER,
-    ApplicationCommandType.message: Kind.MESSAGE,
-}
 _ERROR_EVENTS: Final = frozenset({"slash_command_error", "user_command_error", "message_command_error"})
 _NESTED: Final = (OptionType.sub_command, OptionType.sub_command_group)
 _log = logging.getLogger(__name__)
@@ -47,6 +43,7 @@ class Bot(commands.InteractionBot):
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
         self.pipeline = pipeline  # before super().__init__, which calls _get_state
         self.cog_loads = CogLoads()
+        self.command_sync = CommandSync()
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -127,7 +124,7 @@ class Bot(commands.InteractionBot):
         async def work(_: PendingInteraction) -> None:
             await process(interaction)
 
-        kind = _KINDS.get(interaction.data.type, Kind.SLASH)
+        kind = kind_of_type(interaction.data.type)
         await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
@@ -218,6 +215,55 @@ class Bot(commands.InteractionBot):
         name = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
         latency_ms = latency_s * 1000 if is_known else None
         self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
+
+    async def fetch_global_commands(self, **options: Any) -> list[Any]:
+        """Return the commands at Discord. While they are registered, an error ends that: disnake would go on."""
+        try:
+            return await super().fetch_global_commands(**options)
+        except disnake.HTTPException as error:
+            if self.command_sync.is_running and self.command_sync_flags.sync_global_commands:
+                raise ListUnknownError from error
+            raise
+
+    async def bulk_overwrite_global_commands(self, application_commands: list[disnake.ApplicationCommand]) -> list[Any]:
+        """Replace the commands of all guilds. While disnake registers them, errors are recorded in `command_sync`."""
+        try:
+            return await super().bulk_overwrite_global_commands(application_commands)
+        except Exception as error:
+            if not self.command_sync.is_running:
+                raise
+            self.command_sync.fail(None, application_commands, error)
+            return []
+
+    async def bulk_overwrite_guild_commands(
+        self, guild_id: int, application_commands: list[disnake.ApplicationCommand]
+    ) -> list[Any]:
+        """Replace the commands of a guild; like `bulk_overwrite_global_commands`."""
+        try:
+            return await super().bulk_overwrite_guild_commands(guild_id, application_commands)
+        except Exception as error:
+            if not self.command_sync.is_running:
+                raise
+            self.command_sync.fail(guild_id, application_commands, error)
+            return []
+
+    async def register_commands(self) -> None:
+        """Register the commands at Discord, where they differ. `command_sync` knows the result."""
+        await self._prepare_application_commands()
+
+    async def _prepare_application_commands(self) -> None:
+        """Override of a private method of disnake, which it runs in the background, so that errors would be lost."""
+        await self.wait_until_first_connect()
+        self.command_sync.begin()
+        try:
+            await super()._prepare_application_commands()
+        except Exception as error:  # noqa: BLE001  the network, or what Discord answers
+            cause = error.__cause__ if isinstance(error, ListUnknownError) else None
+            if self.command_sync_flags._sync_enabled:  # noqa: SLF001
+                known = [command.body for command in self.application_commands_iterator()]
+                self.command_sync.fail(None, known, cause if isinstance(cause, Exception) else error)
+        finally:
+            self.command_sync.end()
 
     async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
         """Override of a private method of disnake, which does not catch SystemExit. That would end the event loop."""

@@ -29,8 +29,7 @@ class CogLoads:
             await asyncio.wait(self._running, timeout=limit_s)
         ended = {task: cog for task, cog in self._running.items() if task.done()}
         self._running = {task: cog for task, cog in self._running.items() if task not in ended}
-        errors = [(cog, error) for task, cog in ended.items() if not task.cancelled() and (error := task.exception())]
-        return errors
+        return [(cog, error) for task, cog in ended.items() if not task.cancelled() and (error := task.exception())]
 
     def leave(self) -> list[commands.Cog]:
         """Wait no longer: errors are logged from now on. Return the cogs that still load."""

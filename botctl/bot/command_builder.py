@@ -244,22 +244,24 @@ class _Builder:
             self._report(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
         for attribute, function in inspect.getmembers(cls, inspect.isfunction):
             for marker, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
-                if marker not in metadata_of(function):
-                    continue
-                name = metadata_of(function)[marker]
-                key = (kind, f"{policy_name(self._kind, path)}:{name}")
-                if ":" in name:
-                    self._report(
-                        function, f"the name of {marker} {key[1]!r} has a colon, which separates the parts of it"
-                    )
-                elif name in (ANY_ID, ANY_COMPONENT):
-                    self._report(function, f"the name of {marker} {key[1]!r} is reserved; write a word")
-                elif key in self._handlers:
-                    self._report(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
-                elif self._method(cls, attribute):
-                    if fault := _context_fault(attribute, list(inspect.signature(function).parameters.values())):
-                        self._report(function, fault)
-                    self._handlers[key] = HandlerSpec(cls, attribute, path)
+                if marker in metadata_of(function):
+                    key = (kind, f"{policy_name(self._kind, path)}:{metadata_of(function)[marker]}")
+                    self._add_handler(key, HandlerSpec(cls, attribute, path), function)
+
+    def _add_handler(self, key: tuple[Kind, str], spec: HandlerSpec, function: Callable[..., Any]) -> None:
+        """Add the handler of a component or modal, or report what is wrong with it. ``key``: as in the pipeline."""
+        kind, full_name = key
+        name = metadata_of(function)[kind.value]
+        if ":" in name:
+            self._report(function, f"the name of {kind} {full_name!r} has a colon, which separates the parts of it")
+        elif name in (ANY_ID, ANY_COMPONENT):
+            self._report(function, f"the name of {kind} {full_name!r} is reserved; write a word")
+        elif key in self._handlers:
+            self._report(function, f"{kind} {full_name!r} is handled twice in {spec.cls.__name__}")
+        elif self._method(spec.cls, spec.method):
+            if fault := _context_fault(spec.method, list(inspect.signature(function).parameters.values())):
+                self._report(function, fault)
+            self._handlers[key] = spec
 
     def _check_dependencies(self, cls: type[Command]) -> None:
         """Report services that ``__init__`` needs and that do not exist."""

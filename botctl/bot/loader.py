@@ -34,13 +34,12 @@ from botctl.bot.plain_disnake import (
     refused_parts,
 )
 from botctl.core.contracts.events import Event
-from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
 from botctl.core.project_imports import importable
 from botctl.core.services.registry import Services
 from botctl.core.signatures import label, parameters_of
-
 
 COG_LOAD_S: Final = 1.0
 """How long the bot waits for ``cog_load`` before it connects. Some wait for the connection."""
@@ -125,16 +124,14 @@ class Catalog:
         cogs = {key for file in self.files for cog in file.cogs for key in _cog_services(cog).values()}
         return ({p.key for p in (*commands_, *handlers) if not p.optional} | cogs) - {Bot}
 
-    def locate(self, kind: Kind, name: str, command: commands.InvokableApplicationCommand | None) -> str:
-        """Return ``file:line`` of a command (without sub-commands) of the bot, as in a fault; empty if not known."""
+    def locate(self, kind: Kind, name: str, bot: Bot) -> str:
+        """Return where a command of the bot (without sub-commands) is defined, as a fault begins: ``file:line: ``."""
         found = [named for file in self.files for named in _named(file, self.folder) if named[:2] == (kind, name)]
-        if found:
-            path, line = found[0].path, found[0].line
-        elif command is not None:  # registered by a setup
-            path, line = location(command.callback, self.folder, self.folder)
-        else:
-            return ""
-        return FaultCollector(self.folder.parent).locate(path, line, "").removesuffix(": ")
+        path, line = (found[0].path, found[0].line) if found else (self.folder, 1)
+        for command in bot.application_commands_iterator() if not found else ():
+            if (kind_of_invokable(command), command.name) == (kind, name):  # a setup has registered it
+                path, line = location(command.callback, self.folder, self.folder)
+        return FaultCollector(self.folder.parent).locate(path, line, "")
 
     async def install(self, bot: Bot, services: Services) -> None:
         """Register everything with ``bot``. Raises CommandFaults if a step fails, unless ``skip_broken`` is set."""

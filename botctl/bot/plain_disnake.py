@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import disnake
 from disnake.ext import commands
@@ -16,6 +16,11 @@ from botctl.bot.load_errors import definition_line
 from botctl.core.contracts.invocation import Kind
 
 INVOKABLE = (commands.InvokableSlashCommand, commands.InvokableUserCommand, commands.InvokableMessageCommand)
+_KINDS: Final = {
+    disnake.ApplicationCommandType.chat_input: Kind.SLASH,
+    disnake.ApplicationCommandType.user: Kind.USER,
+    disnake.ApplicationCommandType.message: Kind.MESSAGE,
+}
 _PREFIX_COMMAND = "is a prefix command, which botctl does not run; write it as a slash command"
 
 
@@ -24,6 +29,11 @@ def kind_of_invokable(command: commands.InvokableApplicationCommand) -> Kind:
     if isinstance(command, commands.InvokableUserCommand):
         return Kind.USER
     return Kind.MESSAGE if isinstance(command, commands.InvokableMessageCommand) else Kind.SLASH
+
+
+def kind_of_type(command_type: disnake.ApplicationCommandType) -> Kind:
+    """Return the kind that disnake calls ``command_type``."""
+    return _KINDS.get(command_type, Kind.SLASH)
 
 
 def location(function: Any, file: Path, folder: Path) -> tuple[Path, int]:

@@ -51,7 +51,7 @@ def _url_database(settings: Settings) -> Iterator[str]:
     if name and name not in (settings.database, *_LOGIN_DATABASES):
         shown = safe(name, 64)
         yield (
-            f"mongo.url names the database {shown}, but the data is in {settings.database}: a name in the URL only says "
-            f"where MongoDB looks up the login. Set mongo.database to {shown} to use that one; "
+            f"mongo.url names the database {shown}, but the data is in {settings.database}: a name in the URL only "
+            f"says where MongoDB looks up the login. Set mongo.database to {shown} to use that one; "
             f"if it is for the login, write ?authSource={shown}."
         )
