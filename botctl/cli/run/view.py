@@ -136,7 +136,7 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    line.append(safe(detail), "dim").rstrip()
+    line.append(safe(detail.partition("\n")[0]), "dim").rstrip()  # all lines of an error are printed at the end
     return line
 
 

@@ -306,8 +306,10 @@ def test_name_with_a_dot_is_a_fault_that_says_so(tmp_path: Path):
             "old is a prefix command, which botctl does not run",
         ),
         (
-            ("from disnake.ext import commands\n\nclass C(commands.Cog):\n    @commands.command()\n"
-            "    async def old(self, ctx): ...\n"),
+            (
+                "from disnake.ext import commands\n\nclass C(commands.Cog):\n    @commands.command()\n"
+                "    async def old(self, ctx): ...\n"
+            ),
             4,
             "old is a prefix command",
         ),
@@ -331,7 +333,12 @@ async def test_what_is_left_out_is_named(tmp_path: Path, body: str, line: int, s
     [
         (cog("Long", text="x" * 120), "a.py:5", "the description of /long has 120 characters"),
         (
-            "from disnake.ext import commands\n\n\n@commands.slash_command(description='x' * 120)\nasync def hi(inter): ...\n",
+            """
+            from disnake.ext import commands
+
+            @commands.slash_command(description="x" * 120)
+            async def hi(inter): ...
+            """,
             "a.py:4",
             "the description of /hi has 120 characters",
         ),
