@@ -64,7 +64,7 @@ def _in_command(command: Json, label: str) -> Iterator[Refusal]:
     yield from (Refusal((), sentence) for sentence in _names(command, label, is_slash=is_slash))
     for key in ("contexts", "integration_types"):
         if command.get(key) == []:
-            yield Refusal((), f"{label} has an empty list of {key}, so nobody could use it")
+            yield Refusal((), f"{label} has an empty list of {key}, so no one could use it")
     if is_slash:
         yield from (Refusal((), sentence) for sentence in _descriptions(command, label))
         yield from _options(command, label, ())

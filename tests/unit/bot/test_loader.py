@@ -286,7 +286,7 @@ def test_files_of_editors_and_systems_are_passed_over(tmp_path: Path):
     folder = write_tree(
         tmp_path / "commands", {"hi.py": GOOD, "._hi.py": "\0", ".hi.py": "x", "hi.py~": "x", "#hi.py#": "x"}
     )
-    (folder / ".#hi.py").symlink_to("somebody@somewhere.1:1")
+    (folder / ".#hi.py").symlink_to("user@host.1:1")
     assert loaded(folder) == ["hi.py"]
 
 

@@ -43,7 +43,7 @@ def test_files_of_editors_and_systems_are_passed_over(tmp_path: Path) -> None:
     write(tmp_path, m0001_a=GOOD)
     for name in ("._0001_a.py", ".0002_b.py", "0001_a.py~", "#0001_a.py#"):
         (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
-    (tmp_path / ".#0001_a.py").symlink_to("somebody@somewhere.1:1")  # a lock of Emacs: it points nowhere
+    (tmp_path / ".#0001_a.py").symlink_to("user@host.1:1")  # a lock of Emacs: it points nowhere
     assert [file.name for file in discover(tmp_path).files] == ["0001_a"]
     assert create(tmp_path, "next").name == "0002_next.py"
 
