@@ -29,7 +29,7 @@ class CogLoads:
             await asyncio.wait(self._running, timeout=limit_s)
         ended = {task: cog for task, cog in self._running.items() if task.done()}
         self._running = {task: cog for task, cog in self._running.items() if task not in ended}
-        return [(cog, error) for task, cog in ended.items() if not task.cancelled() and (error := task.exception())]
+        return [(cog, error) for task, cog in ended.items() if (error := _error_of(task)) is not None]
 
     def leave(self) -> list[commands.Cog]:
         """Wait no longer: errors are logged from now on. Return the cogs that still load."""
@@ -40,5 +40,12 @@ class CogLoads:
 
     def _log_error(self, task: asyncio.Task[object]) -> None:
         cog = self._running.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if (error := _error_of(task)) is not None:
             _log.error("cog_load of %s failed", type(cog).__name__, exc_info=error)
+
+
+def _error_of(task: asyncio.Task[object]) -> BaseException | None:
+    """What the task raised; None if it ended, or someone cancelled it."""
+    if task.cancelled():
+        return asyncio.CancelledError() if not task.cancelling() else None
+    return task.exception()

@@ -37,6 +37,7 @@ from botctl.core.contracts.events import Event
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.project_imports import importable
 from botctl.core.services.registry import Services
 from botctl.core.signatures import label, parameters_of
@@ -143,6 +144,8 @@ class Catalog:
                     if inspect.isawaitable(result):
                         await result
                 except ANYTHING as error:  # a cog's own code may raise anything
+                    if is_own_cancellation(error):
+                        raise
                     faults.add(file.path, error_line(error, file.path), describe_error(error))
         await self._add_cog_load_faults(bot, faults, COG_LOAD_S)
         self._check_installed(bot, faults)
@@ -311,7 +314,7 @@ def _add_cog(
         faults.add(*location(function, file.path, folder), sentence)
     try:
         parameters = _cog_services(cog)
-    except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
+    except ANYTHING as error:  # an annotation is an expression, and may raise anything
         faults.add(file.path, definition_line(cog.__init__), f"an annotation of {cog.__name__} cannot be read: {error}")
         return
     for name, key in parameters.items():

@@ -9,6 +9,7 @@ import typer
 
 from botctl.cli.boundary import run_guarded
 from botctl.cli.lazy import LazyCommand, LazyGroup
+from botctl.core.safe_streams import safe_streams
 from botctl.core.version import __version__
 
 OPERATE: Final = "Operate"
@@ -84,7 +85,9 @@ def main() -> None:
     def call() -> object:
         return app(arguments, prog_name="botctl", standalone_mode=False)
 
-    sys.exit(run_guarded(call, debug=debug, as_json="--json" in kept))
+    with safe_streams():
+        exit_code = run_guarded(call, debug=debug, as_json="--json" in kept)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,26 @@
 """Remove secrets from text before it is written anywhere, by value and by pattern.
 
-By value: each secret given to `register`, in each of the forms plain, ``repr``, JSON and URL. By pattern: text that
-looks like a secret, registered or not. The registered secrets are global to the process.
+By value: each secret given to `register` and each of its parts, plain and as ``repr``, JSON, URL, base64 and hex.
+By pattern: text that looks like a secret, registered or not. The registered secrets are global to the process.
+
+`redact` is for text that botctl makes: log lines, failures, events. `redact_values` is for text that an author or
+operator asked for (what a command prints or answers): it removes only what is known to be a secret.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import re
-from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, quote_plus, unquote
+
+from botctl.core.secret_parts import parts
 
 MARK: Final = "[redacted]"
-MIN_LENGTH: Final = 6  # shorter secrets would remove ordinary words; the patterns still match them
+MIN_BEGINNING: Final = 4  # characters; a shorter end of a line is not taken for the beginning of a secret
 
 _MIN_PATTERN_LENGTH: Final = 32
 
@@ -22,13 +29,19 @@ _CLUES: Final = (
     *("token", "secret", "passw", "authorization", "bearer ", "api_key", "apikey", "api-key"),
     *("://", "webhooks/", "interactions/", "aw50zxjhy3rpb246", "botctl_"),
 )
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+# A wrapped line, also in JSON or a repr. "|" begins the later lines of a log message.
+_BREAK: Final = r"(?:[ \t|]*(?:\r?\n|(?:\\+r)?\\+n)[ \t|]*)?"
+_ESCAPED_BREAK: Final = re.compile(r"(?:\\+r)?\\+n")
+_PERCENT: Final = re.compile("%[0-9A-Fa-f]{2}")
+_SCHEME: Final = re.compile(r"[a-z+]+(?::|%3a)", re.IGNORECASE)
 _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")  # the end of a bot token, which contains none of them
 
 _QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: in a repr, in bytes, in JSON inside a string
 _VALUE: Final = r"""(?:(?<=")[^"\\]+|(?<=')[^'\\]+|[^\s"'\\,;&<>(){}\[\]]+)"""  # a quoted value may have spaces
 _PATTERNS: Final = re.compile(
     rf"""
-      (?P<uri>://)[^\s/?\#"'<>]+(?=@)                                           # credentials of a URI
+      (?P<uri>://)(?!\[user:password@\])[^\s/?\#"'<>]+(?=@)                    # credentials of a URI
     | (?P<url>/(?:webhooks|interactions)/\d+/)[^\s/?\#"'<>]+                    # Discord: webhook, interaction tokens
     | (?P<auth>authorization[\\"']*\s*[:=,]\s*{_QUOTE}(?:(?:bot|bearer|basic)\s+)?)[^\s\\"',;<>(){{}}]+
     | (?P<bearer>\bbearer\s+)[\w.~+/=-]{{8,}}
@@ -41,7 +54,7 @@ _PATTERNS: Final = re.compile(
 )
 
 
-def _replace(match: re.Match[str]) -> str:
+def _replace_match(match: re.Match[str]) -> str:
     kept = match.group(match.lastgroup) if match.lastgroup else ""
     return kept + MARK
 
@@ -53,83 +66,190 @@ def redact_patterns(text: str) -> str:
     lower = text.lower()
     for clue in _CLUES:
         if clue in lower:
-            return _PATTERNS.sub(_replace, text)
-    return _PATTERNS.sub(_replace, text) if _TOKEN_TAIL.search(text) else text
+            return _PATTERNS.sub(_replace_match, text)
+    return _PATTERNS.sub(_replace_match, text) if _TOKEN_TAIL.search(text) else text
 
 
 def _lower_hex(encoded: str) -> str:
     return re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), encoded)
 
 
-def _forms(secret: str) -> set[str]:
-    """Every form of ``secret`` in text: plain, repr, JSON, URL. Most tokens look the same in all of them."""
+@functools.lru_cache(maxsize=4096)  # registering one more secret must not cost as much as all of them
+def _forms(secret: str) -> frozenset[str]:
+    """The usual forms of ``secret`` in text. `_replace_unusual` finds the others."""
     raw = secret.encode("utf-8", "surrogatepass")
     # The text around the secret decides which quotes repr() uses, and so what it escapes.
     reprs = {f(quotes + secret)[len(f(quotes)) - 1 : -1] for f in (repr, ascii) for quotes in ("'", '"', "'\"")}
     reprs |= {repr(quotes + raw)[len(repr(quotes)) - 1 : -1] for quotes in (b"'", b'"', b"'\"")}
     jsons = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    urls = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-    return {secret} | reprs | jsons | urls | set(map(_lower_hex, urls))
+    jsons |= {json.dumps(text)[1:-1] for text in jsons}  # JSON inside JSON
+    urls = set()
+    for text in {secret} | reprs | jsons:
+        encoded = text.encode("utf-8", "surrogatepass")
+        urls |= {quote(encoded, safe=""), quote(encoded), quote_plus(encoded)}
+    urls |= set(map(_lower_hex, urls))
+    return frozenset({secret, raw.hex(), raw.hex().upper()} | reprs | jsons | urls | _base64(raw))
+
+
+def _base64(raw: bytes) -> set[str]:
+    """The characters that encode only ``raw``, for each of the three places where it may begin in encoded data."""
+    found = set()
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + raw).decode()
+        core = encoded[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
+        found |= {core, core.translate(_URL_SAFE)}
+    return found
+
+
+def _tolerant(secret: str) -> re.Pattern[str]:
+    """A pattern of ``secret`` with any character percent-encoded, and with line breaks in it."""
+    chars = []
+    for char in secret:
+        encoded = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+        chars.append(f"(?:{re.escape(char)}|(?i:{encoded}){'|[+]' if char == ' ' else ''})")
+    return re.compile(_BREAK.join(chars))
+
+
+class _Known(NamedTuple):
+    """The registered secrets, and what is searched for. Made when one is registered, so that searching is cheap."""
+
+    secrets: tuple[str, ...] = ()  # the longest first, like all of these: a secret may contain another one
+    forms: tuple[str, ...] = ()
+    shortest: tuple[str, ...] = ()  # of the forms: a text without these has none of them
+    plain: tuple[str, ...] = ()  # the same of the secrets
+    begun: tuple[str, ...] = ()  # forms of which the beginning is secret too
+    beginnings: re.Pattern[str] | None = None  # of the length MIN_BEGINNING
+    short_beginnings: frozenset[str] = frozenset()
+
+
+def _know(secrets: Iterable[str]) -> _Known:
+    ordered = _longest_first(secrets)
+    forms = _longest_first({form for secret in ordered for form in _forms(secret)})
+    begun = _longest_first(
+        {form for form in forms if not _SCHEME.match(form)}  # "redis://" alone is no secret
+        | {"".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")) for secret in ordered}
+    )
+    beginnings = "|".join(sorted({re.escape(form[:MIN_BEGINNING]) for form in begun}))
+    return _Known(
+        ordered,
+        forms,
+        _without_longer(forms),
+        _without_longer(ordered),
+        begun,
+        re.compile(beginnings),
+        frozenset(form[:length] for form in begun for length in range(1, MIN_BEGINNING)),
+    )
 
 
 class Redactor:
-    """Removes secrets from text. The module's `register` and `redact` use one instance for the process."""
+    """Removes secrets from text. The module's functions use one instance for the process."""
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
-        self._forms: tuple[str, ...] = ()
+        self._known = _Known()
 
     def register(self, *secrets: str) -> None:
-        """Remember ``secrets`` of at least `MIN_LENGTH` characters.
+        """Remember ``secrets`` and their `secret_parts.parts`: of a URL, what any parser could cut out of it."""
+        new = {part for secret in secrets for part in parts(secret)}.difference(self._known.secrets)
+        if new:
+            self._known = _know(new.union(self._known.secrets))
 
-        The password of a URL is registered with it, percent-encoded and plain.
-        """
-        for secret in secrets:
-            self._secrets.update(part for part in (secret, *_passwords(secret)) if len(part.strip()) >= MIN_LENGTH)
-        # The longest first: a secret may contain another one.
-        forms = {form for secret in self._secrets for form in _forms(secret)}
-        self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+    def redact_values(self, text: str) -> str:
+        """``text`` with `MARK` instead of registered secrets."""
+        known = self._known
+        for form in known.shortest:
+            if form in text:
+                text = _replace(text, known.forms)
+                break
+        if "\n" in text or "\\n" in text or ("%" in text and _PERCENT.search(text)):
+            text = _replace_unusual(text, known)
+        return text
 
     def redact(self, text: str) -> str:
         """``text`` with `MARK` instead of registered secrets and of text that looks like a secret."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MARK)
-        return redact_patterns(text)
+        return redact_patterns(self.redact_values(text))
+
+    def unfinished(self, text: str) -> int:
+        """The length of the end of ``text`` that may be the beginning of a secret, with the line break after it.
+
+        Before a line break a beginning has at least `MIN_BEGINNING` characters, or half of all lines would end in one.
+        """
+        known = self._known
+        if known.beginnings is None:
+            return 0
+        core = text.rstrip("\n")
+        for match in known.beginnings.finditer(core, max(0, len(core) - len(known.begun[0]))):
+            end = core[match.start() :]
+            if any(len(form) > len(end) and form.startswith(end) for form in known.begun):
+                return len(text) - match.start()
+        lengths = range(MIN_BEGINNING - 1, 0, -1)
+        return next((length for length in lengths if text[-length:] in known.short_beginnings), 0)
 
 
-def _passwords(secret: str) -> tuple[str, ...]:
-    """The password in ``secret`` if that is a URL: percent-encoded, and decoded."""
-    if "://" not in secret:
-        return ()
-    try:
-        password = urlsplit(secret).password or ""
-    except ValueError:  # not a URL
-        return ()
-    return (password, unquote(password))
+def _replace(text: str, forms: Iterable[str]) -> str:
+    for form in forms:
+        if form in text:
+            text = text.replace(form, MARK)
+    return text
+
+
+def _replace_unusual(text: str, known: _Known) -> str:
+    """Remove secrets that are percent-encoded in an unusual way, or that a line break cuts in two."""
+    broken = _ESCAPED_BREAK.sub("\n", text) if "\\n" in text else text
+    joined = "".join([line.strip(" \t|\r") for line in broken.split("\n")]) if "\n" in broken else text
+    decoded = unquote(joined) if "%" in joined else joined
+    if decoded == text:
+        return text
+    if any(secret in decoded for secret in known.plain):
+        for secret in known.secrets:
+            text = _tolerant(secret).sub(MARK, text)
+    if joined != text and any(form in joined for form in known.shortest):
+        for form in known.forms:
+            text = re.sub(_BREAK.join(map(re.escape, form)), MARK, text)
+    return text
+
+
+def _longest_first(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(texts, key=lambda text: (-len(text), text)))
+
+
+def _without_longer(longest_first: Sequence[str]) -> tuple[str, ...]:
+    """Those texts that contain no other one: a string without these has none of them."""
+    kept: list[str] = []
+    for text in reversed(longest_first):
+        if not any(short in text for short in kept):
+            kept.append(text)
+    return tuple(kept)
 
 
 _process_redactor = Redactor()
 register = _process_redactor.register
 redact = _process_redactor.redact
+redact_values = _process_redactor.redact_values
+unfinished = _process_redactor.unfinished
 
 
-def redact_json(value: Any, dump: Callable[[Any], str]) -> tuple[Any, str]:
-    """The JSON ``value`` without secrets, and its text as ``dump`` encodes it.
+def redact_json(
+    value: Any, dump: Callable[[Any], str], clean: Callable[[str], str] = _process_redactor.redact
+) -> tuple[Any, str]:
+    """The JSON ``value`` without secrets, and its text as ``dump`` encodes it. ``clean``: `redact` or `redact_values`.
 
     ``dump(value)`` is searched first, since it rarely holds a secret. If it does, each string is redacted by itself, so
     that the JSON stays valid.
     """
     text = dump(value)
-    if redact(text) == text:
+    if clean(text) == text:
         return value, text
-    clean = _redact_strings(value)
-    return clean, dump(clean)
+    redacted = _redact_strings(value, clean)
+    return redacted, dump(redacted)
 
 
-def _redact_strings(value: Any) -> Any:
+def _redact_strings(value: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return redact(value)
+        return clean(value)
     if isinstance(value, dict):
-        return {key: _redact_strings(item) for key, item in value.items()}
-    return [_redact_strings(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_clean_key(key, clean): _redact_strings(item, clean) for key, item in value.items()}
+    return [_redact_strings(item, clean) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _clean_key(key: Any, clean: Callable[[str], str]) -> Any:
+    return clean(key) if isinstance(key, str) else key

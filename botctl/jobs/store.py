@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
-from botctl.core.errors import Held, store_hint, translated
+from botctl.core.errors import Held
+from botctl.core.mongo_errors import reaching_mongo
+from botctl.core.redact import redact
 from botctl.jobs.planning import RunPlan
 
 COLLECTION: Final = "botctl_jobs"
@@ -28,9 +30,7 @@ MAX_ATTEMPTS: Final = 20  # each failed one means that another process changed t
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _UNRESPONSIVE: Final = "stubborn"  # the stored name of `JobRecord.unresponsive`
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, _UNRESPONSIVE: False}
-_reaching_mongo: Final = translated(
-    PyMongoError, sentence="The jobs cannot be read: MongoDB fails.", hint=store_hint("MongoDB")
-)
+_reaching_mongo: Final = reaching_mongo("The jobs cannot be read: MongoDB fails.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class MongoJobStore:
             "outcome": outcome.result,
             "error_id": outcome.error_id,
             "took_ms": round(outcome.took_ms),
-            "detail": outcome.detail,
+            "detail": redact(outcome.detail) if outcome.detail else None,
         }
         if run.requested:
             changes |= {"answered": run.id, "answer": outcome.result}
@@ -149,14 +149,14 @@ class MongoJobStore:
         """Record that ``run`` goes on after its cancellation, if it is still under way."""
         condition = {"_id": run.job, "run": run.id, "fence": run.fence}
         with _reaching_mongo:
-            update = {"$set": {_UNRESPONSIVE: True, "detail": detail}, "$inc": {"rev": 1}}
+            update = {"$set": {_UNRESPONSIVE: True, "detail": redact(detail)}, "$inc": {"rev": 1}}
             await self.collection.update_one(condition, update)
 
     async def add_detail(self, run: JobRun, detail: str) -> None:
         """Add ``detail``, which only the run's own process knows. Another process has recorded ``run`` as lost."""
         condition = {"_id": run.job, "last_id": run.id, "outcome": RunResult.LOST}
         with _reaching_mongo:
-            await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
+            await self.collection.update_one(condition, {"$set": {"detail": redact(detail)}, "$inc": {"rev": 1}})
 
     async def set_paused(self, job: SchedulableJob, now: datetime, *, paused: bool) -> bool:
         """Pause or resume ``job``; a pause skips due times. Return whether it changed. Raises Held as `request`."""

@@ -12,6 +12,8 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from botctl.core.redact import redact_values
+
 VERSION: Final = 1
 EVERY_S: Final = 1.0
 TTL_MS: Final = 60_000  # the reader computes a snapshot's age from the rest that Redis reports
@@ -95,9 +97,12 @@ class Snapshot:
     rss_bytes: int
     cpu_percent: float
     lag_ms: float  # the worst delay of the event loop in the last minute
+    space: str = ""  # where its pid is valid: `process_space`
+    pid_started: str = ""  # `start_time` of its pid
     draining: bool = False
     connections: int = 0  # to the realtime server
     dropped: int = 0  # events that were lost because a subscriber in the process was too slow
+    invalid_requests: int = 0  # that Discord refused in the last ten minutes, and counts towards a ban
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()
@@ -113,8 +118,8 @@ _JSON: Final = TypeAdapter(Snapshot)
 
 
 def as_json(snapshot: Snapshot) -> bytes:
-    """``snapshot`` as it is stored."""
-    return _JSON.dump_json(snapshot)
+    """``snapshot`` as it is stored, without secrets."""
+    return redact_values(_JSON.dump_json(snapshot).decode()).encode()
 
 
 def from_json(text: bytes) -> Snapshot | None:

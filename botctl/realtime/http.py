@@ -14,6 +14,7 @@ from websockets.http11 import Request, Response
 
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState
+from botctl.core.redact import redact_values
 from botctl.core.telemetry.metrics import CONTENT_TYPE, Metrics, render_prometheus
 
 PATH: Final = "/realtime"
@@ -85,7 +86,7 @@ def too_many_connections() -> Response:
 
 
 def _response(status: http.HTTPStatus, content_type: str, body: str) -> Response:
-    data = body.encode()
+    data = redact_values(body).encode()  # the one way out of every page
     headers = Headers({"Content-Type": content_type, "Content-Length": str(len(data)), "Connection": "close"})
     headers["Cache-Control"] = "no-store"
     return Response(status.value, status.phrase, headers, data)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from botctl.core.contracts.event_log import Entry, Position, is_topic
+from botctl.core.redact import redact_values
 
 VERSION: Final = 1
 MAX_ID: Final = 64  # characters
@@ -114,8 +115,8 @@ def parse_request(text: str | bytes) -> Request:
 
 
 def encode_push(kind: str, **fields: Any) -> bytes:
-    """Return a push as JSON."""
-    return json.dumps({"type": kind} | fields, separators=(",", ":")).encode()
+    """Return a push as JSON, without secrets."""
+    return redact_values(json.dumps({"type": kind} | fields, separators=(",", ":"))).encode()
 
 
 def encode_reply(request_id: RequestId, kind: str, **fields: Any) -> bytes:

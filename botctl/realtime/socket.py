@@ -20,6 +20,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from botctl.core.escape import safe
+from botctl.core.redact import redact_values
 from botctl.realtime.liveness import ConnectionHealth
 from botctl.realtime.protocol import CloseReason
 
@@ -194,7 +195,7 @@ class Socket(ServerConnection):
 
 def _close_phrase(text: str) -> str:
     """Return ``text``, which may quote the client, as the reason of a close frame."""
-    return safe(text, _MAX_REASON_BYTES).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+    return safe(redact_values(text), _MAX_REASON_BYTES).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
 def _set_tcp_options(sock: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 import tempfile
 from contextlib import suppress
@@ -13,17 +12,14 @@ from typing import Final
 
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
+from botctl.core.secret_parts import without_secrets
 
 SOCKET_BYTES: Final = 100  # sun_path holds 108 bytes on Linux and 104 on macOS; see unix(7)
-
-_CREDENTIALS: Final = re.compile(r"(?<=://).*@", re.DOTALL)  # to the last @: a password may hold an unescaped one
-_CREDENTIALS_OF_PATH: Final = re.compile(r"(?<=://)[^/]*@")
 
 
 def display_url(url: str) -> str:
     """``url`` without user, password and options, escaped for the terminal."""
-    credentials = _CREDENTIALS_OF_PATH if url.startswith("unix://") else _CREDENTIALS
-    return safe(credentials.sub("", url).partition("?")[0])
+    return safe(without_secrets(url))
 
 
 def socket_path(folder: Path, name: str) -> Path:

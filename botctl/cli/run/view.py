@@ -27,6 +27,7 @@ from botctl.core.contracts.events import DrainStarted, ServiceChanged
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 from botctl.core.escape import safe
 from botctl.core.processes.runtime import Runtime
+from botctl.core.redact import redact
 from botctl.core.services.registry import RunningServices
 from botctl.core.telemetry.logs import FILE_NAME
 from botctl.core.version import __version__
@@ -136,7 +137,8 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    line.append(safe(detail.partition("\n")[0]), "dim").rstrip()  # all lines of an error are printed at the end
+    first_line = detail.partition("\n")[0]  # all lines of an error are printed at the end
+    line.append(safe(redact(first_line)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
     return line
 
 

@@ -12,6 +12,7 @@ import typer
 
 from botctl.core.errors import Held
 from botctl.core.escape import safe
+from botctl.core.safe_streams import reveal
 from botctl.sandbox.model.limits import Limits, parse_assignments
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.process.client_libraries import setup_lines
@@ -70,7 +71,7 @@ def serve(
     def on_ready(sandbox: Sandbox) -> None:
         info = _connection_info(sandbox, None if given_secret else options.secret)
         if as_json:
-            print(json.dumps(info), flush=True)
+            reveal(json.dumps(info))
         else:
             _print_info(info, secret_file)
 
@@ -118,4 +119,4 @@ def _print_info(info: dict[str, Any], secret_file: Path | None) -> None:
         "",
     ]
     lines.append(f"The sandbox listens on {url}. Ctrl-C stops it.")
-    print("\n".join(lines), flush=True)
+    reveal("\n".join(lines))

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from botctl.core.config.notices import notices
-from botctl.core.config.reference import is_secret, to_toml
+from botctl.core.config.reference import find, is_secret, to_toml
 from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
@@ -29,13 +29,15 @@ from botctl.core.config.sources import (
     from_flags,
     from_toml,
     merge,
+    secret_variables,
     suggest,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
-from botctl.core.redact import MARK, redact, redact_patterns, register
+from botctl.core.redact import MARK, redact, register
+from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
 
 PROFILE: Key = ("profile",)
 ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials
@@ -70,10 +72,10 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project
     or settings are wrong, with one sentence for each of them.
     """
+    register(*secret_variables(env))  # before anything can be printed
     root = find_root(project, env, Path.cwd())
     faults: list[str] = []
     values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
-    _register_secrets(values)
     settings = validate(values, faults)
     remarks = () if settings is None else notices(settings, {*filter(env.get, env), *dotenv_names(root / ".env")})
     if settings is None or faults:
@@ -109,13 +111,14 @@ def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, obj
 def _format_value(key: Key, value: object) -> str:
     """``value`` as `explain` shows it: in TOML, without secrets."""
     if isinstance(value, SecretStr):
-        return safe(redact_patterns(value.get_secret_value())) if key[-1] == ADDRESS else MARK
+        return safe(without_secrets(value.get_secret_value(), MARK)) if key[-1] == ADDRESS else MARK
     return safe(redact(to_toml(value)))
 
 
 def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
-    base = from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults)
-    above = merge(merge(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
+    base = _registered(from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults))
+    dotenv = _registered(from_dotenv(root / ".env", faults))
+    above = merge(merge(dotenv, _registered(from_environment(env, faults))), _registered(from_flags(flags)))
     profile = _profile_file(root, merge(base, above).get(PROFILE), faults)
     if PROFILE in profile:
         faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")
@@ -130,7 +133,7 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
     folder = root / SETTINGS_FILE.parent
     names = sorted(path.stem for path in folder.glob("*.toml") if path.name != SETTINGS_FILE.name)
     if chosen.value in names:
-        return from_toml(root / where, str(where), Layer.PROFILE, faults)
+        return _registered(from_toml(root / where, str(where), Layer.PROFILE, faults))
     if chosen.value not in (PRODUCTION, "default"):
         others = f"there is {', '.join(names)}" if names else "there are no profiles"
         meant = suggest(chosen.value, [*names, PRODUCTION])
@@ -138,11 +141,20 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
     return {}
 
 
-def _register_secrets(values: Values) -> None:
-    """Register every secret with `redact`. An address without credentials is no secret."""
+def _registered(values: Values) -> Values:
+    """``values`` of one layer, after every secret in them is registered: also one that is overridden, or not valid.
+
+    An address without credentials is no secret. A setting that does not exist may be a secret with a misspelt name.
+    """
     for key, (value, _) in values.items():
-        if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_patterns(value) != value):
-            register(value)
+        secret = is_secret(key) or (find(key) is None and (SECRET_NAME.search(key[-1]) or "://" in str(value)))
+        if secret and isinstance(value, str | int) and not (_is_address(key, value) and not has_secrets(str(value))):
+            register(str(value))
+    return values
+
+
+def _is_address(key: Key, value: object) -> bool:
+    return key[-1] == ADDRESS or "://" in str(value)
 
 
 def _config_error(faults: Sequence[str], remarks: Sequence[str]) -> ConfigError:

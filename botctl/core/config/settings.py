@@ -18,6 +18,7 @@ from pydantic_settings import NoDecode
 
 from botctl.core.contracts.throttle import API_SCOPES, COMMAND_SCOPES, Scope
 from botctl.core.contracts.throttle import parse as parse_throttle
+from botctl.core.secret_parts import misread
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
@@ -53,6 +54,8 @@ class Address:
     def __call__(self, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(self.schemes):
             raise ValueError(f"must be {self.description}")
+        if problem := misread(url.get_secret_value()):
+            raise ValueError(problem)
         return url
 
 

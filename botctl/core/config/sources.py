@@ -23,6 +23,7 @@ from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
+from botctl.core.secret_parts import SECRET_NAME, has_secrets
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
@@ -127,6 +128,15 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
         elif _is_miswritten(name):
             faults.append(_miswritten(name, Origin(Layer.ENVIRONMENT, name)))
     return values
+
+
+def secret_variables(env: Mapping[str, str]) -> Iterator[str]:
+    """The values of variables that hold secrets by their names, botctl's or not, and of addresses with credentials."""
+    for name, value in env.items():
+        ours = name.startswith(ENV_PREFIX)
+        address = "://" in value or (ours and name.endswith("URL"))
+        if has_secrets(value) if address else SECRET_NAME.search(name):
+            yield value
 
 
 def from_flags(flags: Mapping[str, object]) -> Values:

@@ -6,6 +6,8 @@ import asyncio
 import enum
 from dataclasses import dataclass
 
+from botctl.core.redact import redact
+
 
 class ServiceState(enum.StrEnum):
     """The state of a service.
@@ -58,10 +60,10 @@ def unwrap_group(error: BaseException) -> BaseException:
 
 
 def describe_end(error: BaseException | None) -> str:
-    """How a task ended: ``returned``, ``was cancelled``, or the error's type and text."""
+    """How a task ended: ``returned``, ``was cancelled``, or the error's type and text, without secrets."""
     if error is None:
         return "returned"
     if isinstance(error, asyncio.CancelledError):
         return "was cancelled"
-    text = str(error)
+    text = redact(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

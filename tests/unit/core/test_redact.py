@@ -9,14 +9,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from botctl.core.redact import MARK, MIN_LENGTH, Redactor, redact_json, redact_patterns
+from botctl.core.redact import MARK, Redactor, redact_json, redact_patterns
+from botctl.core.secret_parts import MIN_LENGTH, recognisable
 
 BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
 INTERACTION_TOKEN = "aW50ZXJhY3Rpb246MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6abcdef"
 
 # A secret made of pieces of the mark itself would be found again in what replaced it.
 secrets = st.text(min_size=MIN_LENGTH, max_size=40).filter(
-    lambda s: len(s.strip()) >= MIN_LENGTH and not set("[]") & set(s) and s not in MARK
+    lambda s: recognisable(s) and not set("[]") & set(s) and s not in MARK
 )
 
 
@@ -123,6 +124,7 @@ def test_patterns_are_redacted_and_surrounding_text_stays(text: str, shown: str)
         "botctl.core.config.settings.DiscordSettings",
         "ann@example.org wrote",
         "/interactions/ and /webhooks/",
+        "The form is mongodb://[user:password@]host[:port][/?options].",
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:

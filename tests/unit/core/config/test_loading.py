@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.config.loading import Loaded, explain, load
+from botctl.core.config.loading import Loaded, SettingRow, explain, load
 from botctl.core.config.settings import LogLevel, uses_sandbox
 from botctl.core.errors import ConfigError, ExitCode
 from botctl.core.paths import find_root
-from botctl.core.redact import redact
+from botctl.core.redact import _Known, redact
 from tests.support import ROOT
 
 EXAMPLE = ROOT
@@ -46,8 +46,7 @@ class Project:
 def _own_secrets() -> Iterator[None]:
     """What is registered here must not be redacted in other tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redact.__self__, "_secrets", set())  # type: ignore[attr-defined]
-        patch.setattr(redact.__self__, "_forms", ())  # type: ignore[attr-defined]
+        patch.setattr(redact.__self__, "_known", _Known())  # type: ignore[attr-defined]
         yield
 
 
@@ -216,6 +215,32 @@ class TestToken:
             BOTCTL_MONGO__URL="mongodb://u:hunter2x@h/",
         )
         assert redact(f"{TOKEN} redis://localhost:1 hunter2x") == "[redacted] redis://localhost:1 [redacted]"
+
+    @pytest.mark.parametrize("char", ["#", "?", "/"])
+    def test_character_to_encode_is_named_without_the_secret(self, project: Project, char: str) -> None:
+        said = project.faults(BOTCTL_REDIS__URL=f"redis://:s3cr3t9{char}word@127.0.0.1:1/0")
+        assert redact(said) == said
+        assert f"redis.url has {char} in its user or password, which must be percent-encoded: {char} as %" in said
+        assert "s3cr3t9" not in said
+        assert redact("Port could not be cast to integer value as 's3cr3t9'").endswith("'[redacted]'")
+
+    @pytest.mark.parametrize("password", ["s3cr3t9'word", "s3cr3t9<word", "s3cr3t9 word", "aa@s3cr3t9"])
+    def test_unusual_password_is_not_explained(self, project: Project, password: str) -> None:
+        rows = explain(project.load(BOTCTL_REDIS__URL=f"redis://:{password}@127.0.0.1:1/0"))
+        assert SettingRow("redis.url", "redis://[redacted]@127.0.0.1:1/0", "BOTCTL_REDIS__URL") in rows
+
+    def test_secrets_that_are_not_used_are_registered_too(self, project: Project) -> None:
+        """Overridden in a higher layer, not valid, with a misspelt name, or of another program."""
+        project.write(".env", "BOTCTL_DISCORD__TOKEN=over-ridden1\n")
+        project.write("config/botctl.toml", 'redis.ulr = "redis://:mis-spelt2@h"\ndiscord.token = 123456789012\n')
+        project.faults(
+            BOTCTL_DISCORD__TOKEN=TOKEN,
+            BOTCTL_MONGO__URL="http://u:wrong-scheme3@h",
+            BOTCTL_REDIS_URL="redis://:wrong-name4@h",
+            PAYMENT_API_KEY="of-another5",
+        )
+        secrets = ("over-ridden1", "mis-spelt2", "123456789012", "wrong-scheme3", "wrong-name4", "of-another5")
+        assert [redact(secret) for secret in secrets] == ["[redacted]"] * len(secrets)
 
 
 class TestFaults:

@@ -14,7 +14,7 @@ import pytest
 from loguru import logger
 
 from botctl.core.config.settings import LogLevel, Settings
-from botctl.core.redact import redact, register
+from botctl.core.redact import _Known, redact, register
 from botctl.core.telemetry.logs import FILE_ONLY, start_logs, stderr_logs
 
 SECRET = "hunter2-of-the-logs"
@@ -24,8 +24,7 @@ BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz012345678
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is registered here must not be redacted in other tests."""
-    monkeypatch.setattr(redact.__self__, "_secrets", set())  # type: ignore[attr-defined]
-    monkeypatch.setattr(redact.__self__, "_forms", ())  # type: ignore[attr-defined]
+    monkeypatch.setattr(redact.__self__, "_known", _Known())  # type: ignore[attr-defined]
 
 
 class Terminal(io.StringIO):
