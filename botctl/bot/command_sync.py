@@ -21,6 +21,7 @@ from botctl.core.contracts.invocation import Kind
 RETRY_S: Final = (5.0, 15.0, 60.0, 300.0)
 """How long to wait before the commands are sent again; the last one is repeated."""
 _IN_COMMAND: Final = re.compile(r"In (?P<index>\d+)(?:\.(?P<field>\S*))?: (?P<reason>.*)")  # as disnake writes it
+_NO_ACCESS: Final = (403, 404)
 _SHOWN: Final = 10  # names in a sentence
 _log = logging.getLogger(__name__)
 
@@ -71,10 +72,11 @@ class SyncFailure:
 
     def _reason(self) -> str:
         match self.error:
-            case disnake.Forbidden():
-                return "Discord forbids it; invite the bot with the scope applications.commands, or remove the guild"
             case disnake.HTTPException(text=text, status=status):
-                return f"Discord answers {status}: {' '.join(text.split())}"
+                answer = f"Discord answers {status}: {' '.join(text.split())}"
+                if self.guild is None or status not in _NO_ACCESS:
+                    return answer
+                return f"{answer}. Invite the bot there with the scope applications.commands, or remove the guild"
             case _:
                 return f"Discord cannot be reached: {type(self.error).__name__}"
 

@@ -30,7 +30,7 @@ _SLASH, _SUB_COMMAND, _GROUP, _INTEGER = 1, 1, 2, 4
 _NAME: Final = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")  # with the marks of Devanagari and Thai
 
 
-class Refusal(NamedTuple):
+class RefusedPart(NamedTuple):
     """What Discord refuses. ``path``: the names of the sub-command that it is in; empty for the command itself."""
 
     path: tuple[str, ...]
@@ -44,13 +44,13 @@ def payload(command: commands.InvokableApplicationCommand) -> Json:
         return dict(command.body.to_dict())
 
 
-def refusals(command: Json) -> Iterator[Refusal]:
+def refusals(command: Json) -> Iterator[RefusedPart]:
     """Everything that Discord would refuse in the payload of one command."""
     label = f"/{command['name']}" if command.get("type", _SLASH) == _SLASH else repr(command["name"])
     found = list(_in_command(command, label))
     yield from found
     if not found and (size := _size(command)) > _MAX_SIZE:
-        yield Refusal((), f"{label} has {size} characters in all its texts; Discord allows {_MAX_SIZE}")
+        yield RefusedPart((), f"{label} has {size} characters in all its texts; Discord allows {_MAX_SIZE}")
 
 
 def too_many(kind: int, names: list[str]) -> str:
@@ -59,38 +59,38 @@ def too_many(kind: int, names: list[str]) -> str:
     return f"there are {len(names)} {_KINDS[kind]}; Discord allows {limit}" if len(names) > limit else ""
 
 
-def _in_command(command: Json, label: str) -> Iterator[Refusal]:
+def _in_command(command: Json, label: str) -> Iterator[RefusedPart]:
     is_slash = command.get("type", _SLASH) == _SLASH
-    yield from (Refusal((), sentence) for sentence in _names(command, label, is_slash=is_slash))
+    yield from (RefusedPart((), sentence) for sentence in _names(command, label, is_slash=is_slash))
     for key in ("contexts", "integration_types"):
         if command.get(key) == []:
-            yield Refusal((), f"{label} has an empty list of {key}, so no one could use it")
+            yield RefusedPart((), f"{label} has an empty list of {key}, so no one could use it")
     if is_slash:
-        yield from (Refusal((), sentence) for sentence in _descriptions(command, label))
+        yield from (RefusedPart((), sentence) for sentence in _descriptions(command, label))
         yield from _options(command, label, ())
 
 
-def _options(command: Json, label: str, path: tuple[str, ...]) -> Iterator[Refusal]:
+def _options(command: Json, label: str, path: tuple[str, ...]) -> Iterator[RefusedPart]:
     """In the options and sub-commands of ``command``, which is the one at ``path``."""
     options: list[Json] = command.get("options") or []
     nested = [option for option in options if option["type"] in (_SUB_COMMAND, _GROUP)]
     if len(options) > MAX_OPTIONS:
         noun = "sub-commands" if nested else "options"
-        yield Refusal(path, f"{label} has {len(options)} {noun}; Discord allows {MAX_OPTIONS}")
+        yield RefusedPart(path, f"{label} has {len(options)} {noun}; Discord allows {MAX_OPTIONS}")
     if nested and len(nested) < len(options):
-        yield Refusal(path, f"{label} has sub-commands and options; Discord allows only one of them")
+        yield RefusedPart(path, f"{label} has sub-commands and options; Discord allows only one of them")
     for name in _repeated(option["name"] for option in options):
-        yield Refusal(path, f"{label} has two options called {name}")
+        yield RefusedPart(path, f"{label} has two options called {name}")
     for option in options:
         if option in nested:
             inner, full_name = (*path, option["name"]), f"{label} {option['name']}"
-            yield from (Refusal(inner, s) for s in (*_names(option, full_name), *_descriptions(option, full_name)))
+            yield from (RefusedPart(inner, s) for s in (*_names(option, full_name), *_descriptions(option, full_name)))
             yield from _options(option, full_name, inner)
         else:
-            yield from (Refusal(path, sentence) for sentence in _in_option(option, f"option {option['name']}"))
+            yield from (RefusedPart(path, sentence) for sentence in _in_option(option, f"option {option['name']}"))
     is_required = [bool(option.get("required")) for option in options if option not in nested]
     if is_required != sorted(is_required, reverse=True):
-        yield Refusal(path, f"{label} has an option without a default after one with a default")
+        yield RefusedPart(path, f"{label} has an option without a default after one with a default")
 
 
 def _in_option(option: Json, label: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -180,10 +180,24 @@ class Catalog:
                 faults.add(*location(function, self.folder, self.folder), sentence)
             if refused:
                 bot.remove_application_command(command)
-        everywhere = [(kind_of_invokable(command), command.name) for command in bot.application_commands_iterator()]
-        for kind, number in _COMMAND_TYPES.items():
-            if sentence := too_many(number, [name for of, name in everywhere if of is kind]):
-                faults.add(self.folder, 1, sentence)
+        counts = _Counts()
+        for command in bot.application_commands_iterator():
+            for sentence in counts.add(kind_of_invokable(command), command.name, command.guild_ids or ()):
+                faults.add(*location(command.callback, self.folder, self.folder), sentence)
+
+
+class _Counts:
+    """How many commands of each kind there are in each guild, and in all guilds."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[Kind, int | None], list[str]] = defaultdict(list)
+
+    def add(self, kind: Kind, name: str, guilds: Iterable[int]) -> Iterator[str]:
+        """Count a command; yield a sentence if Discord does not allow that many. No ``guilds``: it is in all."""
+        for guild in tuple(guilds) or (None,):
+            self._names[kind, guild].append(name)
+            if sentence := too_many(_COMMAND_TYPES[kind], self._names[kind, guild]):
+                yield sentence
 
 
 def load(folder: Path, context: ValidationContext, *, skip_broken: bool = False) -> Catalog:
@@ -384,16 +398,14 @@ def _named(file: CommandFile, folder: Path) -> Iterator[Named]:
 def _check_unique_names(files: list[CommandFile], folder: Path, faults: FaultCollector) -> None:
     """Report names that two cogs or two commands of one kind have (kinds may share names), and too many commands."""
     first: dict[tuple[Kind, str], Path] = {}
-    counts: dict[tuple[Kind, int | None], list[str]] = defaultdict(list)
+    counts = _Counts()
     for file in files:
         for kind, name, path, line, guilds in _named(file, folder):
             if (kind, name) in first:
                 faults.add(path, line, f"the command {name!r} is also in {_relative(first[kind, name], folder)}")
             first.setdefault((kind, name), file.path)
-            for guild in guilds or (None,):
-                counts[kind, guild].append(name)
-                if sentence := too_many(_COMMAND_TYPES[kind], counts[kind, guild]):
-                    faults.add(path, line, sentence)
+            for sentence in counts.add(kind, name, guilds):
+                faults.add(path, line, sentence)
     cogs: dict[str, Path] = {}
     for file in files:
         for cog in file.cogs:

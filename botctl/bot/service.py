@@ -295,6 +295,10 @@ class Problems:
         self._tasks = tasks
         self._sentences: dict[str, str] = {}
 
+    def sentence(self, subject: str) -> str:
+        """Return what is wrong with ``subject``; empty if nothing is."""
+        return self._sentences.get(subject, "")
+
     def report(self, subject: str, sentence: str) -> None:
         """Set the sentence about ``subject``; without one, it is well again."""
         self._sentences.pop(subject, None)
@@ -355,7 +359,11 @@ async def _keep_registering(bot: Bot, problems: Problems) -> None:
 
 
 def _report_registration(bot: Bot, problems: Problems) -> None:
-    problems.report("commands", "; ".join(map(str, bot.command_sync.failures)))
+    """Say which commands could not be registered, in the service's state, and in the log if that is new."""
+    sentence = "; ".join(map(str, bot.command_sync.failures))
+    if sentence and problems.sentence("commands") != sentence:
+        _log.warning("%s", sentence)
+    problems.report("commands", sentence)
 
 
 def _handler_arguments(handler: EventHandler, bot: Bot, services: Services) -> dict[str, Any]:

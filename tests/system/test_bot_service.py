@@ -320,6 +320,7 @@ async def test_guild_that_forbids_commands_degrades_the_bot(tmp_path: Path):
         state, detail = bot_state(bot)
         assert state == "degraded"
         assert "/plain, /other could not be registered in the guild 900000000000000999: Discord" in detail
+        assert detail.endswith("Invite the bot there with the scope applications.commands, or remove the guild")
         assert last_text(await bot.run_command("plain")) == "plain"
 
 
