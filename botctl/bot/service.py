@@ -334,7 +334,8 @@ async def _require_registered(bot: Bot, catalog: Catalog, problems: Problems) ->
     With any other failure, and if it takes long, the bot is degraded: the commands that Discord has still work.
     """
     try:
-        await asyncio.wait_for(bot.command_sync.done.wait(), SYNC_S)
+        async with asyncio.timeout(SYNC_S):
+            await bot.command_sync.done.wait()
     except TimeoutError:
         problems.report("commands", f"Discord has not taken the commands in {SYNC_S:.0f} s; they may be outdated")
         return

@@ -342,3 +342,20 @@ async def test_failed_registration_is_repeated_until_it_succeeds(tmp_path: Path,
         works.set()
         await until(lambda: bot_state(bot)[0] == "ready")
         assert last_text(await bot.run_command("plain")) == "plain"
+
+
+async def test_slow_registration_degrades_the_bot_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("botctl.bot.service.SYNC_S", 0.01)
+    works, real = asyncio.Event(), HTTPClient.bulk_upsert_global_commands
+
+    async def wait(*args: Any) -> Any:
+        await works.wait()
+        return await real(*args)
+
+    monkeypatch.setattr(HTTPClient, "bulk_upsert_global_commands", wait)
+    async with rig(write_commands(tmp_path / "commands", a=PLAIN.format(text="x"))) as bot:
+        state, detail = bot_state(bot)
+        assert state == "degraded"
+        assert detail.startswith("Discord has not taken the commands in")
+        works.set()
+        await until(lambda: bot_state(bot)[0] == "ready")
