@@ -137,7 +137,8 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    line.append(safe(redact(detail)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
+    first_line = detail.partition("\n")[0]  # all lines of an error are printed at the end
+    line.append(safe(redact(first_line)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
     return line
 
 
