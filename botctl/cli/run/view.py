@@ -137,8 +137,9 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    first_line = detail.partition("\n")[0]  # all lines of an error are printed at the end
-    line.append(safe(redact(first_line)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
+    shown = redact(detail)  # before it is cut or wrapped: a line break would hide a secret
+    first_line = shown.partition("\n")[0]  # all lines of an error are printed at the end
+    line.append(safe(first_line), "dim").rstrip()
     return line
 
 
