@@ -86,15 +86,18 @@ def require_trusted_code(
 ) -> None:
     """Raise ConfigError if another user could have written what botctl may import from the project.
 
-    These are the modules in ``root``, and what the settings name: ``folders``, relative to ``root``, and ``modules``
-    with dots. Those that are not in ``root`` are installed ones.
+    These are what the settings name, ``folders`` relative to ``root`` and ``modules`` with dots, and what these can
+    import: the modules in ``root`` and beside each of the folders. Modules that are not there are installed ones.
     """
     caller = caller or this_caller(env)
-    packages = (file.parent for file in root.glob("*/__init__.py"))
-    named = (root / name.partition(".")[0] for name in modules)
-    trees = sorted({*(root / folder for folder in folders), *packages, *named, root / "__pycache__"})
-    paths = (*sorted(root.glob("*.py")), *(path for tree in trees for path in _all_in(tree)))
-    _refuse(root, env, caller, list(_faults(paths, caller.fault, read)))
+    trees = {root / folder for folder in folders}
+    searched = {root, *(tree.parent for tree in trees)}
+    packages = {file.parent for folder in searched for file in folder.glob("*/__init__.py")}
+    named = {folder / name.partition(".")[0] for folder in searched for name in modules}
+    compiled = {folder / "__pycache__" for folder in searched}
+    paths = [*searched, *(file for folder in searched for file in folder.glob("*.py"))]
+    paths += [path for tree in trees | packages | named | compiled for path in _all_in(tree)]
+    _refuse(root, env, caller, list(_faults(sorted(set(paths)), caller.fault, read)))
 
 
 def _all_in(tree: Path) -> Iterator[Path]:

@@ -86,6 +86,17 @@ def test_project_that_others_could_have_written_is_refused(
     assert str(root / path.removeprefix("_")) in str(refused.value)
 
 
+def test_modules_beside_the_commands_are_examined(root: Path) -> None:
+    """They can import each other."""
+    (root / "src" / "commands" / "fun").mkdir(parents=True)
+    for name in ("src/commands/fun/joke.py", "src/shared.py"):
+        (root / name).write_text("")
+    for path in ("src", "src/shared.py", "src/commands/fun", "src/commands/fun/joke.py"):
+        read = reader(root, **{path: (ALICE, ALICE, 0o777)})
+        with pytest.raises(ConfigError, match="can be written"):
+            require_trusted_code(root, ("src/commands",), (), {}, caller=CALLER, read=read)
+
+
 def test_folder_above_must_keep_the_project_in_place(root: Path) -> None:
     """As /tmp does by its sticky bit."""
     examine(root, reader(root, **{"..": (0, 0, 0o755)}))
