@@ -96,7 +96,6 @@ def _build_application(running: RunningSandbox) -> web.Application:
     app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.self_check
     app[websocket.TRANSPORTS] = set()
     app.router.add_get("/", websocket.handle)
-    app.router.add_get("/resume", websocket.handle_resume)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
     control.install(app)
     oauth_page.install(app)
