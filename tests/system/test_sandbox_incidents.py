@@ -94,12 +94,16 @@ async def test_dead_resume_host_never_answers_a_resume(discord: Discord) -> None
         ready = await wire.identify()
         await start(discord, "resume-host-dead")
     resume = {"token": TOKEN, "session_id": ready["session_id"], "seq": 1}
+
+    async def try_to_resume() -> None:
+        async with discord.wire() as wire:
+            await wire.hear()
+            await wire.say(6, resume)
+            await wire.hear()
+
     for _ in range(6):
         with pytest.raises((aiohttp.ClientError, Closed)):  # before the handshake, or after the RESUME
-            async with discord.wire() as wire:
-                await wire.hear()
-                await wire.say(6, resume)
-                await wire.hear()
+            await try_to_resume()
     await stop(discord, "resume-host-dead")
     async with discord.wire() as wire:
         await wire.hear()

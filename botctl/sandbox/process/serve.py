@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -15,10 +14,9 @@ from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket
 from botctl.sandbox.incidents.runner import RUNNER, IncidentRunner
-from botctl.sandbox.model.faults import VIA
 from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 - fills the table of routes
 from botctl.sandbox.sandbox import Sandbox
-from botctl.sandbox.web import openapi_check
+from botctl.sandbox.web import cdn, openapi_check
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
@@ -96,7 +94,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
     app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.self_check
     app[websocket.TRANSPORTS] = set()
     app.router.add_get("/", websocket.handle)
-    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
+    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", cdn.send_attachment)
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
@@ -104,10 +102,3 @@ def _build_application(running: RunningSandbox) -> web.Application:
         running.self_check.install(app)
     running.traffic.install(app)
     return app
-
-
-async def _handle_attachment(request: web.Request) -> web.Response:
-    attachment = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
-    if attachment is None:
-        return web.Response(status=404)
-    return web.Response(body=attachment[1], headers={"Content-Type": attachment[0], "Via": VIA})
