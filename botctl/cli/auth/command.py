@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
@@ -135,4 +135,4 @@ def _format_day(at: datetime | None) -> str:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value))
+    print_json(value)

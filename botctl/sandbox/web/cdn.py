@@ -16,8 +16,12 @@ from botctl.sandbox.model.faults import VIA
 from botctl.sandbox.web.keys import SANDBOX
 
 _SHOWN: Final = frozenset(
-    "image/png image/jpeg image/gif image/webp image/avif audio/mpeg audio/ogg audio/wav audio/flac audio/mp4"
-    " video/mp4 video/webm video/quicktime video/ogg application/json".split()
+    {
+        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
+        *("audio/mpeg", "audio/ogg", "audio/wav", "audio/flac", "audio/mp4"),
+        *("video/mp4", "video/webm", "video/quicktime", "video/ogg"),
+        "application/json",
+    }
 )
 _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
