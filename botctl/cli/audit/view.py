@@ -108,11 +108,11 @@ class LogView:
 
 
 def actor_name(entry: Mapping[str, Any]) -> str:
-    """The actor: a user by name, others with their type."""
+    """The actor: a user as ``@name``, others with their type. So no user can look like another kind of actor."""
     actor = entry["actor"]
     name = safe(actor.get("name") or actor.get("id", "?"), 60)
     kind = actor.get("type", "user")
-    return name if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
+    return f"@{name}" if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
 
 
 def describe(entry: Mapping[str, Any]) -> str:
@@ -127,10 +127,17 @@ def describe(entry: Mapping[str, Any]) -> str:
         *(_format_change(change) for change in _changes(entry)),
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
         target if is_channel else "",
+        _format_authority(entry["actor"].get("auth")),
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
         "the stored entry cannot be read" if entry.get("unreadable") else "",
     ]
     return " · ".join(filter(None, parts))
+
+
+def _format_authority(auth: object) -> str:
+    """``sudo:ann`` as words."""
+    method, _, person = safe(auth or "", 100).partition(":")
+    return f"through {method} by {person}" if person else ""
 
 
 def _outcome(entry: Mapping[str, Any]) -> str:
