@@ -23,11 +23,9 @@ _POLL_S: Final = 0.01
 # A small Python process runs this, then execs the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the call, and then there would be no signal: so check it once more.
 _DIE_WITH_PARENT: Final = (
-    "import ctypes, os, sys\n"
-    "ctypes.CDLL(None).prctl(1, 9)\n"
-    "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
+    "import ctypes, os, sys\nctypes.CDLL(None).prctl(1, 9)\nif os.getppid() != int(sys.argv[1]): os._exit(1)\n"
 )
+_EXEC: Final = "import os, sys\nos.umask(0o77)\nos.execv(sys.argv[2], sys.argv[2:])\n"
 
 # The variables that a child inherits. None holds a secret of the settings.
 _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
@@ -37,11 +35,11 @@ def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
     """Wrap ``command`` (absolute path first): the kernel kills it when the thread that spawned it ends.
 
     So spawn it from the main thread. A small Python process execs it, because code between fork and exec can deadlock
-    in a process with threads. Linux only; on other systems, the next start ends a child whose parent was killed.
+    in a process with threads. Linux only; on other systems, the next start ends a child whose parent was killed. On
+    all systems, only this user can read the files that it creates.
     """
-    if sys.platform != "linux":
-        return tuple(command)
-    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command)
+    program = _DIE_WITH_PARENT + _EXEC if sys.platform == "linux" else _EXEC
+    return (sys.executable, "-I", "-S", "-c", program, str(os.getpid()), *command)
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
