@@ -49,11 +49,16 @@ class DenialAggregator:
         if not self._counters:
             return None
         oldest, *_ = next(iter(self._counters))
+        if oldest > _minute(now):  # the clock was ahead
+            return 0.0
         return max(0.0, (oldest + 1) * WINDOW_S - now.timestamp())
 
     def take(self, now: datetime | None = None) -> list[AuditEntry]:
-        """Remove and return the entries of all minutes that are over at ``now``; of all minutes if it is None."""
-        ended = [key for key in self._counters if now is None or key[0] < _minute(now)]
+        """Remove and return the entries of all minutes that are over at ``now``; of all minutes if it is None.
+
+        A later minute than that of ``now`` is over, too: it was counted while the clock was ahead.
+        """
+        ended = [key for key in self._counters if now is None or key[0] != _minute(now)]
         return [_counted(self._counters.pop(key)) for key in ended]
 
 

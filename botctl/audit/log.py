@@ -16,19 +16,17 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
 
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
-from botctl.core.errors import Unreachable, store_hint, translated
+from botctl.core.errors import Unreachable
+from botctl.core.mongo_errors import reaching_mongo
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
-_reaching_mongo: Final = translated(
-    PyMongoError, sentence="The audit log cannot be read: MongoDB fails ({error}).", hint=store_hint("MongoDB")
-)
+_reaching_mongo: Final = reaching_mongo("The audit log cannot be read: MongoDB fails ({error}).")
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -39,12 +37,13 @@ Entry = dict[str, Any]  # the parsed JSON of an `AuditEntry`
 class Tail:
     """The position of a follower: it tells which documents are new. Does no I/O.
 
-    ``after_ms``: the next read gets documents that were written from then on. It never decreases and never passes the
-    reader's clock, so a writer with a fast clock hides no other entries.
+    ``after_ms``: the next read gets documents that were written from then on. It never passes the reader's clock, so a
+    writer with a fast clock hides no other entries. It decreases only when the reader's clock was set back.
     """
 
     after_ms: int
     _seen: dict[str, int] = field(default_factory=dict)
+    _was_set_back: bool = False
 
     @classmethod
     def from_now(cls, now: datetime) -> Self:
@@ -55,6 +54,12 @@ class Tail:
         """Those of ``documents`` that were not in earlier calls."""
         new = [document for document in documents if document["_id"] not in self._seen]
         self._seen |= {document["_id"]: document["w"]["at"] for document in new}
+        if self._was_set_back:  # these are the entries from the time before
+            self._was_set_back = False
+            return []
+        if unix_ms(now) < self.after_ms:
+            self.after_ms, self._was_set_back = unix_ms(now), True
+            return new
         latest_ms = min(max(self._seen.values(), default=0), unix_ms(now))
         self.after_ms = max(self.after_ms, latest_ms - LOOK_BACK_MS)
         self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms >= self.after_ms}

@@ -2,7 +2,7 @@
 
 Collection ``botctl_audit``, one document per entry, never changed::
 
-    _id   the entry's id; a second write of an entry is the same document
+    _id   the entry's id; a second write of an entry is the same document, another entry of that id gets its own
     b     Binary: the entry as one line of JSON, always the same bytes, so that it can be hashed
     x     [{at, action, actor, name, target, guild, outcome, op}]: search fields, taken from b; op: the id of the action
     at    when it happened, in milliseconds since 1970: to filter and sort by
@@ -38,9 +38,18 @@ from botctl.audit.denials import DenialAggregator
 from botctl.audit.spool import Spool
 from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, encode_line, make_entry
+from botctl.core.contracts.audit_entry import (
+    AuditEntry,
+    AuditOutcome,
+    Change,
+    Principal,
+    encode_line,
+    make_entry,
+    repeated_line,
+)
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import type_name
+from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -58,12 +67,16 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class WriterCounts:
-    """Entries so far. ``lost``: the queue was full. ``spooled``: written to a file for the next start."""
+    """Entries so far. ``lost``: the queue was full. ``spooled``: written to a file for the next start.
+
+    ``repeated``: of what had an entry already, for instance of an interaction that two processes handled.
+    """
 
     recorded: int = 0
     written: int = 0
     lost: int = 0
     spooled: int = 0
+    repeated: int = 0
 
 
 @dataclass(eq=False)
@@ -123,7 +136,7 @@ class MongoAuditor:
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
                 failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
                 await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})"
+                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
                 )
             else:
                 self._outage.end()
@@ -163,10 +176,12 @@ class MongoAuditor:
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
             try:
-                yield encode_line(entry)
-            except Exception:  # noqa: BLE001  a bad entry must not stop the others
+                line = encode_line(entry)
+            except ANYTHING:  # a bad entry must not stop the others
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)
+            else:
+                yield line
 
     def _take_denials(self, *, ended_only: bool) -> None:
         # May exceed the queue's size: these are few, and each counts many denials.
@@ -182,10 +197,22 @@ class MongoAuditor:
         try:
             await self.collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if error.details.get("writeConcernErrors") or any(
-                fault.get("code") != _DUPLICATE_KEY for fault in error.details.get("writeErrors", [])
-            ):
+            faults = error.details.get("writeErrors", [])
+            if error.details.get("writeConcernErrors") or any(fault.get("code") != _DUPLICATE_KEY for fault in faults):
                 raise
+            await self._insert_repeated([documents[fault["index"]] for fault in faults])
+
+    async def _insert_repeated(self, documents: list[Document]) -> None:
+        """Write those of ``documents`` whose id belongs to another entry, under ids of their own."""
+        query = {"_id": {"$in": [document["_id"] for document in documents]}}
+        written = {document["_id"]: bytes(document["b"]) async for document in self.collection.find(query, {"b": 1})}
+        others = [document for document in documents if written.get(document["_id"]) != bytes(document["b"])]
+        if not others:
+            return
+        self.counts.repeated += len(others)
+        for document in others:
+            _log.warning("audit: %s has two entries: it was done more than once", document["_id"])
+        await self._insert(self._documents(repeated_line(bytes(document["b"])) for document in others))
 
     async def _write_spool_file_or_postpone(self, path: Path) -> None:
         try:
@@ -209,10 +236,10 @@ class MongoAuditor:
     async def _last_try(self) -> None:
         self._take_denials(ended_only=False)
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type(error).__name__)
+            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)

@@ -18,7 +18,6 @@ from typing import Any, Final
 from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
 
 from botctl.auth.key_format import digest, mint, parse_id
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
@@ -29,20 +28,17 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable, UsageError, store_hint, translated
+from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
+from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0  # between two writes of the counted uses
 MAX_NAME: Final = 64
 _LAST_TRY_S: Final = 2.0  # for the last write of uses at the stop
-_reaching_mongo: Final = translated(
-    PyMongoError,
-    OSError,
-    sentence="The API keys cannot be reached: MongoDB failed ({error}).",
-    hint=store_hint("MongoDB"),
-)
+_reaching_mongo: Final = reaching_mongo("The API keys cannot be reached: MongoDB failed ({error}).")
 
 
 @dataclass(slots=True)
@@ -191,8 +187,8 @@ async def api_keys(
         yield keys
     finally:
         await tasks.cancel()
-        with suppress(Unreachable, TimeoutError):
-            async with asyncio.timeout(_LAST_TRY_S):
+        with suppress(*STORE_FAULTS, TimeoutError):
+            async with LoopTimeout(_LAST_TRY_S):
                 await keys.write_uses()
 
 

@@ -17,13 +17,16 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.request_watch import watch_requests
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.registry import Services
 
 _KINDS: Final = {
@@ -55,6 +58,8 @@ class Bot(commands.InteractionBot):
             test_guilds=[int(guild) for guild in settings.test_guilds] or None,
             **options,
         )
+        self.invalid_requests = InvalidRequests(time.monotonic)
+        watch_requests(self.http, self.invalid_requests, lambda: self.application_id)
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()
@@ -118,7 +123,9 @@ class Bot(commands.InteractionBot):
             else:
                 await inter.response.autocomplete(choices=[])
             ok = True
-        except ANYTHING:  # an author's code; the user gets no suggestions
+        except ANYTHING as error:  # an author's code; the user gets no suggestions
+            if is_own_cancellation(error):
+                raise
             _log.exception("suggestions for %s failed", inter.data.name)
         finally:
             took_ms = (time.monotonic() - started) * 1000
@@ -198,13 +205,12 @@ class Bot(commands.InteractionBot):
         self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
 
     async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
-        """Override of a private method of disnake, which does not catch SystemExit. That would end the event loop."""
+        """Override of a private method of disnake, which catches only Exception. SystemExit would end the loop."""
         try:
             await coro(*args, **kwargs)
-        except asyncio.CancelledError:
-            pass
-        except ANYTHING:
-            await self.on_error(event_name, *args, **kwargs)
+        except ANYTHING as error:
+            if not is_own_cancellation(error):
+                await self.on_error(event_name, *args, **kwargs)
 
     def _get_state(self, **options: Any) -> PipelineConnectionState:
         """Override of a private method of disnake, which its sharded client overrides too."""

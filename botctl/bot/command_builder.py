@@ -24,7 +24,7 @@ from botctl.bot.compiled import CommandOptions, CompiledCommand, HandlerSpec, In
 from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.invocation import ANY_COMPONENT, ANY_ID, Kind, policy_name
 from botctl.core.contracts.throttle import parse
-from botctl.core.errors import AssemblyError
+from botctl.core.errors import ANYTHING, AssemblyError
 from botctl.core.signatures import label, parameters_of
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ class _Builder:
         """Return the parameters after self and ctx, with evaluated annotations; None if there is a fault."""
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-        except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
+        except ANYTHING as error:  # an annotation is an expression, and may raise anything
             self._report(function, f"an annotation of {function.__name__} cannot be read: {error}")
             return None
         before = self._fault_count
@@ -294,7 +294,7 @@ class _Builder:
         before = self._fault_count
         try:
             result = make()
-        except Exception as error:  # noqa: BLE001  converters may raise anything
+        except ANYTHING as error:  # converters may raise anything
             self._report(where, f"{type(error).__name__}: {error}")
             return None
         if isinstance(result, commands.InvokableSlashCommand):

@@ -10,20 +10,26 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import disnake
+from disnake.http import Route
 
+from botctl.bot.arrivals import Arrivals, NoClaims
+from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.decisions import RoleGrants
+from botctl.bot.discord_clock import DiscordClock, dates_learnt
 from botctl.bot.endpoint_override import override_endpoint
+from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -32,6 +38,7 @@ from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
 from botctl.core.telemetry.metrics import Metrics
@@ -40,6 +47,9 @@ PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
+ASK_EVERY_S: Final = 600.0
+ASK_AGAIN_S: Final = 30.0
+ASK_LIMIT_S: Final = 3.0
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -97,6 +107,7 @@ async def bot_service(
     services: Services,
     tasks: Tasks,
     metrics: Metrics | None = None,
+    claims: RedisClaims | None = None,
 ) -> AsyncIterator[BotService]:
     """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
@@ -109,24 +120,33 @@ async def bot_service(
     fix_webhook_locks()
     fix_heartbeat_latency()
     redact_outgoing()
+    fix_silent_loops()
     shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
-    with override_endpoint(access.base_url):
-        pipeline = Pipeline(
-            publish=bus.publish,
-            limiter=limiter,
-            auditor=auditor,
-            guilds=guilds,
-            clock=clock,
-            roles=RoleGrants(settings.roles),
-            limits=parse(settings.commands.throttle),
-            suggestion_limits=parse(settings.commands.autocomplete_throttle),
-            defer_after_s=settings.commands.defer_after_s,
-        )
+    pipeline = Pipeline(
+        publish=bus.publish,
+        limiter=limiter,
+        auditor=auditor,
+        guilds=guilds,
+        clock=clock,
+        roles=RoleGrants(settings.roles),
+        arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
+        limits=parse(settings.commands.throttle),
+        suggestion_limits=parse(settings.commands.autocomplete_throttle),
+        defer_after_s=settings.commands.defer_after_s,
+    )
+    with override_endpoint(access.base_url), follow_ups_observed(pipeline.heard_follow_up):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
+            metrics.watch(
+                "botctl_interactions_unhandled_total",
+                "Interactions that were repeated, or came too late.",
+                lambda: asdict(arrivals.counts),
+                label="why",
+            )
+            metrics.watch_bot(service.latencies_ms, pipeline.describe_task, bot.invalid_requests.recent)
+            _watch_refusals(metrics, bot.invalid_requests)
         try:
             catalog.install(bot, services)
             if not catalog.files:
@@ -134,7 +154,9 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             _report_gateway_state(bot, tasks)
             await _login(bot, access)
+            await _ask_for_time(bot, arrivals.clock)
             await _connect(bot, settings, tasks)
+            tasks.spawn(partial(_keep_time, bot, arrivals.clock, arrivals.doubt), name="time")
             for handler in catalog.handlers:
                 run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
                 tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
@@ -145,6 +167,14 @@ async def bot_service(
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             await _close(bot)
+
+
+def _watch_refusals(metrics: Metrics, requests: InvalidRequests) -> None:
+    metrics.watch(
+        "botctl_refused_requests_total", "Requests that Discord refused.", lambda: requests.refusals, label="status"
+    )
+    text = "Refused requests in the last ten minutes that count towards a ban of the address."
+    metrics.watch("botctl_invalid_requests", text, requests.recent)
 
 
 async def _login(bot: Bot, access: DiscordAccess) -> None:
@@ -163,6 +193,29 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
             return
 
 
+async def _ask_for_time(bot: Bot, clock: DiscordClock) -> None:
+    """Learn Discord's time from the answer to a request. Without one, the ids of interactions must do."""
+    session = getattr(bot.http, f"_{type(bot.http).__name__}__session")  # disnake's own, made by the login
+    with contextlib.suppress(disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(ASK_LIMIT_S):
+            with dates_learnt(session, clock):
+                await bot.http.request(Route("GET", "/gateway"))
+
+
+async def _keep_time(bot: Bot, clock: DiscordClock, doubt: asyncio.Event) -> None:
+    """Ask for the time every `ASK_EVERY_S`, and when ``doubt`` is set, at most every `ASK_AGAIN_S`.
+
+    A bot that refuses everything for its age gets no other answers, so it would never learn that it is wrong.
+    """
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_EVERY_S):
+                await doubt.wait()
+        await _ask_for_time(bot, clock)
+        await asyncio.sleep(ASK_AGAIN_S)
+        doubt.clear()
+
+
 async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
     """Open the gateway and wait until the guilds have arrived. After that, disnake reconnects for ever."""
 
@@ -172,7 +225,7 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
         except Exception as error:
             raise _to_botctl_error(error, settings) from error
 
-    ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
+    ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
     try:
         await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
@@ -244,7 +297,9 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
                 result = handler.function(event, **arguments)
                 if asyncio.iscoroutine(result):
                     await result
-            except ANYTHING:  # an author's function; the next event is still handled
+            except ANYTHING as error:  # an author's function; the next event is still handled
+                if is_own_cancellation(error):
+                    raise
                 _log.exception("%s failed on %s", name, event.type)
 
 

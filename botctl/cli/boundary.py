@@ -10,10 +10,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import typer
@@ -21,6 +24,7 @@ import typer
 from botctl.cli.json_output import print_json
 from botctl.core.errors import BotctlError, ExitCode
 from botctl.core.redact import redact
+from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -41,11 +45,37 @@ def run_guarded(call: Callable[[], object], *, debug: bool = False, as_json: boo
     """Run ``call``, report its error if it raises one, and return the exit code. ``call`` may return one itself."""
     if as_json:
         _silence_logging()
+    with _stopped_as_by_ctrl_c() as received:
+        try:
+            result = call()
+            exit_code = result if isinstance(result, int) else ExitCode.OK
+        except BaseException as error:  # noqa: BLE001  this is the boundary
+            exit_code = _report_error(error, debug=debug, as_json=as_json)
+    return EXIT_CODES[received[0]] if received and exit_code == ExitCode.INTERRUPTED else exit_code
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[list[signal.Signals]]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, which cleans up. Yields those that were received.
+
+    A command with more to do at its end (`botctl run`) replaces these handlers.
+    """
+    received: list[signal.Signals] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        if number == signal.SIGHUP:
+            discard_lost_output()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    previous = {number: signal.signal(number, handle) for number in stop_signals() if number is not signal.SIGINT}
     try:
-        exit_code = call()
-    except BaseException as error:  # noqa: BLE001  this is the boundary
-        return _report_error(error, debug=debug, as_json=as_json)
-    return exit_code if isinstance(exit_code, int) else ExitCode.OK
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
@@ -73,10 +103,8 @@ def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
         case BrokenPipeError():
             # The reader of our output has ended (`| head`): nothing can be written there any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        case Exception():
+        case _:  # a bug, or what the operator's code has raised: a bare BaseException, a panic of an extension
             _print_unexpected_error(error, debug=debug, as_json=as_json)
-        case _:
-            raise error
     return exit_code
 
 
@@ -104,7 +132,7 @@ def _print_error(message: str, hint: str, exit_code: int, error_type: str, *, as
         print(f"  → {hint}", file=sys.stderr)
 
 
-def _print_unexpected_error(error: Exception, *, debug: bool, as_json: bool) -> None:
+def _print_unexpected_error(error: BaseException, *, debug: bool, as_json: bool) -> None:
     error_type = type(error).__name__
     if debug:
         traceback.print_exception(error)
@@ -118,7 +146,7 @@ def _print_unexpected_error(error: Exception, *, debug: bool, as_json: bool) -> 
     _print_error(message, _write_crash_file(error), ExitCode.FAILED, error_type, as_json=as_json)
 
 
-def _write_crash_file(error: Exception) -> str:
+def _write_crash_file(error: BaseException) -> str:
     """Write the traceback to a file; returns a sentence that says where it is."""
     text = redact("".join(traceback.format_exception(error)))
     try:

@@ -6,6 +6,7 @@ The tree::
     ├── UsageError                 2   the command line or an argument is wrong
     ├── WorkPending                3   something must be done first
     ├── IntegrityError             4   what is stored contradicts itself
+    │   └── StoreDamaged           4   a store holds damaged data
     ├── NeedsDecision              5   only a person can decide
     ├── Held                       6   another process holds the lock or lease
     ├── Unreachable                7   a server does not answer           (transient)
@@ -16,7 +17,8 @@ The tree::
     │   ├── FileFaults            78   files of the project cannot be loaded
     │   │   ├── CommandFaults     78   those in commands/
     │   │   └── MigrationFaults   78   those in migrations/
-    │   └── DeadToken             78   Discord refuses the token
+    │   ├── DeadToken             78   Discord refuses the token
+    │   └── StoreRejects          78   a store rejects the login, the rights or the address
     └── ServiceFailed              1   a service did not start, or ended
         └── ServiceTimeout         1   it did not start or stop in time
 
@@ -29,10 +31,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
-ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""What an operator's code may raise, except a cancellation. asyncio would stop its loop at the last two."""
+from botctl.core.loop_lag import own_lag_s
+
+ANYTHING: Final = BaseException
+"""What an operator's code may raise: SystemExit, a bare BaseException, a panic of an extension.
+
+A coroutine that catches it raises it again if `botctl.core.own_tasks.is_own_cancellation`.
+"""
 
 
 class ExitCode(enum.IntEnum):
@@ -47,6 +54,7 @@ class ExitCode(enum.IntEnum):
     HELD = 6
     UNREACHABLE = 7
     CONFIG = 78  # EX_CONFIG of sysexits.h
+    HUNG_UP = 129  # 128 + SIGHUP
     INTERRUPTED = 130  # 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 
@@ -86,6 +94,10 @@ class Held(BotctlError):
     exit_code = ExitCode.HELD
 
 
+class StoreDamaged(IntegrityError):
+    """What a store holds is damaged, or is not what botctl wrote."""
+
+
 class Unreachable(BotctlError):
     """A store, the sandbox or another process does not answer."""
 
@@ -99,35 +111,13 @@ def store_hint(store: str, then: str = "try again") -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The class name of ``error``. The text of a driver's error holds addresses, so it is left out."""
-    return type(error).__name__
+    """The class name of ``error``, and whether it is a timeout while this process itself was late.
 
-
-class translated:  # noqa: N801  used like contextlib.suppress
-    """A reusable context manager: an error of the types ``drivers`` (of a database client) becomes Unreachable.
-
-    ``{error}`` in the sentence is replaced by ``describe(error)``.
+    The text of a driver's error holds addresses, so it is left out.
     """
-
-    def __init__(
-        self,
-        *drivers: type[Exception],
-        sentence: str,
-        hint: str = "",
-        describe: Callable[[BaseException], str] = type_name,
-    ) -> None:
-        self._drivers = drivers
-        self._sentence = sentence
-        self._hint = hint
-        self._describe = describe
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, self._drivers):
-            raise Unreachable(self._sentence.replace("{error}", self._describe(error)), hint=self._hint) from error
+    late_s = own_lag_s(error)
+    note = f", but the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
+    return f"{type(error).__name__}{note}"
 
 
 class ConfigError(BotctlError):
@@ -175,6 +165,74 @@ class MigrationFaults(FileFaults):
 
 class DeadToken(ConfigError):
     """Discord rejects the token. Never retried: Discord counts invalid requests."""
+
+
+class StoreRejects(ConfigError):
+    """A store rejects the login, the rights or the address of the settings. Trying again does not help."""
+
+
+STORE_FAULTS: Final = (Unreachable, StoreRejects, StoreDamaged)
+"""What `translated` raises. At a start it ends the process; a task that runs takes all of them for an outage."""
+
+
+class DriverFault(enum.Enum):
+    """What the error of a driver means."""
+
+    TRANSIENT = enum.auto()  # it may work later
+    WRONG = enum.auto()  # it never works with these settings
+    DAMAGED = enum.auto()  # it never works with these data
+    BUG = enum.auto()  # botctl or the bot's code called the driver wrongly
+
+
+class Meaning(NamedTuple):
+    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better)."""
+
+    fault: DriverFault
+    hint: str = ""
+
+
+_RAISED: Final[dict[DriverFault, type[BotctlError]]] = {
+    DriverFault.TRANSIENT: Unreachable,
+    DriverFault.WRONG: StoreRejects,
+    DriverFault.DAMAGED: StoreDamaged,
+}
+
+
+def _transient(_error: BaseException) -> Meaning:
+    return Meaning(DriverFault.TRANSIENT)
+
+
+class translated:  # noqa: N801  used like contextlib.suppress
+    """A reusable context manager: an error of the types ``drivers`` (of a client) becomes one of `STORE_FAULTS`.
+
+    ``sort`` says what the error means; a bug is left as it is. ``{error}`` in the sentence is replaced by
+    ``describe(error)``. `core.mongo_errors` and `core.redis_errors` make those of the two drivers.
+    """
+
+    def __init__(
+        self,
+        *drivers: type[Exception],
+        sentence: str,
+        hint: str = "",
+        describe: Callable[[BaseException], str] = type_name,
+        sort: Callable[[BaseException], Meaning] = _transient,
+    ) -> None:
+        self._drivers = drivers
+        self._sentence = sentence
+        self._hint = hint
+        self._describe = describe
+        self._sort = sort
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._drivers):
+            meaning = self._sort(error)
+            if (kind := _RAISED.get(meaning.fault)) is not None:
+                sentence = self._sentence.replace("{error}", self._describe(error))
+                raise kind(sentence, hint=meaning.hint or self._hint) from error
 
 
 class ServiceFailed(BotctlError):

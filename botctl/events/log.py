@@ -1,13 +1,14 @@
 """The event log in Redis: one stream per topic, its entries numbered (*offset*) without gaps.
 
 Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the event as JSON (`Envelope`)
-under ``e``; ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
-``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
+under ``e``; ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch), ``<topic>/offset`` (the newest) and
+``<topic>/kept`` (see below); ``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
 
 An *epoch* is the id of one numbering of a topic. The log starts a topic again, with a new epoch, when the stream had
 entries and is gone (flushed, evicted, another server), or when the hash has no offset (it was evicted). If Redis was
-killed and lost only the last entries that this process wrote, the new epoch keeps the others. Unlike publish/subscribe,
-a stream lets a reader continue where it stopped.
+killed and lost only the last entries that this process wrote, the new epoch keeps the others: ``<topic>/kept`` names
+the epochs before it, each with the newest of its entries that are kept (``<epoch> <offset> <epoch> <offset> …``), so
+that a reader gets none of them twice. Unlike publish/subscribe, a stream lets a reader continue where it stopped.
 """
 
 from __future__ import annotations
@@ -19,45 +20,53 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
-from botctl.core.errors import store_hint, translated
 from botctl.core.ids import event_id
+from botctl.core.redis_errors import reaching_redis
 from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred
 _BLOCKING_CONNECTIONS: Final = 8  # connections for blocking reads
 _BATCH_NUMBER_TTL_S: Final = 3600
-_reaching_redis: Final = translated(
-    RedisError,
-    OSError,
-    sentence="The events of this bot cannot be reached: Redis failed ({error}).",
-    hint=store_hint("Redis"),
-)
+_KEPT_EPOCHS: Final = 16  # epochs in ``<topic>/kept``; each costs 30 bytes
+_reaching_redis: Final = reaching_redis("The events of this bot cannot be reached: Redis failed ({error}).")
 
 # Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
 # can fail comes first: keys of another type, a missing or invalid hash, a stream with ids above the hash's offset (XADD
 # would fail).
 # KEYS: the hash, the writer's key, a stream per topic. ARGV: a new epoch, KEPT, the number of the batch, its TTL in
-# seconds; then per topic: name, epoch and offset that the caller knows, number of entries, entries. Replies with epoch
-# and newest offset per topic. If a topic starts again, even a repeated batch is written to it: the first
-# write was lost.
+# seconds, _KEPT_EPOCHS; then per topic: name, epoch and offset that the caller knows, number of entries, entries.
+# Replies with epoch and newest offset per topic. If a topic starts again, even a repeated batch is written to it: the
+# first write was lost.
 _APPEND: Final = """
+local function kept_epochs(before, epoch, last)
+  local kept = {}
+  for earlier, offset in string.gmatch(before or '', '(%S+) (%d+)') do
+    kept[#kept + 1] = earlier .. ' ' .. math.min(tonumber(offset), last)
+  end
+  kept[#kept + 1] = epoch .. ' ' .. last
+  return table.concat(kept, ' ', math.max(1, #kept - tonumber(ARGV[5]) + 1))
+end
 local repeated = redis.call('GET', KEYS[2]) == ARGV[3]
-local plan, at = {}, 5
+local plan, at = {}, 6
 for k = 3, #KEYS do
   local topic, epoch, offset, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
+  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset', topic .. '/kept')
   local last = state[1] and tonumber(state[2] or '')
   local newest = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1]
   local reached = newest and (tonumber(string.match(newest[1], '^0%-(%d+)$') or '') or math.huge) or 0
   local renew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
-  if renew or (state[1] == epoch and last < offset) then
+  local kept
+  if renew then
+    state[1] = ARGV[1]
+  elseif state[1] == epoch and last < offset then
+    kept = kept_epochs(state[3], epoch, last)
     state[1] = ARGV[1]
   end
-  plan[k] = {topic = topic, epoch = state[1], last = renew and 0 or last, renew = renew, at = at + 3, count = count}
+  plan[k] = {topic = topic, epoch = state[1], last = renew and 0 or last, renew = renew, kept = kept, at = at + 3,
+    count = count}
   at = at + 4 + count
 end
 local reply = {}
@@ -66,6 +75,9 @@ for k = 3, #KEYS do
   local last = todo.last
   if todo.renew then
     redis.call('DEL', KEYS[k])
+    redis.call('HDEL', KEYS[1], todo.topic .. '/kept')
+  elseif todo.kept then
+    redis.call('HSET', KEYS[1], todo.topic .. '/kept', todo.kept)
   end
   for n = 1, repeated and not todo.renew and 0 or todo.count do
     last = last + 1
@@ -79,27 +91,33 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 return reply
 """
 # KEYS: the hash, a stream per topic. ARGV: the limit; then per topic: name, the reader's epoch and offset. Replies per
-# topic with epoch, newest and oldest offset, whether the position is of this epoch and not beyond the newest,
-# and {id, {'e', data}}, ...
+# topic with epoch, newest and oldest offset, whether the position is of this epoch and not beyond the newest, the kept
+# epochs if it is of another one, and {id, {'e', data}}, ... after the entries that the reader had.
 # A stream without an epoch is deleted, or its offsets would be taken for those of the next epoch.
 _READ: Final = """
 local reply = {}
 for k = 2, #KEYS do
   local at = 3 * k - 4
   local topic, epoch, offset = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
+  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset', topic .. '/kept')
   local last = tonumber(state[2] or 0)
   local oldest = redis.call('XRANGE', KEYS[k], '-', '+', 'COUNT', 1)[1]
   if not state[1] then
     redis.call('DEL', KEYS[k])
     last, oldest = 0, nil
   end
-  local known = (epoch == '' or epoch == state[1]) and offset <= last
+  local same = epoch == '' or epoch == state[1]
+  local had = same and math.min(offset, last) or 0
+  local kept = not same and state[1] and state[3] or ''
+  for earlier, newest in string.gmatch(kept, '(%S+) (%d+)') do
+    had = earlier == epoch and math.min(offset, tonumber(newest)) or had
+  end
   reply[#reply + 1] = state[1] or ''
   reply[#reply + 1] = last
   reply[#reply + 1] = oldest and oldest[1] or ''
-  reply[#reply + 1] = known and 1 or 0
-  reply[#reply + 1] = redis.call('XRANGE', KEYS[k], known and ('0-' .. (offset + 1)) or '-', '+', 'COUNT', ARGV[1])
+  reply[#reply + 1] = same and offset <= last and 1 or 0
+  reply[#reply + 1] = kept
+  reply[#reply + 1] = redis.call('XRANGE', KEYS[k], '0-' .. (had + 1), '+', 'COUNT', ARGV[1])
 end
 return reply
 """
@@ -125,7 +143,7 @@ class RedisEventLog:
 
     async def append_batch(self, batch: Batch) -> Mapping[str, int]:
         keys = [self._state, f"{self._prefix}ev-batch:{batch.writer}", *map(self._stream, batch.events)]
-        arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_NUMBER_TTL_S]
+        arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_NUMBER_TTL_S, _KEPT_EPOCHS]
         for topic, entries in batch.events.items():
             arguments += [topic, *self._known.get(topic, START), len(entries), *entries]
         with _reaching_redis:
@@ -171,7 +189,7 @@ class RedisEventLog:
             arguments += [topic, *position]
         with _reaching_redis:
             reply = await self._read(keys=[self._state, *map(self._stream, after)], args=arguments)
-        rows = zip(after.items(), _split_into_tuples(reply, 5), strict=True)
+        rows = zip(after.items(), _split_into_tuples(reply, 6), strict=True)
         return {topic: _to_page(position, row) for (topic, position), row in rows}
 
     async def _wait(self, offsets: Mapping[str, int], wait_s: float) -> None:
@@ -191,17 +209,24 @@ async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]
 
 def _to_page(after: Position, row: tuple[Any, ...]) -> EventPage:
     """The page after the position ``after``, from the reply of `_READ` for one topic."""
-    epoch, last, oldest, known, stream_entries = row
+    epoch, last, oldest, known, kept, stream_entries = row
     entries = tuple(Entry(_parse_offset(entry_id), fields[1]) for entry_id, fields in stream_entries)
     first = _parse_offset(oldest) if oldest else last + 1
     complete = bool(known) and after.offset >= first - 1
     reached = entries[-1].offset if entries else after.offset if complete else last
-    return EventPage(entries, epoch.decode(), first, last, Position(epoch.decode(), reached), complete)
+    position = Position(epoch.decode(), reached)
+    return EventPage(entries, epoch.decode(), first, last, position, complete, _parse_kept(kept))
 
 
 def _parse_offset(entry_id: bytes) -> int:
     """The offset in the stream id ``0-<offset>``."""
     return int(entry_id.partition(b"-")[2])
+
+
+def _parse_kept(text: bytes) -> dict[str, int]:
+    """The offsets by epoch in a field ``<topic>/kept``."""
+    words = text.decode().split()
+    return {epoch: int(offset) for epoch, offset in zip(words[::2], words[1::2], strict=True)}
 
 
 def _to_position(epoch: Any, offset: Any) -> Position:

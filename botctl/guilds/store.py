@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock
@@ -23,23 +23,18 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, plain, with_change
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
-from botctl.core.errors import Held, UsageError, store_hint, translated
+from botctl.core.errors import Held, UsageError
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another change succeeded
-_HINT: Final = store_hint("MongoDB")
-_reading: Final = translated(
-    PyMongoError, sentence="The settings of this guild cannot be read: MongoDB fails.", hint=_HINT
-)
-_before_the_write: Final = translated(
-    PyMongoError, sentence="The settings were not changed: MongoDB does not answer.", hint=_HINT
-)
-_writing: Final = translated(
-    PyMongoError,
-    sentence="MongoDB failed during the change, and did not say whether the settings were written.",
+_reading: Final = reaching_mongo("The settings of this guild cannot be read: MongoDB fails.")
+_before_the_write: Final = reaching_mongo("The settings were not changed: MongoDB fails.")
+_writing: Final = reaching_mongo(
+    "MongoDB failed during the change, and did not say whether the settings were written.",
     hint="When it is back, look at `botctl settings show`.",
 )
 

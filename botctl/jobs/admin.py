@@ -21,6 +21,7 @@ from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
+from botctl.core.own_tasks import create_watched_task
 from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore
@@ -110,7 +111,7 @@ class JobAdmin:
         self._record("job.request", name, op=run_id)
         started = asyncio.Event()
         here = asyncio.create_task(self._run_here(job, started), name="run here")
-        notifying = asyncio.create_task(self._notify_wait(job, run_id, notify), name="notify of a wait")
+        notifying = create_watched_task(self._notify_wait(job, run_id, notify), name="notify of a wait")
         try:
             record = await self._wait_for_end(job, run_id, here)
             if started.is_set() and not record.unresponsive:

@@ -10,6 +10,8 @@ from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
 """A run that would start later than this after its due time was missed."""
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""The clocks of two hosts of a bot may differ by this much, without a due time being run twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,18 @@ class RunPlan:
 def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
     """The plan for ``job``; None: there is nothing to do yet.
 
-    A run that an operator requested takes place even if the job is paused, and in addition to the scheduled runs.
+    A run that an operator requested takes place even if the job is paused, and in addition to the scheduled runs. A
+    stored due time that is later than the schedule allows comes from a clock that was ahead, and is replaced.
     """
     if record.run is not None:
         return None
     if record.requested is not None:
         return RunPlan(now, record.next_due, requested=record.requested)
-    if record.paused or record.next_due > now:
+    if record.paused:
         return None
+    if record.next_due > now:
+        is_possible = record.next_due <= job.schedule.next_after(now + CLOCK_TOLERANCE)
+        return None if is_possible else RunPlan(None, job.schedule.next_after(now))
     latest, count = job.schedule.count_due(record.next_due, now)
     next_due = job.schedule.next_after(now)
     if job.missed is MissedPolicy.SKIP and now - latest > GRACE:

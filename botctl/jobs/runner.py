@@ -19,8 +19,9 @@ from botctl.core.contracts.events import Event, JobFinished, JobStarted
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import ANYTHING, Unreachable
+from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.ids import error_id, event_id
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Services
 from botctl.core.signatures import parameters_of
 from botctl.jobs.planning import RunPlan, plan_run
@@ -82,7 +83,7 @@ class Runner:
             return False
         if plan.due is None:
             if await self.store.skip(record, plan, lease.fence):
-                _log.info("job %s: %d due times were missed and are skipped", job.name, plan.skipped)
+                _log.log(*_skip_message(job, record, plan))
             return True
         await self._claim_and_run(job, record, plan, lease)
         return True
@@ -119,7 +120,7 @@ class Runner:
 
     async def _shielded(self, finish: Coroutine[Any, Any, None]) -> None:
         """Run ``finish``. If this is cancelled, for example with the lease, ``finish`` still gets `LAST_WRITE_S`."""
-        task = asyncio.create_task(finish, name="end of a run")
+        task = create_watched_task(finish, name="end of a run")
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -133,14 +134,15 @@ class Runner:
         error: BaseException | None = None
         timer = asyncio.timeout(job.timeout_s)
         result = RunResult.OK
-        watching = asyncio.create_task(self._watch_cancellation(job, run), name=f"limit of job {job.name}")
+        watching = create_watched_task(self._watch_cancellation(job, run), name=f"limit of job {job.name}")
         try:
             async with timer:
                 await job.function(**self._arguments(job, run))
-        except asyncio.CancelledError:
-            result = RunResult.CANCELLED
-        except ANYTHING as raised:  # the author's function may raise anything
-            error, result = raised, RunResult.TIMEOUT if timer.expired() else RunResult.FAILED
+        except ANYTHING as raised:  # the author's function may raise anything, and a CancelledError by itself
+            if is_own_cancellation(raised):
+                result = RunResult.CANCELLED
+            else:
+                error, result = raised, RunResult.TIMEOUT if timer.expired() else RunResult.FAILED
         finally:
             watching.cancel()
         took_ms = (self.clock.monotonic() - started_s) * 1000
@@ -152,7 +154,7 @@ class Runner:
         detail = f"it was cancelled after {job.timeout_s:g} s, ignores that and goes on"
         _log.warning("job %s: run %s: %s; the job is not run again until it ends", job.name, run.id, detail)
         while True:
-            with suppress(Unreachable):
+            with suppress(*STORE_FAULTS):
                 return await self.store.mark_unresponsive(run, detail)
             await asyncio.sleep(RETRY_S)
 
@@ -175,7 +177,7 @@ class Runner:
                     detail = f"{outcome.detail or 'it was taken for lost'}; then it ended ({outcome.result})"
                     _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
                     await self.store.add_detail(run, detail)
-            except Unreachable:
+            except STORE_FAULTS:
                 if lease.held and outcome.result is not RunResult.CANCELLED:
                     await asyncio.sleep(RETRY_S)
                     continue
@@ -221,3 +223,11 @@ class Runner:
     def _arguments(self, job: Job, run: JobRun) -> dict[str, Any]:
         own = {p.name: run for p in parameters_of(job.function) if p.key is JobRun}
         return own | self.services.resolve(partial(job.function, **own))
+
+
+def _skip_message(job: Job, record: JobRecord, plan: RunPlan) -> tuple[Any, ...]:
+    """The level, the text and the arguments of the log line for a plan without a run."""
+    if plan.skipped:
+        return logging.INFO, "job %s: %d due times were missed and are skipped", job.name, plan.skipped
+    sentence = "job %s: it was due at %s only, because a clock was ahead; now it is due at %s"
+    return logging.WARNING, sentence, job.name, iso_ms(record.next_due), iso_ms(plan.next_due)

@@ -23,13 +23,15 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable
+from botctl.core.errors import ANYTHING, STORE_FAULTS
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore
 
 POLL_S: Final = 1.0
+CLOCK_STEP_S: Final = 2.0  # a smaller change of the clock's offset is a correction of its speed
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
 _log = logging.getLogger(__name__)
 for _name in ("apscheduler.scheduler", "apscheduler.executors"):  # two useless lines for each due time
@@ -76,18 +78,27 @@ class Scheduler:
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:
             await self.runner.take_over(job, lease)
-        with self._due_times(lease):
-            while not lease.lost.is_set():
-                await self._poll(lease)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await lease.lost.wait()
+        while not lease.lost.is_set():
+            with self._due_times(lease):
+                await self._poll_until_clock_is_set(lease)
+
+    async def _poll_until_clock_is_set(self, lease: Lease) -> None:
+        """Poll until the lease is lost or the wall clock is set: then APScheduler's next due times are wrong."""
+        began_s = self._clock_offset_s()
+        while not lease.lost.is_set() and abs(self._clock_offset_s() - began_s) < CLOCK_STEP_S:
+            await self._poll(lease)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await lease.lost.wait()
+
+    def _clock_offset_s(self) -> float:
+        return self.runner.clock.now().timestamp() - self.runner.clock.monotonic()
 
     async def _poll(self, lease: Lease) -> None:
         """Wake the jobs that have something to do."""
         try:
             records = {record.name: record for record in await self.runner.store.all()}
-        except Unreachable:
+        except STORE_FAULTS:
             _log.debug("the jobs cannot be read now", exc_info=True)
             return
         now = self.runner.clock.now()
@@ -105,7 +116,7 @@ class Scheduler:
             if self.complete and name not in names and record.removed is None:
                 try:
                     await self.runner.mark_removed(record, lease)
-                except Unreachable:
+                except STORE_FAULTS:
                     _log.debug("job %s cannot be marked as removed now", name, exc_info=True)
 
     @contextmanager
@@ -127,7 +138,7 @@ class Scheduler:
     def _wake(self, job: Job, lease: Lease) -> None:
         """Start the one task of ``job``, unless it is under way."""
         if job.name not in self._running and self._may_run(lease):
-            task = asyncio.create_task(self._run_until_idle(job, lease), name=f"job {job.name}")
+            task = create_watched_task(self._run_until_idle(job, lease), name=f"job {job.name}")
             self._running[job.name] = task
             task.add_done_callback(lambda _: self._running.pop(job.name, None))
 
@@ -136,9 +147,11 @@ class Scheduler:
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass
-        except Unreachable as error:
+        except STORE_FAULTS as error:
             _log.warning("job %s: %s", job.name, error)
-        except Exception:  # noqa: BLE001  one job must not stop the others
+        except ANYTHING as error:  # one job must not stop the others
+            if is_own_cancellation(error):
+                raise
             _log.exception("job %s cannot be run", job.name)
 
     def _may_run(self, lease: Lease) -> bool:

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
-from botctl.core.errors import Held, store_hint, translated
+from botctl.core.errors import Held
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.jobs.planning import RunPlan
 
@@ -29,9 +30,7 @@ MAX_ATTEMPTS: Final = 20  # each failed one means that another process changed t
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _UNRESPONSIVE: Final = "stubborn"  # the stored name of `JobRecord.unresponsive`
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, _UNRESPONSIVE: False}
-_reaching_mongo: Final = translated(
-    PyMongoError, sentence="The jobs cannot be read: MongoDB fails.", hint=store_hint("MongoDB")
-)
+_reaching_mongo: Final = reaching_mongo("The jobs cannot be read: MongoDB fails.")
 
 
 @dataclass(frozen=True, slots=True)

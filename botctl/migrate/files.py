@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from botctl.core.contracts.service_state import describe_end
-from botctl.core.errors import MigrationFaults
+from botctl.core.errors import ANYTHING, MigrationFaults
 
 FILE_NAME: Final = re.compile(r"(?P<name>(?P<n>[0-9]{4})_[a-z0-9][a-z0-9_]{0,59})\.py")
 MigrationFunction = Callable[[Any], Awaitable[None]]
@@ -99,7 +99,7 @@ def load(migrations: Migrations, wanted: Iterable[Migration]) -> dict[str, Migra
     for file in wanted:
         try:
             steps[file.name] = _import(file)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  an operator's file may raise anything
+        except ANYTHING as error:  # an operator's file may raise anything
             faults.append(Fault(file.path, line_of(error, file.path), describe_end(error)))
     _raise_faults(faults, migrations.folder)
     return steps

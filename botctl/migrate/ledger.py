@@ -21,11 +21,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, IntegrityError, store_hint, translated
 from botctl.core.escape import safe
+from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
@@ -87,7 +88,7 @@ def _key(record: Record) -> tuple[object, ...]:
 
 
 def _reaching_mongo(sentence: str) -> translated:
-    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, describe=_redacted)
+    return reaching_mongo(f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, describe=_redacted)
 
 
 def _redacted(error: BaseException) -> str:

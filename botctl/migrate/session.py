@@ -20,9 +20,10 @@ from botctl.core.contracts.events import MigrationApplied, MigrationFailed
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.service_state import describe_end
-from botctl.core.errors import BotctlError, Held, Unreachable
+from botctl.core.errors import STORE_FAULTS, BotctlError, Held
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
+from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.processes.process import is_running, start_time
 from botctl.core.redact import redact
 from botctl.core.version import __version__
@@ -167,10 +168,16 @@ class _MigrationRun:
                 await function(self.context.ledger.database)
             except SystemExit as error:  # it would end the event loop, and with it everything that is to follow
                 raise RuntimeError(f"it called exit({error.code})") from error
+            except KeyboardInterrupt as error:
+                raise RuntimeError("it raised KeyboardInterrupt") from error
+            except asyncio.CancelledError as error:
+                if is_own_cancellation(error):
+                    raise
+                raise RuntimeError("it raised CancelledError, or awaited a task that was cancelled") from error
 
     async def _wait_for(self, work: asyncio.Task[None]) -> None:
         """Return when ``work`` has ended. Cancel it when the lease is lost."""
-        lost = asyncio.create_task(self.session.lease.lost.wait(), name="migration lease")
+        lost = create_watched_task(self.session.lease.lost.wait(), name="migration lease")
         try:
             await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -200,7 +207,7 @@ class _MigrationRun:
         while True:
             try:
                 return await self.context.ledger.finish(record)
-            except Unreachable:
+            except STORE_FAULTS:
                 if not self.session.lease.held:
                     raise
                 await asyncio.sleep(_RETRY_S)

@@ -2,7 +2,7 @@
 
 The state is one integer per subject (a user, a guild, ...), the *theoretical arrival time* (TAT) in microseconds: when
 all its calls are available again. A call moves it one interval ahead, and is denied if it would then be more than
-``capacity`` in the future. A denied call changes nothing, so a caller that waits ``retry_after`` is admitted.
+``capacity`` in the future. A denied call does not move it, so a caller that waits ``retry_after`` is admitted.
 
 The interval is a whole number, since rounding errors would deny the last call of a burst. It is rounded up, so no
 window of t seconds ever admits more than ``burst + t x count / period``.
@@ -42,10 +42,11 @@ def rate(limit: Limit) -> GcraRate:
 def decide(tat_us: int, now_us: int, rate: GcraRate) -> Decision:
     """Decide one call at ``now_us`` of a subject with the state ``tat_us`` (0: no state).
 
-    A state further ahead than the limit allows (the limit was changed, or the clock set back) counts as "all calls
-    used", not as a longer wait.
+    A state further ahead than the limit allows (the limit was changed, or the clock set back) is not believed: this
+    call turns it into "all calls used", so the wait is not longer than after the last allowed call.
     """
-    start_us = min(max(tat_us, now_us), now_us + rate.capacity_us)
+    tat_us = min(tat_us, now_us + rate.capacity_us)
+    start_us = max(tat_us, now_us)
     wait_us = start_us + rate.interval_us - rate.capacity_us - now_us
     return Decision(wait_us, tat_us) if wait_us > 0 else Decision(0, start_us + rate.interval_us)
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock
 from botctl.core.config.sources import suggest
 from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
-from botctl.core.errors import UsageError, store_hint, translated
+from botctl.core.errors import UsageError
 from botctl.core.escape import safe
+from botctl.core.redis_errors import reaching_redis
 from botctl.ratelimit import keys
 from botctl.ratelimit.gcra import US_PER_S, current_state, rate
 from botctl.ratelimit.keys import Key, Subject
@@ -28,9 +28,7 @@ from botctl.ratelimit.statistics import CHECKS, DENIED
 
 _SCAN_COUNT: Final = 1000
 _HOUR_S: Final = 3600
-_reaching_redis: Final = translated(
-    RedisError, OSError, sentence="The rate limits cannot be read: Redis fails ({error}).", hint=store_hint("Redis")
-)
+_reaching_redis: Final = reaching_redis("The rate limits cannot be read: Redis fails ({error}).")
 
 
 @dataclass(frozen=True, slots=True)

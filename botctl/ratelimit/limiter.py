@@ -24,7 +24,9 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
-from botctl.core.errors import type_name
+from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -186,12 +188,12 @@ class RedisLimiter:
             batch = self._take(MAX_BATCH)
             try:
                 results = await self._evaluate([pending.check for pending in batch])
-            except Exception as error:  # noqa: BLE001  whatever fails, the callers get an answer
+            except ANYTHING as error:  # whatever fails, the callers get an answer
+                if is_own_cancellation(error):
+                    self._decide_locally(batch)
+                    raise
                 self._fail(error)
                 self._decide_locally(batch + self._take(len(self._queue)))
-            except asyncio.CancelledError:
-                self._decide_locally(batch)
-                raise
             else:
                 for pending, result in zip(batch, results, strict=True):
                     _resolve(pending, result, "redis")
@@ -211,7 +213,7 @@ class RedisLimiter:
 
     async def _write_statistics(self) -> None:
         try:
-            async with self._writing, asyncio.timeout(_WRITE_LIMIT_S):
+            async with self._writing, LoopTimeout(_WRITE_LIMIT_S):
                 if await self._statistics.write():
                     self._local.clear()  # a reset subject must not be denied by local counts
         except (RedisError, OSError, TimeoutError) as error:
@@ -220,7 +222,7 @@ class RedisLimiter:
     async def _evaluate(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
         names, plan = lua_script.build_arguments(checks)
         arguments: list[Any] = [*names, plan]
-        async with asyncio.timeout(self.deadline_s):
+        async with LoopTimeout(self.deadline_s):
             try:
                 reply = await self.redis.evalsha(lua_script.SHA, len(names), *arguments)
             except NoScriptError:
@@ -233,11 +235,13 @@ class RedisLimiter:
         for pending in batch:
             _resolve(pending, self._local.check(pending.check), "local")
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Count a failure, and from now on count in this process alone."""
         self.counts.failures += 1
         if self._running:
-            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
+            self._outage.begin(
+                f"rate limits are counted by this process alone: Redis failed ({type_name(error)})", error
+            )
 
     async def _probe(self) -> None:
         """While this process counts alone, send an empty batch from time to time, to find out if Redis answers."""
@@ -246,7 +250,9 @@ class RedisLimiter:
             await self._outage.pause()
             try:
                 await self._evaluate([])
-            except Exception as error:  # noqa: BLE001  still down, whatever the reason
+            except ANYTHING as error:  # still down, whatever the reason
+                if is_own_cancellation(error):
+                    raise
                 self._fail(error)
             else:
                 self._outage.end()

@@ -27,6 +27,9 @@ class LocalCounts:
         """Count one call against all limits of ``check``, or against none if one denies it."""
         now_us = int(self._clock.monotonic() * US_PER_S)
         decisions = [decide(self._tats.get(key, 0), now_us, rate) for key, rate in check]
+        for (key, _), decision in zip(check, decisions, strict=True):
+            if decision.retry_after_us and key in self._tats:
+                self._tats[key] = decision.tat_us  # it was perhaps further ahead than the limit allows
         longest_us = max((decision.retry_after_us for decision in decisions), default=0)
         if longest_us:
             return ScriptResult([decision.retry_after_us for decision in decisions].index(longest_us), longest_us)

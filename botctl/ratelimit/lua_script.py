@@ -50,7 +50,10 @@ for _, check in ipairs(checks) do
   local by, longest, fresh = 0, 0, {}
   for j = 1, #check, 3 do
     local interval, capacity = check[j + 1], check[j + 2]
-    local start = math.min(math.max(tats[check[j]], now), now + capacity)
+    if tats[check[j]] > now + capacity then
+      tats[check[j]], moved[check[j]] = now + capacity, true
+    end
+    local start = math.max(tats[check[j]], now)
     local wait = start + interval - capacity - now
     if wait > longest then
       by, longest = (j + 2) / 3, wait

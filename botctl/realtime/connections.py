@@ -17,7 +17,7 @@ from botctl.core.contracts.event_log import EventLog, Position
 from botctl.core.contracts.events import KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS, BotctlError
 from botctl.realtime.liveness import Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason, encode_push
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
@@ -170,13 +170,22 @@ class ConnectionRegistry:
     # --- supervision -----------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Send heartbeats and enforce deadlines, for ever."""
+        """Send heartbeats and enforce deadlines, for ever. Time in which the event loop stood still does not count."""
         loop = asyncio.get_running_loop()
         limits = self._deadlines
         every_s = min(SWEEP_S, limits.auth_s / 4, limits.stall_s / 4, limits.heartbeat_s / 4)
         while True:
             self.sweep_once(loop.time())
+            due_s = loop.time() + every_s
             await asyncio.sleep(every_s)
+            late_s = loop.time() - due_s
+            if late_s > every_s:
+                self.postpone(late_s)
+
+    def postpone(self, late_s: float) -> None:
+        """Move the deadlines of all clients by the ``late_s`` seconds that the event loop stood still."""
+        for client in self.clients:
+            client.health.postpone(late_s)
 
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""
@@ -211,14 +220,14 @@ class ConnectionRegistry:
                 if envelope.get("type") == KeyRevoked.type:
                     self.disconnect_key(str(envelope["data"].get("key")))
 
-    async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[Unreachable], None]) -> None:
+    async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[BotctlError], None]) -> None:
         """Disconnect clients whose key is no longer valid, for ever."""
         while True:
             await asyncio.sleep(RECHECK_S)
             key_ids = list(self._by_key)
             try:
                 active = await keys.active(key_ids)
-            except Unreachable as error:
+            except STORE_FAULTS as error:
                 failed(error)  # clients stay until the next check
                 continue
             for key_id in key_ids:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from botctl.core.contracts.event_log import Entry, EventLog, EventPage, Position
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.realtime.protocol import encode_events, encode_push, position_fields
@@ -23,6 +23,7 @@ from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
 
 PAGE_SIZE: Final = 256
 MAX_TOPICS: Final = 256  # read at once; with an API key for all topics, a client may subscribe to any name
+_REMEMBERED_EPOCHS: Final = 16  # per topic
 _READ_WAIT_S: Final = 1.0
 _BACKOFF: Final = Backoff(first_s=0.05, limit_s=1.0)
 
@@ -67,10 +68,21 @@ class HubCounts:
 
 @dataclass(slots=True)
 class _Topic:
-    """``position``: up to where the hub has read. Each subscriber may be at another one."""
+    """``position``: up to where the hub has read. Each subscriber may be at another one.
+
+    ``reached``: by earlier epoch, the offset that the hub had read. A store that is restored may go back to one.
+    """
 
     position: Position
     subscribers: dict[Receiver, Position] = field(default_factory=dict)
+    reached: dict[str, int] = field(default_factory=dict)
+
+    def begin_epoch(self, page: EventPage) -> int:
+        """Remember the epoch that ``page`` ends. Returns up to where the entries of the new one were read already."""
+        self.reached[self.position.epoch] = self.position.offset
+        if len(self.reached) > _REMEMBERED_EPOCHS:
+            del self.reached[next(iter(self.reached))]
+        return min(self.reached.pop(page.epoch, 0), page.last)
 
 
 class Hub:
@@ -145,8 +157,8 @@ class Hub:
         while True:
             try:
                 pages = await self._read_pages()
-            except Unreachable as error:
-                await self._outage.begin_and_pause(f"no events are handed out: {error}")
+            except STORE_FAULTS as error:
+                await self._outage.begin_and_pause(f"no events are handed out: {error}", error)
             else:
                 self._outage.end()
                 for name, page in pages.items():
@@ -180,6 +192,7 @@ class Hub:
             return  # the topic was left, and perhaps joined again, during the read
         if page.position == topic.position and not page.entries:
             return
+        read = topic.begin_epoch(page) if page.epoch != topic.position.epoch else 0
         before, topic.position = topic.position, page.position
         self.counts.events += len(page.entries)
         self.counts.deliveries += len(page.entries) * len(topic.subscribers)
@@ -192,19 +205,21 @@ class Hub:
                 topic.subscribers[receiver] = page.position
             else:  # a receiver beyond the page that joined after the loss has read more than the hub
                 lost = forgotten and position >= before and _is_forgotten(position, page)
-                topic.subscribers[receiver] = self._catch_up(receiver, name, position, page, forgotten=lost)
+                topic.subscribers[receiver] = self._catch_up(receiver, name, position, page, forgotten=lost, read=read)
 
     def _catch_up(
-        self, receiver: Receiver, name: str, position: Position, page: EventPage, *, forgotten: bool
+        self, receiver: Receiver, name: str, position: Position, page: EventPage, *, forgotten: bool, read: int = 0
     ) -> Position:
         """Send ``receiver`` the events of ``page`` after its ``position``; return its new position.
 
-        ``forgotten``: the log lost the events that it saw last, and reuses their offsets.
+        ``forgotten``: the log lost the events that it saw last, and reuses their offsets. The gap then begins after
+        those that the log still has, in a new epoch too: the receiver gets none of them again. ``read``: the hub had
+        read the entries up to there before the epoch.
         """
         last_offset = position.offset
         if forgotten or not _is_contiguous(position, page):
             self.counts.gaps += 1
-            last_offset = page.last if forgotten else _start_offset(page)
+            last_offset = max(_start_offset(page), page.had(position), read)
             receiver.push(text_frame(encode_push("gap", **position_fields(name, Position(page.epoch, last_offset)))))
         for chunk in _encode_page(name, page, last_offset):
             receiver.push(chunk)

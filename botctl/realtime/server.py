@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -19,8 +19,10 @@ from botctl.core.config.settings import RealtimeSettings, Settings
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
+from botctl.core.contracts.service_state import describe_end
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
-from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.errors import ANYTHING, BotctlError, ConfigError
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -38,6 +40,8 @@ CLOSE_GRACE_S: Final = 2.0  # from a close frame to the abort
 CONNECT_POLICY: Final = "realtime.connect"
 """The rate limit policy of new connections."""
 _MAX_QUEUED_FRAMES: Final = 16  # a client's messages that wait while an earlier one is answered
+P = ParamSpec("P")
+T = TypeVar("T")
 _RESTART: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _log = logging.getLogger(__name__)
@@ -111,7 +115,9 @@ async def realtime_server(
             connection.schedule_abort()
             await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
 
-    server = await _listen(options, connections, process_request, handle_connection)
+    server = await _listen(
+        options, connections, _raising_exceptions(process_request), _raising_exceptions(handle_connection)
+    )
     _register_metrics(metrics, connections, hub)
     tasks.spawn(hub.run, name="hub", restart=_RESTART)
     tasks.spawn(connections.sweep, name="deadlines", restart=_RESTART)
@@ -126,6 +132,20 @@ async def realtime_server(
         runtime.unpublish(SERVICE_NAME)
         await connections.drain(options.drain_s)
         await server.wait_closed()
+
+
+def _raising_exceptions(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """``function``, but what it raises is an Exception or its own cancellation: websockets handles nothing else."""
+
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except ANYTHING as error:
+            if isinstance(error, Exception) or is_own_cancellation(error):
+                raise
+            raise RuntimeError(f"the realtime server failed: {describe_end(error)}") from error
+
+    return call
 
 
 async def _listen(
@@ -167,7 +187,7 @@ def _url(host: str, server: Server) -> str:
     return f"ws://{shown}:{port}{PATH}"
 
 
-def _recheck_failed(error: Unreachable) -> None:
+def _recheck_failed(error: BotctlError) -> None:
     _log.warning("the keys of open connections could not be checked: %s", error)
 
 

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import Limit, Scope, address_subject
-from botctl.core.errors import Unreachable
+from botctl.core.errors import STORE_FAULTS
 from botctl.realtime.hub import History, Hub, HubFull
 from botctl.realtime.protocol import (
     Auth,
@@ -98,7 +98,7 @@ class RealtimeSession:
             return
         try:
             await self._handle_request(request, self.key)
-        except Unreachable:
+        except STORE_FAULTS:
             self._send_error(request.id, "unavailable", "the events cannot be read at the moment", temporary=True)
 
     async def _handle_request(self, request: Request, key: ApiKey) -> None:
@@ -130,7 +130,7 @@ class RealtimeSession:
             self._send_error(request.id, "bad key", str(error))
             self.client.disconnect(CloseReason.BAD_KEY, detail=str(error))
             return
-        except Unreachable:
+        except STORE_FAULTS:
             self._send_error(request.id, "unavailable", "keys cannot be checked at the moment", temporary=True)
             self.client.disconnect(CloseReason.UNAVAILABLE)
             return
@@ -177,7 +177,7 @@ class RealtimeSession:
                 self._send_error(
                     request.id, "too many topics", f"the server reads too many topics to add {topic}", temporary=True
                 )
-            except Unreachable:  # it has the reply already, so it must reconnect with its position
+            except STORE_FAULTS:  # it has the reply already, so it must reconnect with its position
                 self.client.disconnect(CloseReason.UNAVAILABLE)
             else:
                 self.topics.add(topic)

@@ -15,6 +15,7 @@ from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
+from botctl.core.own_tasks import create_watched_task
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import FILE_ONLY
@@ -122,7 +123,7 @@ async def run_services(
             return exit_code
 
     serving = asyncio.create_task(serve(), name="serve")
-    acting = asyncio.create_task(_act_on_signals(signals, serving, started), name="signals")
+    acting = create_watched_task(_act_on_signals(signals, serving, started), name="signals")
     try:
         return await serving
     except asyncio.CancelledError:

@@ -169,10 +169,12 @@ def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> C
 
 
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
+    from botctl.bot.claims import interaction_claims
     from botctl.bot.loader import Catalog
     from botctl.bot.service import BotService, bot_service
 
     registry.value(Catalog, catalog)
+    registry.add(interaction_claims, name="interactions")
     bot = registry.add(
         bot_service,
         name="bot",

@@ -1,4 +1,4 @@
-"""``python -m botctl.sandbox``: run the sandbox as its own process, until SIGTERM or SIGINT.
+"""``python -m botctl.sandbox``: run the sandbox as its own process, until a signal arrives.
 
 When it is ready it prints one JSON object to stdout: ``{"url", "pid"}``. The bot token and the control secret come from
 the environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), because every user of the machine can read the

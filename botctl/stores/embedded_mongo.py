@@ -16,6 +16,7 @@ from typing import Final
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
+from botctl.stores.sqlite_check import check_folder
 
 NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"
@@ -48,11 +49,12 @@ async def _is_ready(endpoint: Endpoint) -> bool:
     return True
 
 
-def _prepare(pid_file: Path, port: int) -> None:
-    """Remove the pid file of a killed server, which would make the new server refuse to start.
+def _prepare(data: Path, pid_file: Path, port: int) -> None:
+    """Remove the pid file of a killed server, which would make the new server refuse to start, and check the data.
 
-    Raises OSError if the port is in use.
+    Raises OSError if the port is in use, StoreDamaged if a database is damaged.
     """
+    check_folder(data)
     pid_file.unlink(missing_ok=True)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,7 +79,7 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         folder=data,
         log=runtime.log(NAME),
         is_ready=lambda: _is_ready(Endpoint(address)),
-        prepare=lambda: _prepare(pid_file, _port(address)),
+        prepare=lambda: _prepare(data, pid_file, _port(address)),
         start_s=START_S,
     )
 

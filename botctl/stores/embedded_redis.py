@@ -17,6 +17,7 @@ from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
 from botctl.stores.address import remove_socket_folder, socket_path
+from botctl.stores.redis_repair import RedisRepair
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"
@@ -63,12 +64,14 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         "logfile": "",
         "loglevel": "notice",
     }
+    program = _program()
     return LaunchSpec(
         name=TITLE,
-        command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
+        command=(str(program), *(word for name, value in options.items() for word in (f"--{name}", value))),
         folder=data,
         log=runtime.log(NAME),
         is_ready=lambda: _is_ready(Endpoint(address)),
+        repair=RedisRepair(data, program),
         start_s=START_S,
     )
 

@@ -29,13 +29,18 @@ import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
-from botctl.core.errors import Held, store_hint, translated
+from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
+from botctl.core.loop_lag import LAG
+from botctl.core.mongo_errors import reaching_mongo
+from botctl.core.own_tasks import create_watched_task
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_leases"
 POLL_S: Final = 1.0  # time between two looks at the lease of another process
+RETRY: Final = 1 / 5  # of the time between renewals: after one that failed, since this process may have been late
+MAX_AHEAD_S: Final = 1.0  # a time of renewal that is further ahead is not believed
 RELEASE_S: Final = 2.0  # the most that a stop waits for MongoDB
 NOTIFY_AFTER_S: Final = 1.0  # after this wait ``on_wait`` is called
 BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
@@ -118,7 +123,7 @@ class MongoLeases:
         self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, on_wait: OnWait | None = None
     ) -> AsyncIterator[Lease]:
         taken = await self._take(name, ttl_s, wait_s, on_wait)
-        renewing = asyncio.create_task(self._renew_until_lost(taken), name=f"lease {name}")
+        renewing = create_watched_task(self._renew_until_lost(taken), name=f"lease {name}")
         try:
             yield taken
         finally:
@@ -133,8 +138,22 @@ class MongoLeases:
             if document is None or document["free"]:
                 return None
             now = await server_time(self.collection)
-        silent_s = max(0.0, (now - document["renewed"]).total_seconds())
+        silent_s = (now - document["renewed"]).total_seconds()
+        if silent_s < -MAX_AHEAD_S:  # the server's clock was set back: the time says nothing
+            silent_s = await self._watch_silence(name, document)
+        silent_s = max(0.0, silent_s)
         return LeaseHolder(document["holder"].rpartition(":")[0], silent_s, float(document["ttl_s"]))
+
+    async def _watch_silence(self, name: str, before: dict[str, Any]) -> float:
+        """Wait for a renewal of the lease ``before``, at most for its lifetime. Returns the seconds without one."""
+        began_s = self.clock_s()
+        while self.clock_s() - began_s <= before["ttl_s"]:
+            await asyncio.sleep(POLL_S)
+            with _translate_errors(name):
+                document = await self.collection.find_one({"_id": name})
+            if document is None or (document["fence"], document["beats"]) != (before["fence"], before["beats"]):
+                return 0.0
+        return self.clock_s() - began_s
 
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, on_wait: OnWait | None) -> HeldLease:
         """Wait for the lease at most ``wait_s`` (None: for ever) and take it. Calls ``on_wait`` if that takes long."""
@@ -160,10 +179,12 @@ class MongoLeases:
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
-        late_s = self.clock_s() - lease.state.sent_at_s
+        late_s, sent_at_s = self.clock_s() - lease.state.sent_at_s, float("-inf")
         try:
             while (now_s := self.clock_s()) < lease.state.expires_at_s:
-                due_s = min(now_s + lease.state.renew_every_s, lease.state.expires_at_s)
+                every_s = lease.state.renew_every_s * (1 if lease.state.sent_at_s > sent_at_s else RETRY)
+                sent_at_s = lease.state.sent_at_s
+                due_s = min(now_s + every_s, lease.state.expires_at_s)
                 await asyncio.sleep(due_s - now_s)
                 late_s = self.clock_s() - due_s
                 if not await self._renew(lease):
@@ -175,6 +196,7 @@ class MongoLeases:
 
     def _lost_reason(self, lease: HeldLease, late_s: float) -> str:
         """Why the lease was lost, as text for people. ``late_s``: how late the renewing task woke up the last time."""
+        late_s = max(late_s, LAG.late_s(lease.state.ttl_s))  # it may have been blocked during a renewal
         if late_s > lease.state.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.state.is_valid(self.clock_s()):
@@ -188,7 +210,7 @@ class MongoLeases:
         if left_s <= 0:
             return False
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s):  # not LoopTimeout: the lease expires in any case
                 with pymongo.timeout(min(left_s, lease.state.renew_every_s)):
                     if not await renew(self.collection, lease.name, lease.fence):
                         return False
@@ -219,8 +241,7 @@ async def server_time(collection: Collection) -> datetime:
 
 
 def _translate_errors(name: str) -> translated:
-    sentence = f"The holder of {name} cannot be read: MongoDB fails."
-    return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
+    return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
 
 
 def _process_name(record: LeaseRecord) -> str:

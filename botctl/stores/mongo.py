@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -11,12 +12,13 @@ from typing import Any, Final
 import pymongo
 from pymongo import AsyncMongoClient, lock
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
-from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
+from botctl.core.mongo_errors import TLS_HINT, sort
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
@@ -30,7 +32,6 @@ Database = AsyncDatabase[dict[str, Any]]
 
 CONNECTIONS: Final = 50
 CLOSE_S: Final = 0.5  # to end sessions; a server that does not answer ends them later by itself
-_REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
 
 
 def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
@@ -45,28 +46,38 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     keep_cancellations(lock)
     limit_ms = round(timeout_s * 1000)
     try:
-        return AsyncMongoClient(
-            url,
-            timeoutMS=limit_ms,
-            serverSelectionTimeoutMS=limit_ms,
-            connectTimeoutMS=limit_ms,
-            w="majority",
-            journal=True,
-            tz_aware=True,
-            uuidRepresentation="standard",
-            maxPoolSize=CONNECTIONS,
-            appname="botctl",
-        )
-    except (PyMongoError, ValueError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # the driver would ignore an unknown option
+            return _new_client(url, limit_ms)
+    except (PyMongoError, ValueError, TypeError, OSError, UserWarning) as error:  # OSError: a file of a TLS option
         sentence = f"mongo.url is not the address of a MongoDB: {_error_text(error)}."
-        raise ConfigError(sentence, hint="The form is mongodb://[user:password@]host[:port][/?options].") from error
+        hint = "The form is mongodb://[user:password@]host[:port][/?options]."
+        if isinstance(error, OSError):
+            sentence = f"A file that an option of mongo.url names cannot be used: {_error_text(error)}."
+            hint = "Correct tlsCAFile, tlsCertificateKeyFile or tlsCRLFile in mongo.url."
+        raise ConfigError(sentence, hint=hint) from error
+
+
+def _new_client(url: str, limit_ms: int) -> AsyncMongoClient[dict[str, Any]]:
+    return AsyncMongoClient(
+        url,
+        timeoutMS=limit_ms,
+        serverSelectionTimeoutMS=limit_ms,
+        connectTimeoutMS=limit_ms,
+        w="majority",
+        journal=True,
+        tz_aware=True,
+        uuidRepresentation="standard",
+        maxPoolSize=CONNECTIONS,
+        appname="botctl",
+    )
 
 
 @asynccontextmanager
 async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Database]:
     """Factory of the service: the bot's database, on the MongoDB of the settings or in the embedded store.
 
-    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if address, password or certificate are wrong.
     """
     if settings.mongo.url is not None:
         async with _client(settings.mongo.url.get_secret_value(), settings.mongo.timeout_s) as client:
@@ -98,15 +109,12 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     async with _close_at_end(connect(url, timeout_s=timeout_s)) as client:
-        try:  # not `errors.translated`: a rejection is another error than no answer
+        try:  # not `errors.translated`: the sentence depends on the meaning
             await client.admin.command("ping")
-        except (ConfigurationError, OperationFailure) as error:
-            if isinstance(error, OperationFailure) and error.code not in _REFUSED:
-                raise _unreachable(url, error) from error
-            sentence = f"MongoDB at {display_url(url)} rejects the connection: {_error_text(error)}."
-            raise ConfigError(sentence, hint="Correct user and password in mongo.url (BOTCTL_MONGO__URL).") from error
         except (PyMongoError, OSError) as error:
-            raise _unreachable(url, error) from error
+            if (told := _tell(url, error)) is None:
+                raise
+            raise told from error
         yield client
 
 
@@ -119,11 +127,22 @@ async def _close_at_end(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterat
             await client.close()
 
 
-def _unreachable(url: str, error: Exception) -> Unreachable:
-    return Unreachable(
-        f"MongoDB at {display_url(url)} does not answer: {_error_text(error)}.",
-        hint="Start that server, or leave mongo.url unset to use the embedded one.",
-    )
+def _tell(url: str, error: Exception) -> BotctlError | None:
+    """What to tell of a first call that failed with ``error``. None: it is a bug."""
+    meaning, store, text = sort(error), f"MongoDB at {display_url(url)}", _error_text(error)
+    match meaning.fault:
+        case DriverFault.WRONG if meaning.hint == TLS_HINT:
+            return StoreRejects(f"There is no trusted connection to {store}: {text}.", hint=meaning.hint)
+        case DriverFault.WRONG:
+            return StoreRejects(f"{store} rejects the connection: {text}.", hint=meaning.hint)
+        case DriverFault.DAMAGED:
+            return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
+        case DriverFault.TRANSIENT:
+            fails = "is not ready" if isinstance(error, OperationFailure) else "does not answer"
+            hint = meaning.hint or "Start that server, or leave mongo.url unset to use the embedded one."
+            return Unreachable(f"{store} {fails}: {text}.", hint=hint)
+        case DriverFault.BUG:
+            return None
 
 
 def _error_text(error: Exception) -> str:

@@ -8,19 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import BlockingConnectionPool, Redis, connection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
-from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
+from botctl.core.redis_errors import TLS_HINT, sort
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
 from botctl.stores.address import display_url
@@ -46,7 +48,7 @@ class Pool(BlockingConnectionPool):
                 await super().ensure_connection(connection)
                 return
             except ConnectionError as error:
-                if _refused(error) or time.monotonic() + wait_s > deadline:
+                if sort(error).fault is not DriverFault.TRANSIENT or time.monotonic() + wait_s > deadline:
                     raise
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LAST_WAIT_S)
@@ -61,6 +63,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     Raises ConfigError if ``url`` is not valid.
     """
     keep_cancellations()
+    connection.async_timeout = LoopTimeout  # type: ignore[attr-defined,assignment]  # the driver waits for each reply with it
     try:
         pool = Pool.from_url(
             url,
@@ -71,10 +74,22 @@ def connect(url: str, *, timeout_s: float) -> Redis:
             client_name="botctl",
             retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
         )
-    except ValueError as error:
+        _check_options(pool)
+    # The driver says what is wrong with an option in many ways, and AttributeError is one of them.
+    except (ValueError, TypeError, AttributeError, RedisError) as error:
         sentence = f"redis.url is not the address of a Redis: {_error_text(error)}."
         raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
+    except OSError as error:
+        sentence = f"A file that an option of redis.url names cannot be used: {_error_text(error)}."
+        raise ConfigError(sentence, hint="Correct ssl_ca_certs, ssl_certfile or ssl_keyfile in redis.url.") from error
     return Redis.from_pool(pool)
+
+
+def _check_options(pool: Pool) -> None:
+    """Make a connection object, and load the files of its TLS options. The driver does both at the first call."""
+    connection = pool.connection_class(**pool.connection_kwargs)
+    if isinstance(connection, SSLConnection):
+        connection.ssl_context.get()
 
 
 def dedicated_client(client: Redis, *, connections: int) -> Redis:
@@ -94,7 +109,7 @@ def dedicated_client(client: Redis, *, connections: int) -> Redis:
 async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Redis]:
     """Factory of the service: the Redis of the settings, or the embedded one.
 
-    Raises Unreachable if the server does not answer, ConfigError if the address or the password is wrong.
+    Raises Unreachable if the server does not answer, ConfigError if address, password or certificate are wrong.
     """
     if settings.redis.url is not None:
         async with _client(settings.redis.url.get_secret_value(), settings.redis.timeout_s) as client:
@@ -126,24 +141,31 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
     async with connect(url, timeout_s=timeout_s) as client:
-        try:  # not `errors.translated`: a rejection is another error than no answer
+        try:  # not `errors.translated`: the sentence depends on the meaning
             await client.ping()
         except (RedisError, OSError) as error:
-            if _refused(error):
-                sentence = f"Redis at {display_url(url)} rejects the connection: {_error_text(error)}."
-                raise ConfigError(
-                    sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL)."
-                ) from error
-            raise Unreachable(
-                f"Redis at {display_url(url)} does not answer: {_error_text(error)}.",
-                hint="Start that server, or leave redis.url unset to use the embedded one.",
-            ) from error
+            if (told := _tell(url, error)) is None:
+                raise
+            raise told from error
         yield client
 
 
-def _refused(error: Exception) -> bool:
-    """Whether the server rejected the client. The driver may wrap that in a ConnectionError."""
-    return isinstance(error, (AuthenticationError, ResponseError)) or isinstance(error.__cause__, AuthenticationError)
+def _tell(url: str, error: Exception) -> BotctlError | None:
+    """What to tell of a first call that failed with ``error``. None: it is a bug."""
+    meaning, store, text = sort(error), f"Redis at {display_url(url)}", _error_text(error)
+    match meaning.fault:
+        case DriverFault.WRONG if meaning.hint == TLS_HINT:
+            return StoreRejects(f"There is no trusted connection to {store}: {text}.", hint=meaning.hint)
+        case DriverFault.WRONG:
+            return StoreRejects(f"{store} rejects the connection: {text}.", hint=meaning.hint)
+        case DriverFault.DAMAGED:
+            return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
+        case DriverFault.TRANSIENT:
+            fails = "is not ready" if isinstance(error, (ResponseError, BusyLoadingError)) else "does not answer"
+            hint = meaning.hint or "Start that server, or leave redis.url unset to use the embedded one."
+            return Unreachable(f"{store} {fails}: {text}.", hint=hint)
+        case DriverFault.BUG:
+            return None
 
 
 def _error_text(error: Exception) -> str:

@@ -82,6 +82,19 @@ async def test_loaded_value_is_shared_then_near(redis_server):
         assert (one.counts.loads, two.counts.shared, two.counts.near) == (1, 1, 1)
 
 
+async def test_shared_value_from_a_clock_ahead_is_loaded_again(redis_server):
+    """It would be shared for a day."""
+    truth = Truth()
+    truth["k"] = 1
+    async with processes(redis_server, truth) as (one, two):
+        assert await one.get("k") == 1
+        (shared, *_) = one._keys("k")
+        await one.redis.pexpire(shared, 86_400_000)
+        assert await two.get("k") == 1
+        assert truth.loads == 2
+        assert await one.redis.pttl(shared) <= one.ttl_s * 1000
+
+
 async def test_missing_value_is_cached(redis_server):
     truth = Truth()
     async with processes(redis_server, truth) as (one, two):

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import socket
+import ssl
 import tempfile
 import time
 import warnings
@@ -20,11 +21,12 @@ from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
 from botctl.core.processes import embedded as module
-from botctl.core.processes.embedded import embedded
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
 from botctl.stores.embedded_redis import PART
+from botctl.stores.mongo import connect as connect_mongo
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
@@ -181,8 +183,34 @@ async def test_store_unpublished_during_join_is_not_joined(process, tmp_path, mo
 
     monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=True), tasks_for("redis") as (tasks, _):
-        with pytest.raises(Held):
+        with pytest.raises(
+            Unreachable, match=f"^The embedded Redis is not running, .* but process {os.getpid()} is up"
+        ):
             await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_path, monkeypatch, listed):
+    """On a full disk it cannot start again, and perhaps it cannot be listed. Nothing says that no process runs."""
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
+    path = tmp_path / ".botctl" / "runtime.json"
+    true = f"^The embedded Redis is not running, as far as .* says, but process {os.getpid()}"
+    async with process(long_lived=True) as (*_, runtime), tasks_for("redis") as (tasks, _):
+        with runtime.lock("bot"):
+            [part] = json.loads(content := path.read_text())
+            path.write_text(json.dumps([part | {"started": "another boot:1"}] if listed else []))
+            with pytest.raises(Unreachable, match=true) as caught:
+                find_running(PART, Runtime(tmp_path))
+            assert "disk is full" in caught.value.hint
+            with pytest.raises(Unreachable, match=true):
+                await embedded(PART, Runtime(tmp_path), Bus(), tasks).__aenter__()
+            if not listed:
+                redis, _ = await report(Settings(), Runtime(tmp_path))
+                assert (redis.state, redis.owner_pid) == (StoreState.DOWN, os.getpid())
+            path.write_text(content)
+        assert find_running(PART, Runtime(tmp_path)).address
+    with pytest.raises(Unreachable, match="No `botctl run` of this project is up"):
+        find_running(PART, Runtime(tmp_path))
 
 
 async def test_caller_waits_for_a_restarting_redis(tmp_path):
@@ -254,8 +282,8 @@ async def test_run_waits_a_limited_time_for_a_short_command(process, monkeypatch
 
 async def test_store_that_cannot_start_leaves_no_entry(process, tmp_path):
     blocked = Runtime(tmp_path).folder / "valkey"
-    (blocked / "appendonlydir").mkdir(parents=True)
-    (blocked / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
+    blocked.mkdir(parents=True)
+    (blocked / "appendonlydir").write_text("not a folder")
     with pytest.raises(ServiceFailed, match="The embedded Redis ended with status 1 while it was starting"):
         await process(long_lived=True).__aenter__()
     assert Runtime(tmp_path).parts() == {}
@@ -287,6 +315,93 @@ async def test_wrong_password_is_a_config_error(redis_server, tmp_path):
         with pytest.raises(ConfigError, match=r"Redis at unix:///.* rejects the connection") as caught:
             await redis_store(Settings(redis=RedisSettings(url=url)), Runtime(tmp_path), Bus(), tasks).__aenter__()
     assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "url"),
+    [
+        ("redis", "rediss://127.0.0.1:1/0?nonsense=1"),
+        ("redis", "redis://127.0.0.1:1/0?retry=3"),
+        ("redis", "redis://127.0.0.1:1/0?protocol=7"),
+        ("redis", "rediss://127.0.0.1:1/0?ssl_cert_reqs=perhaps"),
+        ("redis", "rediss://127.0.0.1:1/0?ssl_ca_certs=/nope"),
+        ("mongo", "mongodb://127.0.0.1:1/?nonsense=1"),
+        ("mongo", "mongodb://127.0.0.1:1/?maxPoolSize=many"),
+        ("mongo", "mongodb://127.0.0.1:1/?tls=true&tlsCAFile=/nope"),
+        ("mongo", "mongodb://127.0.0.1:1/?tls=true&tlsCertificateKeyFile=/nope"),
+    ],
+)
+async def test_wrong_option_of_an_address_is_a_config_error(store, url):
+    make = connect if store == "redis" else connect_mongo
+    with pytest.raises(ConfigError, match=f"{store}.url ") as told:
+        make(url, timeout_s=1)
+    assert told.value.hint
+
+
+# Made for this test: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500
+SELF_SIGNED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgeoDgmz/AfZMZEUey
+QBCDQijzMxSiRTqBJnucLNtSdVGhRANCAARdTLpD+C2mYWBp2SldB9r1zjdmDo8m
+UzvWPKRMg+1GPZDN33WaxsX3QG+4eyT7Mo8P8VzzEbQHsECH/ERO0vt2
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBfzCCASWgAwIBAgIUTi42Iz8mpg4t/CrVQAkj6TWoRGcwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDAxNTAwOFoYDzIxMjYxMTA2
+MDE1MDA4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARdTLpD+C2mYWBp2SldB9r1zjdmDo8mUzvWPKRMg+1GPZDN33WaxsX3
+QG+4eyT7Mo8P8VzzEbQHsECH/ERO0vt2o1MwUTAdBgNVHQ4EFgQUc6b0apcSzGhi
+abwSApd0wbygBoYwHwYDVR0jBBgwFoAUc6b0apcSzGhiabwSApd0wbygBoYwDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiA8Y7WWgEKxx1kBmlZO6Yt9
+D97Za63BNTEnP9jQ5m8cnwIhANNjeVRLyYKsEtHPQX6EuXFDT6GXVMh6JrP9W1qe
+ZpPv
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.fixture
+async def untrusted(tmp_path):
+    """The port of a server whose certificate was signed by itself."""
+    file = tmp_path / "self-signed.pem"
+    file.write_text(SELF_SIGNED)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    served = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with served:
+        yield served.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("store", ["redis", "mongo"])
+async def test_untrusted_certificate_is_a_config_error_about_certificates(untrusted, store, tmp_path, forgiving):
+    urls = {"redis": f"rediss://127.0.0.1:{untrusted}/0", "mongo": f"mongodb://127.0.0.1:{untrusted}/?tls=true"}
+    await _is_told_about_tls(store, urls[store], tmp_path)
+
+
+@pytest.mark.parametrize("store", ["redis", "mongo"])
+async def test_server_without_tls_is_a_config_error(store, tmp_path, forgiving):
+    async def answer(reader, writer):
+        await reader.read(100)
+        writer.write(b"-ERR Protocol error\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as served:
+        port = served.sockets[0].getsockname()[1]
+        urls = {"redis": f"rediss://127.0.0.1:{port}/0", "mongo": f"mongodb://127.0.0.1:{port}/?tls=true"}
+        await _is_told_about_tls(store, urls[store], tmp_path)
+
+
+async def _is_told_about_tls(store, url, tmp_path):
+    settings = (
+        Settings(redis=RedisSettings(url=url))
+        if store == "redis"
+        else Settings(mongo=MongoSettings(url=url, timeout_s=1))
+    )
+    factory = redis_store if store == "redis" else mongo_store
+    async with tasks_for("x") as (tasks, _):
+        with pytest.raises(ConfigError, match="There is no trusted connection to") as told:
+            await factory(settings, Runtime(tmp_path), Bus(), tasks).__aenter__()
+    assert "TLS" in told.value.hint
+    assert "Start that server" not in told.value.hint
 
 
 async def test_frozen_redis_times_out(process):

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, EventLog, Position, encode
-from botctl.core.errors import Unreachable
+from botctl.core.errors import StoreDamaged, Unreachable
 from botctl.events.log import RedisEventLog, event_log
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
@@ -148,7 +148,7 @@ async def test_position_after_the_newest_is_not_complete(log: EventLog) -> None:
     await log.append("commands", envelopes(1))
     epoch = (await log.position("commands")).epoch
     page = await log.read("commands", Position(epoch, 2**53))
-    assert (page.complete, numbers(page)) == (False, [1])
+    assert (page.complete, numbers(page), page.position) == (False, [], Position(epoch, 1))
 
 
 @pytest.mark.parametrize("lost", ["everything", "the stream", "the hash"])
@@ -196,7 +196,7 @@ async def test_stream_beyond_its_hash_stops_no_writer(log: EventLog, redis: Redi
 
 async def test_failed_batch_writes_nothing(log: EventLog, redis: Redis) -> None:
     await redis.set(STREAM, "another value")
-    with pytest.raises(Unreachable):
+    with pytest.raises(StoreDamaged):
         await log.append_batch(Batch("w", 1, {"early": [b"1"], "commands": [b"2"]}))
     assert await redis.keys("*") == [STREAM.encode()]
 
@@ -219,7 +219,28 @@ async def test_restored_old_data_starts_a_new_epoch(log: EventLog, redis: Redis)
     assert await log.position("commands") == old
     await log.append("commands", envelopes(4))
     page = await log.read("commands", Position(old.epoch, 3))
-    assert (page.complete, numbers(page)) == (False, [1, 2, 4])
+    assert (page.complete, numbers(page), page.kept) == (False, [4], {old.epoch: 2})
+    assert numbers(await log.read("commands", Position(old.epoch, 1))) == [2, 4]
+    assert numbers(await log.read("commands", Position("unknown", 3))) == [1, 2, 4]
+    await redis.flushdb()
+    await log.append("commands", envelopes(5))
+    page = await log.read("commands", Position(old.epoch, 2))
+    assert (page.complete, numbers(page), page.kept) == (False, [5], {})
+
+
+async def test_newest_kept_epochs_are_known_to_readers(log: EventLog, redis: Redis) -> None:
+    saved, epochs = [], []
+    for n in range(20):
+        await log.append("commands", envelopes(n))
+        saved.append(await redis.dump(STREAM))
+    for last in range(18, 0, -1):
+        epochs.append((await log.position("commands")).epoch)
+        await redis.restore(STREAM, 0, saved[last - 1], replace=True)
+        await redis.hset(EVENTS, "commands/offset", last)
+        await log.append("commands", envelopes(100 + last))
+    assert len(set(epochs)) == 18
+    page = await log.read("commands", Position(epochs[-1], 3))
+    assert (page.kept, numbers(page)) == (dict.fromkeys(epochs[-16:], 1), [101])
 
 
 async def test_topics_are_listed_with_their_newest_position(log: EventLog) -> None:

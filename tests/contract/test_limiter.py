@@ -70,6 +70,9 @@ def model(tats, now_us, checks):
     for check in checks:
         decisions = [decide(tats.get(key, 0), now_us, rate) for key, rate in check]
         longest = max((d.retry_after_us for d in decisions), default=0)
+        for key, rate in check:
+            if key in tats:  # not believed if it is too far ahead
+                tats[key] = min(tats[key], now_us + rate.capacity_us)
         if longest:
             replies.append(ScriptResult([d.retry_after_us for d in decisions].index(longest), longest))
         else:

@@ -213,9 +213,18 @@ async def test_failure_is_recorded_and_stops_later_migrations(env: Environment) 
     assert await env.done() == ["0001_a", "0003_c"]
 
 
-async def test_exit_call_in_migration_is_a_failure(env: Environment) -> None:
-    found = env.write(m0001_a="async def up(db):\n    raise SystemExit(0)\n")
-    with pytest.raises(BotctlError, match=r"it called exit\(0\)"):
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("SystemExit(0)", r"it called exit\(0\)"),
+        ("KeyboardInterrupt", "it raised KeyboardInterrupt"),
+        ("BaseException('odd')", "BaseException: odd"),
+        ("__import__('asyncio').CancelledError", "it raised CancelledError"),
+    ],
+)
+async def test_migration_that_raises_no_exception_has_failed(env: Environment, raised: str, told: str) -> None:
+    found = env.write(m0001_a=f"async def up(db):\n    raise {raised}\n")
+    with pytest.raises(BotctlError, match=told):
         await env.migrator.up(found)
     assert await env.statuses() == [MigrationStatus.FAILED]
 

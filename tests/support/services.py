@@ -26,6 +26,16 @@ class LoopClock:
         return asyncio.get_running_loop().time()
 
 
+class SetClock(LoopClock):
+    """A `LoopClock` whose wall clock can be set: it is ``ahead`` of the time."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 @dataclass
 class Journal:
     """What services did, in order, as ``verb name``; ``at`` holds the virtual seconds of each line."""

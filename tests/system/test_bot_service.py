@@ -15,6 +15,7 @@ from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.sandbox import Sandbox
 from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
+from tests.support.offline import snowflake_at
 from tests.support.waiting import until
 
 COMMANDS = """
@@ -85,8 +86,10 @@ async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: P
 
 
 async def test_event_handlers_get_events_and_services(tmp_path: Path):
-    """An exception of a handler is logged, and it gets the next event; sync functions work too."""
+    """Whatever a handler raises is logged, and it gets the next event; sync functions work too."""
     body = """
+        import asyncio
+
         from botctl import Command, on
         from botctl.core.contracts.events import CommandFinished
         from tests.support.bots import CustomService
@@ -105,13 +108,18 @@ async def test_event_handlers_get_events_and_services(tmp_path: Path):
         def handle_too(event: CommandFinished, custom: CustomService) -> None:
             custom.calls.append("too")
             raise SystemExit(3)
+
+        @on(CommandFinished)
+        async def handle_third(event: CommandFinished, custom: CustomService) -> None:
+            custom.calls.append("third")
+            raise asyncio.CancelledError if custom.calls.count("third") > 1 else BaseException("panic")
     """
     custom = CustomService()
     async with rig(write_commands(tmp_path / "commands", a=body), values={CustomService: custom}) as bot:
-        await bot.run_command("ping")
-        await bot.run_command("ping")
-        await until(lambda: len(custom.calls) == 4)
-        assert sorted(custom.calls) == ["ping", "ping", "too", "too"]
+        for _ in range(3):
+            await bot.run_command("ping")
+        await until(lambda: len(custom.calls) == 9)
+        assert sorted(custom.calls) == ["ping"] * 3 + ["third"] * 3 + ["too"] * 3
 
 
 async def test_plain_cogs_get_services(tmp_path: Path):
@@ -178,3 +186,20 @@ async def test_empty_commands_folder_is_logged_as_a_warning(tmp_path: Path, capl
     async with rig(write_commands(tmp_path / "commands")):
         pass
     assert "commands contains no commands" in caplog.text
+
+
+async def test_discord_time_is_known_when_the_bot_has_started(tmp_path: Path):
+    """Discord is an hour ahead of this host, and no interaction has come yet."""
+
+    def an_hour_ahead(url: str) -> Sandbox:
+        sandbox = new_sandbox(url)
+        sandbox.world.clock.advance(3600)
+        return sandbox
+
+    custom = CustomService()
+    custom.open.set()
+    folder = write_commands(tmp_path / "commands", a=COMMANDS)
+    async with rig(folder, values={CustomService: custom}, make=an_hour_ahead) as bot:
+        minute_ago = snowflake_at(bot.sandbox.world.clock.now().timestamp() - 60)
+        assert bot.service.bot.pipeline.arrivals.clock.age_s(minute_ago) == pytest.approx(60, abs=2)
+        assert last_text(await bot.run_command("quick")) == "finished"

@@ -361,6 +361,21 @@ class TestRecovery:
             assert gap["epoch"] != client.of_type("event")[0]["epoch"]
             assert (gap["topic"], gap["offset"]) == (TOPIC, 0)
 
+    async def test_redis_that_lost_its_newest_events_repeats_none(self, redis: Redis, rig: Rig) -> None:
+        async with open_client(rig.server.url, await rig.key(), TOPIC) as client:
+            rig.publish(3)
+            await client.wait_for_events(3)
+            saved = {key: await redis.dump(key) for key in await redis.keys("botctl:*:ev*")}
+            rig.publish(2)
+            await client.wait_for_events(5)
+            for key, value in saved.items():
+                await redis.restore(key, 0, value, replace=True)
+            rig.publish(2)
+            await client.wait_for_events(7)
+            assert client.numbers == [1, 2, 3, 4, 5, 6, 7]
+            assert client.offsets == [1, 2, 3, 4, 5, 4, 5]
+            assert {gap["offset"] for gap in client.of_type("gap")} == {3}
+
 
 class TestRevocation:
     async def test_revocation_event_disconnects_the_client(self, rig: Rig) -> None:

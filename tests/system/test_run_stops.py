@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -50,14 +51,16 @@ def project(tmp_path: Path) -> Project:
 
 
 class TestStopping:
-    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_running_commands_finish_after_a_signal(self, project: Project, signum: int, code: int) -> None:
-        """New commands are refused in the meantime. No child process is left."""
+        """New commands are refused in the meantime. No child process is left. SIGTERM: no thread can be started."""
         project.write("commands/slow.py", SLOW)
         with project.run() as process:
             parts = project.parts()
             with project.process("sandbox", "send", "/slow", "--timeout", "20") as sent:
                 wait_for((project.root / "entered").exists, what="the command to begin")
+                if signum == signal.SIGTERM:
+                    leave_no_memory_for_threads(process.pid)
                 process.signal(signum)
                 wait_for(
                     lambda: "is restarting" in project.call("sandbox", "send", "/ping").out,
@@ -123,6 +126,12 @@ class TestTwoProcesses:
             assert stores.wait_for_exit() == 143
             assert bot.wait_for_exit() == 7
             assert f"({stores.pid})" in bot.output
+
+
+def leave_no_memory_for_threads(pid: int) -> None:
+    """Limit the address space of the running process, so that the stack of another thread does not fit."""
+    limit = psutil.Process(pid).memory_info().vms + 4_000_000
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
 
 
 def _alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from disnake import Localized
 from disnake.ext import commands, tasks
 
 from botctl.sandbox.testing import BotRaised, Discord, Failed, NoAnswer, Refused, connected
+from tests.support.raised import NO_EXCEPTIONS
 
 Inter = disnake.ApplicationCommandInteraction
 
@@ -497,6 +498,42 @@ async def test_errors_of_listeners_loops_and_views_are_recorded(caplog: pytest.L
             await reply.button("Press").click()
     gc.collect()
     assert not [one for one in caplog.records if one.name == "asyncio"], "no error is logged twice"
+
+
+@pytest.mark.parametrize("end", NO_EXCEPTIONS[3:5], ids=repr)
+async def test_what_disnake_does_not_catch_is_recorded(end: BaseException) -> None:
+    class Panel(disnake.ui.View):
+        @disnake.ui.button(label="Press")
+        async def press(self, _: Any, __: Any) -> None:
+            raise end
+
+    async def made() -> disnake.Client:
+        bot = commands.InteractionBot()
+
+        @bot.slash_command()
+        async def leave(inter: Inter) -> None:
+            """Leave."""
+            await inter.response.send_message("!", view=Panel())
+            raise end
+
+        @bot.listen("on_ready")
+        async def begin() -> None:
+            turn.start()
+            raise end
+
+        @tasks.loop(seconds=60)
+        async def turn() -> None:
+            raise end
+
+        return bot
+
+    async with connected(made) as discord:
+        await discord.until(lambda: len(discord.errors) == 2)
+        reply = await discord.guild().member("ann").slash("/leave")
+        await discord.until(lambda: len(discord.errors) == 3)
+        assert [discord.errors.take(type(end)) for _ in range(3)] == [end] * 3
+        with pytest.raises(BotRaised, match=f"{type(end).__name__}: .*did not answer a click on “Press”"):
+            await reply.button("Press").click()
 
 
 async def test_untaken_exception_is_raised_at_the_end() -> None:

@@ -27,7 +27,14 @@ PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
 
 # A restart may help after these. That includes signals that PM2 did not send: an out-of-memory killer sends SIGTERM, or
 # SIGKILL, which PM2 reports as 0.
-RESTARTED = {ExitCode.OK, ExitCode.FAILED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+RESTARTED = {
+    ExitCode.OK,
+    ExitCode.FAILED,
+    ExitCode.UNREACHABLE,
+    ExitCode.HUNG_UP,
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+}
 
 
 def read(file: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,7 @@ PACKAGE = Path(botctl.__file__).parent
 CLIENTS = {"AsyncMongoClient", "MongoClient", "Redis", "StrictRedis", "ConnectionPool", "BlockingConnectionPool"}
 MAKERS = {"from_url", "from_pool"}
 MAX_LOCAL_IMPORTS = 25
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @cache
@@ -133,3 +134,92 @@ def test_only_stores_create_clients():
     """`stores` decides their limits and retries; all other modules get them from the registry."""
     creators = {name: found for name, text in sources().items() if (found := list(find_client_calls(text)))}
     assert {name.split(".")[1] for name in creators} == {"stores"}, creators
+
+
+def unseen_tasks(module: ast.Module) -> list[int]:
+    """The lines that create a task whose result nothing reads: in its function, or for an attribute in ``module``."""
+    return [
+        call.lineno
+        for function in [module, *(node for node in ast.walk(module) if isinstance(node, _FUNCTIONS))]
+        for call, target in _created_tasks(function)
+        if target not in _read_results(module if "." in target else function)
+    ]
+
+
+def _created_tasks(function: ast.AST) -> Iterator[tuple[ast.Call, str]]:
+    """The tasks that ``function`` itself creates, with their names. A TaskGroup raises what they raise."""
+    nodes = list(_own_nodes(function))
+    names = {id(node.value): ast.unparse(node.targets[0]) for node in nodes if isinstance(node, ast.Assign)}
+    for node in nodes:
+        if isinstance(node, ast.Call) and _method(node) in ("create_task", "ensure_future") and _owner(node) != "group":
+            yield node, names.get(id(node), "")
+
+
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, _FUNCTIONS):
+            yield node
+            yield from _own_nodes(node)
+
+
+def _read_results(scope: ast.AST) -> set[str]:
+    nodes = list(ast.walk(scope))
+    read = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.Await)}
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    read |= {_owner(call) for call in calls if _method(call) in ("result", "exception")}
+    return read | {ast.unparse(call.args[0]) for call in calls if _method(call) == "shield"}
+
+
+def _method(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def _owner(call: ast.Call) -> str:
+    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("asyncio.create_task(work())", [1]),
+        ("task = asyncio.create_task(work())\ntask.cancel()", [1]),
+        ("self.task = loop.create_task(work())\nasync def f(): await asyncio.wait({self.task})", [1]),
+        ("async def f():\n    task = asyncio.create_task(work())\n    await task", []),
+        ("async def f():\n    task = asyncio.create_task(work())\nasync def g(task): await task", [2]),
+        ("self.task = asyncio.create_task(work())\nself.task.result()", []),
+        ("group.create_task(work())", []),
+    ],
+)
+def test_unseen_task_is_found(source: str, lines: list[int]) -> None:
+    assert unseen_tasks(ast.parse(source)) == lines
+
+
+def test_no_task_ends_unseen() -> None:
+    """`create_watched_task` logs what a task raises, if no one awaits it."""
+    found = {name: len(lines) for name, source in sources().items() if (lines := unseen_tasks(source))}
+    assert found == {
+        "botctl.core.own_tasks": 1,  # a callback logs it
+        "botctl.core.services.tasks": 1,  # a callback reports it
+        "botctl.core.services.service": 1,  # its `_run` raises nothing
+        "botctl.migrate.session": 1,  # its `_error_of` reads it
+        "botctl.run.lifecycle": 2,  # one runs to completion, `_first_completed` gathers the others
+    }
+
+
+def swallowed_cancellations(module: ast.Module) -> list[int]:
+    """The lines of coroutines that catch anything, and do not look whether it is their own cancellation."""
+    return [
+        handler.lineno
+        for node in ast.walk(module)
+        if isinstance(node, ast.Try)
+        for handler in node.handlers
+        if isinstance(handler.type, ast.Name) and handler.type.id in ("ANYTHING", "BaseException")
+        if any(isinstance(inner, ast.Await) for statement in node.body for inner in ast.walk(statement))
+        if "is_own_cancellation" not in ast.unparse(handler) and not isinstance(handler.body[-1], ast.Raise)
+        if not any(other.type and ast.unparse(other.type) == "asyncio.CancelledError" for other in node.handlers)
+    ]
+
+
+def test_whoever_catches_anything_leaves_its_own_cancellation() -> None:
+    found = {name: len(lines) for name, source in sources().items() if (lines := swallowed_cancellations(source))}
+    assert found == {"botctl.core.services.service": 2}  # `_run` and `_answer` report it and return

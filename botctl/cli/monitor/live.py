@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Final
 
 from rich.console import Console
@@ -18,13 +18,14 @@ from rich.text import Text
 
 from botctl.cli.monitor.view import render, render_waiting
 from botctl.core.errors import ExitCode
+from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.monitor.reader import Frame, Monitor
 
 _QUIT: Final = frozenset(b"qQ\x04")  # \x04 is Ctrl-D: a plain character in this terminal mode
 
 
 async def run_live(monitor: Monitor) -> ExitCode:
-    """Show the states from ``monitor``; return the exit code for q (0), Ctrl-C (130) or SIGTERM (143)."""
+    """Show the states from ``monitor``; return the exit code for q (0), or the signal."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[ExitCode] = loop.create_future()
     console = Console(highlight=False)
@@ -68,7 +69,7 @@ class _Screen:
         self._console.size = width, height = os.get_terminal_size(sys.stdout.fileno())
         view = self._frame.view
         if view is None or self._frame.waiting_for:
-            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height))
+            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height), up=self._frame.up)
         return render(view, width, height, live=True)
 
 
@@ -88,7 +89,10 @@ def _handle_quit_key(quit_: Callable[[], None]) -> Iterator[None]:
     attributes = termios.tcgetattr(keyboard)
 
     def read_keys() -> None:
-        keys = os.read(keyboard, 100)
+        try:
+            keys = os.read(keyboard, 100)
+        except OSError:
+            keys = b""
         if not keys or _QUIT & set(keys):  # end of file: the terminal was closed
             quit_()
 
@@ -98,18 +102,25 @@ def _handle_quit_key(quit_: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_reader(keyboard)
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
+        with suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
 
 
 @contextmanager
 def _handle_signals(screen: _Screen, end: Callable[[ExitCode], None]) -> Iterator[None]:
-    """Redraw on SIGWINCH; call ``end`` on SIGINT and SIGTERM, so that the screen is restored."""
+    """Redraw on SIGWINCH; call ``end`` on a `stop_signals`, so that the screen is restored."""
     loop = asyncio.get_running_loop()
+    handled = stop_signals()
     loop.add_signal_handler(signal.SIGWINCH, screen.draw)
-    loop.add_signal_handler(signal.SIGINT, end, ExitCode.INTERRUPTED)
-    loop.add_signal_handler(signal.SIGTERM, end, ExitCode.TERMINATED)
+    for number in handled:
+        loop.add_signal_handler(number, _end_on_signal, end, number)
     try:
         yield
     finally:
-        for number in (signal.SIGWINCH, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGWINCH, *handled):
             loop.remove_signal_handler(number)
+
+
+def _end_on_signal(end: Callable[[ExitCode], None], number: signal.Signals) -> None:
+    discard_lost_output()  # restoring the screen would fail without a terminal
+    end(EXIT_CODES[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
@@ -25,7 +26,8 @@ from botctl.cli.sandbox import view
 from botctl.cli.sandbox.markdown import escape_line
 from botctl.cli.sandbox.output import print_result, render_error, render_result
 from botctl.cli.sandbox.transcript import TranscriptWriter
-from botctl.core.errors import BotctlError, Unreachable
+from botctl.core.errors import BotctlError, ExitCode, Unreachable
+from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run_line, suggest
 from botctl.sandbox.console.repl_commands import LineResult, Quit
@@ -75,8 +77,14 @@ async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool
     """Run the prompt until the user leaves. New messages appear above it."""
     await session.resolve_defaults()
     transcript.write_header(session)
+    prompt = _Prompt(session, transcript)
     with patch_stdout(raw=True):
-        await _Prompt(session, transcript).run()
+        try:
+            await prompt.run()
+        except asyncio.CancelledError:
+            if prompt.exit_code is None:
+                raise
+            raise SystemExit(prompt.exit_code) from None
     return True
 
 
@@ -101,6 +109,7 @@ class _Completer(Completer):
 
 class _Prompt:
     def __init__(self, session: UserSession, transcript: TranscriptWriter) -> None:
+        self.exit_code: ExitCode | None = None  # of the signal that has ended it
         self._session = session
         self._transcript = transcript
         self._message_diff = MessageDiff()
@@ -113,7 +122,11 @@ class _Prompt:
         )
 
     async def run(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine always runs in one
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        for number in set(stop_signals()) - {signal.SIGINT}:
+            loop.add_signal_handler(number, self._end, task, EXIT_CODES[number])
         self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
         self._print(self._greeting())
         async with asyncio.TaskGroup() as group:
@@ -235,6 +248,12 @@ class _Prompt:
         ]
         if others:
             self._print(view.render_messages(others, view.display_names(self._session.state)))
+
+    def _end(self, task: asyncio.Task[Any], exit_code: ExitCode) -> None:
+        self.exit_code = exit_code
+        if discard_lost_output():  # prompt_toolkit would wait for a key to be pressed
+            os._exit(exit_code)  # nothing is left to do: the transcript is flushed after each line
+        task.cancel()
 
     def _interrupt(self) -> None:
         """Ctrl-C: cancel the action that is waited for."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from botctl.core.contracts.events import Event
+from botctl.core.errors import ANYTHING
 
 E = TypeVar("E", bound=Event)
 _log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Bus:
             if isinstance(event, types):
                 try:
                     listener(event)
-                except Exception:  # noqa: BLE001  a reader must never stop the publisher
+                except ANYTHING:  # a reader must never stop the publisher
                     _log.exception("listener %r failed on %s", listener, event.type)
         for subscription in self._subscriptions:
             if isinstance(event, subscription.types):

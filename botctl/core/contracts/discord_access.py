@@ -1,8 +1,15 @@
-"""The token and the address of Discord, or of the sandbox (botctl's local Discord)."""
+"""The token and the address of Discord, or of the sandbox (botctl's local Discord); its limit of invalid requests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+INVALID_LIMIT: Final = 10_000
+"""Invalid requests of one address in `INVALID_PERIOD_S`, after which Discord bans it. See `bot.invalid_requests`."""
+INVALID_PERIOD_S: Final = 600.0
+INVALID_WARN_AT: Final = 5_000
+"""So many of them are reported, and no refused request is sent again."""
 
 
 @dataclass(frozen=True, slots=True)

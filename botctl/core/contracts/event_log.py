@@ -1,8 +1,9 @@
 """The event log: the stored events of all processes, by topic, and the position of a reader.
 
 A topic is a sequence of envelopes (`events.envelope`: an event with its sender and time, as a dict). The *offset* of an
-envelope is its number, from 1 without gaps. When the store has lost data, the topic counts from 1 again and gets a new
-id, its *epoch*. So an offset is valid only together with its epoch.
+envelope is its number, from 1 without gaps. When the store has lost data, the topic gets a new id, its *epoch*, and
+counts from 1 again, or on from the envelopes that are left if only the newest are lost. So an offset is valid only
+together with its epoch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from botctl.core.redact import redact_json
@@ -67,7 +68,7 @@ class EventPage:
     """The entries after a position.
 
     ``complete`` is False when the position is of another epoch or beyond the newest entry, or entries after it were
-    trimmed (removed). Then the entries are the oldest stored ones.
+    trimmed (removed). Then the entries are the oldest stored ones that the reader did not have.
     """
 
     entries: tuple[Entry, ...]
@@ -76,6 +77,13 @@ class EventPage:
     last: int  # offset of the newest one
     position: Position  # where to continue
     complete: bool = True  # no entry is missing between the position and ``entries``
+    kept: Mapping[str, int] = field(default_factory=dict)  # by earlier epoch: up to where its entries are in this one
+
+    def had(self, position: Position) -> int:
+        """The offset, in this epoch, up to which a reader at ``position`` has read the stored entries."""
+        if position.epoch in ("", self.epoch):
+            return min(position.offset, self.last)
+        return min(position.offset, self.kept.get(position.epoch, 0))
 
 
 class Batch(NamedTuple):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +21,8 @@ from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.escape import safe
 from botctl.core.private_files import make_private_folder
 from botctl.core.processes.process import child_environment, die_with_parent, start_time
+
+_log = logging.getLogger(__name__)
 
 LOG_BYTES: Final = 1_000_000  # a longer log is rotated when the child starts
 _HEALTHY_S: Final = 10.0  # after a run of this length the child is restarted at once
@@ -33,6 +37,14 @@ def _ignore(*_args: Any) -> None:
     pass
 
 
+class _EndedEarly(ServiceFailed):
+    """The process ended while it was starting. ``status``: as in `asyncio.subprocess.Process.returncode`."""
+
+    def __init__(self, sentence: str, *, hint: str, status: int) -> None:
+        super().__init__(sentence, hint=hint)
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
     """How to start a child process. It must be ready within ``start_s``, and end within ``stop_s`` of a stop."""
@@ -44,6 +56,10 @@ class LaunchSpec:
     is_ready: Callable[[], Awaitable[bool]]  # whether it answers; OSError and TimeoutError mean no
     prepare: Callable[[], None] = _ignore  # called before each start, to clean up after a kill
     exit_error: Callable[[int, str], BotctlError | None] = _ignore  # of a failed start; gets its status and last line
+    # Called in a thread after the process has ended with ``status`` while it was starting, for the first time with 0,
+    # then 1 …. It changes what kept the process from starting, says so in a sentence for the log, and the process is
+    # started again. None: there is nothing (more) to do.
+    repair: Callable[[int, int], str | None] = _ignore  # from exit status and number of the attempt
     env: Mapping[str, str] = field(default_factory=child_environment)
     start_s: float = 10.0
     stop_s: float = 5.0
@@ -100,6 +116,20 @@ class Child:
         await self._start_once()
 
     async def _start_once(self) -> None:
+        """Start it; when it ends at once, let ``repair`` change something and start it again."""
+        attempts = itertools.count()
+        while True:
+            try:
+                await self._start_process()
+            except _EndedEarly as error:
+                done = await asyncio.to_thread(self.launch.repair, error.status, next(attempts))
+                if done is None or self._stopping:
+                    raise
+                _log.warning("%s", done)
+            else:
+                return
+
+    async def _start_process(self) -> None:
         process = await self._spawn()
         try:
             async with asyncio.timeout(self.launch.start_s):
@@ -203,7 +233,8 @@ class Child:
             if (error := self.launch.exit_error(process.returncode, output)) is not None:
                 raise error
             problem = f"{self.launch.name} {_exit_text(process.returncode)} while it was starting"
-            raise ServiceFailed(f"{problem}: {output}" if output else f"{problem}.", hint=self._log_hint())
+            sentence = f"{problem}: {output}" if output else f"{problem}."
+            raise _EndedEarly(sentence, hint=self._log_hint(), status=process.returncode)
 
     async def _is_ready(self) -> bool:
         try:

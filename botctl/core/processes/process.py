@@ -9,9 +9,11 @@ import asyncio
 import functools
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +24,12 @@ _POLL_S: Final = 0.01
 
 # A small Python process runs this, then execs the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the call, and then there would be no signal: so check it once more.
+# SIGHUP stays ignored after the exec: only the parent stops its child, when nothing needs it any more.
 _DIE_WITH_PARENT: Final = (
-    "import ctypes, os, sys\nctypes.CDLL(None).prctl(1, 9)\nif os.getppid() != int(sys.argv[1]): os._exit(1)\n"
+    "import ctypes, os, signal, sys\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
 )
 _EXEC: Final = "import os, sys\nos.umask(0o77)\nos.execv(sys.argv[2], sys.argv[2:])\n"
 
@@ -53,6 +59,14 @@ def start_time(pid: int) -> str | None:
     On Linux it is in clock ticks since boot, which a change of the clock does not affect.
     """
     return _start_time_linux(pid) if sys.platform == "linux" else _start_time_not_linux(pid)
+
+
+@functools.cache
+def process_space() -> str:
+    """Where process ids mean the same: this boot of this host, and its PID namespace (containers have their own)."""
+    with suppress(OSError):
+        return f"{_boot_id()}:{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  not a path
+    return socket.gethostname()
 
 
 def is_running(pid: int, start: str) -> bool:

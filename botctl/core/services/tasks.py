@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Protocol, Self
 
 from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
-from botctl.core.errors import ANYTHING, BotctlError
+from botctl.core.errors import ANYTHING, STORE_FAULTS, BotctlError
+from botctl.core.own_tasks import is_own_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -66,14 +68,14 @@ class Tasks:
 
         Without ``restart``, its end (a return or an exception) stops the whole registry. With it, ``run`` is called
         again after a delay: RESTARTING during the delay, DEGRADED until it has run for ``healthy_s`` or the service has
-        `recovered`. A BotctlError that is not ``transient`` stops the registry in any case.
+        `recovered`. A BotctlError that is neither ``transient`` nor one of a store stops the registry in any case.
         """
         if self._cancelled:
             raise RuntimeError(f"task {name} cannot be spawned: {self._service} has cancelled its tasks")
         work = self._watch(run, name) if restart is None else self._restart(run, name, restart)
         task = asyncio.create_task(work, name=f"{self._service}/{name}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._on_done, name))
 
     def degraded(self, detail: str) -> None:
         """Mark the service as degraded. ``detail`` is a sentence for the operator."""
@@ -119,6 +121,13 @@ class Tasks:
     ) -> None:
         await self.cancel()
 
+    def _on_done(self, name: str, task: asyncio.Task[None]) -> None:
+        """Report a task that was cancelled by others, or in which botctl itself failed: no one awaits it."""
+        self._tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None and not self._closed:
+            self._observer.on_task_failed(f"lost its task {name}", error)
+
     async def _watch(self, run: Callable[[], Awaitable[None]], name: str) -> None:
         error = await _run_to_end(run)
         if not self._closed:
@@ -135,7 +144,7 @@ class Tasks:
                 healthy.cancel()
             if self._closed:
                 return
-            if isinstance(error, BotctlError) and not error.transient:
+            if isinstance(error, BotctlError) and not error.transient and not isinstance(error, STORE_FAULTS):
                 self._observer.on_task_failed(f"lost its task {name}", error)
                 return
             failures = 0 if healthy.when() <= loop.time() else failures
@@ -163,11 +172,8 @@ async def _run_to_end(run: Callable[[], Awaitable[None]]) -> BaseException | Non
     """Return how ``run()`` ended: None when it returned. Raises only a cancellation of this task."""
     try:
         await run()
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return error  # raised by ``run`` itself: report it
     except ANYTHING as error:
+        if is_own_cancellation(error):
+            raise
         return unwrap_group(error)
     return None

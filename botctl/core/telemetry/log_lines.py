@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
+from botctl.core.errors import ANYTHING
 from botctl.core.escape import ELLIPSIS, escape_json, escape_unprintable
 from botctl.core.redact import redact
 
@@ -116,7 +117,7 @@ def _to_scalar(value: object) -> Scalar:
         return cast("Scalar", value)
     try:
         return _truncate(redact(str(value)))
-    except Exception as error:  # noqa: BLE001 a failing __str__ must not lose the line
+    except ANYTHING as error:  # a failing __str__ must not lose the line
         return f"<{type(value).__name__}: {type(error).__name__} in __str__>"
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from loguru import logger
 
+from botctl.core.errors import ANYTHING
 from botctl.core.telemetry.log_file import LogFile
 from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, make_line
 
@@ -164,7 +165,7 @@ def _message(record: logging.LogRecord) -> str:
     """The text of the record. For wrong arguments, `logging` itself would print them, with secrets, to stderr."""
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001  wrong arguments may raise anything
+    except ANYTHING:  # wrong arguments may raise anything
         text = f"{record.msg!s} (its arguments do not fit)"
     return f"{text}\n{record.stack_info}" if record.stack_info else text
 

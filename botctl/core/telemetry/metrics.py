@@ -41,6 +41,7 @@ from botctl.core.contracts.events import (
 )
 from botctl.core.contracts.invocation import Result
 from botctl.core.contracts.protocols import StatusSource
+from botctl.core.loop_lag import LAG
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
 from botctl.core.telemetry.loop_watch import LoopWatch
@@ -116,6 +117,7 @@ class Metrics:
         self._connections: Callable[[], int] = int
         self._latencies_ms: Callable[[], Mapping[int, float]] = dict
         self._describe_task: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
+        self._invalid_requests: Callable[[], int] = int
         self.watched: dict[str, tuple[str, str, Read]] = {}
         self._process = psutil.Process()
         self.registry.register(_Collector(self))
@@ -150,11 +152,15 @@ class Metrics:
         self._connections = count
 
     def watch_bot(
-        self, latencies_ms: Callable[[], Mapping[int, float]], describe_task: Callable[[asyncio.Task[Any]], str | None]
+        self,
+        latencies_ms: Callable[[], Mapping[int, float]],
+        describe_task: Callable[[asyncio.Task[Any]], str | None],
+        invalid_requests: Callable[[], int],
     ) -> None:
-        """Use the bot's functions for the latencies of its shards and for `describe_task`. Replaces earlier ones."""
+        """Use the bot's functions for what the methods of the same names return. Replaces earlier ones."""
         self._latencies_ms = latencies_ms
         self._describe_task = describe_task
+        self._invalid_requests = invalid_requests
 
     @property
     def connections(self) -> int:
@@ -163,6 +169,10 @@ class Metrics:
     def latencies_ms(self) -> Mapping[int, float]:
         """Current heartbeat latency by shard."""
         return self._latencies_ms()
+
+    def invalid_requests(self) -> int:
+        """Requests of the last ten minutes that count towards a ban by Discord."""
+        return self._invalid_requests()
 
     def describe_task(self, task: asyncio.Task[Any]) -> str | None:
         """The name of what ``task`` runs (``/block``), or None. Any thread may call it."""
@@ -247,10 +257,14 @@ async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, ta
     def record_lag(lag_ms: float) -> None:
         metrics.record_lag(lag_ms)
         watch.record_lag(lag_ms)
+        LAG.record(lag_ms / 1000, next_in_s=LAG_EVERY_S)
 
     tasks.spawn(lambda: measure_lag(record_lag), name="loop lag", restart=Backoff())
     with bus.listen(metrics.on_event, Event), watch:
-        yield metrics
+        try:
+            yield metrics
+        finally:
+            LAG.clear()
 
 
 async def measure_lag(record_lag: Callable[[float], None]) -> None:

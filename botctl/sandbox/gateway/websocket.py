@@ -16,6 +16,7 @@ from typing import cast
 from aiohttp import WSMsgType, web
 from backports import zstd
 
+from botctl.core.own_tasks import create_watched_task
 from botctl.sandbox.gateway.connection import GatewayConnection
 from botctl.sandbox.model.faults import Faults
 from botctl.sandbox.model.gateway.opcodes import CloseCode
@@ -158,7 +159,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     transport = WebsocketTransport(socket, tcp_transport, stream() if stream else None, sandbox.faults, record)
     connection = GatewayConnection(sandbox.sessions, transport)
     request.app[TRANSPORTS].add(transport)
-    writer = asyncio.create_task(transport.write())
+    writer = create_watched_task(transport.write(), name="gateway writer")
     try:
         await _run_connection(request, transport, connection, sandbox)
         if transport.muted:

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from botctl.core.errors import UsageError
+from botctl.core.own_tasks import create_watched_task
 from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
 from botctl.sandbox.incidents.scenario import ScenarioStep
@@ -49,7 +50,8 @@ class IncidentRunner:
         if name in self._running:
             hint = f"Type: botctl sandbox incident --stop {name}"
             raise UsageError(f"The incident {name} is already running.", hint=hint)
-        task = asyncio.create_task(self._run(name, incident.function(self._sandbox, **settings), for_s))
+        work = self._run(name, incident.function(self._sandbox, **settings), for_s)
+        task = create_watched_task(work, name=f"incident {name}")
         running = RunningIncident(name, {**incident.settings, **settings}, self._sandbox.world.timestamp(), for_s, task)
         self._running[name] = running
         _log.warning("Incident %s started: %s", name, dict(running.settings))
@@ -72,7 +74,7 @@ class IncidentRunner:
         if self._scenario is not None and not self._scenario.done():
             hint = "Type: botctl sandbox incident --stop all"
             raise UsageError("A scenario is already running.", hint=hint)
-        self._scenario = asyncio.create_task(self._play(steps))
+        self._scenario = create_watched_task(self._play(steps), name="scenario")
 
     async def stop_scenario(self) -> bool:
         """Stop the scenario and its incidents; False when none was running."""

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -93,6 +95,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
     app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.self_check
     app[websocket.TRANSPORTS] = set()
+    app.on_response_prepare.append(_set_date)
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", cdn.send_attachment)
     control.install(app)
@@ -102,3 +105,10 @@ def _build_application(running: RunningSandbox) -> web.Application:
         running.self_check.install(app)
     running.traffic.install(app)
     return app
+
+
+async def _set_date(request: web.Request, response: web.StreamResponse) -> None:
+    """Date answers by the sandbox's clock, which the ids show too: bots learn Discord's time from both."""
+    sandbox = request.app[SANDBOX]
+    now = sandbox.world.clock.now() + timedelta(seconds=sandbox.sessions.faults.skew_s)
+    response.headers["Date"] = format_datetime(now, usegmt=True)

@@ -1,17 +1,18 @@
-"""Runs a sandbox as its own process until SIGTERM or SIGINT: for `botctl run`, or alone for bots of any library."""
+"""Runs a sandbox as its own process until a signal arrives: for `botctl run`, or alone for bots of any library."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from botctl.core.errors import Held
+from botctl.core.own_tasks import create_watched_task
 from botctl.core.redact import register
+from botctl.core.stop_signals import stop_signals
 from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
@@ -51,7 +52,7 @@ async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> 
         files = AttachmentStore(options.state.with_suffix(".files") if options.state else None)
         files.retain_only(world.attachment_ids())
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with _autosave(world, options.state) as on_change:
             sandbox = Sandbox(world, access, files=files, limits=options.limits, on_change=on_change)
@@ -78,7 +79,7 @@ async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[
         yield lambda: None
         return
     saver = world_file.Saver(world, state)
-    saving = asyncio.create_task(saver.run())
+    saving = create_watched_task(saver.run(), name="saver")
     try:
         yield saver.changed
     finally:

@@ -48,5 +48,5 @@ class AttachmentStore:
         try:
             data = (self._folder / attachment_id).read_bytes()
             return str(json.loads((self._folder / f"{attachment_id}.json").read_text())), data
-        except OSError:
+        except (OSError, ValueError):  # ValueError: damaged
             return None

@@ -14,6 +14,7 @@ from typing import Any
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
 from botctl.core.private_files import make_private_folder, write_private
+from botctl.core.set_aside import set_aside
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
     Application,
@@ -81,21 +82,38 @@ def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
 def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
     """The world in ``path``, or without that file a default one. Adds those of ``bots`` (names) that are missing.
 
-    Raises ConfigError for an invalid file, and UsageError for an invalid name.
+    A damaged file is renamed and kept, and the world is a default one. Raises ConfigError for the file of a newer
+    botctl or of another program, and UsageError for an invalid name.
     """
     if path is None or not path.exists():
         return default_world(clock, bots, url=url)
+    _refuse_other_files(path)
     try:
-        world = restore(path.read_text(), clock, url=url)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete the file to start with a new world."
-        ) from None
+        world = restore(path.read_text(encoding="utf-8"), clock, url=url)
+        snapshot(world)  # it must be possible to save it
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        kept = set_aside(path)
+        _log.warning("The sandbox's state in %s is damaged. It is kept as %s, and a new world begins.", path, kept.name)
+        return default_world(clock, bots, url=url)
     existing = {app.name for app in world.applications.values()}
     for name in dict.fromkeys(bots):
         if name not in existing:
             add_bot(world, name)
     return world
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raise ConfigError for JSON that this version cannot know: such a file is whole, and must stay where it is."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return  # damaged
+    if isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] <= VERSION:
+        return
+    raise ConfigError(
+        f"The sandbox's state in {path} was not written by this version of botctl.",
+        hint="Name another file, or rename this one to start with a new world.",
+    )
 
 
 def save(world: World, path: Path) -> None:

@@ -14,11 +14,12 @@ import disnake
 from disnake.ext import commands, tasks
 from disnake.interactions import Interaction
 
+from botctl.core.own_tasks import is_own_cancellation
 from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.testing.failures import BotRaised, Failed
 from botctl.sandbox.testing.notifier import Notifier
 
-E = TypeVar("E", bound=Exception)
+E = TypeVar("E", bound=BaseException)
 _WAITING_CALLS = frozenset(  # (module, coroutine) in which a task waits for time or for a person: see `_is_waiting`
     {
         ("asyncio.tasks", "sleep"),
@@ -29,6 +30,9 @@ _WAITING_CALLS = frozenset(  # (module, coroutine) in which a task waits for tim
         ("disnake.ui.view", "wait"),
     }
 )
+_RUN_VIEW: Any = disnake.ui.View._scheduled_task  # noqa: SLF001
+_RUN_MODAL: Any = disnake.ui.Modal._scheduled_task  # noqa: SLF001
+_RUN_LOOP: Any = tasks.Loop._loop  # noqa: SLF001
 _REQUEST_MODULES = frozenset({"disnake.http", "disnake.webhook.async_"})
 _COG_HANDLERS = {
     "slash": commands.Cog.has_slash_error_handler,
@@ -37,27 +41,27 @@ _COG_HANDLERS = {
 }
 
 
-class Errors(Sequence[Exception]):
+class Errors(Sequence[BaseException]):
     """The exceptions of the bot's handlers that no error handler of the bot handled.
 
     Remaining exceptions fail the test at its end: `take` an expected one.
     """
 
     def __init__(self, notifier: Notifier) -> None:
-        self._all: list[tuple[Exception, str | None]] = []
+        self._all: list[tuple[BaseException, str | None]] = []
         self._notifier = notifier
 
     @overload
-    def __getitem__(self, index: int) -> Exception: ...
+    def __getitem__(self, index: int) -> BaseException: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Exception]: ...
-    def __getitem__(self, index: int | slice) -> Exception | list[Exception]:
+    def __getitem__(self, index: slice) -> list[BaseException]: ...
+    def __getitem__(self, index: int | slice) -> BaseException | list[BaseException]:
         return [error for error, _ in self._all][index]
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def take(self, kind: type[E] = Exception) -> E:  # type: ignore[assignment]
+    def take(self, kind: type[E] = BaseException) -> E:  # type: ignore[assignment]
         """Remove and return the first exception of this ``kind``, so that it does not fail the test."""
         __tracebackhide__ = True
         for index, (error, _) in enumerate(self._all):
@@ -70,12 +74,11 @@ class Errors(Sequence[Exception]):
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
         """Record ``error``; ``where`` describes the handler, ``cause`` is the interaction (or other object) handled."""
         error = getattr(error, "original", error)  # disnake wraps a command's exception
-        if isinstance(error, Exception):
-            error.add_note(f"(raised in the bot: {where})")
-            error.__traceback__ = _skip_disnake_frames(error.__traceback__)
-            interaction_id = str(cause.id) if isinstance(cause, Interaction) else None
-            self._all.append((error, interaction_id))
-            self._notifier.notify()
+        error.add_note(f"(raised in the bot: {where})")
+        error.__traceback__ = _skip_disnake_frames(error.__traceback__)
+        interaction_id = str(cause.id) if isinstance(cause, Interaction) else None
+        self._all.append((error, interaction_id))
+        self._notifier.notify()
 
     def raised_in(self, interaction_id: str) -> bool:
         """Whether the handler of this interaction raised."""
@@ -92,7 +95,7 @@ class Errors(Sequence[Exception]):
             return
         self._all = [(error, cause_id) for error, cause_id in self._all if error not in raised]
         names = "; ".join(f"{type(error).__name__}: {error}" for error in raised)
-        cause = raised[0] if len(raised) == 1 else ExceptionGroup("the bot's handlers raised", raised)
+        cause = raised[0] if len(raised) == 1 else BaseExceptionGroup("the bot's handlers raised", raised)
         raise BotRaised(f"The bot raised {names}{where}") from cause
 
 
@@ -122,13 +125,17 @@ class HandlerTasks:
 
 @contextmanager
 def capture_errors(bot: disnake.Client, errors: Errors) -> Iterator[None]:
-    """Record every exception that disnake would only log."""
+    """Record every exception that disnake would only log, and what it does not catch, such as SystemExit."""
     with ExitStack() as stack:
         for owner, name, replacement in (
             *_client_error_handlers(bot, errors),
             (disnake.ui.View, "on_error", _view_error_handler(errors)),
             (disnake.ui.Modal, "on_error", _modal_error_handler(errors)),
             (tasks.Loop, "_error", _loop_error_handler(errors)),
+            (bot, "_run_event", _watch(bot._run_event, errors, lambda _, event, *args: (f"on_{event}", *args[:1]))),  # noqa: SLF001
+            (disnake.ui.View, "_scheduled_task", _watch(_RUN_VIEW, errors, _view_name)),
+            (disnake.ui.Modal, "_scheduled_task", _watch(_RUN_MODAL, errors, _modal_name)),
+            (tasks.Loop, "_loop", _watch(_RUN_LOOP, errors, lambda loop, *_: (f"the loop “{loop.coro.__name__}”",))),
         ):
             stack.enter_context(patch.object(owner, name, replacement))
         yield
@@ -192,16 +199,41 @@ def _prefix_command_error_handler(bot: Any, errors: Errors) -> Callable[..., Any
     return on_command_error
 
 
+def _watch(run: Callable[..., Any], errors: Errors, name: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """``run``, which runs a handler, but what disnake does not catch is recorded: asyncio would stop, or say nothing.
+
+    ``name``: the arguments of `Errors.add` after the error, from those of ``run``.
+    """
+
+    async def watched(*args: Any, **kwargs: Any) -> None:
+        try:
+            await run(*args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, Exception) or is_own_cancellation(error):
+                raise
+            errors.add(error, *name(*args))
+
+    return watched
+
+
+def _view_name(view: Any, item: Any, inter: Any) -> tuple[str, Any]:
+    return f"{type(view).__name__}, {type(item).__name__} “{getattr(item, 'custom_id', '')}”", inter
+
+
+def _modal_name(modal: Any, inter: Any) -> tuple[str, Any]:
+    return f"{type(modal).__name__} “{modal.custom_id}”", inter
+
+
 def _view_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(view: Any, error: Exception, item: Any, inter: Any) -> None:
-        errors.add(error, f"{type(view).__name__}, {type(item).__name__} “{getattr(item, 'custom_id', '')}”", inter)
+        errors.add(error, *_view_name(view, item, inter))
 
     return on_error
 
 
 def _modal_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(modal: Any, error: Exception, inter: Any) -> None:
-        errors.add(error, f"{type(modal).__name__} “{modal.custom_id}”", inter)
+        errors.add(error, *_modal_name(modal, inter))
 
     return on_error
 

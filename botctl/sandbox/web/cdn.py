@@ -1,6 +1,6 @@
 """Attachments over HTTP, as Discord's CDN has them.
 
-Their type comes from whoever uploaded them, and a browser would run a page or a script at the sandbox's address. So
+Their type comes from the one who uploaded them, and a browser would run a page or a script at the sandbox's address. So
 only types that a browser shows without running them keep their name; all others are for saving.
 """
 

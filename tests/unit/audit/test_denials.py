@@ -76,3 +76,12 @@ def test_due_time_is_end_of_oldest_minute():
     denials.add(denied(after_s=10))
     assert denials.due_s(START + timedelta(seconds=15)) == 45
     assert denials.due_s(START + timedelta(seconds=100)) == 0
+
+
+def test_denial_from_a_clock_ahead_is_written_at_once():
+    """The clock is set back: the minute that was counted would be over in a day only."""
+    denials = DenialAggregator()
+    denials.add(denied(after_s=86_400))
+    assert denials.due_s(START) == 0
+    assert [entry.at for entry in denials.take(START)] == [START + timedelta(days=1)]
+    assert denials.due_s(START) is None

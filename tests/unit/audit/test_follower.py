@@ -61,6 +61,18 @@ def test_clock_set_back_repeats_no_entry():
     assert tail.select_new([d for d in documents if d["w"]["at"] >= tail.after_ms], at(100)) == []
 
 
+def test_follower_goes_on_after_its_clock_was_a_day_ahead():
+    """For 15 s. What was written before and during that does not come again."""
+    stored, got, tail = [], [], Tail.from_now(START)
+    for n in range(80):
+        now = at(n / 2 + (86_400 if 20 <= n < 50 else 0))
+        stored.append({"_id": f"{n}", "w": {"at": unix_ms(now)}})
+        visible = [document for document in stored if document["w"]["at"] >= tail.after_ms]
+        got += [document["_id"] for document in tail.select_new(visible, now)]
+    assert len(got) == len(set(got))
+    assert set(got) >= {document["_id"] for document in stored} - {"50", "51"}
+
+
 def test_unreadable_line_is_replaced_by_index_fields():
     index = {"at": iso_ms(START), "action": "command.roll", "actor": "9", "outcome": "success"}
     entry = {"id": "e1", "actor": {"type": "user", "id": "9"}} | {k: index[k] for k in ("at", "action", "outcome")}

@@ -18,9 +18,11 @@ from botctl.bot.command import Command, UserCommand, component, kind_of
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.decisions import CommandPolicy
+from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Kind
-from tests.support.offline import Offline, click, complete, menu, offline, slash
+from tests.support.offline import Offline, click, complete, interaction, menu, offline, slash
+from tests.support.raised import NO_EXCEPTIONS
 
 ANN = "900000000000000101"
 SUB_COMMANDS = ("", " leaf", " group leaf")
@@ -154,6 +156,7 @@ def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
             assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
             outcome = rig.finished[0]
             assert rig.bot.pipeline.in_flight == 0
+            await rig.bot.pipeline.drain(0)  # users who wait for a deferred answer are told
             assert rig.webhooks.answers
             assert not rig.webhooks.thinking
             assert (outcome.error_id is not None) == (outcome.result == "failed")
@@ -263,19 +266,38 @@ async def test_cancelled_drain_cancels_all_handlers_at_once():
         assert [e.result for e in rig.finished] == ["cancelled"]
 
 
-@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
-async def test_handler_that_exits_python_fails_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("end", NO_EXCEPTIONS, ids=repr)
+async def test_handler_may_raise_anything_and_fails_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+    """A command, a context menu, a listener of buttons and one of forms, a view; and suggestions."""
+
     async def exits(inter):
         raise end
 
+    async def suggest(inter, typed):
+        raise end
+
+    class Panel(disnake.ui.View):
+        @disnake.ui.button(custom_id="panel")
+        async def press(self, button, inter):
+            raise end
+
     with offline() as rig:
-        rig.bot.slash_command(name="leave", description="x")(exits)
+        command = rig.bot.slash_command(name="leave", description="x", options=[disnake.Option("word")])(exits)
+        command.autocomplete("word")(suggest)
+        rig.bot.user_command(name="Leave")(exits)
         rig.bot.add_listener(exits, "on_button_click")
+        rig.bot.add_listener(exits, "on_modal_submit")
         rig.bot.add_listener(exits, "on_slash_command")
+        rig.bot.add_view(Panel(timeout=None))
         rig.receive(slash("leave"))
+        rig.receive(menu("Leave"))
         rig.receive(click("some:button"))
+        rig.receive(click("panel"))
+        rig.receive(interaction(5, {"custom_id": "some:form", "components": []}))
+        rig.receive(complete("leave", "word"))
         await rig.wait_until_idle()
-        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 2
+        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 5
+        assert [event.ok for event in rig.events if isinstance(event, AutocompleteAnswered)] == [False]
         assert all(event.error_id for event in rig.finished)
         assert all("Something went wrong" in content for _, content in rig.webhooks.answers)
         assert "a listener of on_slash_command failed" in caplog.text

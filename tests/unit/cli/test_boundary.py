@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import typer
 from botctl.cli import main
 from botctl.cli.boundary import run_guarded
 from botctl.core.errors import ConfigError
+from tests.support.raised import NO_EXCEPTIONS
 from tests.support.verbs import CALLS, COMMANDS
 
 FIELDS = {"error", "hint", "type", "exit_code"}
@@ -136,3 +140,43 @@ def test_json_error_has_no_log_lines_beside_it(
     assert "look out" in capsys.readouterr().err
     assert run_guarded(fail, as_json=True) == 78
     assert read_error(capsys, 78)["error"] == "it is wrong."
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_short_command_cleans_up_after_a_signal(signum: signal.Signals, code: int) -> None:
+    """As after Ctrl-C, also when SIGINT is ignored, as in the background of a script."""
+    cleaned_up = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signum)
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.append(True)
+
+    assert run_guarded(lambda: asyncio.run(work())) == code
+    if signum is not signal.SIGINT:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            assert run_guarded(lambda: asyncio.run(work())) == code
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert all(cleaned_up)
+
+
+def test_hangup_that_is_ignored_ends_no_command() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_guarded(lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("error", [*NO_EXCEPTIONS[:4], asyncio.CancelledError()], ids=repr)
+def test_whatever_is_raised_is_one_json_object(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    def call() -> None:
+        raise error
+
+    assert run_guarded(call, as_json=True) == 1
+    assert read_error(capsys, 1)["type"] == type(error).__name__

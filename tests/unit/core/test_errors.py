@@ -26,6 +26,8 @@ CODES = {
     "CommandFaults": 78,
     "MigrationFaults": 78,
     "DeadToken": 78,
+    "StoreRejects": 78,
+    "StoreDamaged": 4,
     "ServiceFailed": 1,
     "ServiceTimeout": 1,
 }
@@ -76,6 +78,7 @@ def test_exit_codes_match_the_contract():
         "HELD": 6,
         "UNREACHABLE": 7,
         "CONFIG": 78,
+        "HUNG_UP": 129,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }

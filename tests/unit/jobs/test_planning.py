@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 from botctl.core.contracts.schedule import parse
-from botctl.jobs.planning import GRACE, plan_run
+from botctl.jobs.planning import CLOCK_TOLERANCE, GRACE, plan_run
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -85,3 +85,15 @@ def test_each_due_time_is_run_or_skipped_once(missed, pauses_s):
     assert len(ran) + skipped == (known.next_due - NOON) / timedelta(minutes=1)
     assert ran == sorted(set(ran))
     assert all(NOON <= due < known.next_due for due in ran)
+
+
+@given(st.sampled_from(["every 1s", "every 1h", "0 4 * * *", "every 366d"]), st.integers(0, 40 * 86_400))
+def test_due_time_from_a_clock_ahead_is_replaced(when, ahead_s):
+    """One that the schedule allows is kept, also if the clock of another host is a little ahead."""
+    job = Job("tidy", nothing, parse(when), MissedPolicy.SKIP)
+    stored = job.schedule.next_after(at(ahead_s))
+    plan = plan_run(job, record(next_due=stored), NOON)
+    if stored <= job.schedule.next_after(NOON + CLOCK_TOLERANCE):
+        assert plan is None
+    else:
+        assert (plan.due, plan.next_due, plan.skipped) == (None, job.schedule.next_after(NOON), 0)

@@ -17,6 +17,7 @@ from botctl.core.errors import Unreachable
 from botctl.jobs.planning import plan_run
 from botctl.jobs.store import MongoJobStore
 from tests.support.jobs import FakeLease, Rig, make_due, make_job
+from tests.support.raised import NO_EXCEPTIONS
 from tests.support.services import LoopClock
 from tests.support.waiting import until
 
@@ -73,8 +74,12 @@ async def test_exception_has_one_error_id_in_log_and_record(rig, caplog):
     assert rig.auditor.entries[0].error == record.error_id
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), TimeoutError(), ExceptionGroup("two", [ValueError()])])
+@pytest.mark.parametrize(
+    "error", [*NO_EXCEPTIONS, asyncio.CancelledError(), TimeoutError(), ExceptionGroup("two", [ValueError()])], ids=repr
+)
 async def test_any_exception_of_job_is_a_failure(rig, error):
+    """A cancellation that the job raises by itself, too. The job is not taken for lost."""
+
     async def function() -> None:
         raise error
 
@@ -82,6 +87,7 @@ async def test_any_exception_of_job_is_a_failure(rig, error):
     await make_due(rig.store, job, rig.clock)
     await rig.runner.run_due(job, FakeLease())
     assert (await rig.record(job)).outcome is RunResult.FAILED
+    assert (rig.events[-1].result, rig.events[-1].error_type) == ("failed", type(error).__name__)
 
 
 async def test_run_is_cancelled_at_its_time_limit(rig):

@@ -14,6 +14,7 @@ from botctl.core.clock import SystemClock
 from botctl.core.contracts.jobs import Jobs, RunResult
 from botctl.jobs.scheduler import Scheduler
 from tests.support.jobs import FakeLease, Rig, make_job
+from tests.support.services import SetClock
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 
@@ -163,3 +164,28 @@ async def test_missing_job_is_marked_removed_if_all_files_loaded(scheduling, com
     await scheduling.scheduler._poll(scheduling.leases.held)
     assert ((await scheduling.rig.record(old)).removed is not None) is complete
     assert (await scheduling.rig.record(scheduling.job)).removed is None
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=400), -timedelta(days=1)], ids=str)
+async def test_job_goes_on_after_its_clock_was_wrong(ahead: timedelta) -> None:
+    """For 15 s. Then each due time counts again."""
+    clock, leases = SetClock(), FakeLeases()
+    rig = Rig(clock=clock)
+    runs: list[float] = []
+
+    async def function() -> None:
+        runs.append(clock.monotonic())
+
+    scheduler = Scheduler(Jobs([make_job(function, "every 1s")]), leases, rig.runner, 5.0)
+    leases.allowed.set()
+    async with tasks_for("jobs") as (tasks, _):
+        tasks.spawn(scheduler.lead, name="lead")
+        await asyncio.sleep(10)
+        clock.ahead = ahead
+        await asyncio.sleep(15)
+        clock.ahead = timedelta()
+        await asyncio.sleep(15)
+    assert sum(5 < at < 10 for at in runs) >= 4
+    assert sum(20 < at < 25 for at in runs) >= 4
+    assert sum(35 < at < 40 for at in runs) >= 4

@@ -44,7 +44,7 @@ def test_retry_after_is_exact(text, gaps_us):
         before = tat
         wait, tat = decide(tat, now, rate(limit))
         if wait:
-            assert tat == before
+            assert tat == before, "a denied call moves nothing"
             assert decide(tat, now + wait - 1, rate(limit)).retry_after_us == 1
             assert decide(tat, now + wait, rate(limit)).retry_after_us == 0
 
@@ -62,6 +62,18 @@ def test_loosened_limit_acts_at_once():
     tat = decide(0, now, old).tat_us
     assert decide(tat, now, old).retry_after_us == 3600 * US_PER_S
     assert decide(tat, now, new).retry_after_us == 2 * US_PER_S
+
+
+@given(_TEXTS, st.integers(1, 366 * 86_400 * US_PER_S))
+def test_state_from_a_clock_ahead_is_forgotten(text, ahead_us):
+    """The clock was ahead, and was set back: the whole burst is back as soon as after any other use."""
+    (limit,) = parse(text)
+    gcra_rate, now = rate(limit), 1_700_000_000 * US_PER_S
+    tat = 0
+    for _ in range(limit.burst):
+        tat = decide(tat, now + ahead_us, gcra_rate).tat_us
+    tat = decide(tat, now, gcra_rate).tat_us
+    assert current_state(tat, now + gcra_rate.capacity_us + gcra_rate.interval_us, gcra_rate).left == limit.burst
 
 
 @pytest.mark.parametrize(

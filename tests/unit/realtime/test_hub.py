@@ -31,6 +31,8 @@ class MemoryLog:
         self.last: dict[str, int] = {}
         self.epochs = {"": itertools.count(1)}
         self.epoch: dict[str, str] = {}
+        self.kept: dict[str, dict[str, int]] = {}
+        self.serials = itertools.count(1)
         self.unavailable = False
         self.reads = 0
         self._appended = asyncio.Event()
@@ -39,14 +41,14 @@ class MemoryLog:
         self.epoch.setdefault(topic, f"e{next(self.epochs[''])}")
         for _ in range(count):
             self.last[topic] = self.last.get(topic, 0) + 1
-            self.entries.setdefault(topic, []).append(Entry(self.last[topic], b'"%d"' % self.last[topic]))
+            self.entries.setdefault(topic, []).append(Entry(self.last[topic], b"%d" % next(self.serials)))
         self._appended.set()
 
     def trim(self, topic: str, keep: int) -> None:
         self.entries[topic] = self.entries[topic][-keep:]
 
     def reset(self, topic: str) -> None:
-        for part in (self.entries, self.last, self.epoch):
+        for part in (self.entries, self.last, self.epoch, self.kept):
             part.pop(topic, None)  # type: ignore[attr-defined]
 
     def lose_newest(self, topic: str, keep: int) -> None:
@@ -54,6 +56,13 @@ class MemoryLog:
         self.entries[topic] = [entry for entry in self.entries[topic] if entry.offset <= keep]
         self.last[topic] = min(self.last[topic], keep)
         self._appended.set()
+
+    def renumber(self, topic: str) -> None:
+        """Begin a new epoch that keeps the entries, as for a writer that had written more."""
+        last = self.last[topic]
+        kept = {epoch: min(offset, last) for epoch, offset in self.kept.get(topic, {}).items()}
+        self.kept[topic] = kept | {self.epoch[topic]: last}
+        self.epoch[topic] = f"e{next(self.epochs[''])}"
 
     async def position(self, topic: str) -> Position:
         await asyncio.sleep(0)
@@ -80,10 +89,12 @@ class MemoryLog:
         epoch, last, entries = self.epoch.get(topic, ""), self.last.get(topic, 0), self.entries.get(topic, [])
         first = entries[0].offset if entries else last + 1
         is_known = after.epoch in ("", epoch) and after.offset <= last
-        page_entries = tuple(entry for entry in entries if not is_known or entry.offset > after.offset)[:limit]
+        kept = {} if after.epoch in ("", epoch) else self.kept.get(topic, {})
+        had = EventPage((), epoch, first, last, START, kept=kept).had(after)
+        page_entries = tuple(entry for entry in entries if entry.offset > had)[:limit]
         complete = is_known and after.offset >= first - 1
         end_offset = page_entries[-1].offset if page_entries else after.offset if complete else last
-        return EventPage(page_entries, epoch, first, last, Position(epoch, end_offset), complete)
+        return EventPage(page_entries, epoch, first, last, Position(epoch, end_offset), complete, kept)
 
     append_batch: Any = None
     topics: Any = None
@@ -108,10 +119,17 @@ class Listener:
         return [message["offset"] for message in self.messages if message["type"] == "event"]
 
     @property
+    def serials(self) -> list[int]:
+        """The events themselves, whatever their offsets are."""
+        return [message["event"] for message in self.messages if message["type"] == "event"]
+
+    @property
     def gaps(self) -> list[int]:
         return [message["offset"] for message in self.messages if message["type"] == "gap"]
 
     def has_no_duplicates_or_unreported_gaps(self) -> bool:
+        if len(set(self.serials)) < len(self.serials):
+            return False
         epoch, offset = None, None
         for message in self.messages:
             if message["type"] == "gap":
@@ -216,6 +234,121 @@ async def test_log_that_lost_its_newest_events_causes_a_gap() -> None:
         assert hub.counts.gaps == 1
 
 
+async def test_new_epoch_sends_no_event_again() -> None:
+    log, listener, ahead = MemoryLog(), Listener(), Listener()
+    async with running(log) as hub:
+        log.append("a", 1000)
+        await hub.join(listener, "a", Position("e1", 998))
+        await until(lambda: listener.offsets == [999, 1000])
+        log.lose_newest("a", 995)
+        log.renumber("a")
+        log.append("a", 2)
+        await hub.join(ahead, "a", await log.position("a"))
+        log.append("a", 1)
+        await until(lambda: listener.offsets[2:] == [996, 997, 998])
+        assert listener.gaps == [995]
+        assert (ahead.offsets, ahead.gaps) == ([998], [])
+
+
+async def test_subscriber_ahead_of_a_slow_hub_gets_no_event_again() -> None:
+    """The log loses events that the hub has not read yet."""
+    log, steady, ahead = MemoryLog(), Listener(), Listener()
+    async with running(log) as hub:
+        log.append("a", 10)
+        await hub.join(steady, "a", Position("e1", 2))
+        await hub.join(ahead, "a", Position("e1", 10))
+        log.lose_newest("a", 8)
+        log.renumber("a")
+        log.append("a", 1)
+        await until(lambda: steady.offsets == [3, 4, 5, 6, 7, 8, 9])
+        assert steady.gaps == [2]
+        assert (ahead.offsets, ahead.gaps) == ([9], [8])
+
+
+async def test_gap_before_a_new_epoch_is_not_filled_again() -> None:
+    """The server sees the loss before a writer does, and the next loss too."""
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        log.append("a", 10)
+        await hub.join(listener, "a", await log.position("a"))
+        for keep in (8, 5):
+            log.lose_newest("a", keep)
+            await until(lambda: listener.gaps[-1:] == [keep])  # noqa: B023
+            log.renumber("a")
+            log.append("a", 2)
+            await until(lambda: listener.offsets[-1:] == [keep + 2])  # noqa: B023
+        assert listener.offsets == [9, 10, 6, 7]
+        assert listener.gaps == [8, 8, 5, 5]
+
+
+async def test_several_losses_at_once_send_no_event_again() -> None:
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        log.append("a", 10)
+        await hub.join(listener, "a", await log.position("a"))
+        log.unavailable = True
+        for keep in (8, 9, 7):
+            log.lose_newest("a", keep)
+            log.renumber("a")
+            log.append("a", 2)
+        log.unavailable = False
+        await until(lambda: listener.offsets == [8, 9])
+        assert listener.gaps == [7]
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_restored_epoch_sends_no_event_again(flushed: bool) -> None:
+    """The store loses the new epoch too, or an old copy of it is restored."""
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        log.append("a", 600)
+        await hub.join(listener, "a", Position("e1", 600))
+        saved, last = log.entries["a"][:500], 500
+        log.reset("a") if flushed else log.renumber("a")
+        log.append("a", 2)
+        await until(lambda: len(listener.offsets) == 2)
+        log.entries["a"], log.last["a"], log.epoch["a"] = saved, last, "e1"
+        log.kept = {}
+        log.append("other")  # wakes the hub
+        await until(lambda: listener.gaps[-1:] == [500])
+        log.append("a", 1)
+        await until(lambda: len(listener.offsets) > 2)
+        assert listener.offsets[2:] == [501]
+
+
+async def test_topics_keep_or_lose_their_events_independently() -> None:
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        for topic in ("kept", "flushed", "whole"):
+            log.append(topic, 3)
+            await hub.join(listener, topic, await log.position(topic))
+        log.lose_newest("kept", 2)
+        log.renumber("kept")
+        log.reset("flushed")
+        for topic in ("kept", "flushed", "whole"):
+            log.append(topic, 1)
+        await until(lambda: len(listener.offsets) == 3)
+        sent = {message["topic"]: message["offset"] for message in listener.messages if message["type"] == "event"}
+        assert sent == {"kept": 3, "flushed": 1, "whole": 4}
+        assert {message["topic"] for message in listener.messages if message["type"] == "gap"} == {"kept", "flushed"}
+
+
+@pytest.mark.parametrize("offset", [3, 5, 10])
+async def test_client_with_an_old_epoch_gets_only_new_events(offset: int) -> None:
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        log.append("a", 10)
+        log.lose_newest("a", 5)
+        log.renumber("a")
+        log.append("a", 1)
+        history = await hub.history("a", Position("e1", offset), limit_bytes=100_000)
+        assert (history.recovered, history.position, history.entries) == (False, Position("e2", 6), ())
+        await hub.join(listener, "a", history.position)
+        log.append("a", 1)
+        await until(lambda: listener.offsets == [7])
+        assert listener.gaps == []
+
+
 async def test_subscribers_wait_while_the_log_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
@@ -302,7 +435,9 @@ async def test_history_size_is_an_upper_bound_of_its_frames() -> None:
 
 
 ACTIONS = st.lists(
-    st.sampled_from(["append", "append", "join", "rejoin", "leave", "reset", "lose newest", "trim", "turn", "turn"]),
+    st.sampled_from(
+        ["append"] * 2 + ["turn"] * 2 + ["join", "rejoin", "leave", "reset", "lose newest", "lose", "trim"]
+    ),
     max_size=40,
 )
 
@@ -323,7 +458,8 @@ async def _run_actions(actions: list[str]) -> None:
         async def join(listener: Listener, after: Position | None) -> None:
             history = await hub.history("a", after, limit_bytes=100_000)
             for entry in history.entries:
-                listener.messages.append({"type": "event", "epoch": history.position.epoch, "offset": entry.offset})
+                event = {"offset": entry.offset, "event": int(entry.data)}
+                listener.messages.append({"type": "event", "epoch": history.position.epoch} | event)
             if after is not None and not history.recovered:
                 listener.messages.append(
                     {"type": "gap", "epoch": history.position.epoch, "offset": history.position.offset}
@@ -349,6 +485,9 @@ async def _run_actions(actions: list[str]) -> None:
                 log.reset("a")
             elif action == "lose newest" and log.entries.get("a"):
                 log.lose_newest("a", log.entries["a"][0].offset)
+            elif action == "lose" and log.entries.get("a"):
+                log.lose_newest("a", log.entries["a"][-1].offset - 1)
+                log.renumber("a")
             elif action == "trim" and log.entries.get("a"):
                 log.trim("a", 1)
             else:

@@ -13,7 +13,7 @@ from botctl.core.errors import ExitCode
 from botctl.run.signals import ShutdownSignals, handle_signals
 
 
-@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_first_signal_sets_the_exit_code(signum: signal.Signals, exit_code: int) -> None:
     """The second one does not change it."""
     with handle_signals(60) as signals:
@@ -55,9 +55,52 @@ async def test_cancelled_watchdog_does_not_end_the_process() -> None:
     exit_codes: list[int] = []
     signals = ShutdownSignals(60, end_process=exit_codes.append)
     signals.receive(signal.SIGINT)
-    watchdog = signals._watchdog
-    assert watchdog is not None
+    assert signals.watchdog is not None
     signals.cancel_watchdog()
-    watchdog.join(5)
-    assert not watchdog.is_alive()
+    signals.watchdog.thread.join(20)
+    assert not signals.watchdog.thread.is_alive()
     assert exit_codes == []
+
+
+async def test_signal_is_received_when_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under `prlimit --as`. The watchdog's thread waits since the start."""
+    exit_codes: list[int] = []
+    signals = ShutdownSignals(0.01, end_process=exit_codes.append)
+    no_threads(monkeypatch)
+    signals.receive(signal.SIGTERM)
+    assert await asyncio.wait_for(signals.wait(), 5) == ExitCode.TERMINATED
+    assert signals.watchdog is not None
+    signals.watchdog.thread.join(20)
+    assert exit_codes == [ExitCode.TERMINATED]
+
+
+async def test_signals_work_without_a_watchdog_thread(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second signal and the end of the run, too."""
+    no_threads(monkeypatch)
+    signals = ShutdownSignals(60)
+    signals.receive(signal.SIGHUP)
+    signals.receive(signal.SIGTERM)
+    await asyncio.wait_for(signals.wait_for_second_signal(), 5)
+    signals.limit_exit(ExitCode.HUNG_UP)
+    signals.cancel_watchdog()
+    assert "no time limit" in caplog.text
+
+
+async def test_ignored_hangup_stays_ignored() -> None:
+    """As `nohup` starts a process."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handle_signals(None):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -321,6 +322,29 @@ async def test_lost_reason_names_missing_renewal_or_new_holder():
 
 
 @pytest.mark.looptime
+async def test_lost_reason_names_a_block_during_a_renewal(own_lag):
+    """Then the renewing task woke up in time."""
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        flaky.cut = True
+        await lease.lost.wait()
+        assert "blocked the event loop" in lease.lost_reason
+
+
+@pytest.mark.looptime
+async def test_failed_renewal_is_tried_again_soon():
+    """One that timed out because this process was late must not cost the lease."""
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=15) as lease:
+        flaky.cut = True
+        await asyncio.sleep(11)
+        assert lease.held
+        flaky.cut = False
+        await asyncio.sleep(5)
+        assert lease.held
+
+
+@pytest.mark.looptime
 async def test_on_wait_is_called_once():
     _, one, other = two()
     told: list[tuple[str, float]] = []
@@ -341,3 +365,28 @@ async def test_on_wait_is_called_once():
 def test_holder_is_overdue_then_expired(silent_s, said):
     holder = LeaseHolder("vps:7", silent_s, 15)
     assert ("gone" if holder.expired else "doubtful" if holder.overdue else "") == said
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("alive", [True, False])
+async def test_renewal_from_a_clock_ahead_is_not_believed(alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the holder lives is seen by its next renewal."""
+    collection = MemoryDatabase()[COLLECTION]
+    leases = MongoLeases(collection, LoopClock().monotonic)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def server_time(_: object) -> datetime:
+        return now
+
+    monkeypatch.setattr("botctl.stores.leases.server_time", server_time)
+    async with leases.lease(NAME, ttl_s=TTL_S):
+        if not alive:
+            monkeypatch.setattr("botctl.stores.leases.renew", no_renewal)
+        await collection.update_one({"_id": NAME}, {"$set": {"renewed": now + timedelta(days=1)}})
+        holder = await leases.holder(NAME)
+    assert holder is not None
+    assert (holder.expired, holder.overdue) == (not alive, not alive)
+
+
+async def no_renewal(*_: object) -> bool:
+    return True

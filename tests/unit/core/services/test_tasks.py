@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.contracts.service_state import ServiceState
-from botctl.core.errors import DeadToken, Unreachable
+from botctl.core.errors import STORE_FAULTS, DeadToken, Unreachable
 from botctl.core.services.tasks import Backoff, Tasks
+from tests.support.raised import NO_EXCEPTIONS
 
 EXACT = Backoff(first_s=1, factor=2, limit_s=8, jitter=0, healthy_s=10)
 
@@ -97,7 +98,7 @@ class TestWithoutRestart:
             await asyncio.sleep(1)
         assert watcher.failures == [("lost its task loop", None)]
 
-    @pytest.mark.parametrize("error", [OSError("x"), SystemExit(1)])
+    @pytest.mark.parametrize("error", [OSError("x"), *NO_EXCEPTIONS[:2], *NO_EXCEPTIONS[3:]], ids=repr)
     async def test_exception_is_a_failure(self, tasks, watcher, error):
         async def run():
             raise error
@@ -113,6 +114,18 @@ class TestWithoutRestart:
 
         async with tasks:
             tasks.spawn(run, name="loop")
+            await asyncio.sleep(1)
+        [(what, error)] = watcher.failures
+        assert what == "lost its task loop"
+        assert isinstance(error, asyncio.CancelledError)
+
+    async def test_task_that_cancels_itself_is_a_failure(self, tasks, watcher):
+        async def run():
+            asyncio.current_task().cancel()
+            await asyncio.sleep(1)
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
             await asyncio.sleep(1)
         [(what, error)] = watcher.failures
         assert what == "lost its task loop"
@@ -190,9 +203,10 @@ class TestRestart:
         assert isinstance(failure, DeadToken)
         assert tasks.restarts == 0
 
-    async def test_transient_error_is_retried(self, tasks, watcher):
+    @pytest.mark.parametrize("kind", STORE_FAULTS)
+    async def test_transient_error_and_any_of_a_store_is_retried(self, tasks, watcher, kind):
         async def run():
-            raise Unreachable("redis")
+            raise kind("redis")
 
         async with tasks:
             tasks.spawn(run, name="loop", restart=EXACT)

@@ -63,9 +63,34 @@ def test_outage_ends_with_the_sandbox(tmp_path) -> None:
     assert world_file.load(tmp_path / "state.json").guilds[GUILD].available
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', '{"version": 1, "last_id": 1, "users": {"1": 2}}'])
-def test_broken_state_file_is_explained(tmp_path, text: str) -> None:
+@pytest.mark.parametrize("text", ["{}", '{"version": 99}', '{"name": "my-bot", "version": "1.0.0"}', "[1]"])
+def test_state_file_of_another_program_stays(tmp_path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="was not written by this version"):
         world_file.load(path)
+    assert path.read_text() == text
+
+
+WHOLE = world_file.snapshot(default_world(ManualClock())).encode()
+DAMAGED = {
+    "empty": b"",
+    "zeros": bytes(len(WHOLE)),
+    "cut": WHOLE[: len(WHOLE) // 2],
+    "zeroed tail": WHOLE[:-100] + bytes(100),
+    "not UTF-8": WHOLE[:50] + b"\xff" + WHOLE[51:],
+    "a user that is none": b'{"version": 1, "last_id": 1, "users": {"1": 2}}',
+    "an unknown field": WHOLE.replace(b'"bot":', b'"bat":'),
+    "too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_state_file_is_kept_and_blocks_nothing(tmp_path, data: bytes, caplog) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(data)
+    assert world_file.load(path, bots=["dice"]).guilds
+    [kept] = tmp_path.iterdir()
+    assert kept.name.startswith("state.json.damaged-")
+    assert kept.read_bytes() == data
+    assert kept.name in caplog.text
