@@ -188,6 +188,14 @@ async def test_uploaded_page_is_not_sent_as_a_page(bench: Bench) -> None:
         assert await file.read() == b"<script>1</script>"
 
 
+async def test_file_name_with_half_a_character_has_an_address(bench: Bench) -> None:
+    form = aiohttp.FormData()
+    form.add_field("files[0]", b"x", filename="a.txt")
+    form.add_field("payload_json", '{"attachments": [{"id": "0", "filename": "\\ud800.txt"}]}')
+    status, message = await bench.discord.rest("POST", MESSAGES, data=form)
+    assert (status, message["attachments"][0]["url"].isascii()) == (200, True)
+
+
 async def test_reaction_events_have_all_fields(bench: Bench) -> None:
     message = (await bench.post())["id"]
     path = f"{MESSAGES}/{message}/reactions"
