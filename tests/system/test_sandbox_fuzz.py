@@ -184,7 +184,7 @@ async def test_malformed_request_line_and_headers_are_no_server_error(path: byte
 
 @pytest.mark.parametrize(
     "body",
-    [b"\xff", b'{"content": "\\ud800"}', b'{"content": "\xed\xa0\x80"}', b"[" * 900 + b"]" * 900, b"[" * 100_000],
+    [b"\xff", b'{"content": "\xed\xa0\x80"}', b"[" * 900 + b"]" * 900, b"[" * 100_000],
 )
 async def test_unreadable_json_is_a_client_error_while_recorded(body: bytes) -> None:
     """A recording looks at each level and writes every text."""
