@@ -8,7 +8,6 @@ its traceback is printed, else it goes into a crash file, without secrets. Typer
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import typer
 
+from botctl.cli.json_output import print_json
 from botctl.core.errors import BotctlError, ConfigError, ExitCode
 from botctl.core.paths import working_folder
 from botctl.core.redact import redact
@@ -144,7 +144,7 @@ def _print_error(message: str, hint: str, exit_code: int, error_type: str, *, as
     message, hint = redact(message), redact(hint)
     if as_json:
         document = {"error": message, "hint": hint, "type": error_type, "exit_code": int(exit_code)}
-        print(json.dumps(document), file=sys.stderr)
+        print_json(document, stderr=True)
         return
     print(f"botctl: {message}", file=sys.stderr)
     if hint:

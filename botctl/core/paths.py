@@ -9,6 +9,7 @@ from typing import Final
 
 from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.escape import safe
+from botctl.core.private_files import write_private
 from botctl.core.trust import require_trusted
 
 SETTINGS_FILE: Final = Path("config", "botctl.toml")
@@ -63,7 +64,7 @@ def state_folder(root: Path) -> Path:
         folder.chmod(0o700)  # a copy may have another mode, and this folder holds sockets and secrets
         ignore = folder / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+            write_private(ignore, "*\n")
     except OSError as error:
         sentence = f"{folder} cannot be used: {error.strerror}."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

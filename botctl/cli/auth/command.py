@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
@@ -57,7 +58,11 @@ def create(
     )
     try:
         with output_required():
-            print(json.dumps(_as_json(api_key) | {"key": text}) if as_json else text, flush=True)
+            if as_json:
+                print_json(_as_json(api_key) | {"key": text})
+            else:
+                print(text)
+            sys.stdout.flush()
     except OSError as error:
         raise BotctlError(
             f"The key {api_key.id} was created, but cannot be printed: {error.strerror or error}.",
@@ -79,7 +84,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
     keys, malformed = _with_keys(project, profile, read)
     if as_json:
-        _print_json([_as_json(api_key) for api_key in keys])
+        print_json([_as_json(api_key) for api_key in keys])
     elif keys or not malformed.faults:
         _show_keys(keys)
     malformed.require_none()
@@ -114,7 +119,7 @@ def revoke(
     """Revoke a key, and close the connections that use it."""
     api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
-        _print_json(_as_json(api_key))
+        print_json(_as_json(api_key))
     elif is_newly_revoked:
         print(f"Key {api_key.id} is revoked.")
     else:
@@ -149,7 +154,3 @@ def _format_time(at: datetime | None) -> str:
 
 def _format_day(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d}" if at else "-"
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value))

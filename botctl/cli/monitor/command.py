@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from botctl.cli.json_output import print_json
 from botctl.cli.monitor.live import run_live
 from botctl.cli.monitor.view import render
 from botctl.cli.options import AsJson, Profile, Project
@@ -45,7 +45,7 @@ def monitor(
 
 def _print(view: MonitorView, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(dataclasses.asdict(view)))
+        print_json(dataclasses.asdict(view))
         return
     console = Console(highlight=False)
     console.print(render(view, console.width))

@@ -201,7 +201,8 @@ class SandboxClient:
             raise _unexpected_response(error) from error
         if status < HTTPStatus.BAD_REQUEST:
             return body
-        pid = self._locator.bot_pid() if self._locator and status == HTTPStatus.CONFLICT else None
+        alone = status == HTTPStatus.CONFLICT and not (isinstance(body, dict) and body.get("connected"))
+        pid = self._locator.bot_pid() if self._locator and alone else None
         raise _error_from_response(body, status) if pid is None else _reconnecting_error(pid)
 
     async def _request(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
