@@ -1,7 +1,7 @@
 """Where the botctl that runs here came from, as a line of a requirements.txt.
 
-pip and uv record it beside an installed package: ``direct_url.json`` (PEP 610). Without that file the package is from an
-index. A checkout that runs is its own origin, installed or not.
+pip and uv record it beside an installed package: ``direct_url.json`` (PEP 610). Without that file the package is from
+an index. A checkout that runs is its own origin, installed or not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
-_HEADING = "# botctl, from where `botctl init` found it."
-_THIS_MACHINE = "{heading} This path is of one machine: for others, name a place that they reach.\n"
+_HEADING: Final = "# botctl, from where `botctl init` found it."
+_URL_CHARACTERS: Final = "%/:@!$&'()*+,;=~?#[]"
+_THIS_MACHINE: Final = "{heading} This path is of one machine: for others, name a place that they reach.\n"
 
 
 def requirements(package: Path, version: str) -> str:
@@ -33,7 +35,7 @@ def requirement(package: Path, version: str, direct_url: dict[str, Any] | None) 
         return _folder(package.parent.resolve().as_uri(), editable=editable)
     if direct_url is None:
         return f"botctl=={version}"
-    url = direct_url["url"]
+    url = quote(direct_url["url"], safe=_URL_CHARACTERS)  # pip records the path of a git repository as it was typed
     fragments = [f"subdirectory={folder}"] if (folder := direct_url.get("subdirectory")) else []
     if vcs := direct_url.get("vcs_info"):
         url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
@@ -50,7 +52,7 @@ def _is_checkout(folder: Path) -> bool:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return project.get("project", {}).get("name") == "botctl"
+    return bool(project.get("project", {}).get("name") == "botctl")
 
 
 def _folder(url: str, *, editable: bool) -> str:
@@ -65,6 +67,7 @@ def _hash_fragment(archive: dict[str, Any]) -> list[str]:
 def _read_direct_url() -> dict[str, Any] | None:
     """The record of the installed botctl; None if it is from an index or not installed."""
     try:
-        return json.loads(distribution("botctl").read_text("direct_url.json") or "null")
+        recorded = json.loads(distribution("botctl").read_text("direct_url.json") or "null")
     except (PackageNotFoundError, ValueError):
         return None
+    return recorded if isinstance(recorded, dict) and "url" in recorded else None

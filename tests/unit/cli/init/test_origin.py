@@ -19,18 +19,31 @@ URL = "https://example.org/botctl"
     ("direct_url", "line"),
     [
         (None, "botctl==1.2"),
+        ({"url": "file:///a%20%C3%BC%24", "dir_info": {}}, "botctl @ file:///a%20%C3%BC%24"),
         ({"url": "file:///my%20src", "dir_info": {}}, "botctl @ file:///my%20src"),
         ({"url": "file:///my%20src", "dir_info": {"editable": True}}, "-e file:///my%20src"),
         ({"url": "file:///w/botctl-1.2.whl", "archive_info": {}}, "botctl @ file:///w/botctl-1.2.whl"),
         ({"url": f"{URL}.whl", "archive_info": {"hashes": {"sha256": "ab"}}}, f"botctl @ {URL}.whl#sha256=ab"),
         ({"url": f"{URL}.whl", "archive_info": {"hash": "sha256=ab"}}, f"botctl @ {URL}.whl#sha256=ab"),
         ({"url": f"{URL}.git", "vcs_info": {"vcs": "git", "commit_id": "c0"}}, f"botctl @ git+{URL}.git@c0"),
+        ({"url": "file:///a b", "vcs_info": {"vcs": "git", "commit_id": "c0"}}, "botctl @ git+file:///a%20b@c0"),
         (
             {"url": "ssh://git@h/b", "vcs_info": {"vcs": "git", "commit_id": "c0"}, "subdirectory": "py"},
             "botctl @ git+ssh://git@h/b@c0#subdirectory=py",
         ),
     ],
-    ids=["index", "folder", "editable", "wheel", "hash", "old form of a hash", "git", "folder in git"],
+    ids=[
+        "index",
+        "special characters",
+        "folder",
+        "editable",
+        "wheel",
+        "hash",
+        "old form of a hash",
+        "git",
+        "git with a blank",
+        "folder in git",
+    ],
 )
 def test_requirement_names_the_recorded_origin(tmp_path: Path, direct_url: dict[str, Any] | None, line: str) -> None:
     assert requirement(tmp_path / "botctl", "1.2", direct_url) == line
