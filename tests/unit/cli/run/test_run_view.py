@@ -14,7 +14,7 @@ from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 FACTS = [(label, "http://127.0.0.1:50381  (embedded)") for label in ("project", "discord", "redis", "mongodb", "logs")]
 NOTE = ("", "Embedded parts serve this machine only; redis.url, mongo.url and discord.token name real servers.")
 SUGGESTIONS = [
-    ('botctl sandbox send "/ping"', "send a command to the bot"),
+    ('botctl sandbox send "/ping"', "send a command"),
     ("botctl stores", "show where the data is"),
 ]
 BANNER = Banner("botctl runs example", [*FACTS, NOTE], SUGGESTIONS)
