@@ -43,7 +43,9 @@ def requirement(package: Path, version: str, direct_url: dict[str, Any] | None) 
         return _folder(url, editable=direct_url["dir_info"].get("editable", False))
     else:
         fragments += _hash_fragment(direct_url.get("archive_info", {}))
-    return f"botctl @ {url}" + (f"#{'&'.join(fragments)}" if fragments else "")
+    url += f"#{'&'.join(fragments)}" if fragments else ""
+    # Before pip 24.1, a name before the URL of a local repository was an error.
+    return url if url.startswith("git+file:") else f"botctl @ {url}"
 
 
 def _is_checkout(folder: Path) -> bool:

@@ -26,7 +26,7 @@ URL = "https://example.org/botctl"
         ({"url": f"{URL}.whl", "archive_info": {"hashes": {"sha256": "ab"}}}, f"botctl @ {URL}.whl#sha256=ab"),
         ({"url": f"{URL}.whl", "archive_info": {"hash": "sha256=ab"}}, f"botctl @ {URL}.whl#sha256=ab"),
         ({"url": f"{URL}.git", "vcs_info": {"vcs": "git", "commit_id": "c0"}}, f"botctl @ git+{URL}.git@c0"),
-        ({"url": "file:///a b", "vcs_info": {"vcs": "git", "commit_id": "c0"}}, "botctl @ git+file:///a%20b@c0"),
+        ({"url": "file:///a b", "vcs_info": {"vcs": "git", "commit_id": "c0"}}, "git+file:///a%20b@c0"),
         (
             {"url": "ssh://git@h/b", "vcs_info": {"vcs": "git", "commit_id": "c0"}, "subdirectory": "py"},
             "botctl @ git+ssh://git@h/b@c0#subdirectory=py",
