@@ -49,10 +49,12 @@ from botctl.core.contracts.audit_entry import (
 )
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
@@ -135,7 +137,7 @@ class MongoAuditor:
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
                 failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
                 await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})"
+                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
                 )
             else:
                 self._outage.end()
@@ -235,10 +237,10 @@ class MongoAuditor:
     async def _last_try(self) -> None:
         self._take_denials(ended_only=False)
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type(error).__name__)
+            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)
@@ -264,9 +266,8 @@ async def audit_writer(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
     spool = Spool(runtime.folder / "spool")
-    auditor = MongoAuditor(
-        database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s
-    )
+    collection, limits = journaled(database[COLLECTION]), settings.audit
+    auditor = MongoAuditor(collection, spool, tasks, queue_size=limits.queue_size, flush_s=limits.flush_s)
     if metrics is not None:
         metrics.watch("botctl_audit_total", "Entries of the audit log.", lambda: asdict(auditor.counts), label="what")
     async with auditor.running():

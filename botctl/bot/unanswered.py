@@ -14,6 +14,7 @@ from typing import Final
 from botctl.bot import responses
 from botctl.bot.pending import PendingInteraction, log_fields
 from botctl.bot.translations import translate
+from botctl.core.own_tasks import create_watched_task
 
 MAX_WATCHED: Final = 10_000
 """Of more, the oldest are left to Discord's own "did not respond"."""
@@ -90,7 +91,7 @@ class Unanswered:
             return
         del self._watched[token]
         key = "done" if left_s > 0 else "unanswered"
-        task = asyncio.get_running_loop().create_task(_tell(watched.pending, key), name=f"botctl: deferred {key}")
+        task = create_watched_task(_tell(watched.pending, key), name=f"botctl: deferred {key}")
         self._telling.add(task)
         task.add_done_callback(self._told)
 
