@@ -100,13 +100,6 @@ async def test_exclusive_process_waits_until_the_owner_ends(process, monkeypatch
     assert caplog.text.count("this process takes over") == 1
 
 
-async def test_second_exclusive_process_is_refused(process):
-    async with process(long_lived=True, exclusive=True):
-        with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
-            async with process(long_lived=True, exclusive=True):
-                pytest.fail("owned twice")
-
-
 def names(folder: str) -> list[Path]:
     return list(Path(folder).iterdir())
 

@@ -4,7 +4,7 @@ Exactly one process owns a part: it holds the lock ``<name>``. The others find t
 share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
 users before it stops the part. `botctl run` never joins the part of a short command; it waits until
 the command has ended, and starts its own. With `Runtime.exclusive` a process joins no part: it waits until the
-`botctl run` that owns the part has ended, however long that takes, unless that one is exclusive too.
+`botctl run` that owns the part has ended, however long that takes.
 """
 
 from __future__ import annotations
@@ -63,11 +63,6 @@ class PartSpec:
         """The name of the lock that its users share."""
         return f"{self.name}-users"
 
-    @property
-    def exclusive(self) -> str:
-        """The name of the lock of the exclusive process that owns it, or waits to own it."""
-        return f"{self.name}-exclusive"
-
 
 @asynccontextmanager
 async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
@@ -120,8 +115,6 @@ def _not_running(spec: PartSpec, runtime: Runtime, owner: str) -> Unreachable:
 
 async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
     """Return the part to join, or None if this process is the owner. Puts the lock on ``stack``."""
-    if runtime.exclusive:
-        stack.enter_context(runtime.lock(spec.exclusive, message=f"already runs {spec.name}"))
     deadline = time.monotonic() + _ACQUIRE_S
     while True:
         try:
