@@ -20,7 +20,8 @@ from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.contracts.malformed import Malformed
-from botctl.core.errors import UsageError
+from botctl.core.errors import BotctlError, UsageError
+from botctl.core.safe_streams import output_required
 from botctl.core.timeparse import parse_duration
 from botctl.run.oneshot.api_keys import open_api_keys
 
@@ -54,10 +55,16 @@ def create(
     api_key, text = _with_keys(
         project, profile, lambda keys: keys.create(name, topics=topic_names, expires_in=lifetime)
     )
+    try:
+        with output_required():
+            print(json.dumps(_as_json(api_key) | {"key": text}) if as_json else text, flush=True)
+    except OSError as error:
+        raise BotctlError(
+            f"The key {api_key.id} was created, but cannot be printed: {error.strerror or error}.",
+            hint=f"It cannot be shown again: `botctl auth key revoke {api_key.id}`, then create another one.",
+        ) from error
     if as_json:
-        _print_json(_as_json(api_key) | {"key": text})
         return
-    print(text)
     end = f"until {_format_time(api_key.expires_at)}" if api_key.expires_at else "until it is revoked"
     readable = "all topics" if EVERY_TOPIC in api_key.topics else ", ".join(api_key.topics)
     typer.echo(f"Key {api_key.id} may read {readable} {end}. Copy it now: it is not shown again.", err=True)

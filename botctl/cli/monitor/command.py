@@ -15,6 +15,7 @@ from botctl.cli.monitor.live import run_live
 from botctl.cli.monitor.view import render
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
+from botctl.core.safe_streams import output_required
 from botctl.monitor.view import MonitorView
 from botctl.run.oneshot.monitor import build_monitor
 
@@ -38,7 +39,8 @@ def monitor(
     if once or as_json or not sys.stdout.isatty():
         _print(asyncio.run(reader.once()), as_json=as_json)
         return
-    raise typer.Exit(asyncio.run(run_live(reader)))
+    with output_required():
+        raise typer.Exit(asyncio.run(run_live(reader)))
 
 
 def _print(view: MonitorView, *, as_json: bool) -> None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
+from botctl.core.paths import working_folder
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.suggest import AutocompleteQuery
@@ -83,7 +83,7 @@ class SandboxClient:
     ) -> ReplySchema:
         """Use a command and return the reply of the bot. A text is posted, and that message is returned."""
         return await self._request_reply(
-            "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
+            "send", {**_invocation_body(invocation), **identity.json(), "folder": str(working_folder())}, timeout_s
         )
 
     async def click(

@@ -13,6 +13,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
+from botctl.core.listening import bound_to_loopback, in_url
 from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket
@@ -53,10 +54,9 @@ class RunningSandbox:
 @contextlib.contextmanager
 def bind_loopback(port: int = 0) -> Iterator[Listener]:
     """Bind ``port`` (0: any free one) on loopback: a sandbox needs its URL when it is created. Raises OSError."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
-        yield Listener(sock, f"http://127.0.0.1:{sock.getsockname()[1]}")
+    with bound_to_loopback(port) as sock:
+        host, bound_port = sock.getsockname()[:2]
+        yield Listener(sock, f"http://{in_url(host)}:{bound_port}")
 
 
 @contextlib.asynccontextmanager
