@@ -18,6 +18,7 @@ from botctl.core.services.registry import Registry
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
 
+STORE_START_S: Final = 15.0
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
@@ -31,16 +32,16 @@ def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, e
     return registry
 
 
-def add_redis(registry: Registry) -> None:
+def add_redis(registry: Registry, *, start_s: float = STORE_START_S) -> None:
     from botctl.stores.redis import ping_redis, redis_store
 
-    registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
+    registry.add(redis_store, name="redis", ping=ping_redis, start_s=start_s, stop_s=CHILD_STOP_S)
 
 
-def add_mongo(registry: Registry) -> None:
+def add_mongo(registry: Registry, *, start_s: float = STORE_START_S) -> None:
     from botctl.stores.mongo import mongo_store, ping_mongo
 
-    registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
+    registry.add(mongo_store, name="mongo", ping=ping_mongo, start_s=start_s, stop_s=CHILD_STOP_S)
 
 
 def add_relay(registry: Registry) -> None:

@@ -36,6 +36,7 @@ from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
     CHILD_STOP_S,
+    STORE_START_S,
     add_audit,
     add_guilds,
     add_keys,
@@ -133,18 +134,22 @@ def _require_embedded_part(settings: Settings) -> None:
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes.
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes, but waits
+    until their owner has ended.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
-    for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
+    start_s = math.inf if exclusive else STORE_START_S  # it may wait for another owner to end
+    add_redis(registry, start_s=start_s)
+    add_mongo(registry, start_s=start_s)
+    for add in (add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):
-        registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
+        registry.add(sandbox, name="sandbox", start_s=start_s, stop_s=CHILD_STOP_S)
     return registry
 
 

@@ -83,13 +83,21 @@ async def test_second_process_joins_the_first(process):
     assert runtime.parts() == {}
 
 
-async def test_exclusive_process_joins_no_other(process):
-    async with process(long_lived=True):
-        with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
-            async with process(long_lived=True, exclusive=True):
-                pytest.fail("owned twice")
-    async with process(long_lived=True, exclusive=True), process(long_lived=True):
-        pass
+async def test_exclusive_process_waits_until_the_owner_ends(process, monkeypatch, caplog):
+    """However long that takes. Two PM2 apps may start at once, one with the role `stores`: neither fails."""
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.0)
+    owner = process(long_lived=True)
+    await owner.__aenter__()
+    waiting = process(long_lived=True, exclusive=True)
+    starting = asyncio.create_task(waiting.__aenter__())
+    await until(lambda: "this process takes over" in caplog.text, what="the log line")
+    assert not starting.done()
+    await owner.__aexit__(None, None, None)
+    _, _, runtime = await starting
+    async with process(long_lived=True) as (joined, *_):
+        assert joined == runtime.live()["redis"].address
+    await waiting.__aexit__(None, None, None)
+    assert caplog.text.count("this process takes over") == 1
 
 
 def names(folder: str) -> list[Path]:

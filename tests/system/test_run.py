@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,12 +105,16 @@ class TestRunningBot:
         assert f"botctl: Process {process.pid} is already the bot of this project." in done.err
         assert done.err.count(str(process.pid)) == 1
 
-    def test_stores_role_does_not_share_stores_of_another_process(self, bot: tuple[Project, Process]) -> None:
+    def test_stores_role_waits_for_stores_of_another_process(self, bot: tuple[Project, Process]) -> None:
+        """Two PM2 apps of one project may start at once. It can be stopped while it waits."""
         project, process = bot
-        done = project.call("run", "--only", "stores")
-        assert done.code == 6
-        assert f"Process {process.pid} already runs" in done.err
-        assert READY not in done.err
+        parts = project.parts()
+        with project.process("run", "--only", "stores", until="The sandbox: process") as waiting:
+            assert f"process {process.pid} runs it; this process takes over" in waiting.output
+            waiting.signal(signal.SIGTERM)
+            assert waiting.wait_for_exit() == 143
+        assert READY not in waiting.output
+        assert project.parts() == parts
 
     def test_every_verb_works_in_a_new_interpreter(self, bot: tuple[Project, Process]) -> None:
         """Other tests call verbs in a fork with loaded libraries."""
