@@ -17,10 +17,11 @@ def program_name(*, absolute: bool = False) -> str:
         if not program.exists():
             return f"{shlex.quote(sys.executable)} -m botctl"
     found = shutil.which(program.name)
-    if found and Path(found).resolve() == program.resolve():
-        return program.name
-    path = program.resolve()
-    if not absolute:
-        with suppress(FileNotFoundError, ValueError):  # the working directory is deleted, or is no parent
+    path = program
+    with suppress(FileNotFoundError):  # the working directory is deleted
+        path = program.resolve()
+        if found and Path(found).resolve() == path:
+            return program.name
+        if not absolute and path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
     return shlex.quote(str(path))

@@ -1,6 +1,7 @@
 """The state folder: private, ignored by git, and a sentence when it cannot be."""
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,11 @@ def test_deleted_working_folder_is_a_config_error(named: Path | None) -> None:
 
 
 @pytest.mark.usefixtures("deleted")
-def test_project_with_an_absolute_path_needs_no_working_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["botctl", "./bin/botctl", sys.executable])
+def test_project_with_an_absolute_path_needs_no_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").touch()
     assert find_root(None, {"BOTCTL_PROJECT": str(tmp_path)}) == tmp_path
