@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from botctl.core.loop_lag import LAG
+from botctl.core.event_loop.lag import LAG
 
 pytest_plugins = ["tests.support.skips", "tests.support.stores"]
 

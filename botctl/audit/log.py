@@ -21,9 +21,9 @@ from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
 from botctl.core.contracts.malformed import FAULTS
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Unreachable
 from botctl.core.escape import safe
-from botctl.core.mongo_errors import reaching_mongo
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from botctl.core.files.private import make_private_folder
 from botctl.core.ids import event_id
-from botctl.core.private_files import make_private_folder
 
 _PATTERN: Final = "audit-*.jsonl"
 _log = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ from botctl.core.contracts.audit_entry import (
 )
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, type_name
-from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks

@@ -29,10 +29,10 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
-from botctl.core.loop_timeout import LoopTimeout
-from botctl.core.mongo_errors import reaching_mongo
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.stores.journal import journaled
 

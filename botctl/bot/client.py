@@ -29,7 +29,7 @@ from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayCha
 from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.services.registry import Services
 
 _ERROR_EVENTS: Final = frozenset({"slash_command_error", "user_command_error", "message_command_error"})

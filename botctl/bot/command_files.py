@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from botctl.core.project_imports import is_passed_over
+from botctl.core.files.project_imports import is_passed_over
 
 PACKAGE_FILE: Final = "__init__.py"
 

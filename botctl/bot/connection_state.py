@@ -24,7 +24,7 @@ from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
-from botctl.core.own_tasks import create_watched_task, is_own_cancellation
+from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
 _AUTOCOMPLETE: Final = 4  # Discord: Interactions > Interaction Type

@@ -15,7 +15,7 @@ from botctl.bot.decisions import is_expired
 from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import pick
 from botctl.core.contracts.invocation import Invocation
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
 
 _log = logging.getLogger(__name__)
 _THINKING = InteractionResponseType.deferred_channel_message

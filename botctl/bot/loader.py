@@ -37,8 +37,8 @@ from botctl.core.contracts.events import Event
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
-from botctl.core.own_tasks import is_own_cancellation
-from botctl.core.project_imports import importable
+from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.files.project_imports import importable
 from botctl.core.services.registry import Services
 from botctl.core.signatures import label, parameters_of
 

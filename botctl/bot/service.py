@@ -40,7 +40,7 @@ from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, CommandFaults, ConfigError, DeadToken, Held, Unreachable
-from botctl.core.own_tasks import create_watched_task, is_own_cancellation
+from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
 from botctl.core.telemetry.metrics import Metrics

@@ -14,7 +14,7 @@ from typing import Final
 from botctl.bot import responses
 from botctl.bot.pending import PendingInteraction, log_fields
 from botctl.bot.translations import translate
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
 
 MAX_WATCHED: Final = 10_000
 """Of more, the oldest are left to Discord's own "did not respond"."""

@@ -15,7 +15,7 @@ from disnake.http import Route
 from disnake.webhook.async_ import async_context
 
 from botctl.core.errors import ANYTHING
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
 
 _FOLLOW_UP: Final = ("POST", "/webhooks/{webhook_id}/{webhook_token}")
 _ORIGINAL: Final = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"

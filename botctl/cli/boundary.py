@@ -24,10 +24,10 @@ import typer
 
 from botctl.cli.json_output import print_json
 from botctl.core.errors import BotctlError, ConfigError, ExitCode
-from botctl.core.paths import working_folder
+from botctl.core.files.paths import working_folder
+from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.core.redact import redact
 from botctl.core.safe_streams import lost_output
-from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -33,12 +33,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import ClassVar, Final, NamedTuple
 
-from botctl.core.loop_lag import own_lag_s
+from botctl.core.event_loop.lag import own_lag_s
 
 ANYTHING: Final = BaseException
 """What an operator's code may raise: SystemExit, a bare BaseException, a panic of an extension.
 
-A coroutine that catches it raises it again if `botctl.core.own_tasks.is_own_cancellation`.
+A coroutine that catches it raises it again if `botctl.core.event_loop.tasks.is_own_cancellation`.
 """
 
 

@@ -23,8 +23,8 @@ from redis.asyncio import Redis
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
+from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.ids import event_id
-from botctl.core.redis_errors import reaching_redis
 from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred

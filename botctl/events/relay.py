@@ -23,8 +23,8 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import Batch, EventLog, encode, is_topic
 from botctl.core.contracts.events import CommandStarted, Event, EventsLost, ServiceChanged, Source, envelope
 from botctl.core.errors import STORE_FAULTS
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.ids import event_id
-from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks

@@ -24,8 +24,8 @@ from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, plain, with_change
 from botctl.core.contracts.malformed import malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held, UsageError
-from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
 from botctl.stores.journal import journaled

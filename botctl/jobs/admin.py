@@ -21,8 +21,8 @@ from botctl.core.contracts.malformed import Malformed, describe_fault, malformed
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
 from botctl.core.escape import safe
+from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.ids import event_id
-from botctl.core.own_tasks import create_watched_task
 from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore

@@ -20,8 +20,8 @@ from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, STORE_FAULTS
+from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.ids import error_id, event_id
-from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Services
 from botctl.core.signatures import parameters_of
 from botctl.jobs.planning import RunPlan, plan_run

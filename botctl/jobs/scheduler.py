@@ -24,7 +24,7 @@ from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, STORE_FAULTS, IntegrityError
-from botctl.core.own_tasks import create_watched_task, is_own_cancellation
+from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner

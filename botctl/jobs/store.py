@@ -21,9 +21,9 @@ from pymongo.errors import DuplicateKeyError
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
 from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held
 from botctl.core.escape import safe
-from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.jobs.planning import RunPlan
 from botctl.stores.journal import journaled

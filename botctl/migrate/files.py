@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.errors import ANYTHING, MigrationFaults
-from botctl.core.project_imports import importable, is_passed_over
+from botctl.core.files.project_imports import importable, is_passed_over
 
 FILE_NAME: Final = re.compile(r"(?P<name>(?P<n>[0-9]{4})_[a-z0-9][a-z0-9_]{0,59})\.py")
 MigrationFunction = Callable[[Any], Awaitable[None]]

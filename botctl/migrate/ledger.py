@@ -27,9 +27,9 @@ from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
-from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 from botctl.stores.journal import journaled

@@ -22,8 +22,8 @@ from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.errors import STORE_FAULTS, BotctlError, Held
 from botctl.core.escape import safe
+from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.ids import event_id
-from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.processes.process import is_running, start_time
 from botctl.core.redact import redact
 from botctl.core.version import __version__

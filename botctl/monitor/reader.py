@@ -11,10 +11,10 @@ from typing import Final
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.errors import STORE_FAULTS, Unreachable
 from botctl.core.processes.process import is_running, process_space
 from botctl.core.processes.runtime import Run
-from botctl.core.redis_errors import reaching_redis
 from botctl.monitor import snapshot as schema
 from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
 from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce, unheard

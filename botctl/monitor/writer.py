@@ -19,7 +19,7 @@ from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import STORE_FAULTS, type_name
-from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.process import process_space, start_time
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks

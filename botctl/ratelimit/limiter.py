@@ -25,8 +25,8 @@ from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
 from botctl.core.errors import ANYTHING, type_name
-from botctl.core.loop_timeout import LoopTimeout
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics

@@ -22,8 +22,8 @@ from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
 from botctl.core.errors import ANYTHING, BotctlError
-from botctl.core.listening import LOOPBACK, cannot_listen, in_url, loopback_host
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics

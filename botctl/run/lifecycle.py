@@ -15,7 +15,7 @@ from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import FILE_ONLY

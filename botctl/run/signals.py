@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any, Final, NamedTuple
 
 from botctl.core.errors import ExitCode
-from botctl.core.own_tasks import create_watched_task
-from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
+from botctl.core.event_loop.tasks import create_watched_task
+from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 EXIT_GRACE_S: Final = 3.0  # see `ShutdownSignals.limit_exit`
 _log = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.errors import type_name
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.ids import event_id
-from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 

@@ -40,11 +40,11 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
+from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
-from botctl.core.loop_lag import LAG
-from botctl.core.mongo_errors import reaching_mongo
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.lag import LAG
+from botctl.core.event_loop.tasks import create_watched_task
 from botctl.stores.journal import journaled
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database, is_embedded

@@ -16,9 +16,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
+from botctl.core.driver_errors.mongo import TLS_HINT, sort
 from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
-from botctl.core.mongo_errors import TLS_HINT, sort
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact

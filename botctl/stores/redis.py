@@ -16,13 +16,13 @@ from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, Resp
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
+from botctl.core.driver_errors.redis import TLS_HINT, sort
 from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
-from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
-from botctl.core.redis_errors import TLS_HINT, sort
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
 from botctl.stores.address import display_url

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from botctl.core.set_aside import set_aside
+from botctl.core.files.set_aside import set_aside
 
 _log = logging.getLogger(__name__)
 

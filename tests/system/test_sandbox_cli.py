@@ -198,7 +198,7 @@ async def test_restarting_sandbox_has_its_own_message(tmp_path: Path) -> None:
 def test_sandbox_client_does_not_import_pydantic_settings() -> None:
     """The import takes a fifth of the start of `botctl sandbox send`."""
     look = (
-        "import sys, botctl.core.paths, botctl.core.processes.runtime;"
+        "import sys, botctl.core.files.paths, botctl.core.processes.runtime;"
         "import botctl.sandbox.console.user_session, botctl.cli.sandbox.output;"
         "sys.exit('pydantic_settings' in sys.modules)"
     )

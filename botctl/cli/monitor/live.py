@@ -18,7 +18,7 @@ from rich.text import Text
 
 from botctl.cli.monitor.view import render, render_waiting
 from botctl.core.errors import ExitCode
-from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
+from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.monitor.reader import Frame, Monitor
 
 _QUIT: Final = frozenset(b"qQ\x04")  # \x04 is Ctrl-D: a plain character in this terminal mode

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from botctl.core.errors import ConfigError, Unreachable, UsageError
-from botctl.core.paths import find_root
+from botctl.core.files.paths import find_root
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.console.client import START_HINT, SandboxLocator
 from botctl.sandbox.process.secret import SECRET_VARIABLE, secret_from_environment

@@ -27,7 +27,7 @@ from botctl.cli.sandbox.markdown import escape_line
 from botctl.cli.sandbox.output import print_result, render_error, render_result
 from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import BotctlError, ExitCode, Unreachable
-from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
+from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run_line, suggest
 from botctl.sandbox.console.repl_commands import LineResult, Quit

@@ -22,9 +22,9 @@ from botctl.core.config.reference import reference
 from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
-from botctl.core.paths import PROJECT_VARIABLE
+from botctl.core.files.paths import PROJECT_VARIABLE
+from botctl.core.files.trust import TRUST_VARIABLE
 from botctl.core.secret_parts import SECRET_NAME, has_secrets
-from botctl.core.trust import TRUST_VARIABLE
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(

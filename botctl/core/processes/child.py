@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, Self
 
 from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.escape import safe
-from botctl.core.private_files import make_private_folder
+from botctl.core.files.private import make_private_folder
 from botctl.core.processes.process import child_environment, die_with_parent, start_time
 
 _log = logging.getLogger(__name__)

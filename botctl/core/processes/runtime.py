@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from botctl.core.errors import BotctlError, ConfigError, Held
-from botctl.core.paths import state_folder
+from botctl.core.files.paths import state_folder
 from botctl.core.processes.process import is_running, start_time, terminate
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import logging
 from random import Random
 from typing import Final
 
-from botctl.core.loop_lag import own_lag_s
+from botctl.core.event_loop.lag import own_lag_s
 from botctl.core.services.tasks import Backoff, Tasks
 
 _BACKOFF: Final = Backoff()

@@ -14,8 +14,8 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event, ServiceChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
-from botctl.core.loop_lag import own_lag_s
-from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.event_loop.lag import own_lag_s
+from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.redact import redact
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks

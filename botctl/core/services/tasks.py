@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, STORE_FAULTS, BotctlError
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.private_files import make_private_folder
+from botctl.core.files.private import make_private_folder
 
 CHECK_S: Final = 1.0  # how often to check for a rotation by another process
 RETRY_S: Final = 10.0  # the delay after a failure

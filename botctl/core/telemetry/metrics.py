@@ -41,7 +41,7 @@ from botctl.core.contracts.events import (
 )
 from botctl.core.contracts.invocation import Result
 from botctl.core.contracts.protocols import StatusSource
-from botctl.core.loop_lag import LAG
+from botctl.core.event_loop.lag import LAG
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
 from botctl.core.telemetry.loop_watch import LoopWatch

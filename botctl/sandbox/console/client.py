@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
-from botctl.core.paths import working_folder
+from botctl.core.files.paths import working_folder
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.suggest import AutocompleteQuery

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from typing import Final
 
-from botctl.core.listening import in_url
+from botctl.core.processes.listening import in_url
 
 PATH: Final = "/_control/hello"
 

@@ -16,7 +16,7 @@ from typing import cast
 from aiohttp import WSMsgType, web
 from backports import zstd
 
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
 from botctl.sandbox.gateway.connection import GatewayConnection
 from botctl.sandbox.model.faults import Faults
 from botctl.sandbox.model.gateway.opcodes import CloseCode

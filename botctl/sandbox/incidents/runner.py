@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from botctl.core.errors import UsageError
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
 from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
 from botctl.sandbox.incidents.scenario import ScenarioStep

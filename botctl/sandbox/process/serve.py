@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from botctl.core.listening import bound_to_loopback, in_url
+from botctl.core.processes.listening import bound_to_loopback, in_url
 from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket

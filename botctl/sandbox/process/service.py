@@ -14,9 +14,9 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held, UsageError
-from botctl.core.listening import bound_to_loopback, host_of, in_url, loopback_host
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec, embedded
+from botctl.core.processes.listening import bound_to_loopback, host_of, in_url, loopback_host
 from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import register

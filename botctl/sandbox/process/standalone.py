@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from botctl.core.listening import cannot_listen
-from botctl.core.own_tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task
+from botctl.core.processes.listening import cannot_listen
+from botctl.core.processes.stop_signals import stop_signals
 from botctl.core.redact import register
-from botctl.core.stop_signals import stop_signals
 from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token

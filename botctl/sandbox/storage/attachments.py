@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from botctl.core.private_files import make_private_folder, write_private
+from botctl.core.files.private import make_private_folder, write_private
 
 MEMORY_BYTES_MAX = 64 * 1024 * 1024  # of attachments in memory; the oldest are dropped first
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
-from botctl.core.private_files import make_private_folder, write_private
-from botctl.core.set_aside import set_aside
+from botctl.core.files.private import make_private_folder, write_private
+from botctl.core.files.set_aside import set_aside
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
     Application,

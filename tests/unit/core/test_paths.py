@@ -9,7 +9,7 @@ import pytest
 from botctl.cli.boundary import run_guarded
 from botctl.cli.program_name import program_name
 from botctl.core.errors import BotctlError, ConfigError
-from botctl.core.paths import find_root, state_folder
+from botctl.core.files.paths import find_root, state_folder
 
 
 def test_state_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:

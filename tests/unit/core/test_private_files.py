@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from botctl.audit.spool import Spool
-from botctl.core.paths import state_folder
-from botctl.core.private_files import make_private_folder, write_private
+from botctl.core.files.paths import state_folder
+from botctl.core.files.private import make_private_folder, write_private
 from botctl.core.processes.runtime import Runtime
 from botctl.core.telemetry.log_file import LogFile
 from botctl.sandbox.model.default_world import default_world

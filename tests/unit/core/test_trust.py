@@ -13,8 +13,8 @@ import pytest
 
 from botctl.core.config.loading import load
 from botctl.core.errors import ConfigError
-from botctl.core.paths import find_root
-from botctl.core.trust import Caller, require_trusted, require_trusted_code, this_caller
+from botctl.core.files.paths import find_root
+from botctl.core.files.trust import Caller, require_trusted, require_trusted_code, this_caller
 
 ALICE, MALLORY, STAFF = 1001, 1002, 50
 GROUPS: dict[int, Collection[int]] = {ALICE: {ALICE}, STAFF: {ALICE, MALLORY}}

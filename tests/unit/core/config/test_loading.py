@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from botctl.core.config.loading import Loaded, SettingRow, explain, load
 from botctl.core.config.settings import LogLevel, uses_sandbox
 from botctl.core.errors import ConfigError, ExitCode
-from botctl.core.paths import find_root
+from botctl.core.files.paths import find_root
 from botctl.core.redact import _Known, redact
 from tests.support import ROOT
 

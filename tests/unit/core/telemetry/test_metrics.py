@@ -22,7 +22,7 @@ from botctl.core.contracts.events import (
     StoreRestarted,
 )
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
-from botctl.core.loop_lag import LAG
+from botctl.core.event_loop.lag import LAG
 from botctl.core.telemetry import metrics as module
 from botctl.core.telemetry.latency import BOUNDS_MS
 from botctl.core.telemetry.metrics import MAX_NAMES, OTHERS, Metrics, measure_lag, process_metrics, render_prometheus

@@ -12,8 +12,8 @@ from typing import Any, Final
 from bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidId, InvalidStringData
 from pymongo import errors, pool_shared
 
+from botctl.core.driver_errors.tls import causes, is_wrong_tls
 from botctl.core.errors import DriverFault, Meaning, store_hint, translated, type_name
-from botctl.core.tls_errors import causes, is_wrong_tls
 
 LOGIN_HINT: Final = "Correct user and password in mongo.url (BOTCTL_MONGO__URL)."
 TLS_HINT: Final = (

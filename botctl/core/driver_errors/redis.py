@@ -12,8 +12,8 @@ from typing import Final
 from redis import exceptions, sentinel
 from redis.asyncio import sentinel as async_sentinel
 
+from botctl.core.driver_errors.tls import causes, is_wrong_tls
 from botctl.core.errors import DriverFault, Meaning, store_hint, translated
-from botctl.core.tls_errors import causes, is_wrong_tls
 
 LOGIN_HINT: Final = "Correct user and password in redis.url (BOTCTL_REDIS__URL)."
 TLS_HINT: Final = (

@@ -9,8 +9,8 @@ from typing import Final
 
 from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.escape import safe
-from botctl.core.private_files import write_private
-from botctl.core.trust import require_trusted
+from botctl.core.files.private import write_private
+from botctl.core.files.trust import require_trusted
 
 SETTINGS_FILE: Final = Path("config", "botctl.toml")
 STATE_FOLDER: Final = ".botctl"
