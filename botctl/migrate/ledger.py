@@ -20,8 +20,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, IntegrityError, store_hint, translated
@@ -43,10 +45,15 @@ class Ledger:
 
     database: Database
 
+    @property
+    def _records(self) -> AsyncCollection[Document]:
+        """The collection. What a failover may take back is not read: a migration would be taken for applied."""
+        return self.database.get_collection(COLLECTION, read_concern=ReadConcern("majority"))
+
     async def read(self) -> tuple[Record, ...]:
         """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
         with _reaching_mongo("The ledger of migrations cannot be read"):
-            documents = await self.database[COLLECTION].find().sort("n", 1).to_list()
+            documents = await self._records.find().sort("n", 1).to_list()
         return tuple(map(_record, documents))
 
     async def put(self, record: Record, *, previous: Record | None) -> None:
@@ -59,12 +66,12 @@ class Ledger:
         """Write the end, if the record is RUNNING with the fence of ``record``. Raises Held if it is not."""
         condition = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
         with _reaching_mongo(f"It is not known whether the end of {record.name} was recorded"):
-            result = await self.database[COLLECTION].update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
         if not result.matched_count and not await self._is_written(record):
             raise Held(f"Another process has taken over the ledger of {record.name}.", hint=_STATUS_HINT)
 
     async def _compare_and_swap(self, record: Record, previous: Record | None) -> bool:
-        collection = self.database[COLLECTION]
+        collection = self._records
         with _reaching_mongo(f"It is not known whether the ledger of {record.name} was written"):
             if previous is None:
                 try:
@@ -78,7 +85,7 @@ class Ledger:
 
     async def _is_written(self, record: Record) -> bool:
         """Whether the stored record is ``record``, from an earlier attempt."""
-        found = await self.database[COLLECTION].find_one({"_id": record.name})
+        found = await self._records.find_one({"_id": record.name})
         return found is not None and _key(_record(found)) == _key(record)
 
 

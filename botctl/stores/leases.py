@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol
 
 import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, translated
@@ -226,7 +227,8 @@ class MongoLeases:
 
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
-    yield MongoLeases(database[COLLECTION])
+    # What a failover may take back decides nothing.
+    yield MongoLeases(database.get_collection(COLLECTION, read_concern=ReadConcern("majority")))
 
 
 async def server_time(collection: Collection) -> datetime:
