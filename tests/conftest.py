@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from botctl.core.loop_lag import LAG
 
 pytest_plugins = ["tests.support.skips", "tests.support.stores"]
 
@@ -36,3 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_SOAK_S))
+
+
+@pytest.fixture
+def own_lag() -> Iterator[None]:
+    """The event loop of this process has just been 20 s late."""
+    LAG.record(20.0, next_in_s=float("inf"))
+    yield
+    LAG.clear()

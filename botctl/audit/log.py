@@ -20,7 +20,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
+from botctl.core.contracts.malformed import FAULTS
 from botctl.core.errors import Unreachable
+from botctl.core.escape import safe
 from botctl.core.mongo_errors import reaching_mongo
 
 POLL_S: Final = 0.5
@@ -81,11 +83,11 @@ class AuditLog:
         collection, conditions = self.database[COLLECTION], query.filter()
         with _reaching_mongo:
             found = await collection.find(conditions).sort("at", -1).limit(limit).to_list()
-            if found and len(found) == limit:
-                oldest = found[-1]["at"]
-                found = [document for document in found if document["at"] != oldest]
+            oldest = found[-1].get("at") if found else None
+            if len(found) == limit and isinstance(oldest, int):
+                found = [document for document in found if document.get("at") != oldest]
                 found += await collection.find(conditions | {"at": oldest}).to_list()
-        return sorted(found, key=_order)[-limit:]
+        return sorted(map(_complete, found), key=_order)[-limit:]
 
     async def written_since(self, after_ms: int) -> list[Document]:
         """All documents written since ``after_ms``, in no order.
@@ -93,7 +95,8 @@ class AuditLog:
         The filter uses only the time of writing, which an index serves. `Query.matches` does the rest.
         """
         with _reaching_mongo:
-            return await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
+            documents = await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
+        return list(map(_complete, documents))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +161,28 @@ def entry_of(document: Document) -> Entry:
     """The entry in ``document``. If its JSON cannot be read: its search fields, and a field ``unreadable``."""
     try:
         entry = json.loads(document["b"])
-    except (ValueError, KeyError):
+    except FAULTS:
         entry = None
     if isinstance(entry, dict) and entry.keys() >= _NEEDED and isinstance(entry["actor"], dict):
         return entry
     fields = dict(document["x"][0])
     return fields | {"id": document["_id"], "actor": {"id": fields.get("actor", "")}, "unreadable": True}
+
+
+def _complete(document: Document) -> Document:
+    """``document`` with all fields that a reader needs. If it was not written by botctl, its entry is unreadable."""
+    at_ms, written, fields = document.get("at"), document.get("w"), document.get("x")
+    if (
+        isinstance(document["_id"], str)
+        and isinstance(at_ms, int)
+        and isinstance(written, dict)
+        and isinstance(written.get("at"), int)
+        and isinstance(fields, list)
+        and all(isinstance(each, dict) and isinstance(each.get("at"), str) for each in fields)
+        and fields
+    ):
+        return document
+    return {"_id": safe(document["_id"], 80), "at": 0, "w": {"at": 0}, "x": [{"at": "?", "action": "?"}]}
 
 
 def _order(document: Document) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 Collection ``botctl_audit``, one document per entry, never changed::
 
-    _id   the entry's id; a second write of an entry is the same document
+    _id   the entry's id; a second write of an entry is the same document, another entry of that id gets its own
     b     Binary: the entry as one line of JSON, always the same bytes, so that it can be hashed
     x     [{at, action, actor, name, target, guild, outcome, op}]: search fields, taken from b; op: the id of the action
     at    when it happened, in milliseconds since 1970: to filter and sort by
@@ -40,14 +40,24 @@ from botctl.audit.denials import DenialAggregator
 from botctl.audit.spool import Spool
 from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, encode_line, make_entry
+from botctl.core.contracts.audit_entry import (
+    AuditEntry,
+    AuditOutcome,
+    Change,
+    Principal,
+    encode_line,
+    make_entry,
+    repeated_line,
+)
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.mongo_errors import describe
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
@@ -71,12 +81,16 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class WriterCounts:
-    """Entries so far. ``lost``: the queue was full. ``spooled``: written to a file for the next start."""
+    """Entries so far. ``lost``: the queue was full. ``spooled``: written to a file for the next start.
+
+    ``repeated``: of what had an entry already, for instance of an interaction that two processes handled.
+    """
 
     recorded: int = 0
     written: int = 0
     lost: int = 0
     spooled: int = 0
+    repeated: int = 0
 
 
 @dataclass(eq=False)
@@ -137,7 +151,7 @@ class MongoAuditor:
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
                 failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
                 await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})"
+                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
                 )
             else:
                 self._outage.end()
@@ -211,10 +225,22 @@ class MongoAuditor:
         try:
             await self.collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if error.details.get("writeConcernErrors") or any(
-                fault.get("code") != _DUPLICATE_KEY for fault in error.details.get("writeErrors", [])
-            ):
+            faults = error.details.get("writeErrors", [])
+            if error.details.get("writeConcernErrors") or any(fault.get("code") != _DUPLICATE_KEY for fault in faults):
                 raise
+            await self._insert_repeated([documents[fault["index"]] for fault in faults])
+
+    async def _insert_repeated(self, documents: list[Document]) -> None:
+        """Write those of ``documents`` whose id belongs to another entry, under ids of their own."""
+        query = {"_id": {"$in": [document["_id"] for document in documents]}}
+        written = {document["_id"]: bytes(document["b"]) async for document in self.collection.find(query, {"b": 1})}
+        others = [document for document in documents if written.get(document["_id"]) != bytes(document["b"])]
+        if not others:
+            return
+        self.counts.repeated += len(others)
+        for document in others:
+            _log.warning("audit: %s has two entries: it was done more than once", document["_id"])
+        await self._insert(self._documents(repeated_line(bytes(document["b"])) for document in others))
 
     async def _write_spool_file_or_postpone(self, path: Path) -> None:
         try:
@@ -238,10 +264,10 @@ class MongoAuditor:
     async def _last_try(self) -> None:
         self._take_denials(ended_only=False)
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type(error).__name__)
+            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)
@@ -267,9 +293,8 @@ async def audit_writer(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
     spool = Spool(runtime.folder / "spool")
-    auditor = MongoAuditor(
-        database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s
-    )
+    collection, limits = journaled(database[COLLECTION]), settings.audit
+    auditor = MongoAuditor(collection, spool, tasks, queue_size=limits.queue_size, flush_s=limits.flush_s)
     if metrics is not None:
         metrics.watch("botctl_audit_total", "Entries of the audit log.", lambda: asdict(auditor.counts), label="what")
     async with auditor.running():

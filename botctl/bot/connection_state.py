@@ -1,5 +1,7 @@
 """Route buttons, select menus and modals through the pipeline. disnake passes them on without any check.
 
+An interaction that has arrived before goes no further than here, whatever its kind.
+
 `PipelineConnectionState` extends three methods of disnake's connection state, so that it gets a component before a view
 does. It waits for the tasks that disnake starts for a component: callbacks of views and modals, and listeners.
 """
@@ -7,7 +9,7 @@ does. It waits for the tasks that disnake starts for a component: callbacks of v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import disnake
@@ -25,6 +27,7 @@ from botctl.core.errors import ANYTHING
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
+_AUTOCOMPLETE: Final = 4  # Discord: Interactions > Interaction Type
 _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interactions > Interaction Type
     3: (Kind.COMPONENT, MessageInteraction),
     5: (Kind.MODAL, ModalInteraction),
@@ -41,6 +44,12 @@ class PipelineConnectionState(ConnectionState):
 
     def parse_interaction_create(self, data: Any) -> None:
         """Handle an interaction. Commands and autocompletion have public hooks, so only components are routed here."""
+        arrivals, number = self._pipeline.arrivals, int(data["id"])
+        if not arrivals.admit(number):
+            return
+        if data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # the user has stopped typing there
+            arrivals.note_late()
+            return
         if data["type"] not in _COMPONENT_KINDS:
             super().parse_interaction_create(data)
             return
@@ -50,11 +59,16 @@ class PipelineConnectionState(ConnectionState):
         name = self._name(kind, inter, data)
 
         async def dispatch(pending: PendingInteraction) -> None:
-            await _dispatch_component(self._pipeline, pending, lambda: parse(data))
+            await _dispatch_component(self._pipeline, pending, lambda: parse(data), self._count_waiters)
 
         task = create_watched_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
         task.add_done_callback(self._tasks.discard)
+
+    def _count_waiters(self) -> int:
+        """How many ``wait_for`` of the author wait for an event."""
+        waiters: Iterable[list[Any]] = self._get_client()._listeners.values()  # noqa: SLF001
+        return sum(map(len, waiters))
 
     def _name(self, kind: Kind, inter: Interaction[Any], data: Any) -> str:
         source = message_command(data.get("message") or {}, inter.bot.has_command)
@@ -85,12 +99,19 @@ class PipelineConnectionState(ConnectionState):
         super().store_modal(user_id, modal)
 
 
-async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, parse: Callable[[], None]) -> None:
-    """Check access and limits, let disnake ``parse`` the component, and wait for the tasks that disnake starts."""
+async def _dispatch_component(
+    pipeline: Pipeline, pending: PendingInteraction, parse: Callable[[], None], count_waiters: Callable[[], int]
+) -> None:
+    """Admit a component, hand it to disnake, and wait for the tasks that disnake starts, and for a first answer.
+
+    A view or listener may pass it on to a task of its own, and the task of a ``wait_for`` is not known. So the answer
+    is awaited until Discord's deadline is about to pass, unless no code got the component.
+    """
     await pipeline.admit(pending)
-    before = asyncio.all_tasks()
+    before, waiters = asyncio.all_tasks(), count_waiters()
     parse()
     tasks = asyncio.all_tasks() - before  # only tasks of this component: parse does not await
+    is_taken = len(tasks) > 1 or count_waiters() != waiters  # one task is botctl's own listener
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
@@ -99,7 +120,8 @@ async def _dispatch_component(pipeline: Pipeline, pending: PendingInteraction, p
         await asyncio.wait(tasks, timeout=1.0)
         raise
     if pending.ctx is None and pending.disposition is None and not pending.inter.response.is_done():
-        await asyncio.sleep(pipeline.grace_s)  # a wait_for of the author may answer
+        if is_taken:
+            await pipeline.wait_for_first_answer(pending)
         if not pending.inter.response.is_done():
             pending.set_disposition(STALE)
 

@@ -26,23 +26,32 @@ class Context:
     """One interaction. ``inter`` is disnake's own object. ``locale`` is the guild's setting, else the user's."""
 
     __slots__ = (
+        "__weakref__",
         "_defer_task",
         "_defer_timer",
         "_deferral_filled",
         "_deferred_publicly",
+        "_inter",
         "_refusal",
-        "inter",
         "invocation",
+        "shared",
     )
 
     def __init__(self, inter: Interaction[Any], invocation: Invocation) -> None:
-        self.inter = inter
+        self._inter = inter
         self.invocation = invocation
+        self.shared = False  # whether the author has taken disnake's object out of it
         self._defer_timer: asyncio.TimerHandle | None = None
         self._defer_task: asyncio.Task[None] | None = None
         self._deferral_filled = False
         self._deferred_publicly = False
         self._refusal: disnake.HTTPException | None = None  # of the deferral, by a limit
+
+    @property
+    def inter(self) -> Interaction[Any]:
+        """Disnake's own object."""
+        self.shared = True
+        return self._inter
 
     @property
     def locale(self) -> str:
@@ -52,7 +61,7 @@ class Context:
     @property
     def user(self) -> disnake.User | disnake.Member:
         """The user who sent the interaction."""
-        user: disnake.User | disnake.Member = self.inter.author
+        user: disnake.User | disnake.Member = self._inter.author
         return user
 
     @property
@@ -63,22 +72,22 @@ class Context:
     @property
     def bot(self) -> Any:
         """Disnake's client."""
-        return self.inter.bot
+        return self._inter.bot
 
     @property
     def values(self) -> list[str]:
         """The values that the user chose in a select menu."""
-        return list(getattr(self.inter, "values", None) or ())
+        return list(getattr(self._inter, "values", None) or ())
 
     @property
     def fields(self) -> Mapping[str, str]:
         """What the user entered in a modal, by the custom id of the field."""
-        return getattr(self.inter, "text_values", {})
+        return getattr(self._inter, "text_values", {})
 
     @property
     def message(self) -> Any:
         """The message with the button or select; None for a command."""
-        return getattr(self.inter, "message", None)
+        return getattr(self._inter, "message", None)
 
     def pick(self, translations: Mapping[str, str]) -> str:
         """Return the text in this context's language: ``ctx.pick({"en": "Hello", "de": "Hallo"})``."""
@@ -95,26 +104,26 @@ class Context:
         """
         _limit_mentions(message, mentions=mentions)
         await self.wait_for_deferral()
-        if not self.inter.response.is_done():
-            await self.inter.response.send_message(content, ephemeral=ephemeral, **message)
+        if not self._inter.response.is_done():
+            await self._inter.response.send_message(content, ephemeral=ephemeral, **message)
         elif self.thinking and ephemeral and self._deferred_publicly:
-            await self.inter.delete_original_response()  # a deferral fixes who sees the answer
+            await self._inter.delete_original_response()  # a deferral fixes who sees the answer
             self._deferral_filled = True
-            await self.inter.followup.send(content, ephemeral=True, **message)
+            await self._inter.followup.send(content, ephemeral=True, **message)
         elif self.thinking:
-            await self.inter.edit_original_response(content, **message)
+            await self._inter.edit_original_response(content, **message)
             self._deferral_filled = True
         else:
-            await self.inter.followup.send(content, ephemeral=ephemeral, **message)
+            await self._inter.followup.send(content, ephemeral=ephemeral, **message)
 
     async def edit(self, *, mentions: bool = False, **message: Any) -> None:
         """Edit the message with the pressed button (``content``, ``embed``, ``components``…). ``mentions``: `reply`."""
         _limit_mentions(message, mentions=mentions)
         await self.wait_for_deferral()
-        if self.inter.response.is_done():
-            await self.inter.edit_original_response(**message)
+        if self._inter.response.is_done():
+            await self._inter.edit_original_response(**message)
         else:
-            await self.inter.response.edit_message(**message)
+            await self._inter.response.edit_message(**message)
 
     async def ask(self, custom_id: str, *, title: str, components: Any) -> None:
         """Open a modal. It must be the first answer; a ``@modal`` handler gets what the user enters.
@@ -122,24 +131,31 @@ class Context:
         Open a modal with its own callback with disnake's ``ctx.inter.response.send_modal(modal)``.
         """
         await self.wait_for_deferral()
-        await self.inter.response.send_modal(title=title, custom_id=custom_id, components=components)
+        await self._inter.response.send_modal(title=title, custom_id=custom_id, components=components)
 
     async def defer(self, *, ephemeral: bool = False) -> None:
         """Tell Discord that the answer takes longer than 3 s."""
         await self.wait_for_deferral()
-        if not self.inter.response.is_done():
-            await self.inter.response.defer(with_message=True, ephemeral=ephemeral)
+        if not self._inter.response.is_done():
+            await self._inter.response.defer(with_message=True, ephemeral=ephemeral)
 
     @property
     def thinking(self) -> bool:
         """Whether the user sees "thinking…" and this context has sent nothing since."""
-        return not self._deferral_filled and self.inter.response.type is _THINKING
+        return not self._deferral_filled and self._inter.response.type is _THINKING
 
     def defer_after(self, delay_s: float, visibility: Literal["public", "ephemeral"]) -> None:
         """Defer after ``delay_s`` seconds, unless there is an answer by then. Called by the pipeline."""
         self._defer_timer = asyncio.get_running_loop().call_later(
             delay_s, self._begin_deferral, visibility == "ephemeral"
         )
+
+    def successor(self) -> Context:
+        """A context in the same state, for the pipeline, so that this one goes when its author lets go of it."""
+        other = Context(self._inter, self.invocation)
+        other._deferral_filled, other._deferred_publicly = self._deferral_filled, self._deferred_publicly
+        other._refusal = self._refusal
+        return other
 
     def cancel_deferral(self) -> None:
         """Cancel the automatic deferral. Called by the pipeline."""
@@ -150,20 +166,20 @@ class Context:
     def _begin_deferral(self, ephemeral: bool) -> None:
         """Start `_defer` as a task."""
         self._defer_timer = None
-        if not self.inter.response.is_done() and not was_refused(self.inter):
-            self._defer_task = create_watched_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
+        if not self._inter.response.is_done() and not was_refused(self._inter):
+            self._defer_task = create_watched_task(self._defer(ephemeral), name=f"defer-{self._inter.id}")
 
     async def _defer(self, ephemeral: bool) -> None:
         try:
-            await self.inter.response.defer(with_message=True, ephemeral=ephemeral)
+            await self._inter.response.defer(with_message=True, ephemeral=ephemeral)
             self._deferred_publicly = not ephemeral
         except disnake.InteractionResponded:
             pass  # the handler was faster
         except disnake.HTTPException as error:
-            if was_refused(self.inter):
+            if was_refused(self._inter):
                 self._refusal = error
             if not is_expired(error):  # an expired interaction is reported when the answer fails
-                _log.warning("could not defer interaction %s: %s", self.inter.id, error)
+                _log.warning("could not defer interaction %s: %s", self._inter.id, error)
 
     async def wait_for_deferral(self) -> None:
         """Wait for a deferral that is being sent: Discord takes only one first answer. Called by the pipeline.
@@ -174,7 +190,7 @@ class Context:
         if self._defer_task is not None:
             await asyncio.shield(self._defer_task)
             self._defer_task = None
-        if self._refusal is not None and not self.inter.response.is_done():
+        if self._refusal is not None and not self._inter.response.is_done():
             raise self._refusal
 
 

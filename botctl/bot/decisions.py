@@ -82,6 +82,10 @@ class Throttled(commands.CommandOnCooldown):
         self.policy = str(limit) if limit else "throttle"
 
 
+class TooLate(commands.CheckFailure):
+    """Discord no longer waits for an answer. It is a CheckFailure, so that a cog's own error handlers know it."""
+
+
 def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
     """Return why ``invocation`` is not allowed, or None. It does not check the limits."""
     command = command_of(invocation.kind, invocation.name)
@@ -121,12 +125,15 @@ CANCELLED: Final = Disposition(Result.CANCELLED, "stopped before it was done", L
 UNKNOWN: Final = Disposition(Result.INVALID, "no such command", LocalizedMessage("unknown"))
 STALE: Final = Disposition(Result.INVALID, "no handler", LocalizedMessage("stale"))
 EXPIRED: Final = Disposition(Result.CANCELLED, "expired before it was answered")
+TOO_LATE: Final = Disposition(Result.DENIED, "too late: Discord waits 3 s for an answer")
 DRAINING: Final = Disposition(Result.DENIED, "restarting", LocalizedMessage("restarting"))
 
 
-def classify(error: BaseException) -> Disposition:  # noqa: PLR0911  a table
+def classify(error: BaseException) -> Disposition:  # noqa: C901, PLR0911  a table
     """Return what ``error`` means, wherever it was raised: in a check, a converter, a hook or the handler."""
     match error:
+        case TooLate():
+            return TOO_LATE
         case Denied():
             return Disposition(Result.DENIED, error.reason, error.message)
         case commands.CommandOnCooldown():

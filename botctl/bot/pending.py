@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import weakref
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Final
 
+from disnake import InteractionResponseType
 from disnake.interactions import Interaction
 from disnake.utils import MISSING
 
 from botctl.bot.context import Context
 from botctl.bot.decisions import CANCELLED, SUCCESS, UNKNOWN, CommandPolicy, Disposition
-from botctl.core.contracts.events import CommandFinished
+from botctl.core.contracts.events import CommandFinished, CommandStarted
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 
 COMMAND_KINDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
 _LOG_INTERVAL_S: Final = 60.0
+_LATE_INTERVAL_S: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -34,11 +39,45 @@ class PendingInteraction:
     author_notified: bool = False  # an error handler of the author got the error, and may have answered
     ctx: Context | None = None  # None in a disnake cog
     error_listeners: set[asyncio.Task[Any]] = field(default_factory=set)  # tasks of the author's error listeners
+    followed_up: bool = False  # an answer was sent after a deferral
+    context: weakref.ref[Context] | None = None  # the author's, after `release_context`
 
     def adopt(self, inter: Interaction[Any]) -> None:
         """Answer through ``inter`` from now on: disnake's object for the component that this task handles."""
         self.inter = inter
         self.worker = asyncio.current_task()
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether the user sees "thinking…", as far as it is known without asking Discord."""
+        if self.inter.response.type is not InteractionResponseType.deferred_channel_message or self.followed_up:
+            return False
+        return self.ctx is None or self.ctx.thinking
+
+    async def release_context(self) -> bool:
+        """Let go of the author's `Context`, now that the handler has returned. Whether an answer may still come.
+
+        It cannot if no other code has the context, or disnake's interaction. A disnake cog has the interaction itself.
+        """
+        if self.ctx is None:
+            return True
+        await self.ctx.wait_for_deferral()
+        self.context, shared = weakref.ref(self.ctx), self.ctx.shared
+        self.ctx = self.ctx.successor()
+        return shared or self.context() is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether other code than botctl's has the interaction, after its task has ended: it may still answer.
+
+        disnake's interaction is in a circle with its response, so the references to it are counted.
+        """
+        if self.context is not None and self.context() is not None:
+            return True
+        if hasattr(self.inter, "_cs_followup"):  # works without the interaction
+            return True
+        own = 1 if self.ctx is None else 2
+        return sys.getrefcount(self.inter) > _REFERENCES + own
 
     def set_disposition(self, disposition: Disposition) -> Disposition:
         """Set the disposition unless there is one; return the one that counts."""
@@ -64,6 +103,41 @@ class FailureCounter:
             _log.warning("%s (so far: %d): %s: %s", self.message, self.count, type(error).__name__, error)
 
 
+class LateLog:
+    """Logs interactions that came too late: the first one, then how many more, at most every `_LATE_INTERVAL_S`."""
+
+    def __init__(self) -> None:
+        self._more = 0
+        self._oldest_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def record(self, invocation: Invocation, age_s: float) -> None:
+        """Log or count ``invocation``. Needs a running event loop."""
+        if self._timer is None:
+            template = "%s is not handled: it is %.1f s old, and Discord waits 3 s. Was this process frozen or busy?"
+            _log.warning(template, invocation.name, age_s, extra=log_fields(invocation))
+            self._timer = asyncio.get_running_loop().call_later(_LATE_INTERVAL_S, self._flush)
+        else:
+            self._more += 1
+            self._oldest_s = max(self._oldest_s, age_s)
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._more:
+            template = "%d more interactions were not handled: they were up to %.1f s old, and Discord waits 3 s"
+            _log.warning(template, self._more, self._oldest_s)
+        self._more, self._oldest_s = 0, 0.0
+
+
+def _count_references() -> int:
+    """What `sys.getrefcount` says of ``self.inter`` in addition to all references but that of its response."""
+    pending = SimpleNamespace(inter=object())
+    return sys.getrefcount(pending.inter)
+
+
+_REFERENCES: Final = _count_references()
+
+
 def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Disposition:
     """Return the disposition of ``pending`` when no error was recorded, since disnake hides cancellations.
 
@@ -81,6 +155,18 @@ def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Dispo
 def unexpected_cancellation(error: BaseException) -> Disposition:
     """Return the disposition when the handler awaited a cancelled task: the bot did not cause it."""
     return Disposition(Result.FAILED, type(error).__name__, error=error)
+
+
+def started_event(invocation: Invocation) -> CommandStarted:
+    return CommandStarted(
+        guild=invocation.guild,
+        invocation=invocation.id,
+        kind=invocation.kind,
+        name=invocation.name,
+        user=invocation.actor.id,
+        channel=invocation.channel,
+        shard=invocation.shard,
+    )
 
 
 def finished_event(invocation: Invocation, outcome: Outcome) -> CommandFinished:

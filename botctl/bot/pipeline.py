@@ -15,31 +15,38 @@ from typing import Any, Final
 from disnake.interactions import Interaction
 
 from botctl.bot import responses
+from botctl.bot.arrivals import Arrivals
 from botctl.bot.compiled import CompiledCommand, HandlerSpec
 from botctl.bot.context import Context
 from botctl.bot.decisions import (
     CANCELLED,
     DRAINING,
     EXPIRED,
+    TOO_LATE,
     CommandPolicy,
     Denied,
     Disposition,
     RoleGrants,
     Throttled,
+    TooLate,
     check_access,
     classify,
 )
 from botctl.bot.pending import (
     FailureCounter,
+    LateLog,
     PendingInteraction,
     default_disposition,
     finished_event,
     log_fields,
+    started_event,
     unexpected_cancellation,
 )
+from botctl.bot.translations import translate
+from botctl.bot.unanswered import Unanswered
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import entry_for
-from botctl.core.contracts.events import CommandStarted, Event
+from botctl.core.contracts.events import Event
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
 from botctl.core.contracts.invocation import (
     ANY_COMPONENT,
@@ -61,16 +68,23 @@ ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
 """Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
+SPEAK_AT_S: Final = 2.75
+"""The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
+SPEAK_DEFERRED_AT_S: Final = 885.0
+"""The same for the answer after a deferral. Discord waits 15 minutes."""
 _CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
+_TELL_LIMIT_S: Final = 2.0
+_POLL_S: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
     """Runs every interaction. A *policy* is the limits of a command and the roles that may use it.
 
-    ``limits``: for names without a policy. ``suggestion_limits``: for requests for suggestions, per command.
-    ``defer_after_s``: from the arrival to the automatic deferral. ``grace_s``: how long disnake cogs, views and error
-    listeners may take to answer after the handler returned.
+    ``arrivals``: which interactions are handled at all. ``limits``: for names without a policy.
+    ``suggestion_limits``: for requests for suggestions, per command. ``defer_after_s``: the age of an interaction at
+    its automatic deferral. ``grace_s``: as `SPEAK_AT_S`; until then, all code that has the interaction may answer it,
+    also after the handler has returned.
     """
 
     def __init__(
@@ -82,10 +96,11 @@ class Pipeline:
         guilds: GuildSettingsStore,
         clock: Clock,
         roles: RoleGrants,
+        arrivals: Arrivals | None = None,
         limits: tuple[Limit, ...] = (),
         suggestion_limits: tuple[Limit, ...] = (),
         defer_after_s: float = 2.0,
-        grace_s: float = 2.0,
+        grace_s: float = SPEAK_AT_S,
     ) -> None:
         self.policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
@@ -103,10 +118,15 @@ class Pipeline:
         self.suggestion_limits = suggestion_limits
         self._defer_after_s = defer_after_s
         self.grace_s = grace_s
+        self.arrivals = arrivals or Arrivals()
+        self.unanswered = Unanswered()
+        self._late = LateLog()
         self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
         self._pending: dict[int, PendingInteraction] = {}
+        self._by_token: dict[str, PendingInteraction] = {}
         self._remembered: dict[str, GuildSettings] = {}
         self._draining = False
+        self._hurry = asyncio.Event()  # the stop waits no longer
         self._invocation_ended = asyncio.Event()
 
     def register(self, command: CompiledCommand, methods: Mapping[HandlerSpec, Callable[..., Any]]) -> None:
@@ -146,13 +166,33 @@ class Pipeline:
 
         Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
-        if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
+        if inter.id in self._pending:
             return
         pending = self._start(kind, name, inter)
+        try:
+            await self._run_if_unclaimed(pending, work)
+        finally:
+            del self._pending[inter.id], self._by_token[inter.token]
+            self._invocation_ended.set()
+
+    async def _run_if_unclaimed(
+        self, pending: PendingInteraction, work: Callable[[PendingInteraction], Awaitable[None]]
+    ) -> None:
+        inter = pending.inter
         cancellation: asyncio.CancelledError | None = None
         try:
+            if not await self.arrivals.claim(inter.id):
+                return
+        except asyncio.CancelledError as error:
+            cancellation = error
+        self._publish(started_event(pending.invocation))
+        try:
+            if cancellation is not None:
+                raise cancellation
             if self._draining:
                 pending.set_disposition(DRAINING)
+            elif self._is_dead(pending):
+                pending.set_disposition(TOO_LATE)
             else:
                 await work(pending)
         except asyncio.CancelledError as error:
@@ -160,17 +200,15 @@ class Pipeline:
             self.record_error(inter, error)
         except ANYTHING as error:  # a handler or a hook may raise anything
             self.record_error(inter, error)
-        try:
-            await self._complete(pending)
-        finally:
-            del self._pending[inter.id]
-            self._invocation_ended.set()
+        await self._complete(pending)
         if cancellation is not None:
             raise cancellation
 
     async def admit(self, pending: PendingInteraction) -> None:
-        """Check access, then the limits. Raises Denied or Throttled if the handler must not be called."""
+        """Check access, limits and age. Raises Denied, Throttled or TooLate if the handler must not be called."""
         await self._admit(pending.invocation, pending.policy)
+        if self._is_dead(pending):  # a frozen host, or stores that took long
+            raise TooLate
 
     async def admit_suggestions(self, command: str, inter: Interaction[Any]) -> bool:
         """Whether the user may get suggestions for an option of the slash command ``command``.
@@ -212,8 +250,7 @@ class Pipeline:
         pending.inter = inter  # disnake makes another object for a component; the handler answers that one
         pending.ctx = ctx = Context(inter, pending.invocation)
         if handler_spec.defer:
-            elapsed_s = self._clock.monotonic() - pending.invocation.started
-            ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), handler_spec.defer)
+            ctx.defer_after(max(0.0, self._defer_after_s - self._age_s(pending)), handler_spec.defer)
         try:
             await self._methods[handler_spec](ctx, *args, **options)
         except asyncio.CancelledError as error:  # disnake swallows it
@@ -239,14 +276,21 @@ class Pipeline:
             )
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse new interactions, wait ``limit_s`` seconds, then cancel the rest; at once if `drain` is cancelled."""
+        """Refuse new interactions, wait ``limit_s`` seconds, cancel the rest, and tell who waits for an answer.
+
+        A cancelled `drain` cancels them at once.
+        """
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
                 await self._wait_until_idle()
+                await self.unanswered.wait_until_answered()
         except TimeoutError:
-            _log.warning("commands that did not finish within %.0f s and are cancelled: %d", limit_s, self.in_flight)
+            if self.in_flight:
+                template = "commands that did not finish within %.0f s and are cancelled: %d"
+                _log.warning(template, limit_s, self.in_flight)
         finally:
+            self._hurry.set()
             self._cancel_pending()
         for _ in range(2):  # disnake swallows the cancellation of a group, and goes on with its sub-command
             try:
@@ -256,6 +300,7 @@ class Pipeline:
                 self._cancel_pending()
         for pending in self._pending.values():  # handlers that ignore the cancellation
             self._record_outcome(pending, CANCELLED)
+        await self.unanswered.tell_all(_TELL_LIMIT_S)
 
     def _cancelled_by_bot(self, pending: PendingInteraction) -> bool:
         """Whether a cancellation in ``pending`` comes from the bot, and not from the handler."""
@@ -295,19 +340,31 @@ class Pipeline:
         policy = self.policy_of(kind, name)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine always runs in one
-        pending = self._pending[inter.id] = PendingInteraction(invocation, inter, policy, task)
-        self._publish(
-            CommandStarted(
-                guild=invocation.guild,
-                invocation=invocation.id,
-                kind=kind,
-                name=name,
-                user=invocation.actor.id,
-                channel=invocation.channel,
-                shard=invocation.shard,
-            )
-        )
+        pending = PendingInteraction(invocation, inter, policy, task)
+        self._pending[inter.id] = self._by_token[inter.token] = pending
         return pending
+
+    def _age_s(self, pending: PendingInteraction) -> float:
+        """Seconds since Discord made the interaction, at least."""
+        here_s = self._clock.monotonic() - pending.invocation.started
+        return max(here_s, self.arrivals.clock.age_s(pending.inter.id))
+
+    def _is_dead(self, pending: PendingInteraction) -> bool:
+        return self.arrivals.is_dead(pending.inter.id) and not pending.inter.response.is_done()
+
+    def heard_follow_up(self, token: str) -> None:
+        """Note that an answer after a deferral was sent with the interaction's ``token``."""
+        self.unanswered.answered(token)
+        if (pending := self._by_token.get(token)) is not None:
+            pending.followed_up = True
+
+    async def wait_for_first_answer(self, pending: PendingInteraction) -> None:
+        """Wait for the first answer until Discord's deadline is about to pass, or the stop waits no longer."""
+        while not (pending.inter.response.is_done() or self._hurry.is_set()):
+            left_s = self.grace_s - self._age_s(pending)
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(left_s, _POLL_S))
 
     async def _load_settings(self, guild: str | None) -> GuildSettings:
         """Return the guild's settings; the remembered ones if the store fails."""
@@ -347,24 +404,52 @@ class Pipeline:
         """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
         outcome = self._record_outcome(pending, disposition)
+        if disposition is TOO_LATE:
+            self.arrivals.note_late()
+            self._late.record(pending.invocation, self._age_s(pending))
+            return
         if disposition is EXPIRED:
             took_s = outcome.took_ms / 1000
             template = "%s expired: it took %.1f s, and Discord waits 3 s for a first answer"
             _log.warning(template, pending.invocation.name, took_s, extra=log_fields(pending.invocation))
             return
-        if pending.error_listeners:
-            await asyncio.wait(pending.error_listeners, timeout=self.grace_s)
-        elapsed_s = self._clock.monotonic() - pending.invocation.started
-        grace_s = max(0.0, self.grace_s - elapsed_s) if pending.ctx is None else 0.0
-        locale = pending.invocation.locale
+        await self._wait_for_error_listeners(pending)
         try:
             if disposition.message is None and disposition.result is Result.OK:
-                await responses.ensure_answered(pending.inter, pending.ctx, locale, grace_s=grace_s)
+                await self._ensure_answered(pending)
             else:
-                text = responses.outcome_text(disposition, locale, outcome.error_id, self._clock.now())
+                text = responses.outcome_text(
+                    disposition, pending.invocation.locale, outcome.error_id, self._clock.now()
+                )
                 await responses.send_notice(pending, text)
         except responses.SEND_ERRORS as error:
             _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
+
+    async def _wait_for_error_listeners(self, pending: PendingInteraction) -> None:
+        """Let the author's error listeners answer until Discord's deadline is about to pass."""
+        while any(not task.done() for task in pending.error_listeners) and not self._hurry.is_set():
+            deadline_s = SPEAK_DEFERRED_AT_S if pending.is_deferred else self.grace_s
+            left_s = deadline_s - self._age_s(pending)
+            await asyncio.wait(pending.error_listeners, timeout=max(0.0, min(left_s, _POLL_S)))
+            if left_s <= 0:
+                return
+
+    async def _ensure_answered(self, pending: PendingInteraction) -> None:
+        """See to the answer of a handler that has returned. Raises SEND_ERRORS.
+
+        An answer may still come from code that has the interaction or its context: a task, a queue, a ``wait_for``.
+        None comes from a `Context` that is gone.
+        """
+        more_may_come = await pending.release_context()
+        if more_may_come:
+            await self.wait_for_first_answer(pending)
+        locale, left_s = pending.invocation.locale, SPEAK_DEFERRED_AT_S - self._age_s(pending)
+        if not pending.inter.response.is_done() and more_may_come and self._hurry.is_set():
+            await responses.send_notice(pending, translate("cancelled", locale))
+        elif more_may_come and pending.is_deferred:
+            self.unanswered.watch(pending, left_s)
+        else:
+            await responses.ensure_answered(pending.inter, pending.ctx, locale)
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
         """Log, publish and audit the outcome. There is no await, so no other task runs in between."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from datetime import datetime
 from typing import Any, Final
@@ -44,7 +43,7 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
     if was_refused(inter, pending.disposition.error if pending.disposition else None):
         return
     responded = inter.response.is_done()
-    answered = responded and not await _shows_thinking(inter, ctx)
+    answered = responded and not await shows_thinking(inter, ctx)
     if not should_notify_user(
         answered=answered, was_answered=pending.was_answered, author_notified=pending.author_notified
     ):
@@ -52,24 +51,17 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
     if not responded:
         await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
     elif not answered:
-        await _fill_deferral(inter, ctx, text)
+        await fill_deferral(inter, ctx, text)
     else:
         await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
 
 
-async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
-    """Answer if the handler returned without an answer; wait ``grace_s`` for that of a cog. Raises SEND_ERRORS.
+async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str) -> None:
+    """Answer for a handler that returned without one, and from which nothing more comes. Raises SEND_ERRORS.
 
     Nothing is sent if a limit refused the handler's answer.
     """
-    if ctx is not None:
-        await ctx.wait_for_deferral()
     response = inter.response
-    done = response.is_done()
-    if done and response.type is not InteractionResponseType.deferred_channel_message:
-        return
-    if grace_s and not done:
-        await asyncio.sleep(grace_s)
     if was_refused(inter):
         return
     if not response.is_done():
@@ -77,11 +69,11 @@ async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: 
             await inter.response.defer()  # an acknowledgement; the user sees nothing
         else:
             await response.send_message(translate("done", locale), ephemeral=True)
-    elif await _shows_thinking(inter, ctx):
-        await _fill_deferral(inter, ctx, translate("done", locale))
+    elif await shows_thinking(inter, ctx):
+        await fill_deferral(inter, ctx, translate("done", locale))
 
 
-async def _fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
+async def fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
     """Replace "thinking…" by ``text``."""
     if ctx is not None:
         await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
@@ -89,7 +81,7 @@ async def _fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str
         await inter.edit_original_response(text, allowed_mentions=_NO_MENTIONS)
 
 
-async def _shows_thinking(inter: Interaction[Any], ctx: Context | None) -> bool:
+async def shows_thinking(inter: Interaction[Any], ctx: Context | None) -> bool:
     """Whether the user still sees "thinking…". Discord is asked if the answer was not sent through a Context."""
     if inter.response.type is not InteractionResponseType.deferred_channel_message:
         return False

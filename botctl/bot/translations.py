@@ -35,6 +35,10 @@ MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "The bot is restarting and had to stop this. Try again in a moment.",
         "de": "Der Bot startet neu und musste das abbrechen. Versuch es gleich noch einmal.",
     },
+    "unanswered": {
+        "en": "No answer came within 15 minutes.",
+        "de": "Innerhalb von 15 Minuten kam keine Antwort.",
+    },
     "restarting": {
         "en": "The bot is restarting. Try again in a moment.",
         "de": "Der Bot startet neu. Versuch es gleich noch einmal.",

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from disnake.ext import tasks
 from disnake.gateway import KeepAliveHandler
+from disnake.http import Route
 from disnake.webhook.async_ import async_context
 
 from botctl.core.errors import ANYTHING
 from botctl.core.own_tasks import is_own_cancellation
 
+_FOLLOW_UP: Final = ("POST", "/webhooks/{webhook_id}/{webhook_token}")
+_ORIGINAL: Final = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +29,33 @@ def fix_webhook_locks() -> None:
     weak dictionary keeps a lock while a request holds it. Remove this when disnake does so, see test_workarounds.py.
     """
     async_context.get()._locks = WeakValueDictionary()  # type: ignore[assignment]  # noqa: SLF001
+
+
+@contextmanager
+def follow_ups_observed(heard: Callable[[str], None]) -> Iterator[None]:
+    """Call ``heard`` while the block runs, with the token of an interaction that got an answer after a deferral.
+
+    disnake tells no one (only the first answer is in ``InteractionResponse``), so its adapter for webhooks is wrapped.
+    Remove this when an interaction knows its follow-ups, see test_workarounds.py.
+    """
+    adapter = async_context.get()
+    request = adapter.request
+
+    async def observed(route: Route, *args: Any, **options: Any) -> Any:
+        answer = await request(route, *args, **options)
+        if route.webhook_token is not None and _answers_deferral(route):
+            heard(route.webhook_token)
+        return answer
+
+    adapter.request = observed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        adapter.request = request  # type: ignore[method-assign]
+
+
+def _answers_deferral(route: Route) -> bool:
+    return (route.method, route.path) == _FOLLOW_UP or (route.path == _ORIGINAL and route.method != "GET")
 
 
 def fix_heartbeat_latency() -> None:

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,9 +59,13 @@ def run_guarded(call: Callable[[], object], *, debug: bool = False, as_json: boo
 def _stopped_as_by_ctrl_c() -> Iterator[list[signal.Signals]]:
     """Let SIGTERM and SIGHUP do what Ctrl-C does, which cleans up. Yields those that were received.
 
-    A command with more to do at its end (`botctl run`) replaces these handlers.
+    A command with more to do at its end (`botctl run`) replaces these handlers. In a thread (a program that calls the
+    command line) Python handles no signals.
     """
     received: list[signal.Signals] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def handle(number: int, _frame: FrameType | None) -> None:
         received.append(signal.Signals(number))

@@ -33,6 +33,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import ClassVar, Final, NamedTuple
 
+from botctl.core.loop_lag import own_lag_s
+
 ANYTHING: Final = BaseException
 """What an operator's code may raise: SystemExit, a bare BaseException, a panic of an extension.
 
@@ -109,8 +111,13 @@ def store_hint(store: str, then: str = "try again") -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The class name of ``error``. The text of a driver's error holds addresses, so it is left out."""
-    return type(error).__name__
+    """The class name of ``error``, and whether it is a timeout while this process itself was late.
+
+    The text of a driver's error holds addresses, so it is left out.
+    """
+    late_s = own_lag_s(error)
+    note = f", but the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
+    return f"{type(error).__name__}{note}"
 
 
 class ConfigError(BotctlError):
@@ -143,6 +150,14 @@ class FileFaults(ConfigError):
         noun = "fault" if count == 1 else "faults"
         lines = "".join(f"\n  {fault}" for fault in self.faults)
         super().__init__(f"{count} {noun} in the {self.folder} folder:{lines}", hint=self.default_hint)
+
+
+def together(errors: Sequence[ConfigError]) -> ConfigError:
+    """One error with the sentences and hints of all of these, which are not none. A single one stays as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return ConfigError("\n".join(map(str, errors)), hint=" ".join(hints))
 
 
 class CommandFaults(FileFaults):

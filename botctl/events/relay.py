@@ -24,6 +24,7 @@ from botctl.core.contracts.event_log import Batch, EventLog, encode, is_topic
 from botctl.core.contracts.events import CommandStarted, Event, EventsLost, ServiceChanged, Source, envelope
 from botctl.core.errors import STORE_FAULTS
 from botctl.core.ids import event_id
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -104,7 +105,7 @@ class Relay:
                 await self._flush()
             except STORE_FAULTS as error:
                 self.counts.failures += 1
-                await self._outage.begin_and_pause(f"events wait in memory: {error}")
+                await self._outage.begin_and_pause(f"events wait in memory: {error}", error)
             else:
                 self._outage.end()
                 self._report_lost()
@@ -150,7 +151,7 @@ class Relay:
 
     async def _flush_at_stop(self) -> None:
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (*STORE_FAULTS, TimeoutError):
             _log.warning("events lost, because Redis did not answer at the stop: %d", self.backlog)

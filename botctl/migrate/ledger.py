@@ -16,6 +16,7 @@ start, and a process that has lost its lease to another cannot write. So a migra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,11 +27,13 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, IntegrityError, store_hint, translated
+from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
+from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_migrations"
 _STATUS_HINT: Final = "`botctl migrate status` shows its state."
@@ -48,13 +51,19 @@ class Ledger:
     @property
     def _records(self) -> AsyncCollection[Document]:
         """The collection. What a failover may take back is not read: a migration would be taken for applied."""
-        return self.database.get_collection(COLLECTION, read_concern=ReadConcern("majority"))
+        return journaled(self.database.get_collection(COLLECTION, read_concern=ReadConcern("majority")))
 
     async def read(self) -> tuple[Record, ...]:
         """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
+        return tuple(map(_record, await self._find_all()))
+
+    async def read_what_can_be(self, malformed: Malformed) -> tuple[Record, ...]:
+        """As `read`, for people: documents that are not ledger records are left out, and named in ``malformed``."""
+        return tuple(malformed.read(await self._find_all(), _parse))
+
+    async def _find_all(self) -> list[Document]:
         with _reaching_mongo("The ledger of migrations cannot be read"):
-            documents = await self._records.find().sort("n", 1).to_list()
-        return tuple(map(_record, documents))
+            return await self._records.find().sort("n", 1).to_list()
 
     async def put(self, record: Record, *, previous: Record | None) -> None:
         """Replace ``previous`` (None: no record) with ``record``. Raises Held if another process changed the record."""
@@ -71,16 +80,15 @@ class Ledger:
             raise Held(f"Another process has taken over the ledger of {record.name}.", hint=_STATUS_HINT)
 
     async def _compare_and_swap(self, record: Record, previous: Record | None) -> bool:
-        collection = self._records
         with _reaching_mongo(f"It is not known whether the ledger of {record.name} was written"):
             if previous is None:
                 try:
-                    await collection.insert_one({"_id": record.name, **_values(record)})
+                    await self._records.insert_one({"_id": record.name, **_values(record)})
                 except DuplicateKeyError:
                     return await self._is_written(record)  # the driver may have sent it twice
                 return True
             condition = {"_id": previous.name, "state": previous.state.value, "by.fence": previous.by.fence}
-            result = await collection.update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
             return bool(result.matched_count) or await self._is_written(record)
 
     async def _is_written(self, record: Record) -> bool:
@@ -113,23 +121,25 @@ def _values(record: Record) -> Document:
     }
 
 
-def _record(document: Document) -> Record:
+def _record(document: Mapping[str, Any]) -> Record:
+    """The record in ``document``. Raises IntegrityError, which names it, if it is malformed."""
     try:
-        return Record(
-            name=document["_id"],
-            n=int(document["n"]),
-            checksum=document["checksum"],
-            state=RecordState(document["state"]),
-            direction=Direction(document["direction"]),
-            started=datetime.fromisoformat(document["started"]),
-            ended=document["ended"] and datetime.fromisoformat(document["ended"]),
-            took_ms=document["took_ms"],
-            by=ProcessIdentity(**document["by"]),
-            error=document["error"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        name = safe(document.get("_id"), 80)
-        raise IntegrityError(
-            f"The document {name!r} of {COLLECTION} was not written by this version of botctl: {safe(error)}.",
-            hint="Install the newer version of botctl that wrote it.",
-        ) from error
+        return _parse(document)
+    except FAULTS as error:
+        raise malformed_error(COLLECTION, {safe(document.get("_id"), 80): describe_fault(error)}) from error
+
+
+def _parse(document: Mapping[str, Any]) -> Record:
+    """The record in ``document``. Raises one of `FAULTS` if it is malformed."""
+    return Record(
+        name=value_of(document, "_id", str),
+        n=value_of(document, "n", int),
+        checksum=value_of(document, "checksum", str),
+        state=RecordState(document["state"]),
+        direction=Direction(document["direction"]),
+        started=datetime.fromisoformat(document["started"]),
+        ended=document["ended"] and datetime.fromisoformat(document["ended"]),
+        took_ms=value_of(document, "took_ms", int, type(None)),
+        by=ProcessIdentity(**document["by"]),
+        error=value_of(document, "error", str, type(None)),
+    )

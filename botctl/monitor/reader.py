@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,10 +14,12 @@ from redis.exceptions import NoPermissionError
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import STORE_FAULTS, Unreachable
+from botctl.core.processes.process import is_running, process_space
+from botctl.core.processes.runtime import Run
 from botctl.core.redis_errors import reaching_redis
 from botctl.monitor import snapshot as schema
-from botctl.monitor.snapshot import EVERY_S, TTL_MS
-from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
+from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
+from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce, unheard
 
 _reaching_redis: Final = reaching_redis("Redis fails ({error}).")
 
@@ -47,32 +49,50 @@ async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
 
 def _report(proc: str, text: bytes, ttl_ms: int) -> ProcessReport:
     """The report on ``proc``. Its age follows from ``ttl_ms``, how long Redis still keeps ``text``."""
-    return ProcessReport(proc, schema.from_json(text), max(0, TTL_MS - ttl_ms) / 1000)
+    snapshot = schema.from_json(text)
+    return ProcessReport(proc, snapshot, max(0, TTL_MS - ttl_ms) / 1000, _alive(snapshot))
+
+
+def _alive(snapshot: Snapshot | None) -> bool | None:
+    """Whether the process runs; None if its process id means nothing here."""
+    if snapshot is None or not snapshot.pid_started or snapshot.space != process_space():
+        return None
+    return is_running(snapshot.pid, snapshot.pid_started)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What to show now. ``view``: None if Redis does not answer. ``waiting_for``: why there is no running process."""
+    """What to show now.
+
+    ``view``: None if Redis does not answer. ``waiting_for``: why there is no running process to show. ``up``: a
+    `botctl run` of this host is up all the same.
+    """
 
     view: MonitorView | None
     waiting_for: str = ""
+    up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Reads the state of the processes of ``bot``. ``connect`` opens their Redis, or raises Unreachable."""
+    """Reads the state of the processes of ``bot``.
+
+    ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host.
+    """
 
     bot: str
     connect: Callable[[], AbstractAsyncContextManager[Redis]]
+    runs: Callable[[], Sequence[Run]] = tuple
     clock: Clock = field(default_factory=SystemClock)
 
     async def once(self) -> MonitorView:
-        """The state of the bot now. Raises Unreachable if no process of it runs, or Redis does not answer."""
+        """The state of the bot now. Raises Unreachable if no process of it runs, or its state cannot be read."""
         with _reaching_redis:
             async with self.connect() as redis:
                 view = await self._read(redis)
         if not view.runs:
-            raise Unreachable(self._no_process(), hint="Start it with `botctl run`.")
+            hint = "Look into its log, and whether the disk is full." if self.runs() else "Start it with `botctl run`."
+            raise Unreachable(self._no_process(), hint=hint)
         return view
 
     async def frames(self, every_s: float = EVERY_S) -> AsyncGenerator[Frame, None]:
@@ -83,14 +103,19 @@ class Monitor:
                     async with self.connect() as redis:
                         while True:
                             view = await self._read(redis)
-                            yield Frame(view, "" if view.runs else self._no_process())
+                            yield Frame(view) if view.runs else self._waiting(view, self._no_process())
                             await asyncio.sleep(every_s)
             except STORE_FAULTS as error:
-                yield Frame(None, str(error))
+                yield self._waiting(None, str(error))
             await asyncio.sleep(every_s)
 
     async def _read(self, redis: Redis) -> MonitorView:
-        return reduce(self.bot, await read_reports(redis, self.bot), self.clock.now())
+        return reduce(self.bot, await read_reports(redis, self.bot), self.clock.now(), self.runs())
+
+    def _waiting(self, view: MonitorView | None, reason: str) -> Frame:
+        return Frame(view, reason, up=bool(self.runs()))
 
     def _no_process(self) -> str:
+        if runs := self.runs():
+            return f"{'; '.join(map(unheard, runs))}."
         return f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s."

@@ -97,6 +97,8 @@ class Snapshot:
     rss_bytes: int
     cpu_percent: float
     lag_ms: float  # the worst delay of the event loop in the last minute
+    space: str = ""  # where its pid is valid: `process_space`
+    pid_started: str = ""  # `start_time` of its pid
     draining: bool = False
     connections: int = 0  # to the realtime server
     dropped: int = 0  # events that were lost because a subscriber in the process was too slow

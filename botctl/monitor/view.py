@@ -11,12 +11,13 @@ from typing import Final
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.discord_access import INVALID_LIMIT, INVALID_WARN_AT
+from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import merge, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
 SILENT_S: Final = 3.0  # age of a snapshot that makes its process SILENT; a new one is due every second
-GONE_S: Final = 10.0  # age that makes it GONE: it was killed, since a process removes its snapshot when it stops
+GONE_S: Final = 10.0  # age that makes it GONE, unless it is known to run: a stop in order removes the snapshot
 GONE_SHOWN: Final = 3  # this many of the newest GONE processes are shown, the others only counted
 RATE_S: Final = 10  # the period of `rate_per_s`
 MAX_LAG_MS: Final = 1000.0  # a longer delay of the event loop makes users wait, so it is reported
@@ -27,8 +28,8 @@ _STORES: Final = ("redis", "mongo")
 class Presence(enum.StrEnum):
     """Whether a process runs.
 
-    ``SILENT``: its last snapshot is some seconds old. ``GONE``: it ended unexpectedly. ``INCOMPATIBLE``: this version
-    of botctl cannot read its snapshots.
+    ``SILENT``: its last snapshot is some seconds old. ``GONE``: it ended unexpectedly, or is on another host and has
+    sent nothing for `GONE_S`. ``INCOMPATIBLE``: this version of botctl cannot read its snapshots.
     """
 
     UP = "up"
@@ -39,16 +40,20 @@ class Presence(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """The snapshot of the process ``proc`` in Redis, and its age. ``snapshot`` is None if it cannot be read."""
+    """The snapshot of the process ``proc`` in Redis, and its age. ``snapshot`` is None if it cannot be read.
+
+    ``alive``: whether the process runs; None if that cannot be known here, for example because it is on another host.
+    """
 
     proc: str
     snapshot: Snapshot | None
     age_s: float
+    alive: bool | None = None
 
     @property
     def presence(self) -> Presence:
         """Whether it runs."""
-        if self.age_s > GONE_S:
+        if (self.age_s > GONE_S and not self.alive) or (self.age_s > SILENT_S and self.alive is False):
             return Presence.GONE
         if self.snapshot is None:
             return Presence.INCOMPATIBLE
@@ -60,7 +65,7 @@ class ProcessReport:
         Older reports mean nothing: when an embedded Redis ends with the process that owns it, the processes that use it
         end too, and cannot remove their snapshots.
         """
-        return self.presence is Presence.UP or self.age_s < uptime_s
+        return bool(self.alive) or self.presence is Presence.UP or self.age_s < uptime_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ class Process:
 
     proc: str  # ``host:pid``
     presence: Presence
+    alive: bool | None = None  # as in `ProcessReport`
     age_s: float  # of the snapshot; the fields below are as in `Snapshot`
     version: str = ""
     roles: tuple[str, ...] = ()
@@ -137,7 +143,7 @@ class MonitorView:
     at: str
     totals: Totals = Totals()
     processes: tuple[Process, ...] = ()
-    gone: int = 0  # processes that ended unexpectedly in the last minute; a few are in `processes`
+    gone: int = 0  # processes that are GONE since less than a minute; a few are in `processes`
     services: tuple[ServiceRow, ...] = ()
     shards: tuple[ShardRow, ...] = ()
     jobs: tuple[JobSnapshot, ...] = ()
@@ -150,8 +156,11 @@ class MonitorView:
         return any(process.presence is not Presence.GONE for process in self.processes)
 
 
-def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorView:
-    """The view of ``bot`` at the time ``at``, from the ``reports`` of its processes."""
+def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime, runs: Sequence[Run] = ()) -> MonitorView:
+    """The view of ``bot`` at the time ``at``, from the ``reports`` of its processes.
+
+    ``runs``: those of this host, which may be without a report.
+    """
     gone = sorted((report for report in reports if report.presence is Presence.GONE), key=lambda report: report.age_s)
     alive = [report for report in reports if report.presence is not Presence.GONE]
     snapshots = [report.snapshot for report in alive if report.snapshot]
@@ -174,6 +183,7 @@ def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorV
         troubles=(
             *_ban_troubles(snapshots),
             *_process_troubles(processes, len(gone)),
+            *map(unheard, _without_report(runs, alive)),
             *_service_troubles(services),
             *_shard_troubles(shards),
             *_job_troubles(jobs),
@@ -184,7 +194,7 @@ def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorV
 
 def _process(report: ProcessReport) -> Process:
     snapshot = report.snapshot
-    process = Process(proc=report.proc, presence=report.presence, age_s=round(report.age_s, 1))
+    process = Process(proc=report.proc, presence=report.presence, alive=report.alive, age_s=round(report.age_s, 1))
     if snapshot is None:
         return process
     process = replace(process, version=snapshot.version, roles=snapshot.roles)
@@ -295,16 +305,36 @@ def _ban_troubles(snapshots: Iterable[Snapshot]) -> Iterator[str]:
 
 def _process_troubles(processes: Iterable[Process], gone: int) -> Iterator[str]:
     for process in processes:
-        match process.presence:
-            case Presence.GONE:
-                roles = f" ({', '.join(process.roles)})" if process.roles else ""
-                yield f"{process.proc}{roles} ended unexpectedly {process.age_s:.0f} s ago"
-            case Presence.SILENT:
-                yield f"{process.proc} has sent nothing for {process.age_s:.0f} s"
-            case Presence.INCOMPATIBLE:
-                yield f"{process.proc} runs another version of botctl, so its numbers cannot be read"
+        if process.presence is Presence.INCOMPATIBLE:
+            yield f"{process.proc} runs another version of botctl, so its numbers cannot be read"
+        elif process.presence is not Presence.UP:
+            yield _silence(process)
     if gone > GONE_SHOWN:
-        yield f"{gone - GONE_SHOWN} more ended unexpectedly in the last minute"
+        yield f"{gone - GONE_SHOWN} more ended or fell silent in the last minute"
+
+
+def _silence(process: Process) -> str:
+    """What is known of a process that has sent nothing for some seconds."""
+    name = f"{process.proc} ({', '.join(process.roles)})" if process.roles else process.proc
+    silent = f"has sent nothing for {process.age_s:.0f} s"
+    if process.alive:
+        return f"{name} runs, but {silent}: its event loop may be blocked, or it cannot write to Redis"
+    if process.alive is False:
+        return f"{name} ended unexpectedly; it was last heard {process.age_s:.0f} s ago"
+    return f"{name} {silent}: it has ended, hangs, or does not reach Redis"
+
+
+def unheard(run: Run) -> str:
+    """The sentence on a `botctl run` of this host that has no snapshot."""
+    return (
+        f"{run} runs on this host, but Redis has no snapshot of it: it is starting, its event loop is blocked, "
+        "or it cannot write to Redis"
+    )
+
+
+def _without_report(runs: Iterable[Run], reports: Sequence[ProcessReport]) -> Iterator[Run]:
+    pids = {report.proc.rpartition(":")[2] for report in reports}
+    return (run for run in runs if str(run.pid) not in pids and not (run.pid is None and pids))
 
 
 def _service_troubles(services: Iterable[ServiceRow]) -> Iterator[str]:

@@ -18,7 +18,9 @@ from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
-from botctl.core.errors import STORE_FAULTS
+from botctl.core.errors import STORE_FAULTS, type_name
+from botctl.core.loop_timeout import LoopTimeout
+from botctl.core.processes.process import process_space, start_time
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -39,7 +41,7 @@ HEALTH_EVERY_S: Final = 5.0  # between two pings of the services
 _HEALTH_LIMIT_S: Final = 2.0
 _DELETE_LIMIT_S: Final = 0.5
 _SWEEP_EVERY: Final = 30  # `SnapshotWriter._sweep` runs once per this many snapshots
-_OUTAGE: Final = "Redis does not answer: botctl monitor does not see this process"
+_OUTAGE: Final = "botctl monitor does not see this process: Redis failed ({error})"
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +60,7 @@ class SnapshotWriter:
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._space, self._pid_started = process_space(), start_time(self._pid) or ""
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
@@ -75,6 +78,8 @@ class SnapshotWriter:
             bot=metrics.bot,
             host=self._host,
             pid=self._pid,
+            space=self._space,
+            pid_started=self._pid_started,
             version=__version__,
             roles=self.roles,
             at=iso_ms(self.clock.now()),
@@ -116,8 +121,8 @@ class SnapshotWriter:
             started_s = self.clock.monotonic()
             try:
                 await self.write()
-            except (RedisError, OSError):
-                self._outage.begin(_OUTAGE)
+            except (RedisError, OSError) as error:
+                self._outage.begin(_OUTAGE.format(error=type_name(error)), error)
             else:
                 self._outage.end()
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
@@ -162,7 +167,7 @@ class SnapshotWriter:
         """Delete the snapshot, because this process stops normally."""
         bot = self.metrics.bot
         with suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(_DELETE_LIMIT_S), self.redis.pipeline(transaction=False) as pipe:
+            async with LoopTimeout(_DELETE_LIMIT_S), self.redis.pipeline(transaction=False) as pipe:
                 pipe.delete(schema.key(bot, self.proc))
                 pipe.srem(schema.set_key(bot), self.proc)
                 await pipe.execute()

@@ -25,6 +25,7 @@ from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
 from botctl.core.errors import ANYTHING, type_name
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -212,7 +213,7 @@ class RedisLimiter:
 
     async def _write_statistics(self) -> None:
         try:
-            async with self._writing, asyncio.timeout(_WRITE_LIMIT_S):
+            async with self._writing, LoopTimeout(_WRITE_LIMIT_S):
                 if await self._statistics.write():
                     self._local.clear()  # a reset subject must not be denied by local counts
         except (RedisError, OSError, TimeoutError) as error:
@@ -221,7 +222,7 @@ class RedisLimiter:
     async def _evaluate(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
         names, plan = lua_script.build_arguments(checks)
         arguments: list[Any] = [*names, plan]
-        async with asyncio.timeout(self.deadline_s):
+        async with LoopTimeout(self.deadline_s):
             try:
                 reply = await self.redis.evalsha(lua_script.SHA, len(names), *arguments)
             except NoScriptError:
@@ -238,7 +239,9 @@ class RedisLimiter:
         """Count a failure, and from now on count in this process alone."""
         self.counts.failures += 1
         if self._running:
-            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
+            self._outage.begin(
+                f"rate limits are counted by this process alone: Redis failed ({type_name(error)})", error
+            )
 
     async def _probe(self) -> None:
         """While this process counts alone, send an empty batch from time to time, to find out if Redis answers."""

@@ -170,13 +170,22 @@ class ConnectionRegistry:
     # --- supervision -----------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Send heartbeats and enforce deadlines, for ever."""
+        """Send heartbeats and enforce deadlines, for ever. Time in which the event loop stood still does not count."""
         loop = asyncio.get_running_loop()
         limits = self._deadlines
         every_s = min(SWEEP_S, limits.auth_s / 4, limits.stall_s / 4, limits.heartbeat_s / 4)
         while True:
             self.sweep_once(loop.time())
+            due_s = loop.time() + every_s
             await asyncio.sleep(every_s)
+            late_s = loop.time() - due_s
+            if late_s > every_s:
+                self.postpone(late_s)
+
+    def postpone(self, late_s: float) -> None:
+        """Move the deadlines of all clients by the ``late_s`` seconds that the event loop stood still."""
+        for client in self.clients:
+            client.health.postpone(late_s)
 
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""

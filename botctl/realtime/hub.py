@@ -158,7 +158,7 @@ class Hub:
             try:
                 pages = await self._read_pages()
             except STORE_FAULTS as error:
-                await self._outage.begin_and_pause(f"no events are handed out: {error}")
+                await self._outage.begin_and_pause(f"no events are handed out: {error}", error)
             else:
                 self._outage.end()
                 for name, page in pages.items():

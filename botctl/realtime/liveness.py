@@ -24,6 +24,12 @@ class ConnectionHealth:
     authenticated: bool = False
     has_backlog: bool = False
 
+    def postpone(self, late_s: float) -> None:
+        """Do not count ``late_s`` seconds in which the server itself stood still: it read and sent nothing."""
+        self.opened_s += late_s
+        self.last_received_s += late_s
+        self.last_drained_s += late_s
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:

@@ -30,6 +30,7 @@ from redis.exceptions import RedisError
 
 from botctl.core.errors import type_name
 from botctl.core.ids import event_id
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -207,11 +208,10 @@ class Cache(Generic[V]):
 
     async def _read_shared(self, key: str) -> tuple[tuple[V | None] | None, _Stamp]:
         """The shared value of ``key`` in a tuple, or None; and the current guard and epoch."""
-        async with asyncio.timeout(self.timeout_s):
-            async with self.redis.pipeline(transaction=False) as pipe:
-                pipe.mget(self._keys(key))
-                pipe.pttl(self._prefix + key)
-                (shared, guard, epoch), ttl_ms = cast(tuple[list[bytes | None], int], await pipe.execute())
+        async with LoopTimeout(self.timeout_s), self.redis.pipeline(transaction=False) as pipe:
+            pipe.mget(self._keys(key))
+            pipe.pttl(self._prefix + key)
+            (shared, guard, epoch), ttl_ms = cast(tuple[list[bytes | None], int], await pipe.execute())
         stamp = _Stamp(guard or b"", epoch or b"")
         stored_epoch, _, data = (shared or b"").partition(b"\n")
         if shared is None or stored_epoch != stamp.epoch or ttl_ms > self.ttl_s * 1000:
@@ -226,7 +226,7 @@ class Cache(Generic[V]):
         data = b"" if value is None else self.encode(value)
         arguments: list[Any] = [*stamp, stamp.epoch + b"\n" + data, round(self._lifetime_s(value) * 1000)]
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with LoopTimeout(self.timeout_s):
                 accepted = await self._share(keys=self._keys(key), args=arguments)
         except (RedisError, OSError) as error:
             self._on_redis_error(error)
@@ -241,7 +241,7 @@ class Cache(Generic[V]):
 
     async def _send_invalidation(self, key: str) -> None:
         arguments: list[Any] = [event_id(), round(GUARD_S * 1000), self._channel, f"{self.name} {key}"]
-        async with asyncio.timeout(self.timeout_s):
+        async with LoopTimeout(self.timeout_s):
             await self._invalidate(keys=self._keys(key)[:2], args=arguments)
 
     def _remove_near(self, key: str) -> None:
@@ -257,7 +257,7 @@ class Cache(Generic[V]):
         if self._trusted:
             self._clear_near()
             self._missed = True
-            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({type_name(error)})")
+            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({type_name(error)})", error)
 
     async def _listen(self) -> None:
         """Receive invalidations. While that fails, the cache is not used."""
@@ -278,7 +278,7 @@ class Cache(Generic[V]):
         while (await self._next_message(pubsub, _PONG_TIMEOUT_S))["type"] != "subscribe":
             pass
         if self._missed or self._unsent:  # also before the first subscription
-            async with asyncio.timeout(_PONG_TIMEOUT_S):
+            async with LoopTimeout(_PONG_TIMEOUT_S):
                 await self.redis.incr(self._prefix + "epoch")
             while self._unsent:
                 await self._send_invalidation(key := next(iter(self._unsent)))

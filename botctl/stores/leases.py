@@ -1,6 +1,9 @@
 """Leases (locks that expire) in MongoDB, by compare-and-swap. `lease_rules` decides when one may be taken over.
 
-Collection ``botctl_leases``, one document per name, never deleted, so that its fence always grows::
+Collection ``botctl_leases`` of the bot's database, one document per name, never deleted, so that its fence always
+grows. The embedded store answers one command of a database at a time, so there the collection is in a database of its
+own: no work of the bot delays a renewal. (On a MongoDB it stays in the bot's, the only one that its user may need to
+have rights to.) The document::
 
     _id      the lease's name
     fence    whole number, incremented for each holder; writes carry it, so that those of an earlier holder are rejected
@@ -9,6 +12,13 @@ Collection ``botctl_leases``, one document per name, never deleted, so that its 
     ttl_s    how long its holder may be silent
     holder   host:pid and a random part
     renewed  time of the last renewal by the server's clock; only displayed
+
+Taking a lease is journaled, so that fences survive a power failure. A renewal is not.
+
+Up to botctl 0.1.0 the leases of an embedded store were in the bot's database. A lease is moved when it is first taken:
+as any candidate, the new process waits until the old document is free or expired, and then takes it for ever, as
+`MOVED`. From then on no earlier botctl gets it, and the fence goes on in the new place. On a MongoDB such a document is
+a copy of an embedded store's data: it is free.
 """
 
 from __future__ import annotations
@@ -23,22 +33,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import pymongo
+from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.errors import Held, translated
 from botctl.core.escape import safe
+from botctl.core.loop_lag import LAG
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
+from botctl.stores.journal import journaled
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
-from botctl.stores.mongo import Database
+from botctl.stores.mongo import Database, is_embedded
 
 COLLECTION: Final = "botctl_leases"
+MOVED: Final = "a-newer-botctl:0:moved"  # the holder of a lease that is now in another database
+_FOR_EVER_S: Final = 1e10
+_MAX_DATABASE_NAME: Final = 64  # of the embedded store
 POLL_S: Final = 1.0  # time between two looks at the lease of another process
+RETRY: Final = 1 / 5  # of the time between renewals: after one that failed, since this process may have been late
 MAX_AHEAD_S: Final = 1.0  # a time of renewal that is further ahead is not believed
 RELEASE_S: Final = 2.0  # the most that a stop waits for MongoDB
 NOTIFY_AFTER_S: Final = 1.0  # after this wait ``on_wait`` is called
@@ -57,24 +74,30 @@ class Collection(Protocol):
     @property
     def database(self) -> Any: ...
 
+    def with_options(self, *, write_concern: Any) -> Self: ...
     async def find_one(self, filter: dict[str, Any]) -> dict[str, Any] | None: ...  # noqa: A002  as in pymongo
     async def insert_one(self, document: dict[str, Any]) -> Any: ...
     async def update_one(self, filter: dict[str, Any], update: dict[str, Any]) -> Any: ...  # noqa: A002
 
 
-async def read_lease(leases: Collection, name: str) -> LeaseRecord:
-    """Read the lease ``name``. Creates it as free if it is missing."""
+async def read_lease(leases: Collection, name: str, *, fence: int = 0) -> LeaseRecord:
+    """Read the lease ``name``. Creates it as free, with ``fence``, if it is missing."""
     while (document := await leases.find_one({"_id": name})) is None:
         with suppress(DuplicateKeyError):
-            await leases.insert_one({"_id": name, "fence": 0, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
+            await leases.insert_one({"_id": name, "fence": fence, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
     fence, beats, holder = document["fence"], document["beats"], document["holder"]
     return LeaseRecord(fence, beats, bool(document["free"]), float(document["ttl_s"]), holder)
 
 
-async def acquire(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
-    """Take the lease with fence ``seen.fence + 1``, if it is unchanged since ``seen``. Returns whether it was taken."""
-    values = {"fence": seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
-    result = await leases.update_one(
+async def acquire(
+    leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float, fence: int | None = None
+) -> bool:
+    """Take the lease with ``fence`` (None: ``seen.fence + 1``), if it is unchanged since ``seen``.
+
+    Returns whether it was taken.
+    """
+    values = {"fence": fence or seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
+    result = await journaled(leases).update_one(
         {"_id": name, "fence": seen.fence, "beats": seen.beats}, {"$set": values, "$currentDate": {"renewed": True}}
     )
     return bool(result.matched_count)
@@ -112,10 +135,11 @@ class HeldLease:
 
 @dataclass(frozen=True, eq=False)
 class MongoLeases:
-    """Takes leases in ``collection``. ``clock_s`` is monotonic."""
+    """Takes leases in ``collection``. ``clock_s`` is monotonic. ``earlier``: where an earlier botctl had them."""
 
     collection: Collection
     clock_s: Callable[[], float] = boot_time_s
+    earlier: Collection | None = None
 
     @asynccontextmanager
     async def lease(
@@ -134,7 +158,9 @@ class MongoLeases:
     async def holder(self, name: str) -> LeaseHolder | None:
         with _translate_errors(name):
             document = await self.collection.find_one({"_id": name})
-            if document is None or document["free"]:
+            if document is None and self.earlier is not None:
+                document = await self.earlier.find_one({"_id": name})
+            if document is None or document["free"] or document["holder"] == MOVED:
                 return None
             now = await server_time(self.collection)
         silent_s = (now - document["renewed"]).total_seconds()
@@ -160,14 +186,18 @@ class MongoLeases:
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
             with _translate_errors(name):
-                record = await read_lease(self.collection, name)
+                leases, record = await self._find(name)
                 candidate.observe(record, self.clock_s())
                 sent_at_s = self.clock_s()
-                if candidate.can_take(sent_at_s):
-                    if await acquire(self.collection, name, record, holder=holder, ttl_s=ttl_s):
-                        _log.debug("lease %s: taken with fence %d", name, record.fence + 1)
-                        return HeldLease(name, record.fence + 1, LeaseState(ttl_s, sent_at_s), self.clock_s)
-                    continue  # another process was faster: read again
+                is_copy = record.holder == MOVED
+                if is_copy or candidate.can_take(sent_at_s):
+                    fence = _fence_after(record) if is_copy else record.fence + 1
+                    if leases is self.earlier:
+                        await acquire(leases, name, record, holder=MOVED, ttl_s=_FOR_EVER_S)
+                    elif await acquire(leases, name, record, holder=holder, ttl_s=ttl_s, fence=fence):
+                        _log.debug("lease %s: taken with fence %d", name, fence)
+                        return HeldLease(name, fence, LeaseState(ttl_s, sent_at_s), self.clock_s)
+                    continue  # it was moved, or another process was faster: read again
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
             if left_s <= 0:
@@ -177,11 +207,22 @@ class MongoLeases:
                 on_wait = None
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
+    async def _find(self, name: str) -> tuple[Collection, LeaseRecord]:
+        """The lease, and the collection where it is: ``earlier`` until it has been moved."""
+        if self.earlier is None or await self.collection.find_one({"_id": name}) is not None:
+            return self.collection, await read_lease(self.collection, name)
+        before = await read_lease(self.earlier, name)
+        if before.holder != MOVED:
+            return self.earlier, before
+        return self.collection, await read_lease(self.collection, name, fence=_fence_after(before))
+
     async def _renew_until_lost(self, lease: HeldLease) -> None:
-        late_s = self.clock_s() - lease.state.sent_at_s
+        late_s, sent_at_s = self.clock_s() - lease.state.sent_at_s, float("-inf")
         try:
             while (now_s := self.clock_s()) < lease.state.expires_at_s:
-                due_s = min(now_s + lease.state.renew_every_s, lease.state.expires_at_s)
+                every_s = lease.state.renew_every_s * (1 if lease.state.sent_at_s > sent_at_s else RETRY)
+                sent_at_s = lease.state.sent_at_s
+                due_s = min(now_s + every_s, lease.state.expires_at_s)
                 await asyncio.sleep(due_s - now_s)
                 late_s = self.clock_s() - due_s
                 if not await self._renew(lease):
@@ -193,6 +234,7 @@ class MongoLeases:
 
     def _lost_reason(self, lease: HeldLease, late_s: float) -> str:
         """Why the lease was lost, as text for people. ``late_s``: how late the renewing task woke up the last time."""
+        late_s = max(late_s, LAG.late_s(lease.state.ttl_s))  # it may have been blocked during a renewal
         if late_s > lease.state.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.state.is_valid(self.clock_s()):
@@ -206,7 +248,7 @@ class MongoLeases:
         if left_s <= 0:
             return False
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s):  # not LoopTimeout: the lease expires in any case
                 with pymongo.timeout(min(left_s, lease.state.renew_every_s)):
                     if not await renew(self.collection, lease.name, lease.fence):
                         return False
@@ -227,8 +269,24 @@ class MongoLeases:
 
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
+    """Factory of the service. Asks the server what it is: `mongo.url` may name another embedded store."""
     # What a failover may take back decides nothing.
-    yield MongoLeases(database.get_collection(COLLECTION, read_concern=ReadConcern("majority")))
+    shared = database[COLLECTION].with_options(
+        write_concern=WriteConcern("majority"), read_concern=ReadConcern("majority")
+    )
+    with reaching_mongo("The leases cannot be read: MongoDB fails."):
+        embedded = await is_embedded(database.client)
+    if embedded:
+        yield MongoLeases(database_of_leases(database)[COLLECTION], earlier=shared)
+    else:
+        yield MongoLeases(shared)
+
+
+def database_of_leases(database: Database) -> Database:
+    """The database that has the leases of the bot on an embedded store."""
+    suffix = "-leases"
+    name = database.name[: _MAX_DATABASE_NAME - len(suffix)] + suffix
+    return database.client.get_database(name, write_concern=WriteConcern("majority"))
 
 
 async def server_time(collection: Collection) -> datetime:
@@ -239,6 +297,11 @@ async def server_time(collection: Collection) -> datetime:
 
 def _translate_errors(name: str) -> translated:
     return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
+
+
+def _fence_after(moved: LeaseRecord) -> int:
+    """A fence greater than all after ``moved``, also if the database with them is lost: the time in µs."""
+    return max(moved.fence + 1, time.time_ns() // 1000)
 
 
 def _process_name(record: LeaseRecord) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, connection
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -25,6 +25,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
 from botctl.core.escape import safe
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
@@ -69,6 +70,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     Raises ConfigError if ``url`` is not valid.
     """
     keep_cancellations()
+    connection.async_timeout = LoopTimeout  # type: ignore[attr-defined,assignment]  # the driver waits for each reply with it
     try:
         pool = Pool.from_url(
             url,

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from botctl.core.config.settings import Settings
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
-from botctl.core.processes.runtime import Runtime
+from botctl.core.processes.runtime import FILE, Runtime
 from botctl.core.redact import redact
 from botctl.stores import embedded_mongo, embedded_redis, mongo, redis
 from botctl.stores.address import display_url
@@ -86,7 +86,10 @@ async def _report_store(
     size_bytes = await asyncio.to_thread(_size_bytes, folder)
     part = runtime.parts().get(name)
     if part is None or not part.owned:
-        return StoreReport(name, True, str(folder), StoreState.IDLE, size_bytes=size_bytes)
+        owner = runtime.holder(name)
+        state = StoreState.IDLE if owner is None else StoreState.DOWN
+        detail = "" if owner is None else f"process {owner} runs it, but {FILE} does not list it"
+        return StoreReport(name, True, str(folder), state, size_bytes=size_bytes, owner_pid=owner, detail=detail)
     state, version, latency_ms, detail = await _probe(part.address, ask)
     return StoreReport(
         name, True, display_url(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail

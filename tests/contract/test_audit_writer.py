@@ -266,3 +266,22 @@ async def test_writer_creates_the_missing_indexes(mongo_db, tmp_path):
 
             await until(indexed)
     assert len(await audit.index_information()) == len(wanted)
+
+
+async def test_two_runs_of_one_interaction_are_two_entries(mongo_server, name, tmp_path, caplog):
+    """The entries of an interaction that was handled twice; writing one of them again changes nothing."""
+    invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), CLOCK.now(), 0.0)
+    runs = [
+        entry_for(invocation, Outcome(Result.OK, 1.0)),
+        entry_for(invocation, Outcome(Result.FAILED, 2.0, reason="x")),
+    ]
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
+        for run in (*runs, *runs):
+            auditor.record(run)
+            await until(lambda: auditor.waiting == 0)
+    documents = (await read_all(mongo_server, name)).values()
+    lines = sorted((json.loads(document["b"]) for document in documents), key=lambda line: line["ms"])
+    assert [(line["op"], line.get("reason")) for line in lines] == [("i1", None), ("i1", "x; done more than once")]
+    assert lines[1]["id"].startswith("i1.end.")
+    assert auditor.counts.repeated == 2
+    assert "i1.end has two entries" in caplog.text

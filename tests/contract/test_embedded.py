@@ -4,14 +4,15 @@ import asyncio
 import gc
 import json
 import os
-import socket
 import ssl
 import tempfile
 import time
 import warnings
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
+import psutil
 import pymongo
 import pytest
 from pymongo.errors import PyMongoError
@@ -21,10 +22,11 @@ from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
 from botctl.core.processes import embedded as module
-from botctl.core.processes.embedded import embedded
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
+from botctl.stores.address import display_url
 from botctl.stores.embedded_redis import PART
 from botctl.stores.mongo import connect as connect_mongo
 from botctl.stores.mongo import mongo_store, ping_mongo
@@ -183,8 +185,34 @@ async def test_store_unpublished_during_join_is_not_joined(process, tmp_path, mo
 
     monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
     async with process(long_lived=True), tasks_for("redis") as (tasks, _):
-        with pytest.raises(Held):
+        with pytest.raises(
+            Unreachable, match=f"^The embedded Redis is not running, .* but process {os.getpid()} is up"
+        ):
             await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_path, monkeypatch, listed):
+    """On a full disk it cannot start again, and perhaps it cannot be listed. Nothing says that no process runs."""
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.1)
+    path = tmp_path / ".botctl" / "runtime.json"
+    true = f"^The embedded Redis is not running, as far as .* says, but process {os.getpid()}"
+    async with process(long_lived=True) as (*_, runtime), tasks_for("redis") as (tasks, _):
+        with runtime.lock("bot"):
+            [part] = json.loads(content := path.read_text())
+            path.write_text(json.dumps([part | {"started": "another boot:1"}] if listed else []))
+            with pytest.raises(Unreachable, match=true) as caught:
+                find_running(PART, Runtime(tmp_path))
+            assert "disk is full" in caught.value.hint
+            with pytest.raises(Unreachable, match=true):
+                await embedded(PART, Runtime(tmp_path), Bus(), tasks).__aenter__()
+            if not listed:
+                redis, _ = await report(Settings(), Runtime(tmp_path))
+                assert (redis.state, redis.owner_pid) == (StoreState.DOWN, os.getpid())
+            path.write_text(content)
+        assert find_running(PART, Runtime(tmp_path)).address
+    with pytest.raises(Unreachable, match="No `botctl run` of this project is up"):
+        find_running(PART, Runtime(tmp_path))
 
 
 async def test_caller_waits_for_a_restarting_redis(tmp_path):
@@ -201,12 +229,28 @@ async def test_caller_waits_for_a_restarting_redis(tmp_path):
             assert await call == b"v"
 
 
-async def test_stale_pid_file_is_ignored(tmp_path):
-    """Its number may be another process's by now; this one's, for example."""
-    runtime = Runtime(tmp_path)
-    (runtime.folder / "mongo.pid").write_text(str(os.getpid()))
+@pytest.mark.parametrize("depth", [1, 60])
+async def test_document_store_is_closed_to_other_users(tmp_path, depth):
+    """It knows no passwords. Where the path is too long for a socket, it is in a private temporary folder."""
+    root = tmp_path.joinpath(*["a b"] * depth)
+    root.mkdir(parents=True)
+    runtime = Runtime(root)
     async with tasks_for("mongo") as (tasks, _), mongo_store(Settings(), runtime, Bus(), tasks) as database:
         assert await database.client.admin.command("ping")
+        address = runtime.live()["mongo"].address
+        assert "%2F" in address
+        assert address == display_url(address)
+        path = Path(unquote(address.removeprefix("mongodb://")))
+        assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+        assert path.is_relative_to(tmp_path) is (depth == 1)
+        assert {mode(file) for file in embedded_mongo.folder(runtime).iterdir()} == {0o600}
+        assert psutil.Process(runtime.live()["mongo"].pid).net_connections("inet") == []
+    assert list(path.parent.glob("mongo.sock")) == []
+    assert list(path.parent.parent.glob(path.parent.name)) == ([path.parent] if depth == 1 else [])
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -224,14 +268,6 @@ async def test_client_of_stopped_store_closes_quickly(tmp_path, forgiving):
             own.kill()
             with pymongo.timeout(0.1), pytest.raises(PyMongoError):
                 await things.find_one()
-
-
-def test_port_in_use_is_not_shared(tmp_path):
-    """The store would fail to start, and its clients would talk to a stranger."""
-    runtime = Runtime(tmp_path)
-    address = embedded_mongo.PART.new_address(runtime)
-    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
-        embedded_mongo.PART.launch(runtime, address).prepare()
 
 
 async def test_run_waits_for_a_short_command_to_end(process):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from botctl.core.contracts.events import CommandFinished, GatewayChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import Unreachable
+from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as writer_module
 from botctl.monitor.reader import Frame, Monitor, read_reports
@@ -102,10 +103,46 @@ async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None
     """The snapshot is older than the Redis that has just started with the stored data."""
     with server(embedded_redis.PART, tmp_path) as redis_server:
         async with redis_clients.connect(redis_server.url, timeout_s=2) as redis, snapshot_writer(redis) as writer:
+            writer._pid_started = "before:1"
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
             assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
             assert await read_reports(redis, "dice") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "alive"),
+    [({}, True), ({"_pid_started": "another boot:1"}, False), ({"_space": "another host"}, None)],
+)
+async def test_process_of_this_host_is_looked_at(redis: Redis, changes: dict[str, str], alive: bool | None) -> None:
+    async with snapshot_writer(redis) as writer:
+        for name, value in changes.items():
+            setattr(writer, name, value)
+        await writer.write()
+        (report,) = await read_reports(redis, "dice")
+        assert report.alive is alive
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_run_without_a_snapshot_is_not_denied(redis: Redis, connected: bool) -> None:
+    """Its loop is blocked for longer than the snapshot lives, or its disk is full."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Redis]:
+        if not connected:
+            raise Unreachable("Redis at unix:///x does not answer.")
+        yield redis
+
+    monitor = Monitor("dice", connect, lambda: (Run(77, ("bot", "jobs")),))
+    with pytest.raises(Unreachable) as caught:
+        await monitor.once()
+    if connected:
+        assert str(caught.value).startswith("process 77 (bot, jobs) runs on this host, but Redis has no snapshot of it")
+    assert "Start it" not in caught.value.hint
+    async with aclosing(monitor.frames()) as frames:
+        frame = await anext(frames)
+    assert frame.up
+    assert frame.waiting_for == str(caught.value)
 
 
 async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:

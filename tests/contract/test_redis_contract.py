@@ -8,6 +8,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 import botctl
 from botctl.stores.redis import CONNECTIONS, connect
+from tests.support.clock import Standstill
 from tests.support.waiting import until
 
 COMPARE_AND_DELETE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
@@ -196,3 +197,11 @@ async def test_two_clients_see_the_same_data(redis_url):
     async with connect(redis_url, timeout_s=5) as one, connect(redis_url, timeout_s=5) as other:
         await one.set("k", 1)
         assert await other.get("k") == b"1"
+
+
+async def test_reply_counts_though_the_loop_was_blocked(redis):
+    """The timeout is over when the loop goes on, but it was not Redis that was late."""
+    await redis.set("k", 1)
+    standstill = Standstill()
+    asyncio.get_running_loop().call_later(0, standstill.stand_still, 60)
+    assert await asyncio.gather(*(redis.get("k") for _ in range(20))) == [b"1"] * 20

@@ -12,10 +12,11 @@ from typing import Any
 from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
+from botctl.bot.arrivals import Arrivals
 from botctl.bot.client import Bot
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
-from botctl.core.clock import SystemClock
+from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.throttle import parse
@@ -33,7 +34,7 @@ class RecordingWebhooks(AsyncWebhookAdapter):
         super().__init__()
         self.answers: list[tuple[str, str]] = []
         self.mentions: list[dict[str, Any] | None] = []  # of each message that was sent or edited
-        self.original: dict[str, Any] = {}
+        self.originals: dict[str, dict[str, Any]] = {}  # the first answers, by token
 
     async def create_interaction_response(self, interaction_id: int, token: str, **payload: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
@@ -44,37 +45,37 @@ class RecordingWebhooks(AsyncWebhookAdapter):
             return
         self.mentions.append(data.get("allowed_mentions"))
         self.answers.append((kind, data.get("content") or ""))
-        self.original = message(data.get("content") or "", LOADING if kind == "defer" else 0)
+        self.originals[token] = message(data.get("content") or "", LOADING if kind == "defer" else 0)
 
-    async def get_original_interaction_response(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
-        return self.original
+    async def get_original_interaction_response(self, application_id: int, token: str, **__: Any) -> Any:  # type: ignore[override]
+        return self.originals[token]
 
-    async def edit_original_interaction_response(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
+    async def edit_original_interaction_response(self, application_id: int, token: str, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("edit", content))
         self.mentions.append((payload.get("payload") or {}).get("allowed_mentions"))
-        self.original = message(content)
-        return self.original
+        self.originals[token] = message(content)
+        return self.originals[token]
 
-    async def delete_original_interaction_response(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    async def delete_original_interaction_response(self, application_id: int, token: str, **__: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
-        self.answers.append(("delete", self.original["content"]))
-        self.original = {}
+        self.answers.append(("delete", self.originals.pop(token)["content"]))
 
-    async def execute_webhook(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
+    async def execute_webhook(self, application_id: int, token: str, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
         content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("followup", content))
         self.mentions.append((payload.get("payload") or {}).get("allowed_mentions"))
-        if self.original.get("flags", 0) & LOADING:  # Discord: the first follow-up fills a deferred answer
-            self.original = message(content)
+        # Discord: the first follow-up fills a deferred answer
+        if self.originals.get(token, {}).get("flags", 0) & LOADING:
+            self.originals[token] = message(content)
         return message(content)
 
     @property
     def thinking(self) -> bool:
-        """Whether the user still sees "thinking…"."""
-        return bool(self.original.get("flags", 0) & LOADING)
+        """Whether a user still sees "thinking…"."""
+        return any(original["flags"] & LOADING for original in self.originals.values())
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Offline:
 
 
 @contextmanager
-def offline() -> Iterator[Offline]:
+def offline(*, arrivals: Arrivals | None = None, clock: Clock | None = None, grace_s: float = 0.0) -> Iterator[Offline]:
     """Create a bot without a network in the running loop."""
     events: list[Event] = []
     webhooks, auditor, limiter, guilds = RecordingWebhooks(), FakeAuditor(), FakeLimiter(), FakeGuilds()
@@ -116,11 +117,12 @@ def offline() -> Iterator[Offline]:
         limiter=limiter,
         auditor=auditor,
         guilds=guilds,
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
+        arrivals=arrivals,
+        grace_s=grace_s,
         suggestion_limits=parse("60/10s per user"),
-        grace_s=0.0,
     )
     bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
     setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
@@ -201,3 +203,8 @@ def complete(name: str, option: str = "", *, guild: str | None = None) -> dict[s
 def click(custom_id: str) -> dict[str, Any]:
     """Return the payload of a button click."""
     return interaction(3, {"component_type": 2, "custom_id": custom_id}, message=message("a message"))
+
+
+def snowflake_at(unix_s: float) -> int:
+    """An id of the time ``unix_s`` on Discord's clock."""
+    return int((unix_s - 1_420_070_400) * 1000) << 22

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
@@ -69,14 +70,12 @@ class Server:
 
     def _is_open(self) -> bool:
         try:
-            if self.url.startswith("unix://"):
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(self.url.removeprefix("unix://"))
-                    client.sendall(b"PING\r\n")
-                    return client.recv(100) == b"+PONG\r\n"
-            host, port = self.url.removeprefix("mongodb://").split(":")
-            with socket.create_connection((host, int(port)), 1):
-                return True
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(unquote(self.url.partition("://")[2]))
+                if self.url.startswith("mongodb:"):
+                    return True
+                client.sendall(b"PING\r\n")
+                return client.recv(100) == b"+PONG\r\n"
         except OSError:
             return False
 

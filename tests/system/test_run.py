@@ -47,6 +47,7 @@ class TestRunningBot:
             assert re.search(rf"✓ {service}\s+\d+\.\d\d s", process.output), service
         assert process.output.count("(embedded") == 3
         assert "  redis     .botctl/redis.sock  (embedded)\n" in process.output
+        assert "  mongodb   .botctl/mongo.sock  (embedded)\n" in process.output
         assert not [line for line in process.output.splitlines() if line != line.rstrip()]
         assert f"pid {process.pid}" in process.output
         assert 'sandbox send "/ping"' in process.output

@@ -324,6 +324,7 @@ PLACES: Final = {
     "audit/spool.py": "audit_entry",
     "audit/writer.py": "audit_entry",
     "auth/api_keys.py": "no text: ids, hashes and the operator's names",
+    "bot/claims.py": "no text: ids",
     "bot/context.py": "discord_request",
     "bot/responses.py": "discord_request",
     "cli/boundary.py": "error_message",

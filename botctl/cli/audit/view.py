@@ -125,7 +125,7 @@ def describe(entry: Mapping[str, Any]) -> str:
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
         target if is_channel else "",
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
-        "the stored entry cannot be read" if entry.get("unreadable") else "",
+        f"the stored entry {safe(entry.get('id', '?'), 80)} cannot be read" if entry.get("unreadable") else "",
     ]
     return " · ".join(filter(None, parts))
 
@@ -137,7 +137,9 @@ def _outcome(entry: Mapping[str, Any]) -> str:
 def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The changes of ``entry``; a single one, named ``changes``, if they were too long to be stored."""
     changes = entry.get("changes")
-    return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
+    if isinstance(changes, list):
+        return [change for change in changes if isinstance(change, dict)]
+    return [{"k": "changes", "new": changes}] if changes else []
 
 
 def _format_change(change: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,6 +19,7 @@ from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
+from botctl.core.contracts.malformed import Malformed
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import parse_duration
 from botctl.run.oneshot.api_keys import open_api_keys
@@ -65,10 +66,19 @@ def create(
 @key.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """List all keys. The secret part of a key is never shown."""
-    keys = _with_keys(project, profile, lambda keys: keys.list())
+
+    async def read(api_keys: ApiKeys) -> tuple[list[ApiKey], Malformed]:
+        return await api_keys.list(), api_keys.malformed
+
+    keys, malformed = _with_keys(project, profile, read)
     if as_json:
         _print_json([_as_json(api_key) for api_key in keys])
-        return
+    elif keys or not malformed.faults:
+        _show_keys(keys)
+    malformed.require_none()
+
+
+def _show_keys(keys: Sequence[ApiKey]) -> None:
     if not keys:
         typer.echo("There are no keys. Create one with `botctl auth key create NAME`.", err=True)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
+from textwrap import wrap
 from typing import Final
 
 from rich.text import Text
@@ -31,15 +32,15 @@ _GUTTER: Final = 4  # blank columns between the left and the right half
 _MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
 
-def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int]) -> Text:
-    """The screen while no process of the bot runs."""
+def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int], *, up: bool = False) -> Text:
+    """The screen while no process of the bot runs, or (``up``) none of those that run can be seen."""
     width, height = size
     lines = [
         spread(Text(safe(bot), "bold"), _key_hint(), width),
         Text(),
-        Text("Waiting for `botctl run` …", "bold yellow"),
+        Text("Waiting for the state of `botctl run` …" if up else "Waiting for `botctl run` …", "bold yellow"),
     ]
-    lines += [truncate(Text(safe(reason), "dim"), width), Text()]
+    lines += [*(Text(line, "dim") for line in wrap(safe(reason), width)), Text()]
     lines += _troubles(view, width, max_lines=height) if view else []
     return _join_lines(lines[:height])
 

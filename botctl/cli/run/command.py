@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -57,6 +58,8 @@ def run(
     loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
     if explain_config:
         _print_settings(loaded, as_json=as_json)
+        for notice in () if as_json else loaded.notices:
+            print(notice, file=sys.stderr)
         return
     roles = _parse_roles(only)
     view = RunView(loaded, quiet=as_json)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -137,7 +137,9 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    line.append(safe(redact(detail)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
+    shown = redact(detail)  # before it is cut or wrapped: a line break would hide a secret
+    first_line = shown.partition("\n")[0]  # all lines of an error are printed at the end
+    line.append(safe(first_line), "dim").rstrip()
     return line
 
 
@@ -225,4 +227,7 @@ _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}  # embedd
 
 def _relative_address(address: str, root: Path) -> str:
     """``address`` without the path of the project, if it is a socket there."""
-    return address.removeprefix(f"unix://{quote(str(root))}/")
+    for prefix in (f"unix://{quote(str(root))}/", f"mongodb://{quote(f'{root}/', safe='')}"):
+        if address.startswith(prefix):
+            return unquote(address.removeprefix(prefix))
+    return address

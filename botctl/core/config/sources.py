@@ -108,7 +108,15 @@ def from_dotenv(file: Path, faults: list[str]) -> Values:
             faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
         elif binding.key and binding.key.startswith(ENV_PREFIX):
             values |= _parse_variable(binding.key, binding.value or "", origin, faults)
+        elif binding.key and _is_miswritten(binding.key):
+            faults.append(_miswritten(binding.key, origin))
     return values
+
+
+def dotenv_names(file: Path) -> set[str]:
+    """All names that a ``.env`` file sets, also those that are not botctl's. `from_dotenv` reports its errors."""
+    bindings = parse_stream(io.StringIO(_read_text(file, file.name, [])))
+    return {binding.key for binding in bindings if binding.key and binding.value}
 
 
 def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
@@ -117,6 +125,8 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     for name in sorted(env):
         if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
             values |= _parse_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
+        elif _is_miswritten(name):
+            faults.append(_miswritten(name, Origin(Layer.ENVIRONMENT, name)))
     return values
 
 
@@ -152,6 +162,16 @@ def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key,
 def merge(low: Values, high: Values) -> Values:
     """The values of both layers. Those of ``high`` win, but an empty table does not remove values of ``low``."""
     return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
+
+
+def _is_miswritten(name: str) -> bool:
+    """Whether a variable would be one of botctl's, were it written in capitals."""
+    return not name.startswith(ENV_PREFIX) and name.upper().startswith(ENV_PREFIX)
+
+
+def _miswritten(name: str, origin: Origin) -> str:
+    sentence = f"{_describe_variable(safe(name), origin)} is not read: botctl's variables are written in capitals"
+    return f"{sentence}{suggest(name.upper(), [setting.variable for setting in reference()])}"
 
 
 def suggest(word: str, words: list[str]) -> str:

@@ -30,6 +30,7 @@ VERSION = 1
 MAX_LINE_BYTES = 16_384
 _MAX_EXACT_INTEGER = 2**53 - 1
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
+_REPEATED = "done more than once"
 _TEXT_LIMITS_BYTES = (4096, 1024, 256, 64)  # tried in this order until the line fits
 
 
@@ -163,7 +164,10 @@ def make_entry(
 
 
 def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
-    """The entry of a finished invocation. Its id depends on the invocation only, so writing it twice is harmless."""
+    """The entry of a finished invocation. Its id depends on the invocation only, so writing it twice is harmless.
+
+    If the invocation was handled twice, see `repeated_line`.
+    """
     return AuditEntry(
         id=f"{invocation.id}.{Stage.END}",
         at=invocation.at + timedelta(milliseconds=outcome.took_ms),
@@ -201,6 +205,18 @@ def encode_line(entry: AuditEntry) -> bytes:
         if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # the usual case
             return whole
     return _encode_slow(entry)
+
+
+def repeated_line(line: bytes) -> bytes:
+    """The canonical ``line`` of an entry whose id another entry has: with an id of its own, and the reason for it.
+
+    The id depends on the line only, so writing it twice is harmless.
+    """
+    value = json.loads(line)
+    value["id"] = f"{value['id']}.{hashlib.sha256(line).hexdigest()[:16]}"
+    if isinstance(reason := value.get("reason", ""), str):
+        value["reason"] = f"{reason}; {_REPEATED}" if reason else _REPEATED
+    return _encode_json(value)
 
 
 def _encode_fast(entry: AuditEntry) -> str:

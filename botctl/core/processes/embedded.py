@@ -20,7 +20,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import StoreRestarted
 from botctl.core.errors import Held, ServiceTimeout, Unreachable
 from botctl.core.processes.child import Child, LaunchSpec
-from botctl.core.processes.runtime import Part, Runtime
+from botctl.core.processes.runtime import FILE, Part, Runtime
 from botctl.core.services.tasks import Tasks
 
 START_S: Final = 10.0
@@ -69,6 +69,7 @@ async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
 
     Raises:
         Held: another process owns the part, and this one cannot join it.
+        Unreachable: another process owns the part, and it does not run at the moment.
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
@@ -83,13 +84,28 @@ async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
 
 
 def find_running(spec: PartSpec, runtime: Runtime) -> Endpoint:
-    """Return the endpoint of the part that a `botctl run` of this project runs. Raises Unreachable if none does."""
-    part = runtime.live().get(spec.name)
-    if part is None or not part.lasting:
-        raise Unreachable(
-            "No `botctl run` of this project is up.", hint="Start it, or name the project with --project."
-        )
-    return Endpoint(part.address, part.secret)
+    """Return the endpoint of the part that a `botctl run` of this project runs. Starts nothing.
+
+    Raises:
+        Unreachable: there is none. The sentence says whether a `botctl run` of this host is up all the same.
+    """
+    part = runtime.parts().get(spec.name)
+    if part is not None and part.lasting and part.live:
+        return Endpoint(part.address, part.secret)
+    if part is not None and part.lasting and part.owned:
+        raise _not_running(spec, runtime, f"process {part.owner_pid}")
+    if runs := runtime.runs():
+        raise _not_running(spec, runtime, " and ".join(map(str, runs)))
+    raise Unreachable("No `botctl run` of this project is up.", hint="Start it, or name the project with --project.")
+
+
+def _not_running(spec: PartSpec, runtime: Runtime, owner: str) -> Unreachable:
+    """The part cannot be found, though its ``owner`` is up: it died and is started again, or could not be listed."""
+    return Unreachable(
+        f"{spec.title} is not running, as far as {runtime.folder / FILE} says, but {owner} is up.",
+        hint=f"Try again in some seconds. If that does not help, look into {runtime.log(spec.name)}, and whether the "
+        "disk is full.",
+    )
 
 
 async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
@@ -103,9 +119,9 @@ async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> P
                 if part == _joinable(spec, runtime):  # it may have been unpublished before we had the lock
                     stack.push(locks.pop_all())
                     return part
-        except Held:
+        except Held as held:
             if time.monotonic() > deadline or (runtime.exclusive and _has_long_lived_owner(spec, runtime)):
-                raise
+                raise _not_joined(spec, runtime, held) from None
         await asyncio.sleep(_POLL_S)
 
 
@@ -114,9 +130,17 @@ def _owner_lock(spec: PartSpec, runtime: Runtime) -> AbstractContextManager[None
     return runtime.lock(spec.name, message=f"already runs {spec.name}", hint=hint)
 
 
+def _not_joined(spec: PartSpec, runtime: Runtime, held: Held) -> Held | Unreachable:
+    """``held``, if the owner runs the part; Unreachable, if this process would join the part but it does not run."""
+    if runtime.exclusive or spec.name in runtime.live():
+        return held
+    owner = runtime.holder(spec.name)
+    return _not_running(spec, runtime, "the process that runs it" if owner is None else f"process {owner}")
+
+
 def _has_long_lived_owner(spec: PartSpec, runtime: Runtime) -> bool:
-    part = runtime.live().get(spec.name)
-    return part is not None and part.lasting
+    part = runtime.parts().get(spec.name)
+    return part is not None and part.lasting and part.owned
 
 
 def _joinable(spec: PartSpec, runtime: Runtime) -> Part | None:
@@ -192,8 +216,9 @@ async def _watch_owner(spec: PartSpec, runtime: Runtime, joined: Part) -> None:
     """Watch a joined part. Raises Unreachable when its owner has removed it from ``runtime.json`` or has died."""
     while _same_owner(runtime.parts().get(spec.name), joined):  # noqa: ASYNC110  another process
         await asyncio.sleep(_WATCH_S)
+    end = "no longer offers it" if joined.owned else "has ended"
     raise Unreachable(
-        f"{spec.title} has stopped, because its owner process ({joined.owner_pid}) has ended.",
+        f"{spec.title} cannot be used any more, because its owner process ({joined.owner_pid}) {end}.",
         hint="Start this process again. It then joins the part, or runs it itself.",
     )
 

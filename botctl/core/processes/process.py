@@ -9,9 +9,11 @@ import asyncio
 import functools
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +59,14 @@ def start_time(pid: int) -> str | None:
     On Linux it is in clock ticks since boot, which a change of the clock does not affect.
     """
     return _start_time_linux(pid) if sys.platform == "linux" else _start_time_not_linux(pid)
+
+
+@functools.cache
+def process_space() -> str:
+    """Where process ids mean the same: this boot of this host, and its PID namespace (containers have their own)."""
+    with suppress(OSError):
+        return f"{_boot_id()}:{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  not a path
+    return socket.gethostname()
 
 
 def is_running(pid: int, start: str) -> bool:

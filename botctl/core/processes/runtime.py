@@ -25,6 +25,9 @@ from botctl.core.processes.process import is_running, start_time, terminate
 _log = logging.getLogger(__name__)
 
 FILE: Final = "runtime.json"
+RUN_LOCKS: Final = ("bot", "realtime", "jobs", "stores")
+"""The locks of a `botctl run`: its roles."""
+_NOBODY: Final = "0"  # in a free lock: no process has this id
 _NOT_PERMITTED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -50,6 +53,18 @@ class Part:
     def live(self) -> bool:
         """Whether the part and its owner run."""
         return self.owned and is_running(self.pid, self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A `botctl run` of this project on this host. ``pid``: None if a full disk kept it from writing that down."""
+
+    pid: int | None
+    roles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """For people: ``process 12 (bot, jobs)``."""
+        return f"{'another process' if self.pid is None else f'process {self.pid}'} ({', '.join(self.roles)})"
 
 
 class Runtime:
@@ -135,10 +150,11 @@ class Runtime:
             Held: another process holds it. The sentence is "Process <id> ``message`` of this project".
         """
         with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB, message, hint) as descriptor:
-            with suppress(OSError):  # only the holder's id is lost on a full disk, not the lock
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield
+            _write_holder(descriptor, f"{os.getpid()} {start_time(os.getpid()) or ''}")
+            try:
+                yield
+            finally:
+                _write_holder(descriptor, _NOBODY)
 
     @contextmanager
     def lock_shared(self, name: str) -> Iterator[None]:
@@ -148,10 +164,34 @@ class Runtime:
 
     def holder(self, name: str) -> int | None:
         """The process id of the holder of the lock ``name``, as far as it is known without taking the lock."""
-        with suppress(OSError, ValueError):
-            pid = int((self.folder / f"{name}.lock").read_text())
-            return pid if start_time(pid) is not None else None
+        with suppress(OSError):
+            return _running_holder((self.folder / f"{name}.lock").read_bytes())
         return None
+
+    def runs(self) -> tuple[Run, ...]:
+        """The `botctl run` processes of this project on this host, found by their locks. Works on a full disk, too."""
+        roles: dict[int | None, list[str]] = {}
+        for name in RUN_LOCKS:
+            pid = self.holder(name)
+            if pid is not None or self._is_held_by_unknown(name):
+                roles.setdefault(pid, []).append(name)
+        return tuple(Run(pid, tuple(names)) for pid, names in roles.items())
+
+    def _is_held_by_unknown(self, name: str) -> bool:
+        """Whether a process holds the lock ``name`` that could not write its id into it.
+
+        Only then is the lock tried: for that moment, no other process could take it.
+        """
+        with suppress(OSError):
+            descriptor = os.open(self.folder / f"{name}.lock", os.O_RDONLY)
+            try:
+                if not os.fstat(descriptor).st_size:
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+        return False
 
     @contextmanager
     def _locked(self, name: str, how: int, message: str = "", hint: str = "") -> Iterator[int]:
@@ -165,7 +205,7 @@ class Runtime:
             try:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
-                raise _held_error(os.pread(descriptor, 20, 0), message or f"already has {name}", hint) from None
+                raise _held_error(os.pread(descriptor, 200, 0), message or f"already has {name}", hint) from None
             yield descriptor
         finally:
             os.close(descriptor)
@@ -203,8 +243,29 @@ def _parse_part(item: dict[str, Any]) -> Part:
     return part
 
 
-def _held_error(holder: bytes, message: str, hint: str) -> Held:
-    holder_text = f"Process {int(holder)}" if holder.strip().isdigit() else "Another process"
+def _write_holder(descriptor: int, holder: str) -> None:
+    """Write the ``holder`` (process id and start time) into a lock. Only that is lost on a full disk, not the lock."""
+    content = holder.encode()
+    try:
+        os.pwrite(descriptor, content, 0)  # over the last holder's: that needs no space
+        os.ftruncate(descriptor, len(content))
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+
+
+def _running_holder(content: bytes) -> int | None:
+    """The process in the ``content`` of a lock, if it still runs. Older versions wrote only the process id."""
+    pid, _, start = content.decode(errors="replace").partition(" ")
+    if not pid.strip().isdigit():
+        return None
+    now = start_time(int(pid))
+    return int(pid) if now is not None and now == (start or now) else None
+
+
+def _held_error(content: bytes, message: str, hint: str) -> Held:
+    pid = content.partition(b" ")[0].strip()
+    holder_text = f"Process {int(pid)}" if pid.isdigit() and pid != _NOBODY.encode() else "Another process"
     return Held(
         f"{holder_text} {message} of this project.", hint=hint or "Wait until that process has ended, or end it."
     )

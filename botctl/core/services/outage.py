@@ -10,6 +10,7 @@ import logging
 from random import Random
 from typing import Final
 
+from botctl.core.loop_lag import own_lag_s
 from botctl.core.services.tasks import Backoff, Tasks
 
 _BACKOFF: Final = Backoff()
@@ -30,15 +31,25 @@ class Outage:
         self._backoff = backoff
         self._pauses = 0
         self._begun = asyncio.Event()
+        self._excused = False
         self._random = Random()  # noqa: S311  spreads the retries of many processes
 
     @property
     def active(self) -> bool:
         return self._begun.is_set()
 
-    def begin(self, detail: str) -> None:
-        """Log ``detail`` and mark the service degraded, unless the outage has begun already."""
-        if not self.active:
+    def begin(self, detail: str, error: BaseException | None = None) -> None:
+        """Log ``detail`` and mark the service degraded, unless the outage has begun already.
+
+        If ``error`` is a timeout, and the event loop of this process was late, the other side may well have answered.
+        So it takes a second failure to begin the outage.
+        """
+        if self.active:
+            return
+        if not self._excused and error is not None and own_lag_s(error):
+            self._excused = True
+            self._log.info("%s; not counted as an outage, unless the next attempt fails, too", detail)
+        else:
             self._begun.set()
             self._log.log(self._level, detail)
             self._tasks.degraded(detail)
@@ -53,14 +64,15 @@ class Outage:
         self._pauses += 1
         await asyncio.sleep(delay_s)
 
-    async def begin_and_pause(self, detail: str) -> None:
+    async def begin_and_pause(self, detail: str, error: BaseException | None = None) -> None:
         """`begin` and `pause`, for a retry loop."""
-        self.begin(detail)
+        self.begin(detail, error)
         await self.pause()
 
     def end(self) -> None:
         """Mark the service recovered, if there was an outage."""
         self._pauses = 0
+        self._excused = False
         if self.active:
             self._begun.clear()
             self._tasks.recovered()

@@ -14,6 +14,8 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event, ServiceChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
+from botctl.core.loop_lag import own_lag_s
+from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.redact import redact
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks
@@ -207,7 +209,9 @@ class Service:
     async def _ping(self, ping: Callable[[Any], Awaitable[str | None]], timeout_s: float) -> tuple[bool, str]:
         task = asyncio.create_task(_call_ping(ping, self._instance), name=f"ping {self.spec.name}")
         try:
-            await asyncio.wait({task}, timeout=timeout_s)
+            with suppress(TimeoutError):
+                async with LoopTimeout(timeout_s):
+                    await asyncio.wait({task})
         finally:
             task.cancel()  # not awaited: a ping that ignores its cancellation must not delay the others
         return task.result() if task.done() else (False, f"no answer in {timeout_s:g} s")
@@ -226,4 +230,6 @@ async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any
     try:
         return True, await ping(instance) or ""
     except ANYTHING as error:  # a cancellation too: by the timeout, or by the ping itself
-        return False, describe_end(unwrap_group(error))
+        late_s = own_lag_s(error)
+        note = f"; the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
+        return False, f"{describe_end(unwrap_group(error))}{note}"

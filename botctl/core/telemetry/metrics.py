@@ -41,6 +41,7 @@ from botctl.core.contracts.events import (
 )
 from botctl.core.contracts.invocation import Result
 from botctl.core.contracts.protocols import StatusSource
+from botctl.core.loop_lag import LAG
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
 from botctl.core.telemetry.loop_watch import LoopWatch
@@ -256,10 +257,14 @@ async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, ta
     def record_lag(lag_ms: float) -> None:
         metrics.record_lag(lag_ms)
         watch.record_lag(lag_ms)
+        LAG.record(lag_ms / 1000, next_in_s=LAG_EVERY_S)
 
     tasks.spawn(lambda: measure_lag(record_lag), name="loop lag", restart=Backoff())
     with bus.listen(metrics.on_event, Event), watch:
-        yield metrics
+        try:
+            yield metrics
+        finally:
+            LAG.clear()
 
 
 async def measure_lag(record_lag: Callable[[float], None]) -> None:

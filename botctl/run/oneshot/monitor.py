@@ -12,4 +12,5 @@ from botctl.stores.redis import running_redis
 
 def build_monitor(loaded: Loaded) -> Monitor:
     """A reader of the snapshots that the bot's processes write. It starts no store."""
-    return Monitor(loaded.settings.bot, partial(running_redis, loaded.settings, Runtime(loaded.root)))
+    runtime = Runtime(loaded.root)
+    return Monitor(loaded.settings.bot, partial(running_redis, loaded.settings, runtime), runtime.runs)

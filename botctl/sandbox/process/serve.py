@@ -8,6 +8,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -95,6 +97,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
     app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.self_check
     app[websocket.TRANSPORTS] = set()
+    app.on_response_prepare.append(_set_date)
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
@@ -105,6 +108,13 @@ def _build_application(running: RunningSandbox) -> web.Application:
         running.self_check.install(app)
     running.traffic.install(app)
     return app
+
+
+async def _set_date(request: web.Request, response: web.StreamResponse) -> None:
+    """Date answers by the sandbox's clock, which the ids show too: bots learn Discord's time from both."""
+    sandbox = request.app[SANDBOX]
+    now = sandbox.world.clock.now() + timedelta(seconds=sandbox.sessions.faults.skew_s)
+    response.headers["Date"] = format_datetime(now, usegmt=True)
 
 
 async def _handle_attachment(request: web.Request) -> web.Response:

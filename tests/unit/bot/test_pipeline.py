@@ -156,6 +156,7 @@ def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
             assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
             outcome = rig.finished[0]
             assert rig.bot.pipeline.in_flight == 0
+            await rig.bot.pipeline.drain(0)  # users who wait for a deferred answer are told
             assert rig.webhooks.answers
             assert not rig.webhooks.thinking
             assert (outcome.error_id is not None) == (outcome.result == "failed")

@@ -12,7 +12,12 @@ from disnake.gateway import KeepAliveHandler
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks
+from botctl.bot.workarounds import (
+    fix_heartbeat_latency,
+    fix_silent_loops,
+    fix_webhook_locks,
+    follow_ups_observed,
+)
 
 
 class Answer:
@@ -77,6 +82,24 @@ def test_heartbeat_answered_at_once_has_almost_no_latency():
     assert heart.get_payload() == {"op": 1, "d": 7}
     heart.ack()
     assert heart.latency < 1
+
+
+async def test_follow_ups_are_heard_however_they_are_sent():
+    """disnake itself tells no one: if its interactions know their follow-ups, the workaround can go."""
+    heard = []
+    token = async_context.set(AsyncWebhookAdapter())
+    try:
+        with follow_ups_observed(heard.append):
+            adapter = async_context.get()
+            ways = {"session": Session(), "payload": {}}
+            await adapter.execute_webhook(1, "a", **ways)  # type: ignore[arg-type]
+            await adapter.edit_original_interaction_response(1, "b", **ways)  # type: ignore[arg-type]
+            await adapter.get_original_interaction_response(1, "c", session=Session())  # type: ignore[arg-type]
+            await adapter.edit_webhook_message(1, "d", 5, **ways)  # type: ignore[arg-type]
+            await adapter.create_interaction_response(1, "e", session=Session(), type=4)  # type: ignore[arg-type]
+    finally:
+        async_context.reset(token)
+    assert heard == ["a", "b"]
 
 
 async def test_loop_that_raises_no_exception_is_logged(caplog: pytest.LogCaptureFixture):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import Latencies, quantile_ms
 from botctl.monitor.snapshot import (
     Commands,
@@ -127,10 +129,41 @@ def test_presence_depends_on_age_and_version():
     assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
     assert view.runs
     assert view.troubles == (
-        "a:2 has sent nothing for 4 s",
+        "a:2 (bot) has sent nothing for 4 s: it has ended, hangs, or does not reach Redis",
         "a:4 runs another version of botctl, so its numbers cannot be read",
-        "a:3 (bot) ended unexpectedly 12 s ago",
+        "a:3 (bot) has sent nothing for 12 s: it has ended, hangs, or does not reach Redis",
     )
+
+
+@pytest.mark.parametrize(
+    ("alive", "age_s", "presence", "trouble"),
+    [
+        (True, 4.2, "silent", "runs, but has sent nothing for 4 s: its event loop may be blocked, or it cannot write"),
+        (
+            True,
+            40.0,
+            "silent",
+            "runs, but has sent nothing for 40 s: its event loop may be blocked, or it cannot write",
+        ),
+        (False, 4.2, "gone", "ended unexpectedly; it was last heard 4 s ago"),
+        (None, 40.0, "gone", "has sent nothing for 40 s: it has ended, hangs, or does not reach Redis"),
+    ],
+)
+def test_silence_says_only_what_is_known(alive: bool | None, age_s: float, presence: str, trouble: str):
+    """A process that runs is never said to have ended, nor one on another host, which cannot be looked at."""
+    report = ProcessReport("a:1", snapshot(1), age_s, alive)
+    view = reduce("dice", [report], AT)
+    assert view.processes[0].presence == presence
+    assert view.troubles[0].startswith(f"a:1 (bot) {trouble}")
+    assert report.is_current(uptime_s=1) is (alive is True)
+
+
+def test_run_of_this_host_without_a_snapshot_is_a_trouble():
+    reports = [ProcessReport("a:1", snapshot(1), 0.5, alive=True)]
+    view = reduce("dice", reports, AT, [Run(1, ("bot",)), Run(2, ("jobs",))])
+    (trouble,) = view.troubles
+    assert trouble.startswith("process 2 (jobs) runs on this host, but Redis has no snapshot of it")
+    assert reduce("dice", reports, AT, [Run(None, ("bot",))]).troubles == ()
 
 
 def test_gone_process_is_named_but_not_counted():
@@ -154,8 +187,8 @@ def test_only_newest_three_gone_processes_are_shown():
     view = reduce("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
     assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
     assert (view.gone, len(view.troubles)) == (10, 4)
-    assert view.troubles[-1] == "7 more ended unexpectedly in the last minute"
-    assert reduce("dice", crashed[:4], AT).troubles[-1] == "1 more ended unexpectedly in the last minute"
+    assert view.troubles[-1] == "7 more ended or fell silent in the last minute"
+    assert reduce("dice", crashed[:4], AT).troubles[-1] == "1 more ended or fell silent in the last minute"
 
 
 def test_report_from_before_redis_started_is_not_current():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import Mock, patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.liveness import MAX_MISSED_HEARTBEATS, ConnectionHealth, Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason
+from botctl.realtime.socket import SocketLimits
+from tests.support.clock import Standstill
+from tests.support.waiting import until
 
 DEADLINES = Deadlines(auth_s=10, stall_s=5, heartbeat_s=20)
 
@@ -45,3 +52,28 @@ def test_client_that_drains_its_backlog_stays_connected(
 
 def test_one_lost_pong_does_not_close_the_connection() -> None:
     assert MAX_MISSED_HEARTBEATS > 2
+
+
+@pytest.mark.parametrize("stood_still_s", [0, 100])
+async def test_standstill_of_the_server_closes_no_connection(stood_still_s: float) -> None:
+    """Clients that were silent for as long while the server ran are closed."""
+    standstill = Standstill()
+    now_s = asyncio.get_running_loop().time()
+    limits = Mock(spec=SocketLimits)
+    registry = ConnectionRegistry(Mock(), limits, DEADLINES, auditor=Mock(), clock=Mock())
+    client = Mock(is_open=True, health=health(opened_s=now_s, last_received_s=now_s))
+    client.check_health = lambda _now_s: client.health
+    registry.clients.add(client)
+    registry._heartbeat_due_s[client] = float("inf")
+    sweep_s = 0.001
+    with patch("botctl.realtime.connections.SWEEP_S", sweep_s):
+        sweeping = asyncio.create_task(registry.sweep())
+        await asyncio.sleep(0)
+        if stood_still_s:
+            standstill.stand_still(stood_still_s)
+            await until(lambda: client.health.opened_s > now_s)
+        else:
+            client.health.last_received_s = client.health.last_drained_s = now_s - 100
+            await until(lambda: client.disconnect.called)
+        sweeping.cancel()
+    assert client.disconnect.called is not bool(stood_still_s)

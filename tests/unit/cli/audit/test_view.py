@@ -61,7 +61,8 @@ def test_wrong_option_value_is_a_usage_error(name, value):
          "migration 0001 · 12 ms"),
         ({"changes": {"cut": '[{"k"', "len": 99999, "sha256": "x"}}, 'changes: [{"k"… · #8 · 12 ms'),
         ({"changes": "?", "target": "?"}, "changes: ? · 12 ms"),
-        ({"unreadable": True}, "#8 · 12 ms · the stored entry cannot be read"),
+        ({"unreadable": True}, "#8 · 12 ms · the stored entry e1 cannot be read"),
+        ({"changes": ["?", {"k": "a", "new": 1}]}, "a: 1 · #8 · 12 ms"),
     ],
 )  # fmt: skip
 def test_entry_is_described_in_a_few_words(fields, expected):

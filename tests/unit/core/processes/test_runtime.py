@@ -13,7 +13,8 @@ import pytest
 
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
 from botctl.core.processes.process import start_time
-from botctl.core.processes.runtime import Runtime
+from botctl.core.processes.runtime import RUN_LOCKS, Run, Runtime
+from botctl.run.roles import ProcessRole
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
 HOLDER = """
@@ -186,6 +187,45 @@ def test_unpublish_survives_a_full_disk(runtime, sleeper, monkeypatch, caplog):
     sleeper.kill()
     sleeper.wait()
     assert runtime.live() == {}
+
+
+def test_run_of_this_host_is_found_by_its_locks(runtime, tmp_path):
+    assert runtime.runs() == ()
+    with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert runtime.runs() == (Run(holder.pid, ("bot",)),)
+        assert str(runtime.runs()[0]) == f"process {holder.pid} (bot)"
+        holder.kill()
+    assert runtime.runs() == ()
+
+
+def test_run_is_found_though_the_disk_is_full(runtime, monkeypatch):
+    """It holds its locks, but could not write its id into them."""
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with runtime.lock("bot"), runtime.lock("jobs"):
+        assert runtime.runs() == (Run(None, ("bot", "jobs")),)
+    assert runtime.runs() == ()
+
+
+@pytest.mark.parametrize("content", ["0", "4000000000 boot:1", "PID another boot:1", "no number"])
+def test_lock_of_an_ended_process_is_no_run(runtime, content):
+    """Its id may be another process's by now, for example this one's."""
+    (runtime.folder / "bot.lock").write_text(content.replace("PID", str(os.getpid())))
+    assert runtime.runs() == ()
+
+
+def test_released_lock_has_no_holder(runtime):
+    with runtime.lock("bot"):
+        assert runtime.holder("bot") == os.getpid()
+    assert runtime.holder("bot") is None
+
+
+def test_every_role_of_a_run_has_its_lock():
+    assert set(RUN_LOCKS) == set(ProcessRole)
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,21 @@ def test_consecutive_failures_are_one_outage(rounds):
     firsts = [f"failure {n}" for n, well in enumerate(rounds) if not well and (n == 0 or rounds[n - 1])]
     assert lines == began == firsts
     assert len(watcher.heard) == len(firsts) + sum(1 for a, b in pairwise(rounds) if b and not a)
+
+
+async def test_timeout_during_own_lag_begins_no_outage(outage, watcher, caplog, own_lag):
+    """The next one does, and names the lag."""
+    outage.begin("Redis failed (1)", TimeoutError())
+    assert not outage.active
+    assert watcher.heard == []
+    assert caplog.records == []
+    outage.begin("Redis failed (2)", TimeoutError())
+    assert [record.getMessage() for record in caplog.records] == ["Redis failed (2)"]
+    outage.end()
+    outage.begin("Redis failed (3)", TimeoutError())
+    assert not outage.active
+
+
+async def test_refused_connection_during_own_lag_is_an_outage(outage, own_lag):
+    outage.begin("Redis failed", ConnectionRefusedError())
+    assert outage.active

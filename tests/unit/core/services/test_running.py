@@ -13,6 +13,7 @@ from botctl.core.contracts.protocols import StatusSource
 from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
 from botctl.core.services.registry import Backoff, Registry, ServiceHealth, Services, ServiceState, Tasks
 from botctl.core.services.service import EXPEDITED_S, GRACE_S
+from tests.support.clock import Standstill
 from tests.support.services import Journal, LoopClock, raises, service, sleeps, unresponsive
 
 pytestmark = pytest.mark.looptime
@@ -605,6 +606,22 @@ class TestHealth:
             ServiceHealth("C", ok=False, took_ms=0, detail="OSError: no route"),
             ServiceHealth("D", ok=True, took_ms=0, detail=""),
         ]
+
+    async def test_ping_counts_though_the_loop_was_blocked(self, registry, journal):
+        async def ping(_):
+            await loop.create_task(answers())
+
+        async def answers():
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        loop = asyncio.get_running_loop()
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            standstill = Standstill()
+            loop.call_soon(loop.call_soon, standstill.stand_still, 60)
+            [health] = await running.health(timeout_s=2)
+        assert (health.ok, health.detail) == (True, "")
 
     async def test_ping_receives_the_service(self, registry, journal):
         got = []

@@ -22,10 +22,11 @@ from botctl.core.contracts.events import (
     StoreRestarted,
 )
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
+from botctl.core.loop_lag import LAG
 from botctl.core.telemetry import metrics as module
 from botctl.core.telemetry.latency import BOUNDS_MS
 from botctl.core.telemetry.metrics import MAX_NAMES, OTHERS, Metrics, measure_lag, process_metrics, render_prometheus
-from tests.support.clock import ManualClock
+from tests.support.clock import ManualClock, Standstill
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 
@@ -190,6 +191,16 @@ class Two:
 
     async def health(self, timeout_s: float = 2.0) -> list[Any]:
         return []
+
+
+async def test_own_lag_is_known_while_the_service_runs():
+    standstill = Standstill()
+    async with tasks_for("metrics") as (tasks, _):
+        async with process_metrics(Settings(), Bus(), Two(), tasks):
+            await asyncio.sleep(0)  # the task measures from now on
+            standstill.stand_still(20)
+            await until(lambda: LAG.late_s() > 15)
+        assert LAG.late_s() == 0
 
 
 async def test_service_counts_events_until_it_stops():
