@@ -12,7 +12,7 @@ from botctl.core.contracts.throttle import Scope, parse
 from botctl.core.errors import Unreachable, UsageError
 from botctl.ratelimit import statistics
 from botctl.ratelimit.inspect import Inspector, LimitStatus, reset
-from botctl.ratelimit.keys import parse_subject, policies_key
+from botctl.ratelimit.keys import Subject, parse_subject, policies_key
 from botctl.ratelimit.limiter import RedisLimiter
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
@@ -218,7 +218,7 @@ async def test_special_characters_in_subjects_are_escaped(redis, bot, inspector)
         for user in ("1*", "12", "1?", "[12]", "1", "\\1"):
             await use(limiter, user=user)
         for user in ("1*", "1?", "[12]", "\\1"):
-            removed = await inspector.reset(parse_subject(f"user:{user}"))
+            removed = await inspector.reset(Subject(Scope.USER, user))
             assert {key.subject for key in removed} == {user, f"7-{user}"}
         assert len(await inspector.statuses(parse_subject("user:12"))) == 2
 
