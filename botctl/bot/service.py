@@ -199,6 +199,7 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
             if attempt == _LOGIN_ATTEMPTS:
                 raise _to_botctl_error(error) from error
             _log.warning("Discord does not answer (%s), trying again", type(error).__name__)
+            await bot.http.close()  # the next attempt makes another session, and would leave this one open
             await asyncio.sleep(attempt)
         except disnake.DiscordException as error:
             raise _to_botctl_error(error) from error
@@ -388,8 +389,11 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
 
 async def _close(bot: Bot) -> None:
     """Close the gateway and the session, and cancel what disnake's login left unfinished."""
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        await bot.close()
+    try:
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await bot.close()
+    finally:
+        await bot.http.close()  # if the gateway's end failed, disnake has left the session open
     unfinished = [
         task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -19,6 +20,7 @@ def program_name(*, absolute: bool = False) -> str:
     if found and Path(found).resolve() == program.resolve():
         return program.name
     path = program.resolve()
-    if not absolute and path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
+    if not absolute:
+        with suppress(FileNotFoundError, ValueError):  # the working directory is deleted, or is no parent
+            path = path.relative_to(Path.cwd())
     return shlex.quote(str(path))

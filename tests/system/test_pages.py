@@ -120,6 +120,7 @@ KNOWN_PROGRAMS = {
     "journalctl",
     "curl",
     "cd",
+    "mkdir",
     "pip",
     "python3",
     "sudo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from tests.support.cli import READY, Process, Project
 from tests.support.project_files import SLOW
 from tests.support.verbs import CALLS
+from tests.support.waiting import wait_for
 
 # Each call, and a line that it must print.
 CALLS_AND_LINES = {
@@ -35,8 +37,13 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Pro
     """One running bot, shared by tests that do not stop it."""
     project = Project(tmp_path_factory.mktemp("run") / "b t")
     project.write("commands/slow.py", SLOW)
-    with project.run() as process:
-        yield project, process
+    umask = os.umask(0)  # as in some containers
+    try:
+        with project.run() as process:
+            os.umask(umask)
+            yield project, process
+    finally:
+        os.umask(umask)
 
 
 class TestRunningBot:
@@ -53,6 +60,16 @@ class TestRunningBot:
         assert 'sandbox send "/ping"' in process.output
         done = project.call("sandbox", "send", "/ping")
         assert (done.code, "Pong!" in done.out) == (0, True)
+
+    def test_state_is_private_whatever_the_umask(self, bot: tuple[Project, Process]) -> None:
+        """Also what the embedded stores and the sandbox write."""
+        project, _ = bot
+        assert project.call("sandbox", "send", "/ping").code == 0
+        folder = project.root / ".botctl"
+        wait_for((folder / "sandbox" / "world.json").exists)
+        modes = {path.relative_to(folder).as_posix(): path.lstat().st_mode for path in folder.rglob("*")}
+        assert len(modes) > 10
+        assert [f"{stat.filemode(mode)} {name}" for name, mode in modes.items() if mode & 0o077] == []
 
     def test_exception_is_an_ephemeral_reply_with_a_logged_id(self, bot: tuple[Project, Process]) -> None:
         """The user sees only the id. The log has the traceback and the fields."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
@@ -50,7 +50,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
     statuses, holder, malformed = asyncio.run(read())
     if as_json:
-        print(json.dumps([_as_json(status) for status in statuses]))
+        print_json([_as_json(status) for status in statuses])
     else:
         notes = [Text(note, "dim") for note in (*_detail_lines(statuses), _describe_scheduler(holder))]
         show(_build_table(statuses, datetime.now(UTC)), *notes)
@@ -72,7 +72,7 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
 
     report = _run_to_report(run_job())
     if as_json:
-        print(json.dumps({"name": name} | report.as_json()))
+        print_json({"name": name} | report.as_json())
     elif report.result is RunResult.OK:
         where = "in this process, because no scheduler is running" if report.here else "by the scheduler's process"
         print(f"{name}: ok in {report.took_ms} ms, run {where}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from botctl.cli.json_output import print_json
 from botctl.cli.migrate import view
 from botctl.cli.migrate.view import ProgressView, print_plan
 from botctl.cli.options import AsJson, Profile, Project
@@ -167,7 +167,7 @@ def create(
     loaded = load_settings(project, profile)
     path = create_file(Path(loaded.root, loaded.settings.migrate.folder), name)
     if as_json:
-        print(json.dumps({"file": str(path)}))
+        print_json({"file": str(path)})
     else:
         print(path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import sys
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import uvloop
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.run.view import RunView
@@ -83,7 +83,7 @@ def _parse_roles(only: list[str] | None) -> list[ProcessRole]:
 def _print_settings(loaded: Loaded, *, as_json: bool) -> None:
     rows = explain(loaded)
     if as_json:
-        print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))
+        print_json([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows])
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("setting", "value", "from"):

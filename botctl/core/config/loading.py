@@ -38,6 +38,7 @@ from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
 from botctl.core.redact import MARK, redact, register
 from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
+from botctl.core.trust import require_trusted_code
 
 PROFILE: Key = ("profile",)
 ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials
@@ -69,17 +70,19 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     """Load the settings of the project at ``project``, or of the one that the current folder is in.
 
     ``flags`` maps a setting to the value of its option: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets are
-    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project
-    or settings are wrong, with one sentence for each of them.
+    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project,
+    if another user could have written it, or if settings are wrong, with one sentence for each of them.
     """
     register(*secret_variables(env))  # before anything can be printed
-    root = find_root(project, env, Path.cwd())
+    root = find_root(project, env)
     faults: list[str] = []
     values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
     settings = validate(values, faults)
     remarks = () if settings is None else notices(settings, {*filter(env.get, env), *dotenv_names(root / ".env")})
     if settings is None or faults:
         raise _config_error(faults, remarks)
+    modules = [factory.partition(":")[0] for factory in settings.services.values()]
+    require_trusted_code(root, (settings.commands.folder, settings.migrate.folder), modules, env)
     return Loaded(settings, root, _origins(values), remarks)
 
 

@@ -24,16 +24,17 @@ from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
 from botctl.core.secret_parts import SECRET_NAME, has_secrets
+from botctl.core.trust import TRUST_VARIABLE
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
     {
-        *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
+        *(PROJECT_VARIABLE, TRUST_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Variables that are not settings: for PM2's ecosystem.config.js, for the check with Discord's OpenAPI file, and for
-`botctl sandbox serve`."""
+"""Variables that are not settings: which project it is, whether it is trusted, for PM2's ecosystem.config.js, for the
+check with Discord's OpenAPI file, and for `botctl sandbox serve`."""
 
 Key = tuple[str, ...]
 
@@ -106,6 +107,8 @@ def from_dotenv(file: Path, faults: list[str]) -> Values:
             faults.append(f"{origin}: is not NAME=value.")
         elif binding.key == PROJECT_VARIABLE:
             faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
+        elif binding.key == TRUST_VARIABLE:
+            faults.append(f"{origin}: {TRUST_VARIABLE} can only be set in the environment: no project trusts itself.")
         elif binding.key and binding.key.startswith(ENV_PREFIX):
             values |= _parse_variable(binding.key, binding.value or "", origin, faults)
         elif binding.key and _is_miswritten(binding.key):
