@@ -6,7 +6,7 @@ DEV := sh tools/setup.sh dev
 # once; tests/conftest.py orders the files.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test check watch coverage build bench soak lock format clean
+.PHONY: help run test check watch coverage build bench soak contract lock format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,10 @@ bench:  ## compare with other libraries; raw runs go to bench/results/
 soak:  ## run the long tests: kills, fuzzing, load
 	@$(DEV)
 	@$(PYTEST) -m soak
+
+contract:  ## run the contract tests on a Redis and a MongoDB of others
+	@$(DEV)
+	@$(BIN)/python tools/contract_servers.py
 
 lock:  ## pin the newest allowed versions, with hashes
 	@$(DEV)

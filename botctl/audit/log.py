@@ -75,10 +75,19 @@ class AuditLog:
     database: Database
 
     async def newest(self, query: Query, limit: int) -> list[Document]:
-        """The newest ``limit`` documents that match ``query``, in ascending order."""
-        cursor = self.database[COLLECTION].find(query.filter()).sort([("at", -1), ("_id", -1)]).limit(limit)
+        """The newest ``limit`` documents that match ``query``, in ascending order of time, then of id.
+
+        The server sorts by time alone, which every index of the log ends with. It would sort by time and id in memory,
+        and an index with the id is nothing for the embedded store. So all entries of the oldest millisecond are read.
+        """
+        collection, conditions = self.database[COLLECTION], query.filter()
         with _reaching_mongo:
-            return list(map(_complete, (await cursor.to_list())[::-1]))
+            found = await collection.find(conditions).sort("at", -1).limit(limit).to_list()
+            oldest = found[-1].get("at") if found else None
+            if len(found) == limit and isinstance(oldest, int):
+                found = [document for document in found if document.get("at") != oldest]
+                found += await collection.find(conditions | {"at": oldest}).to_list()
+        return sorted(map(_complete, found), key=_order)[-limit:]
 
     async def written_since(self, after_ms: int) -> list[Document]:
         """All documents written since ``after_ms``, in no order.

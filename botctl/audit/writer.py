@@ -11,6 +11,8 @@ Collection ``botctl_audit``, one document per entry, never changed::
 Times are integers, since the embedded store compares date texts by the second and cannot sort by list elements. ``x``
 is a list, so that a later version can store several entries in one document.
 
+The writer of a process creates what is missing of `INDEXES` after its first batch, so short verbs do not wait for it.
+
 `record` only appends to a queue. While MongoDB does not answer, entries wait in memory. Entries beyond the queue's size
 are counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to a file, see `spool`.
 """
@@ -22,7 +24,7 @@ import itertools
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -48,6 +50,7 @@ from botctl.core.contracts.audit_entry import (
     repeated_line,
 )
 from botctl.core.contracts.protocols import Auditor
+from botctl.core.driver_errors.mongo import describe
 from botctl.core.errors import ANYTHING, type_name
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.runtime import Runtime
@@ -58,6 +61,16 @@ from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
+_AT: Final = ("at", -1)
+INDEXES: Final = (
+    [_AT],
+    [("x.actor", 1), _AT],
+    [("x.name", 1), _AT],  # an actor may be named instead
+    [("x.action", 1), _AT],
+    [("x.guild", 1), _AT],
+    [("w.at", 1)],  # followers
+)
+"""The indexes of the collection. Each query of `log` gets its order from one, and none reads the whole log."""
 LAST_TRY_S: Final = 3.0  # for the last write when the process stops; the rest is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
 _PAUSES: Final = Backoff(first_s=0.1, limit_s=5.0)
@@ -131,6 +144,7 @@ class MongoAuditor:
                 self._spool_rest()
 
     async def _write(self) -> None:
+        indexed = False
         while True:
             try:
                 await self._write_once()
@@ -141,7 +155,20 @@ class MongoAuditor:
                 )
             else:
                 self._outage.end()
+                if self.counts.written and not indexed:
+                    indexed = True
+                    await self._create_indexes()
                 await self._collect()
+
+    async def _create_indexes(self) -> None:
+        """Create the missing `INDEXES`. They only make reading fast, so a failure is not an outage."""
+        try:
+            there = {_fields(index["key"]) for index in (await self.collection.index_information()).values()}
+            for keys in INDEXES:
+                if _fields(keys) not in there:
+                    await self.collection.create_index(keys)
+        except PyMongoError as error:
+            _log.warning("audit: `botctl audit log` is slow, an index cannot be created (%s)", describe(error))
 
     async def _write_once(self) -> None:
         for path in self.spool.files():
@@ -283,6 +310,11 @@ def _document(text: bytes, now_ms: int) -> Document:
         index["name"] = entry["actor"]["name"]
     at_ms = unix_ms(datetime.fromisoformat(entry["at"]))
     return {"_id": entry["id"], "b": Binary(text), "x": [index], "at": at_ms, "w": {"at": now_ms}}
+
+
+def _fields(keys: Sequence[tuple[str, Any]]) -> tuple[str, ...]:
+    """What identifies an index: the embedded store forgets names and directions, and MongoDB reads one both ways."""
+    return tuple(field for field, _ in keys)
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:

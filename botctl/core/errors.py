@@ -214,7 +214,7 @@ class translated:  # noqa: N801  used like contextlib.suppress
     """A reusable context manager: an error of the types ``drivers`` (of a client) becomes one of `STORE_FAULTS`.
 
     ``sort`` says what the error means; a bug is left as it is. ``{error}`` in the sentence is replaced by
-    ``describe(error)``. `core.mongo_errors` and `core.redis_errors` make those of the two drivers.
+    ``describe(error)``. `core.driver_errors.mongo` and `core.driver_errors.redis` make those of the two drivers.
     """
 
     def __init__(

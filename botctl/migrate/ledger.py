@@ -24,6 +24,7 @@ from typing import Any, Final
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
@@ -49,7 +50,8 @@ class Ledger:
 
     @property
     def _records(self) -> AsyncCollection[Document]:
-        return journaled(self.database[COLLECTION])
+        """The collection. What a failover may take back is not read: a migration would be taken for applied."""
+        return journaled(self.database.get_collection(COLLECTION, read_concern=ReadConcern("majority")))
 
     async def read(self) -> tuple[Record, ...]:
         """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""

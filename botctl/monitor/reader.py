@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.driver_errors.redis import reaching_redis
@@ -33,7 +35,11 @@ async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
             pipe.get(schema.key(bot, proc))
             pipe.pttl(schema.key(bot, proc))
         pipe.info("server")
-        *answers, server = await pipe.execute() if procs else [{}]
+        *answers, server = await pipe.execute(raise_on_error=False) if procs else [{}]
+    if isinstance(server, NoPermissionError):  # INFO is one of the commands that are often taken away (@dangerous)
+        server = {"uptime_in_seconds": math.inf}
+    if failed := next((each for each in (*answers, server) if isinstance(each, Exception)), None):
+        raise failed
     rows = zip(procs, answers[::2], answers[1::2], strict=True)
     # A snapshot that lives longer than it may was written while the clock of Redis was ahead. A process that runs
     # replaces it within a second.

@@ -8,6 +8,7 @@ part of botctl that declares it (``realtime.connect``). Different policies have 
     botctl:{<bot>}:rl:policies                     hash, part of botctl -> JSON {policy: limits}
     botctl:{<bot>}:rl:resets                       counts the resets, so that processes clear their local counts
     botctl:{<bot>}:rl:hour:<n>                     hash, checks and denials by policy in the hour n since 1970
+    botctl:{<bot>}:rl:writer:<id>                  the number of the last batch of those counts that a process wrote
 """
 
 from __future__ import annotations
@@ -155,6 +156,11 @@ def resets_key(bot: str) -> str:
 def hour_key(bot: str, hour: int) -> str:
     """The key of the counts of one hour. ``hour``: hours since 1970."""
     return f"{bot_prefix(bot)}hour:{hour}"
+
+
+def writer_key(bot: str, writer: str) -> str:
+    """The key of the number of the last batch of counts of ``writer``, a process."""
+    return f"{bot_prefix(bot)}writer:{writer}"
 
 
 def parse_subject(text: str) -> Subject:

@@ -38,6 +38,7 @@ from typing import Any, Final, Protocol, Self
 import pymongo
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
 from botctl.core.driver_errors.mongo import reaching_mongo
@@ -269,7 +270,10 @@ class MongoLeases:
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
     """Factory of the service. Asks the server what it is: `mongo.url` may name another embedded store."""
-    shared = database[COLLECTION].with_options(write_concern=WriteConcern("majority"))
+    # What a failover may take back decides nothing.
+    shared = database[COLLECTION].with_options(
+        write_concern=WriteConcern("majority"), read_concern=ReadConcern("majority")
+    )
     with reaching_mongo("The leases cannot be read: MongoDB fails."):
         embedded = await is_embedded(database.client)
     if embedded:

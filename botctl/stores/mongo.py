@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ Database = AsyncDatabase[dict[str, Any]]
 """The service: the database of the bot."""
 
 CONNECTIONS: Final = 50
+_WRITE_CHECK: Final = "botctl_write_check"
 _EMBEDDED: Final = "nx_27017"
 CLOSE_S: Final = 0.5  # to end sessions; a server that does not answer ends them later by itself
 
@@ -40,7 +42,8 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
 
     ``timeout_s`` limits a whole call, with server selection and retries; `pymongo.timeout` sets another limit. An
     acknowledged write is on a majority of the servers, so that a failover does not lose it; for those that must survive
-    a power failure see `journal`. On a replica set the driver retries a write once.
+    a power failure see `journal`. On a replica set the driver retries a write once. Reads go to the primary, whatever
+    ``url`` says: leases, ledger, jobs, keys and the settings of guilds must not be those of a secondary that is behind.
 
     Raises ConfigError if ``url`` is not valid.
     """
@@ -66,6 +69,7 @@ def _new_client(url: str, limit_ms: int) -> AsyncMongoClient[dict[str, Any]]:
         serverSelectionTimeoutMS=limit_ms,
         connectTimeoutMS=limit_ms,
         w="majority",
+        readPreference="primary",
         tz_aware=True,
         uuidRepresentation="standard",
         maxPoolSize=CONNECTIONS,
@@ -164,6 +168,15 @@ async def server_version(client: AsyncMongoClient[dict[str, Any]]) -> str:
 
         return f"nx-27017 {installed('nx-27017')}"
     return f"MongoDB {safe(info.get('version', '?'))}"
+
+
+async def prove_write(database: Database) -> None:
+    """Write one document and remove it, with its collection. Raises PyMongoError if the server takes no write."""
+    collection = database[_WRITE_CHECK]
+    try:
+        await collection.insert_one({"_id": secrets.token_hex(8)})
+    finally:
+        await collection.drop()
 
 
 async def ping_mongo(database: Database) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,13 @@ from redis.asyncio import BlockingConnectionPool, Redis, connection
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -173,11 +180,27 @@ def _error_text(error: Exception) -> str:
 
 
 async def server_version(client: Redis) -> str:
-    """The name and version of the server: ``Valkey 9.1.2``, ``Redis 7.4.0``."""
-    info: dict[str, Any] = await client.info("server")
+    """The name and version of the server: ``Valkey 9.1.2``, ``Redis 7.4.0``.
+
+    Just ``Redis`` if its user has no right to INFO, one of the commands that are often taken away (@dangerous).
+    """
+    try:
+        info: dict[str, Any] = await client.info("server")
+    except NoPermissionError:
+        await client.ping()
+        return "Redis"
     if "valkey_version" in info:
         return f"Valkey {safe(info['valkey_version'])}"
     return f"Redis {safe(info.get('redis_version', '?'))}"
+
+
+async def prove_write(client: Redis, bot: str) -> None:
+    """Write a key of ``bot`` and delete it. Raises RedisError if the server takes no write."""
+    key = f"botctl:{{{bot}}}:write-check:{secrets.token_hex(8)}"
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.set(key, 1, px=1000)
+        pipe.delete(key)
+        await pipe.execute()
 
 
 async def ping_redis(client: Redis) -> str:

@@ -13,7 +13,7 @@ from tests.support.mongo_memory import MemoryDatabase
 from tests.support.stores import REAL_MONGO, REAL_REDIS, Database, clean_redis, new_database
 
 REDIS = ["embedded", "real"] if REAL_REDIS else ["embedded"]
-MONGO = ["embedded", "real"] if REAL_MONGO else ["embedded"]
+MONGO = ["embedded", *REAL_MONGO]
 
 
 @pytest.fixture(params=REDIS)
@@ -30,7 +30,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture(params=MONGO)
 def mongo_url(request: pytest.FixtureRequest) -> str:
-    return request.getfixturevalue("mongo_server") if request.param == "embedded" else str(REAL_MONGO)
+    return request.getfixturevalue("mongo_server") if request.param == "embedded" else REAL_MONGO[request.param]
 
 
 @pytest.fixture
@@ -46,6 +46,6 @@ async def documents(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         yield MemoryDatabase()
         return
-    url = request.getfixturevalue("mongo_server") if request.param == "embedded" else str(REAL_MONGO)
+    url = request.getfixturevalue("mongo_server") if request.param == "embedded" else REAL_MONGO[request.param]
     async with new_database(url) as database:
         yield database

@@ -70,6 +70,14 @@ async def test_order_is_by_millisecond_not_by_id(write, log):
     assert ids(await log.newest(bounds, 50)) == ["3", "0", "4"]
 
 
+async def test_newest_of_one_millisecond_are_those_with_the_last_ids(write, log):
+    """Also where the limit cuts a millisecond, in whatever order the server returns it."""
+    await write(*(replace(entry(0), id=f"{n}") for n in (4, 0, 3, 1, 2)), entry(1))
+    assert ids(await log.newest(Query(), 3)) == ["3", "4", "e0001"]
+    assert ids(await log.newest(Query(until=START + timedelta(seconds=1)), 2)) == ["3", "4"]
+    assert ids(await log.newest(Query(), 6)) == ["0", "1", "2", "3", "4", "e0001"]
+
+
 async def test_empty_log_has_no_entries(log):
     assert await log.newest(Query(), 50) == []
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from botctl.audit.spool import Spool
-from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
+from botctl.audit.writer import COLLECTION, INDEXES, MAX_BATCH, MongoAuditor
 from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, encode_line, entry_for
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from botctl.stores import embedded_mongo
@@ -244,6 +244,28 @@ async def test_spool_file_with_bad_line_is_quarantined(mongo_server, name, tmp_p
         await until(lambda: auditor.counts.written == 1)
     assert spool.files() == []
     assert len(list((tmp_path / "spool").glob("*.bad"))) == 1
+
+
+async def test_writer_creates_the_missing_indexes(mongo_db, tmp_path):
+    """Also in a database that has entries, and some of the indexes, from a migration."""
+
+    async def fields():
+        return {tuple(field for field, _ in index["key"]) for index in (await audit.index_information()).values()}
+
+    audit = mongo_db[COLLECTION]
+    await audit.create_index([("at", 1)])
+    await audit.insert_one({"_id": "old", "at": 1, "x": [{"actor": "9"}], "w": {"at": 1}})
+    wanted = {("_id",), *(tuple(field for field, _ in keys) for keys in INDEXES)}
+    async with tasks_for("audit") as (tasks, _):
+        auditor = MongoAuditor(audit, Spool(tmp_path), tasks, 1000, 0.001)
+        async with auditor.running():
+            auditor.record(entry(0))
+
+            async def indexed():
+                return await fields() == wanted
+
+            await until(indexed)
+    assert len(await audit.index_information()) == len(wanted)
 
 
 async def test_two_runs_of_one_interaction_are_two_entries(mongo_server, name, tmp_path, caplog):

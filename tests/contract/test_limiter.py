@@ -89,13 +89,13 @@ def model(tats, now_us, checks):
         max_size=6,
     )
 )
-def test_script_agrees_with_python(redis_server, batches):
+def test_script_agrees_with_python(redis_url, batches):
     """Same answers and states, to the microsecond, over random batches, by the server's clock."""
 
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
         probe = lua_script.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
-        async with connect(redis_server, timeout_s=2.0) as redis:
+        async with connect(redis_url, timeout_s=2.0) as redis:
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
@@ -110,8 +110,8 @@ def test_script_agrees_with_python(redis_server, batches):
     asyncio.run(compare())
 
 
-async def test_key_expires_when_allowance_is_full(redis_server):
-    async with running_limiter(redis_server, "ttl") as limiter:
+async def test_key_expires_when_allowance_is_full(redis_url):
+    async with running_limiter(redis_url, "ttl") as limiter:
         await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
         found = limiter.redis.scan_iter("botctl:{ttl}:rl:roll*")
         keys = {key.decode(): await limiter.redis.pttl(key) async for key in found}
@@ -120,8 +120,8 @@ async def test_key_expires_when_allowance_is_full(redis_server):
     assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
 
 
-async def test_key_of_other_type_is_overwritten(redis_server):
-    async with running_limiter(redis_server, "kind") as limiter:
+async def test_key_of_other_type_is_overwritten(redis_url):
+    async with running_limiter(redis_url, "kind") as limiter:
         await limiter.redis.lpush("botctl:{kind}:rl:roll:user:9", "x")
         assert (await limiter.check(invocation(), parse("1/1h per user"))).source == "redis"
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
@@ -130,9 +130,9 @@ async def test_key_of_other_type_is_overwritten(redis_server):
 # --- the limiter ---------------------------------------------------------------------------------------------------
 
 
-async def test_call_after_burst_is_denied_with_retry_time(redis_server):
+async def test_call_after_burst_is_denied_with_retry_time(redis_url):
     limits = parse("3/1h per user")
-    async with running_limiter(redis_server) as limiter:
+    async with running_limiter(redis_url) as limiter:
         verdicts = [await limiter.check(invocation(), limits) for _ in range(4)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
         assert verdicts[3].limit == limits[0]
@@ -142,10 +142,10 @@ async def test_call_after_burst_is_denied_with_retry_time(redis_server):
         assert (await limiter.check(invocation(name="poll"), limits)).allowed
 
 
-async def test_denied_call_is_counted_by_no_limit(redis_server):
+async def test_denied_call_is_counted_by_no_limit(redis_url):
     """A call that the guild's limit denies does not use up the user's limit."""
     limits = parse("2/1h per user, 1/1h per guild")
-    async with running_limiter(redis_server) as limiter:
+    async with running_limiter(redis_url) as limiter:
         assert (await limiter.check(invocation("ann"), limits)).allowed
         for _ in range(5):
             assert (await limiter.check(invocation("bob"), limits)).limit == limits[1]
@@ -153,24 +153,24 @@ async def test_denied_call_is_counted_by_no_limit(redis_server):
         assert [verdict.allowed for verdict in verdicts] == [True, True, False]
 
 
-async def test_two_limits_of_one_scope_count_separately(redis_server):
+async def test_two_limits_of_one_scope_count_separately(redis_url):
     limits = parse("2/1s per user, 3/1h per user")
-    async with running_limiter(redis_server, "apart") as limiter:
+    async with running_limiter(redis_url, "apart") as limiter:
         assert (await limiter.check(invocation(), limits)).allowed
         assert await limiter.redis.exists("botctl:{apart}:rl:roll:user:9", "botctl:{apart}:rl:roll:user-2:9") == 2
 
 
-async def test_changed_limit_acts_at_once_on_existing_counts(redis_server):
-    async with running_limiter(redis_server) as limiter:
+async def test_changed_limit_acts_at_once_on_existing_counts(redis_url):
+    async with running_limiter(redis_url) as limiter:
         assert (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert (await limiter.check(invocation(), parse("2/1h burst 4 per user"))).allowed
 
 
-async def test_api_callers_are_counted_by_address_and_key(redis_server):
+async def test_api_callers_are_counted_by_address_and_key(redis_url):
     """A limit whose subject is not known is not counted."""
     limits = parse("3/1h per address, 2/1h per key, 100/1h global", scopes=frozenset(Scope))
-    async with running_limiter(redis_server, "api") as limiter:
+    async with running_limiter(redis_url, "api") as limiter:
 
         async def call(address, key=None):
             subjects = {Scope.ADDRESS: address_subject(address)} | ({Scope.KEY: key} if key else {})
@@ -185,21 +185,21 @@ async def test_api_callers_are_counted_by_address_and_key(redis_server):
         }  # fmt: skip
 
 
-async def test_check_without_limits_sends_nothing(redis_server):
-    async with running_limiter(redis_server) as limiter:
+async def test_check_without_limits_sends_nothing(redis_url):
+    async with running_limiter(redis_url) as limiter:
         assert await limiter.check(invocation(), ()) == await limiter.check(invocation(), parse(""))
         assert limiter.counts.batches == 0
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-async def test_concurrent_calls_never_exceed_the_burst(redis_server, processes):
+async def test_concurrent_calls_never_exceed_the_burst(redis_url, processes):
     """1,000 calls at the same moment travel in few batches, and exactly the burst is allowed."""
     bot = uuid.uuid4().hex
     limits = parse("100/1h per guild")
     async with (
-        running_limiter(redis_server, bot) as a,
-        running_limiter(redis_server, bot) as b,
-        running_limiter(redis_server, bot) as c,
+        running_limiter(redis_url, bot) as a,
+        running_limiter(redis_url, bot) as b,
+        running_limiter(redis_url, bot) as c,
     ):
         limiters = [a, b, c][:processes]
         calls = [limiters[n % processes].check(invocation(f"{n}"), limits) for n in range(1000)]
@@ -209,8 +209,8 @@ async def test_concurrent_calls_never_exceed_the_burst(redis_server, processes):
         assert sum(limiter.counts.batches for limiter in limiters) <= 1000 // 64 + 2 * processes
 
 
-async def test_flushed_script_is_loaded_again(redis_server):
-    async with running_limiter(redis_server) as limiter:
+async def test_flushed_script_is_loaded_again(redis_url):
+    async with running_limiter(redis_url) as limiter:
         await limiter.check(invocation(), parse("5/10s per user"))
         await limiter.redis.script_flush()
         assert (await limiter.check(invocation(), parse("5/10s per user"))).source == "redis"
@@ -267,8 +267,8 @@ async def test_check_during_stop_is_answered(own_redis):
         assert (await limiter.check(invocation(), limits)).source == "local"
 
 
-async def test_limiter_counts_locally_after_its_stop(redis_server):
-    async with connect(redis_server, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
+async def test_limiter_counts_locally_after_its_stop(redis_url):
+    async with connect(redis_url, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
         limiter = RedisLimiter(redis, uuid.uuid4().hex, tasks, deadline_s=5.0)
         async with limiter.running():
             assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "redis"
@@ -276,7 +276,7 @@ async def test_limiter_counts_locally_after_its_stop(redis_server):
         assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "local"
 
 
-async def test_statistics_are_not_written_twice_at_stop(redis_server, monkeypatch):
+async def test_statistics_are_not_written_twice_at_stop(redis_url, monkeypatch):
     inside, most, release = 0, 0, asyncio.Event()
 
     async def write():
@@ -288,7 +288,7 @@ async def test_statistics_are_not_written_twice_at_stop(redis_server, monkeypatc
         finally:
             inside -= 1
 
-    async with running_limiter(redis_server) as limiter:
+    async with running_limiter(redis_url) as limiter:
         monkeypatch.setattr(limiter._statistics, "write", write)
         limiter.declare("test", {})
         await until(lambda: inside == 1)
@@ -296,9 +296,9 @@ async def test_statistics_are_not_written_twice_at_stop(redis_server, monkeypatc
     assert most == 1
 
 
-async def test_cancelled_caller_does_not_affect_others(redis_server):
+async def test_cancelled_caller_does_not_affect_others(redis_url):
     limits = parse("3/1h per user")
-    async with running_limiter(redis_server) as limiter:
+    async with running_limiter(redis_url) as limiter:
         impatient = asyncio.create_task(limiter.check(invocation(), limits))
         patient = asyncio.create_task(limiter.check(invocation("bob"), limits))
         await until(lambda: limiter.counts.checks == 2)

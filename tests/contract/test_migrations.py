@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -423,7 +424,7 @@ async def test_shipped_migrations_apply_and_revert(env: Environment) -> None:
         indexes = (await env.db.botctl_audit.index_information()).values()
         return {tuple(field for field, _ in index["key"]) for index in indexes}
 
-    wanted = load(found, found.files)["0002_audit_indexes"].up.__globals__["INDEXES"]
+    wanted = inspect.unwrap(load(found, found.files)["0002_audit_indexes"].up).__globals__["INDEXES"]
     assert await fields() - {("_id",)} == {tuple(field for field, _ in keys) for keys in wanted}
     await env.db.botctl_audit.insert_one({"_id": "e", "at": 1, "x": [{"actor": "9"}], "w": {"at": 1}})
     await env.migrator.down(found, [found.files[1]])

@@ -1,6 +1,7 @@
 """What operators see of rate limits and reset, on a real Redis, with limiters that count."""
 
 import asyncio
+import signal
 import uuid
 from contextlib import asynccontextmanager
 
@@ -11,10 +12,12 @@ from botctl.core.contracts.throttle import Scope, parse
 from botctl.core.errors import Unreachable, UsageError
 from botctl.ratelimit import statistics
 from botctl.ratelimit.inspect import Inspector, LimitStatus, reset
-from botctl.ratelimit.keys import parse_subject, policies_key
+from botctl.ratelimit.keys import Subject, parse_subject, policies_key
 from botctl.ratelimit.limiter import RedisLimiter
+from botctl.stores import embedded_redis
+from botctl.stores import redis as redis_clients
 from tests.support.clock import ManualClock
-from tests.support.stores import tasks_for
+from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 
 ALL = frozenset(Scope)
@@ -107,6 +110,27 @@ async def test_policies_are_written_again_after_redis_lost_them(redis, bot, insp
     assert [row.policy for row in await inspector.policies(0)] == ["roll"]
 
 
+async def test_abandoned_write_that_took_effect_is_counted_once(tmp_path):
+    """The server runs it later, from its buffer, before or after the next one."""
+    with server(embedded_redis.PART, tmp_path) as running:
+        async with redis_clients.connect(running.url, timeout_s=5.0) as redis:
+            stats = statistics.PolicyStats(redis, "dice", ManualClock())
+            stats.declare("bot", {"roll": LIMITS})
+            await stats.write()
+            for round_ in (1, 2, 3):
+                stats.counter("roll").checks += 2
+                stats.counter("roll").denied += 1
+                running.process.send_signal(signal.SIGSTOP)
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await stats.write()
+                running.process.send_signal(signal.SIGCONT)
+                stats.counter("roll").checks += 1
+                await stats.write()
+                [row] = await Inspector(redis, "dice").policies(ManualClock().now().timestamp())
+                assert (row.checks, row.denied) == (3 * round_, round_)
+
+
 async def test_bot_that_never_ran_has_no_policies(inspector):
     assert await inspector.policies(0) == []
     assert await inspector.statuses(parse_subject("user:9")) == []
@@ -194,7 +218,7 @@ async def test_special_characters_in_subjects_are_escaped(redis, bot, inspector)
         for user in ("1*", "12", "1?", "[12]", "1", "\\1"):
             await use(limiter, user=user)
         for user in ("1*", "1?", "[12]", "\\1"):
-            removed = await inspector.reset(parse_subject(f"user:{user}"))
+            removed = await inspector.reset(Subject(Scope.USER, user))
             assert {key.subject for key in removed} == {user, f"7-{user}"}
         assert len(await inspector.statuses(parse_subject("user:12"))) == 2
 

@@ -1,7 +1,8 @@
 """Stores for tests: the embedded ones, one server of each per process of pytest, clean for every test.
 
 ``redis`` and ``mongo_db`` are what most tests want. Real servers take part in tests/contract when
-BOTCTL_TEST_REDIS_URL / BOTCTL_TEST_MONGO_URL are set; the Redis database named there is flushed.
+BOTCTL_TEST_REDIS_URL / BOTCTL_TEST_MONGO_URL are set (`make contract` starts some); the Redis database named there is
+flushed. BOTCTL_TEST_MONGO_URL may name several, with spaces between them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from botctl.stores import redis as redis_clients
 from tests.support.waiting import wait_for
 
 REAL_REDIS = os.environ.get("BOTCTL_TEST_REDIS_URL")
-REAL_MONGO = os.environ.get("BOTCTL_TEST_MONGO_URL")
+REAL_MONGO = {
+    f"real-{number}": url for number, url in enumerate(os.environ.get("BOTCTL_TEST_MONGO_URL", "").split(), start=1)
+}
+"""The URL of each real server, by its name in a test's id."""
 
 Database = AsyncDatabase[dict[str, Any]]
 

@@ -23,7 +23,7 @@ def find_root(project: Path | None, env: Mapping[str, str], start: Path | None =
     ``start``: None is the working directory.
 
     Raises:
-        ConfigError: there is no settings file, another user could have written the project (`core.trust`), or there is
+        ConfigError: there is no settings file, another user could have written the project (`files.trust`), or there is
             no working directory to start from.
     """
     named = project or (Path(env[PROJECT_VARIABLE]) if env.get(PROJECT_VARIABLE) else None)

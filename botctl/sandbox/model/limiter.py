@@ -98,6 +98,10 @@ class _Window:
     ends_s: float
     remaining: int
 
+    def left_s(self, now_s: float) -> float:
+        """Seconds until it ends, or 0. In microseconds: sums of floats would let it outlive its own Retry-After."""
+        return max(0.0, round(self.ends_s - now_s, 6))
+
 
 @dataclass(eq=False)
 class RateLimiter:
@@ -123,7 +127,7 @@ class RateLimiter:
         admitted = window.remaining > 0
         if admitted:
             window.remaining -= 1
-        reset_after_s = _round_up_to_ms(window.ends_s - now_s)
+        reset_after_s = _round_up_to_ms(window.left_s(now_s))
         headers = {
             "X-RateLimit-Limit": str(rate.count),
             "X-RateLimit-Remaining": str(window.remaining),
@@ -183,11 +187,11 @@ class RateLimiter:
         """``session_start_limit`` of GET /gateway/bot; its ``reset_after`` is in ms."""
         total = self.limits.identifies.count
         window = self.windows.get(("identifies", bot))
-        open_ = window is not None and window.ends_s > now_s
+        open_ = window is not None and window.left_s(now_s) > 0
         return {
             "total": total,
             "remaining": max(window.remaining, 0) if window and open_ else total,
-            "reset_after": math.ceil((window.ends_s - now_s) * 1000) if window and open_ else 0,
+            "reset_after": round(_round_up_to_ms(window.left_s(now_s)) * 1000) if window and open_ else 0,
             "max_concurrency": self.limits.max_concurrency,
         }
 
@@ -198,16 +202,16 @@ class RateLimiter:
     def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
         window = self._open_window(key, rate, now_s)
         if window.remaining <= 0:
-            return _round_up_to_ms(window.ends_s - now_s)
+            return _round_up_to_ms(window.left_s(now_s))
         window.remaining -= 1
         return 0.0
 
     def _open_window(self, key: Hashable, rate: Rate, now_s: float) -> _Window:
         window = self.windows.get(key)
-        if window is not None and window.ends_s > now_s:
+        if window is not None and window.left_s(now_s) > 0:
             return window
         if window is None and len(self.windows) >= self._windows_max:
-            self.windows = {key: window for key, window in self.windows.items() if window.ends_s > now_s}
+            self.windows = {key: window for key, window in self.windows.items() if window.left_s(now_s) > 0}
             self._windows_max = max(_WINDOWS_FIRST_MAX, 2 * len(self.windows))
         new = self.windows[key] = _Window(now_s + rate.per_s, rate.count)
         return new
@@ -215,4 +219,4 @@ class RateLimiter:
 
 def _round_up_to_ms(seconds: float) -> float:
     """Rounded up, so that a client that waits this long is admitted."""
-    return math.ceil(seconds * 1000) / 1000
+    return math.ceil(round(seconds * 1000, 3)) / 1000

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import sys
-from botctl.core.stop_signals import discard_lost_output
+from botctl.core.processes.stop_signals import discard_lost_output
 print("ready", flush=True)
 sys.stdin.read()
 lost = discard_lost_output()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
@@ -36,7 +36,7 @@ def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]],
         clock.advance(pause_s)
         now_s = clock.monotonic()
         begun_s, used = windows.get(channel, (-per_s, 0))
-        if begun_s + per_s <= now_s:
+        if round(begun_s + per_s - now_s, 6) <= 0:
             begun_s, used = now_s, 0
         got = admit(limiter, clock, channel=channel)
         headers = got.headers if isinstance(got, RateLimited) else got
@@ -50,9 +50,12 @@ def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]],
         assert headers["X-RateLimit-Bucket"] == MESSAGES.hash
 
 
-@given(st.integers(0, 5), st.floats(0.01, 900))
-def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float) -> None:
+@example(1, 754.98, 113.1)
+@example(1, 143.82, 54.9)
+@given(st.integers(0, 5), st.floats(0.01, 900), st.floats(0, 10**6))
+def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float, started_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(1, per_s)))
+    clock.advance(started_s)
     admit(limiter, clock)
     for _ in range(used_before):
         clock.advance(per_s / 10)
@@ -199,6 +202,7 @@ def test_daily_identify_budget_is_counted_and_reported() -> None:
     assert limiter.admit_identify("bot", 0, 86_400.0) is IdentifyDecision.ALLOWED
 
 
+@example(2, [(0, 1.3175031335718268), (1, 2.0), (0, 1.0), (1, 4.0)])
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
 def test_shards_with_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
     limiter, now_s = RateLimiter(Limits(max_concurrency=most)), 0.0
@@ -206,7 +210,7 @@ def test_shards_with_one_key_identify_five_seconds_apart(most: int, shards: list
     for shard, pause_s in shards:
         now_s += pause_s
         key = shard % most
-        expected = now_s - last.get(key, -5.0) >= 5.0
+        expected = round(last.get(key, -5.0) + 5.0 - now_s, 6) <= 0
         assert (limiter.admit_identify("bot", shard, now_s) is IdentifyDecision.ALLOWED) == expected
         if expected:
             last[key] = now_s

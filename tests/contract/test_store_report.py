@@ -1,0 +1,86 @@
+"""`botctl stores` says that a store is up if it takes a write, and asks for no rights that botctl does not need."""
+
+import pytest
+from redis.exceptions import ReadOnlyError
+
+from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
+from botctl.core.processes.runtime import Runtime
+from botctl.monitor.reader import read_reports
+from botctl.monitor.snapshot import set_key
+from botctl.stores import embedded_redis
+from botctl.stores.redis import connect, ping_redis, prove_write
+from botctl.stores.report import StoreState, report
+from tests.support.stores import server
+
+RIGHTS = {"keys": ["botctl:*"], "channels": ["botctl:*"], "categories": ["+@all", "-@dangerous"]}
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory):
+    """A server whose users and settings are changed."""
+    with server(embedded_redis.PART, tmp_path_factory.mktemp("redis")) as running:
+        yield running.url
+
+
+@pytest.fixture
+def report_of(mongo_server, tmp_path):
+    """The reports of the Redis at a URL, and of the document store."""
+
+    async def reports(redis_url):
+        redis, mongo = RedisSettings(url=redis_url, timeout_s=5.0), MongoSettings(url=mongo_server, timeout_s=10.0)
+        return await report(Settings(redis=redis, mongo=mongo), Runtime(tmp_path))
+
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "read only replica"),
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OOM|maxmemory"),
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0"), "replicas"),
+    ],
+    ids=lambda value: value[-2] if isinstance(value, tuple) else "",
+)
+async def test_redis_that_takes_no_write_is_down(own_redis, report_of, before, after, told):
+    async with connect(own_redis, timeout_s=5.0) as client:
+        await client.execute_command(*before)
+        try:
+            redis, _ = await report_of(own_redis)
+        finally:
+            await client.execute_command(*after)
+    assert (redis.state, redis.version[:6]) == (StoreState.DOWN, "Valkey")
+    assert redis.detail.startswith("It answers, but takes no write: ")
+    assert any(part in redis.detail for part in told.split("|"))
+
+
+async def test_user_without_info_is_no_fault(own_redis, report_of):
+    async with connect(own_redis, timeout_s=5.0) as client:
+        await client.execute_command(
+            *["ACL", "SETUSER", "ann", "on", ">secret", "~botctl:*", "&botctl:*", "+@all", "-@dangerous"]
+        )
+        await client.sadd(set_key("dice"), "host:1")
+    url = own_redis.replace("unix://", "unix://ann:secret@")
+    redis, _ = await report_of(url)
+    assert (redis.state, redis.version, redis.detail) == (StoreState.UP, "Redis", "")
+    async with connect(url, timeout_s=5.0) as client:
+        assert (await ping_redis(client)).startswith("Redis, ")
+        assert await read_reports(client, "dice") == []
+
+
+async def test_proof_of_a_write_leaves_nothing(redis_server, report_of):
+    async with connect(redis_server, timeout_s=5.0) as client:
+        await client.flushdb()
+        redis, mongo = await report_of(redis_server)
+        assert (redis.state, mongo.state) == (StoreState.UP, StoreState.UP)
+        assert await client.keys("*") == []
+
+
+async def test_replica_refuses_the_proof(own_redis):
+    async with connect(own_redis, timeout_s=5.0) as client:
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            with pytest.raises(ReadOnlyError):
+                await prove_write(client, "dice")
+        finally:
+            await client.execute_command("REPLICAOF", "NO", "ONE")
