@@ -92,6 +92,10 @@ class MemoryDatabase:
     def __getattr__(self, name: str) -> Any:
         return self[name]
 
+    def get_collection(self, name: str, **_options: Any) -> Any:
+        """The collection ``name``; one process reads what it wrote."""
+        return self[name]
+
     async def command(self, _name: str) -> dict[str, Any]:
         """The answer to ``hello``: the server's time, naive as a server's answer is."""
         return {"localTime": datetime.now(UTC).replace(tzinfo=None)}

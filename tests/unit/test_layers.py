@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -95,7 +96,10 @@ def test_help_and_version_load_no_library_but_typer(words: tuple[str, ...]) -> N
     loaded = loaded_by(*words)
     assert "typer" in loaded
     assert not loaded & {"rich", "redis", "pymongo", "pydantic", "aiohttp", "disnake", "loguru", "asyncio"}
-    assert {name for name in loaded if name.startswith("botctl.") and name.count(".") > 2} == set()
+    deep = {name for name in loaded if name.startswith("botctl.") and name.count(".") > 2}
+    assert {
+        name for name in deep if not re.match(r"botctl\.core\.(event_loop\.lag|files|processes\.stop_signals)", name)
+    } == set()
 
 
 def test_audit_verb_loads_neither_discord_nor_redis() -> None:
