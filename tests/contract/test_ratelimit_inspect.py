@@ -15,7 +15,7 @@ from botctl.ratelimit.keys import parse_subject, policies_key
 from botctl.ratelimit.limiter import RedisLimiter
 from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 ALL = frozenset(Scope)
 LIMITS = parse("5/1h per user, 50/1h per guild, 2/1h burst 9 per member", scopes=ALL)
@@ -38,7 +38,7 @@ def inspector(redis, bot):
 @asynccontextmanager
 async def running_limiter(redis, bot, **policies):
     async with tasks_for("limiter") as (tasks, _):
-        limiter = RedisLimiter(redis, bot, tasks, deadline_s=30)  # a busy machine must not look like a dead Redis
+        limiter = RedisLimiter(redis, bot, tasks, deadline_s=LIMIT_S)  # a busy machine must not look like a dead Redis
         limiter.declare("bot", policies or {"roll": LIMITS})
         async with limiter.running():
             await until(lambda: bool(limiter._statistics._written), what="the table of policies in Redis")

@@ -19,7 +19,7 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.cli import Project
 from tests.support.pm2_daemon import Pm2, running_pm2
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 CONFIG = """
 const [app] = require("%s/ecosystem.config.js").apps;
@@ -46,7 +46,7 @@ class Listener:
         assert "error" not in reply, reply
 
     async def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), 20))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), LIMIT_S))
         if message.get("type") == "event":
             self.events.append(message)
         return message
@@ -100,7 +100,7 @@ async def test_all_verbs_agree_about_one_bot(tmp_path: Path) -> None:
 
             assert first is not None
             psutil.Process(first).send_signal(signal.SIGKILL)
-            await until(lambda: bot_answers(people), what="the bot to answer again", limit_s=30)
+            await until(lambda: bot_answers(people), what="the bot to answer again")
             await wait_for_monitor(project, lambda monitor: pid_of_bot(monitor) not in {first, None})
             assert await roll_six_times(people, "bob") == {True: 5, False: 1}
             while not {"ok", "throttled"} <= {event["event"]["data"]["result"] for event in events[6:]}:
@@ -133,7 +133,7 @@ async def wait_for_monitor(project: Project, condition: Callable[[Any], bool]) -
         found.append(project.call("monitor", "--once", "--json").json)
         return condition(found[-1])
 
-    await until(is_fulfilled, limit_s=20, what="the monitor")
+    await until(is_fulfilled, what="the monitor")
     return found[-1]
 
 
