@@ -46,9 +46,10 @@ bench:  ## compare with other libraries; raw runs go to bench/results/
 	@$(DEV)
 	@$(BIN)/python -m bench
 
-soak:  ## run the long tests: kills, fuzzing, load
+soak:  ## run the long tests: kills, fuzzing; then all others beside a load of 20
 	@$(DEV)
 	@$(PYTEST) -m soak
+	@$(BIN)/python -m tests.support.load 20 $(PYTEST) -m "not soak"
 
 lock:  ## pin the newest allowed versions, with hashes
 	@$(DEV)

@@ -18,6 +18,7 @@ from botctl.core.services.registry import Registry
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
 
+CHILD_START_S: Final = 40.0  # a child process has 30 s to be ready; 10 s until the one of another process has ended
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
@@ -34,13 +35,13 @@ def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, e
 def add_redis(registry: Registry) -> None:
     from botctl.stores.redis import ping_redis, redis_store
 
-    registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
+    registry.add(redis_store, name="redis", ping=ping_redis, start_s=CHILD_START_S, stop_s=CHILD_STOP_S)
 
 
 def add_mongo(registry: Registry) -> None:
     from botctl.stores.mongo import mongo_store, ping_mongo
 
-    registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
+    registry.add(mongo_store, name="mongo", ping=ping_mongo, start_s=CHILD_START_S, stop_s=CHILD_STOP_S)
 
 
 def add_relay(registry: Registry) -> None:

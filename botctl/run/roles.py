@@ -35,6 +35,7 @@ from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
+    CHILD_START_S,
     CHILD_STOP_S,
     add_audit,
     add_guilds,
@@ -124,7 +125,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):
-        registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
+        registry.add(sandbox, name="sandbox", start_s=CHILD_START_S, stop_s=CHILD_STOP_S)
     return registry
 
 

@@ -337,7 +337,7 @@ COG = """
         async def p_wait(self, inter):
             button = disnake.ui.Button(label="Waited", custom_id="p:waited")
             await inter.response.send_message("press", components=[button])
-            pressed = await self.bot.wait_for("button_click", timeout=5)
+            pressed = await self.bot.wait_for("button_click", timeout=120)
             await pressed.response.send_message("thank you")
 
         @commands.user_command(name="Plain user")

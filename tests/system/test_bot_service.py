@@ -16,7 +16,7 @@ from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.sandbox import Sandbox
 from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
 from tests.support.offline import snowflake_at
-from tests.support.waiting import expires, until
+from tests.support.waiting import LIMIT_S, expires, until
 
 COMMANDS = """
     from botctl import Command, Context
@@ -43,12 +43,12 @@ COMMANDS = """
 async def test_drain_waits_then_cancels_and_notifies_users(tmp_path: Path):
     custom = CustomService()
     async with rig(write_commands(tmp_path / "commands", a=COMMANDS), values={CustomService: custom}) as bot:
-        quick = asyncio.create_task(bot.client.send(SlashCall("quick"), Identity("ann")))
+        quick = asyncio.create_task(bot.client.send(SlashCall("quick"), Identity("ann"), timeout_s=LIMIT_S))
         endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=expires(0.1)))
         await until(lambda: bot.service.in_flight == 2)
         drain = asyncio.create_task(bot.service.drain(1.0))
         await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
-        assert "restarting" in last_text(await bot.client.send(SlashCall("quick"), Identity("cat")))
+        assert "restarting" in last_text(await bot.client.send(SlashCall("quick"), Identity("cat"), timeout_s=LIMIT_S))
         custom.open.set()
         assert last_text(await quick) == "finished"
         await drain

@@ -178,7 +178,7 @@ class TestAdmission:
     async def test_throttled_message_says_when_to_retry(self, redis: Redis, tmp_path: Path) -> None:
         limit = {"message_throttle": "2/1s per key"}
         async with serving(redis, tmp_path, **limit) as rig, open_client(rig.server.url, await rig.key()) as client:
-            replies = [await client.request("ping") for _ in range(3)]
+            replies = await asyncio.gather(*(client.request("ping") for _ in range(3)))
             assert [reply["type"] for reply in replies] == ["pong", "pong", "error"]
             assert (replies[2]["code"], replies[2]["temporary"]) == ("throttled", True)
             assert 0 < replies[2]["retry_after_s"] <= 1

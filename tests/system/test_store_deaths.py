@@ -87,7 +87,7 @@ class Ledger:
             self.failed += 1  # the number may be stored or not
 
     async def free(self, people: SandboxClient) -> None:
-        reply = await people.send(SlashCall("free", {}), Identity(name="bob"))
+        reply = await people.send(SlashCall("free", {}), Identity(name="bob"), timeout_s=LIMIT_S)
         self.interactions.append(str(reply.interaction))
         if not reply.answered or reply.messages[-1].content != "still here":
             self.unanswered.append(f"free: {reply}")

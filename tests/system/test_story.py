@@ -67,7 +67,7 @@ def start(pm2: Pm2, project: Project, *roles: str) -> None:
 
 async def roll_six_times(people: SandboxClient, name: str) -> Counter[bool]:
     """Send six rolls at once; counts the successful (True) and throttled (False) ones."""
-    rolls = [people.send(SlashCall("roll"), Identity(name=name)) for _ in range(6)]
+    rolls = [people.send(SlashCall("roll"), Identity(name=name), timeout_s=LIMIT_S) for _ in range(6)]
     replies = await asyncio.gather(*rolls)
     assert all(reply.answered for reply in replies), replies
     return Counter("rolled" in reply.messages[-1].content for reply in replies)
@@ -76,6 +76,11 @@ async def roll_six_times(people: SandboxClient, name: str) -> Counter[bool]:
 async def test_all_verbs_agree_about_one_bot(tmp_path: Path) -> None:
     """The bot runs, is killed, and runs again."""
     project = Project(tmp_path / "bot")
+    roll = (project.root / "commands" / "roll.py").read_text(encoding="utf-8")
+    project.write(
+        "commands/roll.py", roll.replace("5/10s per user", "5/1h per user")
+    )  # no use comes back during the test
+    project.add_settings(f"[sandbox.limits]\nresponse_s = {LIMIT_S}\n")
     with running_pm2() as pm2:
         start(pm2, project, "stores")
         start(pm2, project, "bot", "realtime")
