@@ -46,9 +46,10 @@ bench:  ## compare with other libraries; raw runs go to bench/results/
 	@$(DEV)
 	@$(BIN)/python -m bench
 
-soak:  ## run the long tests: kills, fuzzing, load
+soak:  ## run the long tests: kills, fuzzing; then all others beside a load of 20
 	@$(DEV)
 	@$(PYTEST) -m soak
+	@$(BIN)/python -m tests.support.load 20 $(PYTEST) -m "not soak"
 
 contract:  ## run the contract tests on a Redis and a MongoDB of others
 	@$(DEV)

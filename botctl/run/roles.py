@@ -35,8 +35,8 @@ from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
+    CHILD_START_S,
     CHILD_STOP_S,
-    STORE_START_S,
     add_audit,
     add_guilds,
     add_keys,
@@ -139,7 +139,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
-    start_s = math.inf if exclusive else STORE_START_S  # it may wait for another owner to end
+    start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
     add_redis(registry, start_s=start_s)
     add_mongo(registry, start_s=start_s)
     for add in (add_relay, add_audit, add_guilds, add_keys, add_migrator):

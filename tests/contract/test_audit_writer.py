@@ -17,7 +17,7 @@ from botctl.stores import embedded_mongo
 from botctl.stores.mongo import connect
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 _numbers = itertools.count()
 CLOCK = ManualClock()
@@ -42,7 +42,7 @@ def entry(n, **fields):
 
 
 @asynccontextmanager
-async def auditor_on(url, name, folder, *, queue_size=10_000, flush_s=0.001, timeout_s=5.0, clock=CLOCK):
+async def auditor_on(url, name, folder, *, queue_size=10_000, flush_s=0.001, timeout_s=LIMIT_S, clock=CLOCK):
     async with connect(url, timeout_s=timeout_s) as client, tasks_for("audit") as (tasks, _):
         collection = client[name][COLLECTION]
         yield MongoAuditor(collection, Spool(folder / "spool"), tasks, queue_size, flush_s, clock)
@@ -56,7 +56,7 @@ async def running_auditor(*args, **options):
 
 async def read_all(url, name):
     """Every entry of the log, by id."""
-    async with connect(url, timeout_s=5.0) as client:
+    async with connect(url, timeout_s=LIMIT_S) as client:
         documents = await client[name][COLLECTION].find().to_list()
     assert all(json.loads(document["b"])["id"] == document["_id"] for document in documents)
     return {document["_id"]: document for document in documents}
@@ -77,7 +77,7 @@ async def test_entry_is_stored_as_exact_bytes_with_search_fields(mongo_server, n
         }
     ]  # fmt: skip
     search = {"actor": "9", "at": {"$gte": "2026"}}
-    async with connect(mongo_server, timeout_s=5.0) as client:
+    async with connect(mongo_server, timeout_s=LIMIT_S) as client:
         assert await client[name][COLLECTION].count_documents({"x": {"$elemMatch": search}}) == 1
 
 
@@ -128,7 +128,7 @@ async def test_no_entry_is_lost_when_store_is_killed(own_mongo, name, tmp_path):
             auditor.record(entry(n))
             ledger.add(entry(n).id)
 
-    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=0.3) as auditor:
+    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=expires(0.3)) as auditor:
         for _ in range(2):
             record(auditor, 50)
             own_mongo.kill()
@@ -141,14 +141,14 @@ async def test_no_entry_is_lost_when_store_is_killed(own_mongo, name, tmp_path):
 
 
 async def test_unwritten_entries_are_spooled_and_written_at_next_start(own_mongo, name, tmp_path):
-    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=0.2) as auditor:
+    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=expires(0.2)) as auditor:
         auditor.record(entry(0))
         await until(lambda: auditor.counts.written == 1)
         own_mongo.kill()
         for n in range(1, 30):
             auditor.record(entry(n))
         began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 4.0
+    assert asyncio.get_running_loop().time() - began < 60
     assert auditor.counts.spooled == 29
     assert len(Spool(tmp_path / "spool").files()) == 1
     own_mongo.start()
@@ -209,7 +209,7 @@ async def test_cancelled_stop_spools_entries(own_mongo, name, tmp_path):
 
 
 async def test_entries_beyond_queue_size_are_counted(own_mongo, name, tmp_path):
-    async with running_auditor(own_mongo.url, name, tmp_path, queue_size=10, timeout_s=0.2) as auditor:
+    async with running_auditor(own_mongo.url, name, tmp_path, queue_size=10, timeout_s=expires(0.2)) as auditor:
         own_mongo.kill()
         for n in range(25):
             auditor.record(entry(n))

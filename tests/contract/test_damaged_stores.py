@@ -20,7 +20,7 @@ from botctl.stores import embedded_mongo, embedded_redis, redis_repair
 from botctl.stores.redis import connect
 from botctl.stores.sqlite_check import find_damage
 from tests.support.stores import server
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 KEYS = 60
 
@@ -62,7 +62,7 @@ async def start_redis(runtime):
     address = embedded_redis.PART.new_address(runtime)
     async with (
         Child(embedded_redis.PART.launch(runtime, address)),
-        connect(address, timeout_s=20) as client,
+        connect(address, timeout_s=LIMIT_S) as client,
     ):
         return await client.dbsize()
 

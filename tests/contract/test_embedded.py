@@ -33,7 +33,7 @@ from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def test_second_process_joins_the_first(process):
     async with process(long_lived=True) as (first, _, runtime), process(long_lived=True) as (second, watcher, _):
         assert first == second
         assert runtime.live()["redis"].owner_pid == os.getpid()
-        async with connect(second, timeout_s=5) as client:
+        async with connect(second, timeout_s=LIMIT_S) as client:
             assert await client.ping()
         assert not watcher.failures
     assert runtime.parts() == {}
@@ -128,9 +128,9 @@ async def test_simultaneous_starts_create_one_store(process, tmp_path):
 
 
 async def test_data_survives_a_restart(process):
-    async with process(long_lived=True) as (address, *_), connect(address, timeout_s=5) as client:
+    async with process(long_lived=True) as (address, *_), connect(address, timeout_s=LIMIT_S) as client:
         await client.set("k", "v")
-    async with process(long_lived=False) as (address, *_), connect(address, timeout_s=5) as client:
+    async with process(long_lived=False) as (address, *_), connect(address, timeout_s=LIMIT_S) as client:
         assert await client.get("k") == b"v"
 
 
@@ -173,7 +173,7 @@ async def test_short_command_waits_for_its_users(process):
     """Two short commands at once: the one that started the store is done first, and the other still finishes."""
     owner = process(long_lived=False)
     address, _, runtime = await owner.__aenter__()
-    async with process(long_lived=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
+    async with process(long_lived=False) as (_, watcher, _), connect(address, timeout_s=LIMIT_S) as client:
         leaving = asyncio.create_task(owner.__aexit__(None, None, None))
         for _ in range(50):
             await asyncio.sleep(0)
@@ -226,11 +226,11 @@ async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_pa
 async def test_caller_waits_for_a_restarting_redis(tmp_path):
     """Connecting is tried again; only a command that was sent is not."""
     with server(PART, tmp_path) as own:
-        async with connect(own.url, timeout_s=5) as client:
+        async with connect(own.url, timeout_s=LIMIT_S) as client:
             await client.set("k", "v")
             own.kill()
             with pytest.raises(ConnectionError):
-                async with connect(own.url, timeout_s=0.05) as hasty:
+                async with connect(own.url, timeout_s=expires(0.05)) as hasty:
                     await hasty.get("k")
             call = asyncio.create_task(client.get("k"))
             await asyncio.to_thread(own.start)
@@ -267,14 +267,14 @@ async def test_client_of_stopped_store_closes_quickly(tmp_path, forgiving):
     with server(embedded_mongo.PART, tmp_path) as own:
         settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
         async with (
-            asyncio.timeout(10),
+            asyncio.timeout(40),  # a call may take 60 s
             tasks_for("mongo") as (tasks, _),
             mongo_store(settings, Runtime(tmp_path), Bus(), tasks) as database,
         ):
             things = database["things"]
             await asyncio.gather(*(things.insert_one({"of": "a session of its own"}) for _ in range(5)))
             own.kill()
-            with pymongo.timeout(0.1), pytest.raises(PyMongoError):
+            with pymongo.timeout(expires(0.1)), pytest.raises(PyMongoError):
                 await things.find_one()
 
 
@@ -309,8 +309,8 @@ async def test_store_that_cannot_start_leaves_no_entry(process, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_unreachable_server_error_hides_the_password(tmp_path, forgiving):
-    redis = RedisSettings(url="redis://ann:hunter22@127.0.0.1:1/0", timeout_s=0.1)
-    mongo = MongoSettings(url="mongodb://ann:hunter22@127.0.0.1:1/?appName=x", timeout_s=0.1)
+    redis = RedisSettings(url="redis://ann:hunter22@127.0.0.1:1/0", timeout_s=expires(0.1))
+    mongo = MongoSettings(url="mongodb://ann:hunter22@127.0.0.1:1/?appName=x", timeout_s=expires(0.1))
     settings = Settings(redis=redis, mongo=mongo)
     for factory, name in (
         (redis_store, "Redis at redis://127.0.0.1:1/0"),
@@ -352,7 +352,7 @@ async def test_wrong_password_is_a_config_error(redis_server, tmp_path):
 async def test_wrong_option_of_an_address_is_a_config_error(store, url):
     make = connect if store == "redis" else connect_mongo
     with pytest.raises(ConfigError, match=f"{store}.url ") as told:
-        make(url, timeout_s=1)
+        make(url, timeout_s=expires(1))
     assert told.value.hint
 
 
@@ -412,7 +412,7 @@ async def _is_told_about_tls(store, url, tmp_path):
     settings = (
         Settings(redis=RedisSettings(url=url))
         if store == "redis"
-        else Settings(mongo=MongoSettings(url=url, timeout_s=1))
+        else Settings(mongo=MongoSettings(url=url, timeout_s=expires(1)))
     )
     factory = redis_store if store == "redis" else mongo_store
     async with tasks_for("x") as (tasks, _):
@@ -424,14 +424,14 @@ async def _is_told_about_tls(store, url, tmp_path):
 
 async def test_frozen_redis_times_out(process):
     """SIGSTOP: it takes connections and answers none."""
-    async with process(long_lived=True) as (address, _, runtime), connect(address, timeout_s=0.1) as client:
-        await client.ping()
+    async with process(long_lived=True) as (address, _, runtime), connect(address, timeout_s=expires(0.1)) as client:
+        await until(lambda: _answers(client))
         pid = runtime.live()["redis"].pid
         os.kill(pid, 19)
         try:
             began_at = time.monotonic()
             results = await asyncio.gather(*(client.get("k") for _ in range(200)), return_exceptions=True)
-            assert time.monotonic() - began_at < 2
+            assert time.monotonic() - began_at < 15, "one after the other they would take 20 s"
             assert all(isinstance(result, Exception) for result in results)
         finally:
             os.kill(pid, 18)
@@ -468,7 +468,7 @@ async def _cancelled_at_every_turn(call, before=None):
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=5)
+        done, _ = await asyncio.wait({task}, timeout=LIMIT_S)
         given_up.set()
         assert done, f"after {turns} turns of the loop"
         given_up.clear()

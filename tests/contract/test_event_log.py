@@ -18,7 +18,7 @@ from botctl.events.log import RedisEventLog, event_log
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.stores import server
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 EVENTS = "botctl:{bot}:events"
 STREAM = "botctl:{bot}:ev:commands"
@@ -258,7 +258,7 @@ async def test_bots_do_not_share_events(redis: Redis, log: EventLog) -> None:
 
 
 async def test_redis_failure_raises_unreachable(tmp_path: Path) -> None:
-    async with connect(f"unix://{tmp_path}/none.sock", timeout_s=0.05) as redis:
+    async with connect(f"unix://{tmp_path}/none.sock", timeout_s=expires(0.05)) as redis:
         log = RedisEventLog(redis, redis, "bot")
         for call in (
             log.append("a", envelopes(1)),
@@ -277,7 +277,7 @@ async def test_kill_9_loses_and_doubles_no_acknowledged_event(tmp_path: Path) ->
     stop = asyncio.Event()
     random = Random(3)
     with server(embedded_redis.PART, tmp_path) as store:
-        async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
+        async with connect(store.url, timeout_s=LIMIT_S) as redis, event_log(redis, Settings()) as log:
 
             async def write(writer: str) -> None:
                 number = 0

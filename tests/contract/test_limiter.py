@@ -21,7 +21,7 @@ from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def invocation(user="9", guild="7", name="roll"):
 
 
 @asynccontextmanager
-async def running_limiter(url, bot=None, *, deadline_s=5.0):
+async def running_limiter(url, bot=None, *, deadline_s=LIMIT_S):
     """A limiter with a long deadline, so that a busy machine does not look like a slow Redis."""
-    async with connect(url, timeout_s=5.0) as redis, tasks_for("limiter") as (tasks, _):
+    async with connect(url, timeout_s=LIMIT_S) as redis, tasks_for("limiter") as (tasks, _):
         limiter = RedisLimiter(redis, bot or uuid.uuid4().hex, tasks, deadline_s=deadline_s)
         async with limiter.running():
             yield limiter
@@ -95,7 +95,7 @@ def test_script_agrees_with_python(redis_url, batches):
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
         probe = lua_script.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
-        async with connect(redis_url, timeout_s=2.0) as redis:
+        async with connect(redis_url, timeout_s=LIMIT_S) as redis:
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
@@ -223,33 +223,37 @@ async def test_flushed_script_is_loaded_again(redis_url):
 async def test_frozen_redis_costs_only_one_deadline(own_redis):
     """Pending checks are decided locally after the deadline, later ones at once, until Redis answers again."""
     limits = parse("3/1h per user")
-    async with running_limiter(own_redis.url, deadline_s=0.05) as limiter:
+    async with running_limiter(own_redis.url) as limiter:
         await limiter.check(invocation("warm"), limits)
         loop = asyncio.get_running_loop()
         with frozen(own_redis):
+            limiter.deadline_s = expires(0.05)
             started_s = loop.time()
-            verdicts = await asyncio.gather(*(limiter.check(invocation(), limits) for _ in range(200)))
-            assert loop.time() - started_s < 1.0
+            verdicts = await asyncio.gather(*(limiter.check(invocation(), limits) for _ in range(2000)))
+            assert loop.time() - started_s < 50, "a deadline each would be 100 s"
             assert sum(verdict.allowed for verdict in verdicts) == 3
             assert {verdict.source for verdict in verdicts} == {"local"}
             assert limiter.is_local
             started_s = loop.time()
-            for n in range(100):
+            for n in range(2000):
                 assert (await limiter.check(invocation(f"u{n}"), limits)).allowed
-            assert loop.time() - started_s < 0.05
+            assert loop.time() - started_s < 50, "a deadline each would be 100 s"
+            limiter.deadline_s = LIMIT_S
         await until(lambda: not limiter.is_local)
         assert (await limiter.check(invocation(), limits)).source == "redis"
 
 
 async def test_killed_redis_raises_nothing_and_is_used_again(own_redis):
     limits = parse("3/1h per user")
-    async with running_limiter(own_redis.url, deadline_s=0.1) as limiter:
+    async with running_limiter(own_redis.url) as limiter:
         assert (await limiter.check(invocation(), limits)).source == "redis"
         own_redis.kill()
+        limiter.deadline_s = expires(0.1)
         verdicts = [await limiter.check(invocation(), limits) for _ in range(5)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
         assert {verdict.source for verdict in verdicts} == {"local"}
         assert limiter.tasks.detail.startswith("rate limits are counted by this process alone")
+        limiter.deadline_s = LIMIT_S
         own_redis.start()
         await until(lambda: not limiter.is_local)
         assert (await limiter.check(invocation(), limits)).source == "redis"
@@ -260,7 +264,7 @@ async def test_check_during_stop_is_answered(own_redis):
     """Checks that are queued at the stop, or come later, are decided locally."""
     limits = parse("3/1h per user")
     with frozen(own_redis):
-        async with running_limiter(own_redis.url, deadline_s=0.3) as limiter:
+        async with running_limiter(own_redis.url, deadline_s=expires(0.3)) as limiter:
             early = [asyncio.create_task(limiter.check(invocation(), limits)) for _ in range(200)]
             await until(lambda: limiter.counts.checks == 200)
         assert {verdict.source for verdict in await asyncio.gather(*early)} == {"local"}
@@ -268,8 +272,8 @@ async def test_check_during_stop_is_answered(own_redis):
 
 
 async def test_limiter_counts_locally_after_its_stop(redis_url):
-    async with connect(redis_url, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
-        limiter = RedisLimiter(redis, uuid.uuid4().hex, tasks, deadline_s=5.0)
+    async with connect(redis_url, timeout_s=LIMIT_S) as redis, tasks_for("limiter") as (tasks, _):
+        limiter = RedisLimiter(redis, uuid.uuid4().hex, tasks, deadline_s=LIMIT_S)
         async with limiter.running():
             assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "redis"
         assert (tasks.alive, limiter.is_local) == ([], True)

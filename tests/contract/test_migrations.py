@@ -27,7 +27,7 @@ from botctl.migrate.runner import LEASE, Migrator, RunOptions, migrated, read_ro
 from botctl.migrate.session import MigrationContext, ProgressListener, has_exited
 from botctl.stores.leases import MongoLeases
 from botctl.stores.mongo import connect
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 INSERT = 'async def up(db):\n    await db.done.insert_one({{"_id": "{name}"}})\n'
 DOWN = '\n\nasync def down(db):\n    await db.done.delete_one({{"_id": "{name}"}})\n'
@@ -343,7 +343,7 @@ async def test_status_sends_one_find_and_creates_nothing(mongo_url: str, env: En
     spy = _Spy()
     monitoring.register(spy)
     try:
-        async with connect(mongo_url, timeout_s=10.0) as client:
+        async with connect(mongo_url, timeout_s=LIMIT_S) as client:
             rows = await read_rows(found, Ledger(client[env.db.name]))
     finally:
         monitoring._LISTENERS.command_listeners.remove(spy)

@@ -23,7 +23,7 @@ from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 
 class FakeStatusSource:
@@ -102,7 +102,10 @@ async def test_snapshot_and_process_set_expire(redis: Redis) -> None:
 async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None:
     """The snapshot is older than the Redis that has just started with the stored data."""
     with server(embedded_redis.PART, tmp_path) as redis_server:
-        async with redis_clients.connect(redis_server.url, timeout_s=2) as redis, snapshot_writer(redis) as writer:
+        async with (
+            redis_clients.connect(redis_server.url, timeout_s=LIMIT_S) as redis,
+            snapshot_writer(redis) as writer,
+        ):
             writer._pid_started = "before:1"
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
@@ -210,13 +213,13 @@ async def test_writer_and_monitor_survive_redis_outage(tmp_path: Path, monkeypat
     monkeypatch.setattr(writer_module, "EVERY_S", 0.02)
     with server(embedded_redis.PART, tmp_path) as redis_server:
         async with (
-            redis_clients.connect(redis_server.url, timeout_s=0.2) as redis,
+            redis_clients.connect(redis_server.url, timeout_s=expires(0.2)) as redis,
             tasks_for("monitor") as (tasks, watcher),
         ):
             writer = SnapshotWriter(redis, Metrics(bot="dice"), FakeStatusSource(), tasks, ("bot",))
             tasks.spawn(writer.run, name="write")
             frames: list[Frame] = []
-            monitor = Monitor("dice", lambda: redis_clients.connect(redis_server.url, timeout_s=0.2))
+            monitor = Monitor("dice", lambda: redis_clients.connect(redis_server.url, timeout_s=expires(0.2)))
             collecting = asyncio.create_task(_collect(monitor, frames))
             await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a view")
             redis_server.kill()

@@ -18,7 +18,7 @@ from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 ALL = frozenset(Scope)
 LIMITS = parse("5/1h per user, 50/1h per guild, 2/1h burst 9 per member", scopes=ALL)
@@ -41,7 +41,7 @@ def inspector(redis, bot):
 @asynccontextmanager
 async def running_limiter(redis, bot, **policies):
     async with tasks_for("limiter") as (tasks, _):
-        limiter = RedisLimiter(redis, bot, tasks, deadline_s=30)  # a busy machine must not look like a dead Redis
+        limiter = RedisLimiter(redis, bot, tasks, deadline_s=LIMIT_S)  # a busy machine must not look like a dead Redis
         limiter.declare("bot", policies or {"roll": LIMITS})
         async with limiter.running():
             await until(lambda: bool(limiter._statistics._written), what="the table of policies in Redis")

@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError, ResponseError
 import botctl
 from botctl.stores.redis import CONNECTIONS, connect
 from tests.support.clock import Standstill
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 COMPARE_AND_DELETE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 APPEND = """
@@ -173,10 +173,10 @@ async def test_trimmed_stream_keeps_newest_entries_and_its_last_id(redis):
 async def test_subscriber_receives_in_order(redis):
     async with redis.pubsub() as subscriber:
         await subscriber.subscribe("news")
-        assert (await subscriber.get_message(timeout=5))["type"] == "subscribe"
+        assert (await subscriber.get_message(timeout=LIMIT_S))["type"] == "subscribe"
         for n in range(3):
             assert await redis.publish("news", n) == 1
-        heard = [(await subscriber.get_message(timeout=5))["data"] for _ in range(3)]
+        heard = [(await subscriber.get_message(timeout=LIMIT_S))["data"] for _ in range(3)]
     assert heard == [b"0", b"1", b"2"]
 
 
@@ -194,7 +194,7 @@ async def test_keys_of_one_bot_are_found_by_their_prefix(redis):
 
 async def test_two_clients_see_the_same_data(redis_url):
     """Two clients of two processes see the same data at once."""
-    async with connect(redis_url, timeout_s=5) as one, connect(redis_url, timeout_s=5) as other:
+    async with connect(redis_url, timeout_s=LIMIT_S) as one, connect(redis_url, timeout_s=LIMIT_S) as other:
         await one.set("k", 1)
         assert await other.get("k") == b"1"
 

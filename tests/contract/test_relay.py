@@ -32,7 +32,7 @@ from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 
 @asynccontextmanager
@@ -175,7 +175,7 @@ async def test_no_event_is_lost_when_redis_is_killed(tmp_path: Path) -> None:
     """All events are there, once, in order, with contiguous offsets. Publishing raises nothing."""
     published = 0
     with server(embedded_redis.PART, tmp_path) as store:
-        async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
+        async with connect(store.url, timeout_s=expires(1.0)) as redis, event_log(redis, Settings()) as log:
             async with running_relay(log, queue_size=1_000_000) as (bus, relay):
                 for _ in range(3):
                     published = await _publish(bus, published, lambda: relay.counts.batches)
@@ -191,7 +191,7 @@ async def test_no_event_is_lost_when_redis_is_killed(tmp_path: Path) -> None:
 
 async def _publish(bus: Bus, number: int, until_more: Callable[[], int]) -> int:
     """Publish until ``until_more()`` has grown. Return the next number."""
-    before, deadline = until_more(), asyncio.get_running_loop().time() + 10
+    before, deadline = until_more(), asyncio.get_running_loop().time() + LIMIT_S
     while until_more() == before:
         assert asyncio.get_running_loop().time() < deadline
         for _ in range(5):

@@ -31,10 +31,9 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.sandbox import Access, Sandbox
-from tests.support.discord import served
-from tests.support.waiting import until
+from tests.support.discord import PATIENT, served
+from tests.support.waiting import LIMIT_S, until
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 """For tests that share one rig: the event loop of the module."""
@@ -120,7 +119,7 @@ class Rig:
     guilds: FakeGuilds
 
     async def run_command(
-        self, name: str, options: Mapping[str, str] | None = None, *, user: str = "ann", limit_s: float = 5.0
+        self, name: str, options: Mapping[str, str] | None = None, *, user: str = "ann", limit_s: float = LIMIT_S
     ) -> ReplySchema:
         """Use a slash command; wait for its answer and its outcome."""
         call = SlashCall(name, options or {})
@@ -128,13 +127,13 @@ class Rig:
 
     async def menu(self, name: str, target: str, *, user: str = "ann") -> ReplySchema:
         call = MenuCall(name, target, on_message=not target.startswith("@"))
-        return await self.wait_until_idle(await self.client.send(call, Identity(user)))
+        return await self.wait_until_idle(await self.client.send(call, Identity(user), timeout_s=LIMIT_S))
 
-    async def click(self, label: str, *, user: str = "ann", limit_s: float = 5.0) -> ReplySchema:
+    async def click(self, label: str, *, user: str = "ann", limit_s: float = LIMIT_S) -> ReplySchema:
         return await self.wait_until_idle(await self.client.click(label, Identity(user), timeout_s=limit_s))
 
     async def submit(self, fields: Mapping[str, str], *, user: str = "ann") -> ReplySchema:
-        return await self.wait_until_idle(await self.client.submit(fields, Identity(user)))
+        return await self.wait_until_idle(await self.client.submit(fields, Identity(user), timeout_s=LIMIT_S))
 
     async def wait_until_idle(self, reply: ReplySchema) -> ReplySchema:
         await until(lambda: self.service.in_flight == 0, what="the outcome")
@@ -168,7 +167,7 @@ def validation_context(**options: Any) -> ValidationContext:
 
 
 def new_sandbox(url: str) -> Sandbox:
-    return Sandbox(default_world(url=url), Access({TOKEN: BOT}, SECRET), limits=LENIENT)
+    return Sandbox(default_world(url=url), Access({TOKEN: BOT}, SECRET), limits=PATIENT)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import aiohttp
 
 from botctl.sandbox.rest import routing
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire
+from tests.support.waiting import NO_WAIT_S
 
 NAMES = {
     "app": BOT,
@@ -200,7 +201,7 @@ class Caller:
         return [self.fill(item) for item in value] if isinstance(value, list | tuple) else value
 
     async def _ask(self, command: str) -> None:
-        await self.discord.act("send", name=command, options={"text": "x"}, timeout_s=0.001)
+        await self.discord.act("send", name=command, options={"text": "x"}, timeout_s=NO_WAIT_S)
         event = (await self.wire.hear_until("INTERACTION_CREATE"))["d"]
         self.names |= {"interaction": event["id"], "token": event["token"]}
 

@@ -18,7 +18,7 @@ import psutil
 from botctl.cli.init.scaffold import create
 from botctl.core.processes.runtime import Runtime
 from tests.support.forked import call_in_fork
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 BOTCTL = (sys.executable, "-m", "botctl")
 READY = "Try, in another terminal"
@@ -53,7 +53,7 @@ class Process:
     def pid(self) -> int:
         return self.child.pid
 
-    def wait_for_output(self, text: str, *, limit_s: float = 30) -> None:
+    def wait_for_output(self, text: str, *, limit_s: float = LIMIT_S) -> None:
         """Wait until it has printed ``text``."""
 
         def printed() -> bool:
@@ -67,7 +67,7 @@ class Process:
     def signal(self, signum: int) -> None:
         self.child.send_signal(signum)
 
-    def wait_for_exit(self, *, limit_s: float = 30) -> int:
+    def wait_for_exit(self, *, limit_s: float = LIMIT_S) -> int:
         """Wait until it has ended; returns its exit code."""
         return self.child.wait(limit_s)
 
@@ -89,11 +89,11 @@ class Project:
         path = self.root / "config" / "botctl.toml"
         path.write_text(path.read_text(encoding="utf-8") + "\n" + toml, encoding="utf-8")
 
-    def call(self, *words: str, limit_s: float = 30, **env: str) -> CompletedCall:
+    def call(self, *words: str, limit_s: float = LIMIT_S, **env: str) -> CompletedCall:
         """Call botctl and wait for its end."""
         return CompletedCall(*call_in_fork(words, self.root, {**self.env, **env}, limit_s=limit_s))
 
-    def call_in_new_interpreter(self, *words: str, limit_s: float = 30) -> CompletedCall:
+    def call_in_new_interpreter(self, *words: str, limit_s: float = LIMIT_S) -> CompletedCall:
         """Like `call`, but in a new interpreter, as a user does it: only botctl loads modules."""
         done = subprocess.run(
             (*BOTCTL, *words), cwd=self.root, env=self.env, capture_output=True, text=True, timeout=limit_s, check=False
@@ -125,7 +125,7 @@ class Project:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
                 try:
-                    child.wait(20)
+                    child.wait(LIMIT_S)
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()

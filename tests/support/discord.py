@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import disnake
@@ -16,6 +16,7 @@ from backports import zstd
 from disnake.ext import commands
 
 from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.interactions import InteractionState
 from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.model.world import World
 from botctl.sandbox.process.serve import RunningSandbox, bind_loopback, serve_sandbox
@@ -23,11 +24,15 @@ from botctl.sandbox.sandbox import Access, Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 from tests.support import openapi
 from tests.support.dispatches import DispatchRecorder
+from tests.support.waiting import LIMIT_S, until
 
+T = TypeVar("T")
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
 ADMIN, MODERATOR = "900000000000000201", "900000000000000202"
+PATIENT = LENIENT.replace({"response_s": LIMIT_S})
+"""Discord waits 3 s for the answer to an interaction. On a loaded machine a bot may need longer."""
 INTENTS = disnake.Intents.all().value & ~disnake.Intents(presences=True).value
 
 
@@ -82,7 +87,7 @@ class Discord:
         async with self.http.request(method, f"{self.url}/_control/{verb}", headers=headers, **arguments) as response:
             return response.status, await response.json()
 
-    async def slash(self, name: str, /, as_: str = "ann", timeout_s: float = 5, **options: str) -> dict[str, Any]:
+    async def slash(self, name: str, /, as_: str = "ann", timeout_s: float = LIMIT_S, **options: str) -> dict[str, Any]:
         return await self.act("send", type="slash", name=name, options=options, **{"as": as_}, timeout_s=timeout_s)
 
     async def rest(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
@@ -108,13 +113,13 @@ class Discord:
         prepare(bot)
         running = asyncio.create_task(bot.start(TOKEN))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT_S):
                 await bot.wait_until_ready()
                 await bot._prepare_application_commands()  # waits for the sync that is under way
             yield bot
         finally:
             await bot.close()
-            await asyncio.wait((running,), timeout=5)
+            await asyncio.wait((running,), timeout=LIMIT_S)
 
 
 @dataclass
@@ -126,7 +131,7 @@ class Wire:
 
     async def hear(self) -> dict[str, Any]:
         """The next payload; raises Closed when the server closes."""
-        frame = await self.socket.receive(timeout=5)
+        frame = await self.socket.receive(timeout=LIMIT_S)
         if frame.type is aiohttp.WSMsgType.BINARY:
             assert self.inflate is not None
             return json.loads(self.inflate(frame.data))
@@ -170,6 +175,24 @@ class Closed(Exception):
     """The server closed the connection with ``args[0]``."""
 
 
+async def shown_so_far(sandbox: Sandbox, asking: Coroutine[Any, Any, T]) -> T:
+    """The reply to ``asking`` of a person who gives up when the bot has acknowledged the interaction.
+
+    For a reply that never becomes final. The sandbox's clock ends the wait for it, however fast the machine is.
+    """
+    store = sandbox.interactions
+    known = set(store._by_token)
+
+    def acknowledged() -> bool:
+        new = [interaction for token, interaction in store._by_token.items() if token not in known]
+        return any(interaction.state is not InteractionState.WAITING for interaction in new)
+
+    task = asyncio.create_task(asking)
+    await until(acknowledged, what="a response of the bot")
+    sandbox.clock.advance(LIMIT_S)
+    return await task
+
+
 @contextlib.asynccontextmanager
 async def served(
     make: Callable[[str], Sandbox], *, port: int = 0, judge: OpenApiCheck | None = None
@@ -182,7 +205,7 @@ async def served(
 
 @contextlib.asynccontextmanager
 async def local_discord(
-    make_world: Callable[..., World] = default_world, *, limits: Limits = LENIENT
+    make_world: Callable[..., World] = default_world, *, limits: Limits = PATIENT
 ) -> AsyncIterator[Discord]:
     """A sandbox on a free port, which disnake uses in the meantime. ``make_world`` is called with its url.
 

@@ -25,6 +25,7 @@ from botctl.core.services.registry import Registry
 from botctl.jobs.scheduler import Scheduler, job_scheduler
 from botctl.stores.leases import leases
 from botctl.stores.mongo import Database, connect
+from tests.support.waiting import LIMIT_S
 
 LEASE_S = 1.0
 NAMES = {"quick": 0.0, "skips": 0.0, "slow": 0.3}
@@ -62,7 +63,7 @@ async def main(url: str, name: str, ledger: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with connect(url, timeout_s=5) as client:
+    async with connect(url, timeout_s=LIMIT_S) as client:
         registry = Registry()
         settings = Settings(jobs=JobSettings(lease_s=LEASE_S), shutdown=ShutdownSettings(drain_s=2))
         registry.value(Settings, settings)

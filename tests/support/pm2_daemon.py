@@ -22,7 +22,7 @@ import psutil
 from botctl.core.processes.process import is_running, start_time
 from tests.support.cli import CompletedCall
 from tests.support.npm import install
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 FOLDER = Path(__file__).parent / "pm2"
 PM2 = FOLDER / "node_modules" / "pm2" / "bin" / "pm2"
@@ -61,7 +61,7 @@ class Pm2:
             command, cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
         )
 
-    def call(self, *words: str, limit_s: float = 40) -> CompletedCall:
+    def call(self, *words: str, limit_s: float = LIMIT_S) -> CompletedCall:
         """Call PM2, and wait until it has succeeded."""
         with self.popen(*words) as process:
             try:

@@ -33,7 +33,7 @@ from botctl.ratelimit.limiter import rate_limiter
 from botctl.realtime.server import RealtimeServer, realtime_server
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 TOPIC = DrainStarted.topic
 
@@ -170,7 +170,7 @@ class Client:
 @asynccontextmanager
 async def open_client(url: str, key: str | None = None, *topics: str, after: Any = None) -> AsyncIterator[Client]:
     """Connect; with ``key`` authenticate, with ``topics`` subscribe."""
-    async with connect(url, compression=None, ping_interval=None, close_timeout=1) as connection:
+    async with connect(url, compression=None, ping_interval=None, close_timeout=expires(1)) as connection:
         client = Client(connection)
         reading = asyncio.create_task(client.read())
         try:
@@ -216,7 +216,7 @@ class Stalled:
     @staticmethod
     async def _until(sock: socket.socket, what: bytes) -> None:
         reply_ = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while what not in reply_:
                 reply_ += await asyncio.get_running_loop().sock_recv(sock, 4096)
 

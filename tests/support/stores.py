@@ -30,7 +30,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo, embedded_redis, mongo
 from botctl.stores import redis as redis_clients
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 REAL_REDIS = os.environ.get("BOTCTL_TEST_REDIS_URL")
 REAL_MONGO = {
@@ -115,7 +115,7 @@ async def tasks_for(name: str) -> AsyncIterator[tuple[Tasks, Watcher]]:
 @asynccontextmanager
 async def clean_redis(url: str) -> AsyncIterator[Redis]:
     """A client as botctl makes it, on an empty database."""
-    async with redis_clients.connect(url, timeout_s=5.0) as client:
+    async with redis_clients.connect(url, timeout_s=LIMIT_S) as client:
         await client.flushdb()
         await client.script_flush()
         yield client
@@ -124,11 +124,11 @@ async def clean_redis(url: str) -> AsyncIterator[Redis]:
 @asynccontextmanager
 async def new_database(url: str) -> AsyncIterator[Database]:
     """A new database, through a client as botctl makes it. The database is dropped at the end."""
-    async with mongo.connect(url, timeout_s=10.0) as client:
+    async with mongo.connect(url, timeout_s=LIMIT_S) as client:
         database = client[f"botctl_test_{uuid.uuid4().hex}"]
         yield database
         with contextlib.suppress(Exception):  # the test may have killed the server
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT_S):
                 await client.drop_database(database.name)
 
 

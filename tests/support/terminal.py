@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import LIMIT_S
+
 
 class Terminal:
     """One pane. After the end of its command, `text` contains the exit code."""
@@ -23,14 +25,14 @@ class Terminal:
 
     def __call__(self, *words: str) -> str:
         call = ("tmux", "-S", str(self._socket), "-f", "/dev/null", *words)
-        return subprocess.run(call, capture_output=True, text=True, timeout=20, check=True).stdout
+        return subprocess.run(call, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
 
     @property
     def text(self) -> str:
         """The visible text."""
         return self("capture-pane", "-p", "-t", "main")
 
-    def wait_for_text(self, *words: str, limit_s: float = 30) -> str:
+    def wait_for_text(self, *words: str, limit_s: float = LIMIT_S) -> str:
         """Wait until all ``words`` are visible at the same time; returns the visible text."""
         deadline = time.monotonic() + limit_s
         while not all(word in (text := self.text) for word in words):

@@ -16,6 +16,8 @@ from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.suggest import AutocompleteQuery
 from tests.support.bots import GUILD, Rig, last_text, rig, shared_loop, write_commands
+from tests.support.discord import shown_so_far
+from tests.support.waiting import NO_WAIT_S, until
 
 COMMANDS = """
     import asyncio
@@ -335,7 +337,7 @@ COG = """
         async def p_wait(self, inter):
             button = disnake.ui.Button(label="Waited", custom_id="p:waited")
             await inter.response.send_message("press", components=[button])
-            pressed = await self.bot.wait_for("button_click", timeout=5)
+            pressed = await self.bot.wait_for("button_click", timeout=120)
             await pressed.response.send_message("thank you")
 
         @commands.user_command(name="Plain user")
@@ -450,11 +452,15 @@ async def test_options_are_converted_by_their_annotations(bot: Rig):
 @shared_loop
 async def test_autocompletion_is_measured_but_not_audited(bot: Rig):
     """An error is logged, and the user gets no suggestions."""
+
+    def answers() -> list[AutocompleteAnswered]:
+        return [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
+
     choices = await bot.client.complete(AutocompleteQuery("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
-    await bot.client.complete(AutocompleteQuery("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
-    answered = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
-    assert [(event.name, event.ok) for event in answered] == [("echo", True), ("echo", False)]
+    await bot.client.complete(AutocompleteQuery("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=NO_WAIT_S)
+    await until(lambda: len(answers()) == 2)
+    assert [(event.name, event.ok) for event in answers()] == [("echo", True), ("echo", False)]
     assert bot.finished == []
     assert bot.auditor.entries == []
 
@@ -548,7 +554,7 @@ async def test_buttons_and_forms_are_separate_invocations(bot: Rig):
     """Their names are the command and the handler; parts of the custom id are arguments."""
     await bot.run_command("buttons")
     assert last_text(await bot.click("Explode")).startswith(FAILED)
-    assert (await bot.click("Quiet", limit_s=0.1)).state == "deferred_update"
+    assert (await shown_so_far(bot.sandbox, bot.click("Quiet"))).state == "deferred_update"
     assert (await bot.click("Form")).state == "modal"
     assert last_text(await bot.submit({"name": "ann"})) == "hello ann x"
     await bot.click("Form")

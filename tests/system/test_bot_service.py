@@ -29,7 +29,7 @@ from tests.support.bots import (
     write_commands,
 )
 from tests.support.offline import snowflake_at
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, expires, until
 
 COMMANDS = """
     from botctl import Command, Context
@@ -56,12 +56,12 @@ COMMANDS = """
 async def test_drain_waits_then_cancels_and_notifies_users(tmp_path: Path):
     custom = CustomService()
     async with rig(write_commands(tmp_path / "commands", a=COMMANDS), values={CustomService: custom}) as bot:
-        quick = asyncio.create_task(bot.client.send(SlashCall("quick"), Identity("ann")))
-        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
+        quick = asyncio.create_task(bot.client.send(SlashCall("quick"), Identity("ann"), timeout_s=LIMIT_S))
+        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=expires(0.1)))
         await until(lambda: bot.service.in_flight == 2)
-        drain = asyncio.create_task(bot.service.drain(0.3))
+        drain = asyncio.create_task(bot.service.drain(1.0))
         await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
-        assert "restarting" in last_text(await bot.client.send(SlashCall("quick"), Identity("cat")))
+        assert "restarting" in last_text(await bot.client.send(SlashCall("quick"), Identity("cat"), timeout_s=LIMIT_S))
         custom.open.set()
         assert last_text(await quick) == "finished"
         await drain
@@ -80,7 +80,7 @@ async def test_stopping_the_service_drains_it(tmp_path: Path):
     async with rig(
         write_commands(tmp_path / "commands", a=COMMANDS), values={CustomService: CustomService()}, settings=settings
     ) as bot:
-        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
+        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=expires(0.1)))
         await until(lambda: bot.service.in_flight == 1)
         await endless
     assert bot.results == ["cancelled"]
@@ -92,7 +92,7 @@ async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: P
         line = next(iter(bot.sandbox.sessions.connected())).transport
         assert line is not None
         line.abort()
-        await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events), limit_s=15)
+        await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events))
         states = [event.new for event in bot.events if isinstance(event, ServiceChanged) and event.service == "bot"]
         assert states[-2:] == ["degraded", "ready"]
         assert last_text(await bot.run_command("ping")) == "pong"

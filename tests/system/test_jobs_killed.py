@@ -26,7 +26,7 @@ from botctl.stores.leases import database_of_leases, read_lease
 from tests.support.cli import BOTCTL, Project
 from tests.support.job_process import NAMES, jobs
 from tests.support.stores import Database
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 Spawn = Callable[[int], subprocess.Popen[bytes]]
 
@@ -56,7 +56,7 @@ class Ledger:
     def wait_for_lines(self, by: int) -> None:
         """Wait until there are ``by`` more lines."""
         goal = len(self.read()) + by
-        wait_for(lambda: len(self.read()) >= goal, limit_s=30, what="runs of jobs")
+        wait_for(lambda: len(self.read()) >= goal, what="runs of jobs")
 
     def wait_for_every_job(self) -> None:
         """Wait until every job has started another run, so that none is stuck."""
@@ -65,7 +65,7 @@ class Ledger:
         def every_job_started() -> bool:
             return {entry.job for entry in self.read()[before:] if entry.phase == "begin"} == set(NAMES)
 
-        wait_for(every_job_started, limit_s=30, what="another run of every job")
+        wait_for(every_job_started, what="another run of every job")
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def two_processes(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
         for process in processes:
             process.send_signal(signal.SIGTERM)
         for process in processes:
-            process.wait(40)
+            process.wait(LIMIT_S)
     finally:
         for process in processes:
             process.kill()

@@ -78,7 +78,7 @@ class Bot:
         return len((self.folder / "runs").read_text()) if (self.folder / "runs").exists() else 0
 
     def wait_for_runs(self, count: int = 1) -> None:
-        wait_for(lambda: self.runs() == count, what="a migration to begin", limit_s=30)
+        wait_for(lambda: self.runs() == count, what="a migration to begin")
 
     def standings(self) -> dict[str, str]:
         return {row["name"]: row["standing"] for row in self.call("migrate", "status", "--json").json}

@@ -38,7 +38,7 @@ def test_running_bot_is_shown(tmp_path: Path) -> None:
             found.append(done.json)
             return bool(done.json["last"]) and done.json["totals"]["redis_ms"] is not None
 
-        wait_for(has_command, limit_s=20, what="the command in a snapshot")
+        wait_for(has_command, what="the command in a snapshot")
         done = project.call("monitor", COLUMNS="80")
     view = found[-1]
     (process,) = view["processes"]

@@ -13,6 +13,7 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.bots import last_text
 from tests.support.cli import Project
+from tests.support.waiting import LIMIT_S
 
 ONCE = '''
 from botctl import Command, Context
@@ -33,7 +34,7 @@ def reply_to_once(project: Project) -> str:
 
     async def send() -> str:
         async with SandboxClient(sandbox.address, sandbox.secret or "") as people:
-            return last_text(await people.send(SlashCall("once", {}), Identity("bob")))
+            return last_text(await people.send(SlashCall("once", {}), Identity("bob"), timeout_s=LIMIT_S))
 
     return asyncio.run(send())
 

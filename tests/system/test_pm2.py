@@ -34,7 +34,7 @@ from tests.support.cli import BOTCTL, READY, CompletedCall, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running_pm2
 from tests.support.project_files import DISCORD_URL_MODULE, SLOW
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 COMPRESSION = 100
 CONFIG = """
@@ -105,7 +105,7 @@ def start_apps(pm2: Pm2, *apps: tuple[Project, dict[str, Any]]) -> subprocess.Po
 def wait_for_success(call: subprocess.Popen[str]) -> None:
     """Wait until a call of PM2 has succeeded."""
     with call:
-        out, err = call.communicate(timeout=40)
+        out, err = call.communicate(timeout=LIMIT_S)
     assert call.returncode == 0, out + err
 
 
@@ -166,8 +166,8 @@ class TestStartAndStop:
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
         wait_until_ended(parts)
-        wait_for(lambda: set(bot.parts()) == set(parts), limit_s=30, what="the new bot's parts")
-        wait_for(lambda: pm2.output(name).count(READY) == 2, limit_s=30, what="the new bot")
+        wait_for(lambda: set(bot.parts()) == set(parts), what="the new bot's parts")
+        wait_for(lambda: pm2.output(name).count(READY) == 2, what="the new bot")
         assert "Pong!" in bot.call("sandbox", "send", "/ping").out
         app = pm2.apps()[name]
         assert (app.status, app.restarts) == ("online", 1)
@@ -202,11 +202,11 @@ def recording_sandbox() -> Iterator[IdentifyRecorder]:
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(sandbox, listener),))
         thread.start()
         try:
-            assert up.wait(10)
+            assert up.wait(LIMIT_S)
             yield sandbox
         finally:
             loop.call_soon_threadsafe(down.set)
-            thread.join(10)
+            thread.join(LIMIT_S)
             loop.close()
 
 
@@ -224,7 +224,7 @@ class TestRestarts:
                 wait_for_success(start_apps(pm2, (project, {})))
                 wait_for(
                     lambda: written.exists() and written.read_text().count("\n") >= runs,
-                    limit_s=20 + 6 * runs,
+                    limit_s=runs * LIMIT_S,
                     what="another run",
                 )
                 pm2.call("delete", bot_name(project.root))
@@ -270,7 +270,6 @@ class TestRestarts:
         assert "Discord refuses the token" in pm2.output("invalid")
 
     @pytest.mark.soak
-    @pytest.mark.timeout(300)
     def test_long_crash_loop_stays_under_login_limit(self, pm2: Pm2, tmp_path: Path) -> None:
         """PM2's limit of 16 unstable restarts does not apply: the bot returns when its store does."""
         self.check_login_limit(*self.crash_loop(pm2, tmp_path, 25))
@@ -292,7 +291,7 @@ class TestWithoutPm2:
                 run.stdout.close()
                 assert "Pong!" in bot.call("sandbox", "send", "/ping").out
                 run.send_signal(signal.SIGTERM)
-                assert run.wait(30) == 143
+                assert run.wait(LIMIT_S) == 143
             finally:
                 run.kill()
         log = (bot.root / "logs" / "botctl.jsonl").read_text()

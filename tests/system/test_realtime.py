@@ -25,7 +25,7 @@ from botctl.stores.redis import connect as redis_connect
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.realtime import TOPIC, Rig, Stalled, masked, open_client, serving
 from tests.support.stores import server
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ class TestAdmission:
     async def test_throttled_message_says_when_to_retry(self, redis: Redis, tmp_path: Path) -> None:
         limit = {"message_throttle": "2/1s per key"}
         async with serving(redis, tmp_path, **limit) as rig, open_client(rig.server.url, await rig.key()) as client:
-            replies = [await client.request("ping") for _ in range(3)]
+            replies = await asyncio.gather(*(client.request("ping") for _ in range(3)))
             assert [reply["type"] for reply in replies] == ["pong", "pong", "error"]
             assert (replies[2]["code"], replies[2]["temporary"]) == ("throttled", True)
             assert 0 < replies[2]["retry_after_s"] <= 1
@@ -335,7 +335,7 @@ class TestRecovery:
     async def test_killed_redis_loses_no_event_and_no_client(self, tmp_path: Path) -> None:
         with server(embedded_redis.PART, tmp_path) as store:
             async with (
-                redis_connect(store.url, timeout_s=5.0) as redis,
+                redis_connect(store.url, timeout_s=LIMIT_S) as redis,
                 serving(redis, tmp_path) as rig,
                 open_client(rig.server.url, await rig.key(), TOPIC) as client,
             ):
@@ -499,12 +499,12 @@ class TestStalledReaders:
             client.close()
 
     async def test_client_that_reads_again_in_time_loses_nothing(self, redis: Redis, tmp_path: Path) -> None:
-        async with serving(redis, tmp_path, stall_s=30, queue_bytes=8_000_000) as rig:
+        async with serving(redis, tmp_path, stall_s=2 * LIMIT_S, queue_bytes=8_000_000) as rig:
             client = await Stalled.open(rig.server.url, await rig.key())
             rig.publish(500, padding="x" * 2000)
             await until(lambda: rig.server.connections.buffered_bytes > 500_000, what="a queue")
             reply = b""
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LIMIT_S):
                 while reply.count(b'"type":"event"') < 500:
                     reply += await asyncio.get_running_loop().sock_recv(client.sock, 65_536)
             await until(lambda: rig.server.connections.buffered_bytes == 0)
@@ -524,8 +524,8 @@ class TestStalledReaders:
         client.close()
 
     async def test_drain_does_not_wait_for_stalled_clients(self, redis: Redis, tmp_path: Path) -> None:
-        async with asyncio.timeout(15):
-            async with serving(redis, tmp_path, stall_s=60, queue_bytes=8_000_000, drain_s=0.3) as rig:
+        async with asyncio.timeout(LIMIT_S):
+            async with serving(redis, tmp_path, stall_s=2 * LIMIT_S, queue_bytes=8_000_000, drain_s=0.3) as rig:
                 key = await rig.key()
                 stalled = [await Stalled.open(rig.server.url, key) for _ in range(5)]
                 host, port = rig.http.removeprefix("http://").split(":")

@@ -18,7 +18,7 @@ import pytest
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
 from tests.support.cli import STARTED_ONLY, Process, Project
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLE = re.search(r"```python\n(.*?)```", (DOCS / "realtime.md").read_text(), re.DOTALL)
@@ -82,7 +82,7 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
                 ["event", "command.finished"],
             ]
             assert project.call("auth", "key", "revoke", created["id"]).out == f"Key {created['id']} is revoked.\n"
-            rest, errors = client.communicate(timeout=20)
+            rest, errors = client.communicate(timeout=LIMIT_S)
             assert (rest, client.returncode) == ("", 1)
             assert str(int(CloseReason.KEY_ENDED)) in errors
         server.signal(signal.SIGTERM)

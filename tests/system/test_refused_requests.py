@@ -21,7 +21,7 @@ from botctl.core.telemetry.metrics import Metrics, render_prometheus
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.bots import GUILD, Rig, rig, shared_loop, write_commands
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 COMMANDS = """
     import asyncio
@@ -91,7 +91,7 @@ async def refused(bot: Rig, name: str, **incident: object) -> tuple[int, int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bot.sandbox.limiter, "count_invalid", lambda *_: counted.append(1))
         await bot.client.incidents({"name": "too-many-requests", "settings": {"retry_after_s": 0.02} | incident})
-        call = asyncio.create_task(bot.client.send(SlashCall(name, {}), Identity("ann"), timeout_s=30))
+        call = asyncio.create_task(bot.client.send(SlashCall(name, {}), Identity("ann"), timeout_s=LIMIT_S))
         await until(lambda: len(bot.finished) > done and not bot.service.in_flight, what="the outcome")
         await bot.client.incidents({"stop": "all"})
         call.cancel()

@@ -83,7 +83,7 @@ class TestStopping:
             process.signal(signal.SIGINT)
             wait_for(lambda: "is restarting" in project.call("sandbox", "send", "/ping").out, what="the drain")
             process.signal(signal.SIGINT)
-            assert process.wait_for_exit(limit_s=20) == 130
+            assert process.wait_for_exit() == 130
             sent.wait_for_exit()
             assert "thinking" not in sent.output
         assert project.parts() == {}

@@ -21,7 +21,7 @@ from botctl.cli.sandbox.command import app
 from botctl.core.processes.runtime import Runtime
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 # The tested part of botctl, inside botctl's error boundary.
 BOTCTL_SANDBOX = (
@@ -233,7 +233,7 @@ async def test_prompt_completes_runs_lines_and_exits(bot: Project) -> None:
         await type_and_see("Nice\r", "What happened?:")
         await type_and_see("\r", "Thank you for ")
         os.write(ours, b"half a line\x03\x04")
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0
     finally:
         loop.remove_reader(ours)
         os.close(ours)

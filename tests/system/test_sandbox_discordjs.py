@@ -12,9 +12,9 @@ from typing import Any
 from tests.support import npm
 from tests.support.bot_output import BotOutput
 from tests.support.discord import BOT, TOKEN, Discord, local_discord
+from tests.support.waiting import LIMIT_S
 
 FOLDER = Path(__file__).parents[1] / "support" / "discordjs"
-LIMIT_S = 20
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +54,7 @@ async def _interactions(discord: Discord, events: BotOutput) -> None:
     reply = await discord.slash("ask", text="tea", who="bob")
     assert _content(reply) == "tea for bob"
     assert (await events("slash"))["files"] == 1
-    form = await discord.act("click", component="more", timeout_s=5)
+    form = await discord.act("click", component="more", timeout_s=LIMIT_S)
     assert form["state"] == "modal", form
     assert await events("button") == {"id": "more"}
     assert _content(await discord.act("submit", fields={"why": "it rains"})) == "because it rains"

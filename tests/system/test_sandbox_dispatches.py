@@ -12,6 +12,7 @@ from tests.support.calls import CALLS, Caller
 from tests.support.discord import Discord, Wire, local_discord
 from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
+from tests.support.waiting import NO_WAIT_S
 
 COMMANDS = [
     {
@@ -72,17 +73,17 @@ async def dispatched() -> list[tuple[str, Any]]:
 async def _use_everything(discord: Discord, wire: Wire) -> None:
     """Every kind of interaction in a guild."""
     await discord.rest("PUT", "/applications/900000000000000010/commands", json=COMMANDS)
-    await discord.act("complete", name="all", focused="text", value="o", timeout_s=0.001)
-    await discord.act("send", name="all", options=OPTIONS, timeout_s=0.001)
+    await discord.act("complete", name="all", focused="text", value="o", timeout_s=NO_WAIT_S)
+    await discord.act("send", name="all", options=OPTIONS, timeout_s=NO_WAIT_S)
     call = await _callback_path(wire, 2)
     await discord.rest("POST", call, json={"type": 4, "data": {"content": "hi", "components": ROW}})
-    await discord.act("send", type="user", name="Person", target="bob", timeout_s=0.001)
-    await discord.act("send", type="message", name="Message", target="last", timeout_s=0.001)
-    await discord.act("click", component="pick", values=["a"], timeout_s=0.001)
-    await discord.act("click", component="who", values=["bob"], timeout_s=0.001)
-    await discord.act("click", component="go", timeout_s=0.001)
+    await discord.act("send", type="user", name="Person", target="bob", timeout_s=NO_WAIT_S)
+    await discord.act("send", type="message", name="Message", target="last", timeout_s=NO_WAIT_S)
+    await discord.act("click", component="pick", values=["a"], timeout_s=NO_WAIT_S)
+    await discord.act("click", component="who", values=["bob"], timeout_s=NO_WAIT_S)
+    await discord.act("click", component="go", timeout_s=NO_WAIT_S)
     await discord.rest("POST", await _callback_path(wire, 3, "go"), json={"type": 9, "data": FORM})
-    await discord.act("submit", fields={"why": "so"}, timeout_s=0.001)
+    await discord.act("submit", fields={"why": "so"}, timeout_s=NO_WAIT_S)
     await discord.act("send", content="plain words")
     message = (await wire.hear_until("MESSAGE_CREATE"))["d"]
     reactions = f"/channels/{message['channel_id']}/messages/{message['id']}/reactions/%F0%9F%91%8D"

@@ -16,7 +16,7 @@ from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Channel, Overwrite
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, NO_WAIT_S, until
 
 Inter = disnake.ApplicationCommandInteraction
 
@@ -39,7 +39,7 @@ async def test_resume_replays_events_missed_while_disconnected(discord: Discord)
         assert (await discord.act("gateway", action="drop"))["sessions"] == 1
         reply = await discord.slash("ping")
         assert reply["messages"][0]["content"] == "pong"
-        await asyncio.wait_for(bot.resumed.wait(), 5)
+        await asyncio.wait_for(bot.resumed.wait(), LIMIT_S)
         assert len(discord.sandbox.sessions.by_id) == 1
 
 
@@ -56,7 +56,7 @@ async def test_a_bot_resumes(discord: Discord, action: dict[str, Any]) -> None:
     async with discord.bot(_ping) as bot:
         (session,) = discord.sandbox.sessions.by_id
         await discord.act("gateway", **action)
-        await asyncio.wait_for(bot.resumed.wait(), 5)
+        await asyncio.wait_for(bot.resumed.wait(), LIMIT_S)
         assert list(discord.sandbox.sessions.by_id) == [session]
         assert (await discord.slash("ping"))["state"] == "replied"
 
@@ -85,7 +85,7 @@ async def test_fatal_close_code_ends_a_disnake_bot(discord: Discord) -> None:
     await until(lambda: len(discord.sandbox.sessions.connected()) == 1)
     await discord.act("gateway", action="close", code=4004)
     with pytest.raises(disnake.ConnectionClosed) as closed:
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, LIMIT_S)
     assert closed.value.code == 4004
     await bot.close()
 
@@ -145,7 +145,7 @@ async def test_identify_can_enable_payload_compression(discord: Discord) -> None
 async def test_unsupported_encoding_is_explained(discord: Discord, query: str, message: str) -> None:
     async with discord.wire(f"?v=10&{query}") as wire:
         await wire.hear()
-        frame = await wire.socket.receive(timeout=5)
+        frame = await wire.socket.receive(timeout=LIMIT_S)
         assert (wire.socket.close_code, message in str(frame.extra)) == (4002, True)
 
 
@@ -341,7 +341,7 @@ async def test_ephemeral_message_is_not_dispatched(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
-        await discord.slash("ops", timeout_s=0.001)
+        await discord.slash("ops", timeout_s=NO_WAIT_S)
         event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         answer = {"type": 4, "data": {"content": "secret", "flags": 64}}
         await discord.rest("POST", f"/interactions/{event['id']}/{event['token']}/callback", json=answer)

@@ -9,6 +9,7 @@ import pytest
 
 from botctl.sandbox.model import permission_bits
 from tests.support.discord import BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire, local_discord
+from tests.support.waiting import NO_WAIT_S
 
 BUTTON = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]
 
@@ -21,7 +22,7 @@ async def discord() -> AsyncIterator[Discord]:
 
 async def trigger(wire: Wire, discord: Discord, verb: str, **body: Any) -> dict[str, Any]:
     """The interaction that a user's action dispatches."""
-    await discord.act(verb, timeout_s=0.001, **{"as": "ann", **body})
+    await discord.act(verb, timeout_s=NO_WAIT_S, **{"as": "ann", **body})
     return (await wire.hear_until("INTERACTION_CREATE"))["d"]
 
 

@@ -14,10 +14,9 @@ from botctl.sandbox.model.tokens import bot_token
 from tests.support.bot_output import BotOutput
 from tests.support.discord import BOT, Discord, local_discord
 from tests.support.environments import python
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 SCRIPTS = Path(__file__).parents[1] / "support" / "libraries"
-LIMIT_S = 60
 LIBRARIES = {
     "discord_py": "discord.py==2.7.1",
     "pycord": "py-cord==2.8.1",
@@ -60,7 +59,7 @@ async def test_bot_of_another_library_works_unchanged(name: str) -> None:
         assert asked["messages"][0]["content"] == "tea"
         # The ephemeral follow-up comes after the buttons: before it, a library may not know them.
         await until(lambda: _said(discord, "later"), what="the ephemeral follow-up")
-        clicked = await discord.act("click", component="more", timeout_s=5)
+        clicked = await discord.act("click", component="more", timeout_s=LIMIT_S)
         assert clicked["messages"][0]["content"] == "more tea"
         await discord.act("send", content="good morning", **{"as": "bob"})
         assert await events("message") == {"content": "good morning", "thread": "About it"}

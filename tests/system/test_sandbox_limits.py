@@ -13,7 +13,7 @@ import pytest
 
 from botctl.sandbox.model.limits import LENIENT, Limits
 from tests.support.discord import BOT, GENERAL, GUILD, INTENTS, STAFF, TOKEN, Bot, Closed, Discord, Wire, local_discord
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, NO_WAIT_S, until
 
 MESSAGES = f"/channels/{GENERAL}/messages"
 
@@ -125,7 +125,7 @@ async def test_interaction_callback_is_not_counted() -> None:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
         discord.sandbox.limits = Limits().replace({"requests": 0, "webhooks": 1})
-        await discord.slash("ops", timeout_s=0.001)
+        await discord.slash("ops", timeout_s=NO_WAIT_S)
         event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         path = f"/interactions/{event['id']}/{event['token']}/callback"
         status, headers, _ = await call(discord, "POST", path, json={"type": 5}, headers={})
@@ -136,13 +136,14 @@ async def test_interaction_callback_is_not_counted() -> None:
 
 
 async def test_advanced_clock_ends_the_wait_for_a_response() -> None:
-    async with local_discord() as discord, discord.wire() as wire:
+    limits = LENIENT.replace({"response_s": 2 * LIMIT_S})
+    async with local_discord(limits=limits) as discord, discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
-        asking = asyncio.create_task(discord.slash("ops", timeout_s=60))
+        asking = asyncio.create_task(discord.slash("ops", timeout_s=3 * LIMIT_S))
         event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
-        await discord.act("clock", advance_s=3.1)
-        assert (await asyncio.wait_for(asking, 2))["state"] == "no_answer"
+        await discord.act("clock", advance_s=2 * LIMIT_S + 0.1)
+        assert (await asyncio.wait_for(asking, LIMIT_S))["state"] == "no_answer"
         path = f"/interactions/{event['id']}/{event['token']}/callback"
         assert (await call(discord, "POST", path, json={"type": 5}))[2]["code"] == 10062
         await wire.say(1, None)

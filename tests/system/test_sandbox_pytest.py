@@ -12,6 +12,7 @@ import pytest
 
 import botctl.sandbox.testing.launch  # noqa: F401 - so that the runs in this process share it
 from botctl.sandbox.testing.plugin import _import_source
+from tests.support.waiting import LIMIT_S
 from tests.system.test_pages import blocks, pattern
 
 pytest_plugins = ["pytester"]
@@ -44,7 +45,7 @@ def test_dice_example_passes_under_xdist(tmp_path: Path) -> None:
     project = copytree(ROOT / "examples" / "dice", tmp_path / "dice", ignore=lambda *_: ["__pycache__"])
     other = (word for name in ("hypothesispytest", "looptime", "timeout", "randomly") for word in ("-p", f"no:{name}"))
     command = (sys.executable, "-m", "pytest", *QUIET, "-n", "2", "-c", "pytest.ini", *other)
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 passed" in done.stdout
 
@@ -61,7 +62,7 @@ assert "loguru" not in sys.modules, "all of it"
 import botctl.sandbox.__main__
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=LIMIT_S)
     loaded = set(done.stdout.split())
     assert {"aiohttp", "disnake"} <= loaded
     rest = "redis pymongo bson typer rich apscheduler prometheus_client websockets prompt_toolkit pydantic psutil"

@@ -12,8 +12,8 @@ import pytest
 from disnake.ext import commands
 
 from botctl.sandbox.model.limits import LENIENT
-from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, Bot, Discord, local_discord
-from tests.support.waiting import until
+from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, Bot, Discord, local_discord, shown_so_far
+from tests.support.waiting import LIMIT_S, until
 
 Inter = disnake.ApplicationCommandInteraction
 
@@ -345,7 +345,7 @@ async def test_deferred_reply_is_edited_and_followed_up(discord: Discord) -> Non
             finished += (await inter.original_response()).content == "done"
 
     async with discord.bot(prepare):
-        waiting = await discord.slash("slow", timeout_s=0.2)
+        waiting = await shown_so_far(discord.sandbox, discord.slash("slow"))
         assert waiting["state"] == "deferred"
         assert waiting["messages"][0]["ephemeral"]
         go_on.set()
@@ -396,7 +396,7 @@ async def test_late_response_fails_with_10062() -> None:
         reply = await discord.slash("silent")
         assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
         go_on.set()
-        await asyncio.wait_for(answered.wait(), 5)
+        await asyncio.wait_for(answered.wait(), LIMIT_S)
     assert error_codes == [10062]
 
 

@@ -10,7 +10,7 @@ import disnake
 import pytest
 
 from tests.support.discord import ANN, BOT, CAT, GENERAL, Bot, Discord, Wire, local_discord
-from tests.support.waiting import until
+from tests.support.waiting import NO_WAIT_S, until
 
 Inter = disnake.ApplicationCommandInteraction
 
@@ -185,7 +185,7 @@ async def ask(discord: Discord) -> AsyncIterator[Any]:
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[COMMAND, CHOICE])
 
         async def asking(verb: str = "send", **body: Any) -> PendingInteraction:
-            await discord.act(verb, **({"name": "ask"} | body), timeout_s=0.001)
+            await discord.act(verb, **({"name": "ask"} | body), timeout_s=NO_WAIT_S)
             return PendingInteraction(discord, (await _next(wire))["d"])
 
         yield asking

@@ -15,6 +15,7 @@ from disnake.ext import commands, tasks
 
 from botctl.sandbox.testing import BotRaised, Discord, Failed, NoAnswer, Refused, connected
 from tests.support.raised import NO_EXCEPTIONS
+from tests.support.waiting import expires
 
 Inter = disnake.ApplicationCommandInteraction
 
@@ -226,7 +227,7 @@ async def test_handler_in_a_thread_is_not_idle() -> None:
     async with connected(made) as discord:
         await discord.guild().member("ann").message("hi")
         settled = asyncio.create_task(discord.settled())
-        early, _ = await asyncio.wait((settled,), timeout=0.1)
+        early, _ = await asyncio.wait((settled,), timeout=expires(0.1))
         gate.set()
         assert not early
         await settled
@@ -614,7 +615,7 @@ async def test_failed_start_has_a_reason() -> None:
 
 
 async def test_timeout_names_what_was_awaited(discord: Discord) -> None:
-    discord.patience_s = 0.01
+    discord.patience_s = expires(0.01)
     ann = discord.guild().member("ann")
     with pytest.raises(NoAnswer, match=r"The bot acknowledged /slow and sent nothing more within 0\.01 s\."):
         await ann.slash("/slow")

@@ -16,7 +16,7 @@ from botctl.sandbox.console.command_parser import SlashCall
 from botctl.stores import mongo
 from botctl.stores import redis as redis_clients
 from tests.support.cli import Project
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 COMMANDS = '''
 import json
@@ -77,7 +77,7 @@ class Ledger:
 
     async def deposit(self, people: SandboxClient) -> None:
         number = next(self.numbers)
-        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Identity(), timeout_s=20)
+        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Identity(), timeout_s=LIMIT_S)
         self.interactions.append(str(reply.interaction))
         if not reply.answered:
             self.unanswered.append(f"deposit {number}: {reply}")
@@ -87,7 +87,7 @@ class Ledger:
             self.failed += 1  # the number may be stored or not
 
     async def free(self, people: SandboxClient) -> None:
-        reply = await people.send(SlashCall("free", {}), Identity(name="bob"))
+        reply = await people.send(SlashCall("free", {}), Identity(name="bob"), timeout_s=LIMIT_S)
         self.interactions.append(str(reply.interaction))
         if not reply.answered or reply.messages[-1].content != "still here":
             self.unanswered.append(f"free: {reply}")
@@ -109,12 +109,12 @@ async def use_bot_during(project: Project, kills: list[str], dice: random.Random
             group.create_task(use_bot(people))
         for store in kills:
             more = len(ledger.stored) + dice.randint(3, 12)
-            await until(lambda more=more: len(ledger.stored) >= more, what="more deposits", limit_s=30)
+            await until(lambda more=more: len(ledger.stored) >= more, what="more deposits")
             before = project.parts()[store]
             project.kill(store)
-            await until(lambda s=store, b=before: project.parts().get(s, b) != b, what=f"a new {store}", limit_s=30)
+            await until(lambda s=store, b=before: project.parts().get(s, b) != b, what=f"a new {store}")
         more = len(ledger.stored) + 20
-        await until(lambda: len(ledger.stored) >= more, what="deposits after the last kill", limit_s=30)
+        await until(lambda: len(ledger.stored) >= more, what="deposits after the last kill")
         finished.set()
     return ledger
 
@@ -123,11 +123,11 @@ async def check(project: Project, ledger: Ledger) -> None:
     """Compare the stores with the ledger; the bot has stopped, and only its stores run."""
     runtime = Runtime(project.root)
     parts = runtime.live()
-    async with mongo.connect(parts["mongo"].address, timeout_s=10) as client:
+    async with mongo.connect(parts["mongo"].address, timeout_s=LIMIT_S) as client:
         database = client["botctl_bot"]
         documents = Counter([d["n"] async for d in database["deposits"].find({})])
         recorded = Counter([json.loads(d["b"]).get("req") async for d in database["botctl_audit"].find({})])
-    async with redis_clients.connect(parts["redis"].address, timeout_s=10) as redis:
+    async with redis_clients.connect(parts["redis"].address, timeout_s=LIMIT_S) as redis:
         members = {int(member) for member in await redis.smembers("deposits")}
     assert set(ledger.stored) <= documents.keys()
     assert set(ledger.stored) <= members

@@ -19,7 +19,7 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.cli import Project
 from tests.support.pm2_daemon import Pm2, running_pm2
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 CONFIG = """
 const [app] = require("%s/ecosystem.config.js").apps;
@@ -46,7 +46,7 @@ class Listener:
         assert "error" not in reply, reply
 
     async def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), 20))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), LIMIT_S))
         if message.get("type") == "event":
             self.events.append(message)
         return message
@@ -67,7 +67,7 @@ def start(pm2: Pm2, project: Project, *roles: str) -> None:
 
 async def roll_six_times(people: SandboxClient, name: str) -> Counter[bool]:
     """Send six rolls at once; counts the successful (True) and throttled (False) ones."""
-    rolls = [people.send(SlashCall("roll"), Identity(name=name)) for _ in range(6)]
+    rolls = [people.send(SlashCall("roll"), Identity(name=name), timeout_s=LIMIT_S) for _ in range(6)]
     replies = await asyncio.gather(*rolls)
     assert all(reply.answered for reply in replies), replies
     return Counter("rolled" in reply.messages[-1].content for reply in replies)
@@ -76,6 +76,11 @@ async def roll_six_times(people: SandboxClient, name: str) -> Counter[bool]:
 async def test_all_verbs_agree_about_one_bot(tmp_path: Path) -> None:
     """The bot runs, is killed, and runs again."""
     project = Project(tmp_path / "bot")
+    roll = (project.root / "commands" / "roll.py").read_text(encoding="utf-8")
+    project.write(
+        "commands/roll.py", roll.replace("5/10s per user", "5/1h per user")
+    )  # no use comes back during the test
+    project.add_settings(f"[sandbox.limits]\nresponse_s = {LIMIT_S}\n")
     with running_pm2() as pm2:
         start(pm2, project, "stores")
         start(pm2, project, "bot", "realtime")
@@ -100,7 +105,7 @@ async def test_all_verbs_agree_about_one_bot(tmp_path: Path) -> None:
 
             assert first is not None
             psutil.Process(first).send_signal(signal.SIGKILL)
-            await until(lambda: bot_answers(people), what="the bot to answer again", limit_s=30)
+            await until(lambda: bot_answers(people), what="the bot to answer again")
             await wait_for_monitor(project, lambda monitor: pid_of_bot(monitor) not in {first, None})
             assert await roll_six_times(people, "bob") == {True: 5, False: 1}
             while not {"ok", "throttled"} <= {event["event"]["data"]["result"] for event in events[6:]}:
@@ -133,7 +138,7 @@ async def wait_for_monitor(project: Project, condition: Callable[[Any], bool]) -
         found.append(project.call("monitor", "--once", "--json").json)
         return condition(found[-1])
 
-    await until(is_fulfilled, limit_s=20, what="the monitor")
+    await until(is_fulfilled, what="the monitor")
     return found[-1]
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import botctl
 from tests.support.verbs import LAZY
+from tests.support.waiting import LIMIT_S
 
 PACKAGE = Path(botctl.__file__).parent
 CLIENTS = {"AsyncMongoClient", "MongoClient", "Redis", "StrictRedis", "ConnectionPool", "BlockingConnectionPool"}
@@ -87,7 +88,7 @@ def loaded_by(*words: str) -> set[str]:
     """The modules that a call of botctl has loaded when it ends."""
     look = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))\n"
     call = f"{look}sys.argv = ['botctl', *{words!r}]\nfrom botctl.cli.main import main\nmain()"
-    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False, timeout=LIMIT_S)
     return set(done.stderr.split())
 
 

@@ -27,7 +27,7 @@ from botctl.core.services.tasks import Tasks
 
 _log = logging.getLogger(__name__)
 
-START_S: Final = 10.0
+START_S: Final = 30.0  # a second on a machine at rest, 20 on one that has just booted and is busy
 LINGER_S: Final = 3.0
 _ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02

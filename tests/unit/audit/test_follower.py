@@ -13,6 +13,7 @@ from botctl.audit.query import Query
 from botctl.core.clock import SystemClock, iso_ms, unix_ms
 from botctl.core.errors import Unreachable
 from tests.support.clock import ManualClock
+from tests.support.waiting import LIMIT_S
 
 LOOK_BACK_S = LOOK_BACK_MS / 1000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,5 +117,5 @@ async def test_swallowed_cancellation_still_ends_the_follower():
     following = asyncio.create_task(follow())
     await asyncio.sleep(0)
     following.cancel()
-    await asyncio.wait({following}, timeout=5)
+    await asyncio.wait({following}, timeout=LIMIT_S)
     assert following.cancelled()

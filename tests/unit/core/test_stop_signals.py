@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support.waiting import LIMIT_S
+
 SCRIPT = """
 import sys
 from botctl.core.processes.stop_signals import discard_lost_output
@@ -26,7 +28,7 @@ def run(*, reader_gone: bool) -> int:
         if reader_gone:
             child.stdout.close()
         child.stdin.close()
-        return child.wait(30)
+        return child.wait(LIMIT_S)
 
 
 def test_output_to_a_closed_terminal_is_discarded() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from botctl.run.process_manager import connect_supervisor, pm2_warnings
+from tests.support.waiting import LIMIT_S
 
 GOOD_OPTIONS = {"pm_id": "0", "kill_timeout": "180000", "treekill": "false", "restart_delay": "90000"}
 
@@ -23,7 +24,7 @@ def pm2() -> Iterator[tuple[socket.socket, dict[str, str]]]:
     theirs, ours = socket.socketpair()
     ours.set_inheritable(True)
     with theirs:
-        theirs.settimeout(5)
+        theirs.settimeout(LIMIT_S)
         yield theirs, {"NODE_CHANNEL_FD": str(ours.detach()), "NODE_CHANNEL_SERIALIZATION_MODE": "json"}
 
 
@@ -72,7 +73,7 @@ async def test_shutdown_message_requests_shutdown_once(pieces: list[bytes]) -> N
             theirs.sendall(piece)
             for _ in range(3):
                 await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             await shutdowns.first.wait()
     assert shutdowns.count == 1
 
@@ -90,7 +91,7 @@ async def test_other_messages_are_ignored() -> None:
             b'\n"shutdown"\n',
         ):
             await asyncio.get_running_loop().run_in_executor(None, theirs.sendall, line)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT_S):
             await shutdowns.first.wait()
     assert shutdowns.count == 1
 
@@ -141,7 +142,7 @@ async def test_systemd_is_sent_ready_and_stopping(abstract: bool, tmp_path: Path
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind("\0" + name if abstract else name)
-        systemd.settimeout(5)
+        systemd.settimeout(LIMIT_S)
         with connect_supervisor(Shutdowns(), {"NOTIFY_SOCKET": "@" + name if abstract else name}) as supervisor:
             supervisor.notify_ready()
             assert systemd.recv(100) == b"READY=1"

@@ -11,6 +11,7 @@ import pytest
 
 from botctl.core.errors import ExitCode
 from botctl.run.signals import ShutdownSignals, handle_signals
+from tests.support.waiting import LIMIT_S
 
 
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -18,12 +19,12 @@ async def test_first_signal_sets_the_exit_code(signum: signal.Signals, exit_code
     """The second one does not change it."""
     with handle_signals(60) as signals:
         os.kill(os.getpid(), signum)
-        assert await asyncio.wait_for(signals.wait(), 5) == exit_code
+        assert await asyncio.wait_for(signals.wait(), LIMIT_S) == exit_code
         second = asyncio.create_task(signals.wait_for_second_signal())
         await asyncio.sleep(0)
         assert not second.done()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(second, 5)
+        await asyncio.wait_for(second, LIMIT_S)
         assert signals.exit_code == exit_code
         signals.cancel_watchdog()
 
@@ -46,7 +47,7 @@ async def test_watchdog_ends_a_process_with_a_blocked_loop(capfd: pytest.Capture
 
     signals = ShutdownSignals(0.01, end_process=end_process)
     signals.receive(signal.SIGTERM)
-    assert ended.wait(5)  # the loop cannot run in the meantime
+    assert ended.wait(LIMIT_S)  # the loop cannot run in the meantime
     assert exit_codes == [ExitCode.TERMINATED]
     assert "did not stop within" in capfd.readouterr().err
 
@@ -57,7 +58,7 @@ async def test_cancelled_watchdog_does_not_end_the_process() -> None:
     signals.receive(signal.SIGINT)
     assert signals.watchdog is not None
     signals.cancel_watchdog()
-    signals.watchdog.thread.join(20)
+    signals.watchdog.thread.join(LIMIT_S)
     assert not signals.watchdog.thread.is_alive()
     assert exit_codes == []
 
@@ -68,9 +69,9 @@ async def test_signal_is_received_when_no_thread_can_start(monkeypatch: pytest.M
     signals = ShutdownSignals(0.01, end_process=exit_codes.append)
     no_threads(monkeypatch)
     signals.receive(signal.SIGTERM)
-    assert await asyncio.wait_for(signals.wait(), 5) == ExitCode.TERMINATED
+    assert await asyncio.wait_for(signals.wait(), LIMIT_S) == ExitCode.TERMINATED
     assert signals.watchdog is not None
-    signals.watchdog.thread.join(20)
+    signals.watchdog.thread.join(LIMIT_S)
     assert exit_codes == [ExitCode.TERMINATED]
 
 
@@ -82,7 +83,7 @@ async def test_signals_work_without_a_watchdog_thread(
     signals = ShutdownSignals(60)
     signals.receive(signal.SIGHUP)
     signals.receive(signal.SIGTERM)
-    await asyncio.wait_for(signals.wait_for_second_signal(), 5)
+    await asyncio.wait_for(signals.wait_for_second_signal(), LIMIT_S)
     signals.limit_exit(ExitCode.HUNG_UP)
     signals.cancel_watchdog()
     assert "no time limit" in caplog.text

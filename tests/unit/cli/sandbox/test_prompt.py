@@ -15,7 +15,7 @@ from botctl.core.errors import Unreachable
 from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.repl_commands import Notice
 from botctl.sandbox.console.user_session import UserSession
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def test_ctrl_c_stops_waiting_while_the_watcher_hangs(
     line = asyncio.create_task(prompt._run_and_show(never(), lambda _: None))
     await until(lambda: prompt._pending is not None, what="a line that is waited for")
     prompt._interrupt()
-    assert await asyncio.wait_for(line, 5)
+    assert await asyncio.wait_for(line, LIMIT_S)
     assert capsys.readouterr().out == "Stopped waiting.\n"
     watcher.cancel()
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from botctl.core.processes.process import child_environment, die_with_parent, is_running, start_time, terminate
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, expires, wait_for
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
 IGNORES_SIGTERM = (
@@ -52,19 +52,19 @@ def test_zombie_is_not_running(spawn):
 
 async def test_terminate_sends_sigterm_first(spawn):
     process = spawn(SLEEPER)
-    await terminate(process.pid, start_time(process.pid), limit_s=5)
-    assert process.wait(5) == -signal.SIGTERM
+    await terminate(process.pid, start_time(process.pid), limit_s=LIMIT_S)
+    assert process.wait(LIMIT_S) == -signal.SIGTERM
 
 
 async def test_terminate_kills_a_process_that_ignores_sigterm(spawn):
     process = spawn(IGNORES_SIGTERM)
-    await terminate(process.pid, start_time(process.pid), limit_s=0.05)
-    assert process.wait(5) == -signal.SIGKILL
+    await terminate(process.pid, start_time(process.pid), limit_s=expires(0.05))
+    assert process.wait(LIMIT_S) == -signal.SIGKILL
 
 
 async def test_terminate_ignores_another_process_with_the_same_pid(spawn):
     process = spawn(SLEEPER)
-    await terminate(process.pid, "some other start", limit_s=0)
+    await terminate(process.pid, "some other start", limit_s=expires(0))
     assert process.poll() is None
 
 

@@ -282,7 +282,6 @@ def test_all_started_services_are_stopped_once_in_order(scenario):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
 @given(scenarios())
 @settings(max_examples=20_000)
 def test_all_started_services_are_stopped_once_in_long_run(scenario):

@@ -11,6 +11,7 @@ import pytest
 
 from botctl.core.telemetry.log_file import LogFile
 from tests.support.clock import ManualClock
+from tests.support.waiting import LIMIT_S
 
 
 class Setup:
@@ -164,7 +165,7 @@ def test_file_that_cannot_be_rotated_keeps_growing(setup: Setup, monkeypatch: py
 
 
 def _write_many(path: Path, name: str, lines: int, start: Barrier) -> None:
-    start.wait(30)
+    start.wait(LIMIT_S)
     file = LogFile(path, 20_000, 1000, warn=lambda _sentence: os._exit(9))
     for number in range(lines):
         file.write(f"{name}:{number:05}:{'x' * 80}\n".encode())

@@ -11,13 +11,14 @@ import time
 import pytest
 
 from botctl.core.telemetry.loop_watch import LoopWatch, frame_location
+from tests.support.waiting import LIMIT_S
 
 LINE = logging.WARNING
 
 
 def hold(watch: LoopWatch) -> None:
     """Do not give way until the thread has seen it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while watch.blocker is None:
         assert time.monotonic() < deadline, "the thread saw nothing"
         time.sleep(0.001)

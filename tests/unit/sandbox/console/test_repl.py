@@ -20,25 +20,32 @@ from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Notice, Quit, pa
 from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession, resolve_numbers
 from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.process.serve import RunningSandbox
 from botctl.sandbox.sandbox import Access, Sandbox
-from tests.support.discord import BOB, GENERAL, STAFF, served
+from tests.support.discord import BOB, GENERAL, PATIENT, STAFF, served, shown_so_far
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, reply_with
+from tests.support.waiting import LIMIT_S, expires
 
 
 def sandbox(url: str) -> Sandbox:
     world = default_world(url=url)
-    return Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
+    return Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"), limits=PATIENT)
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[UserSession]:
+async def running() -> AsyncIterator[RunningSandbox]:
+    async with served(sandbox) as running:
+        yield running
+
+
+@pytest.fixture
+async def session(running: RunningSandbox) -> AsyncIterator[UserSession]:
     async with (
-        served(sandbox) as running,
         fake_bot(running.url, "token", COMMANDS, ANSWERS),
         SandboxClient(running.url, "secret") as client,
     ):
-        session = UserSession(client, Identity(), timeout_s=2.0)
+        session = UserSession(client, Identity(), timeout_s=LIMIT_S)
         await session.resolve_defaults()
         yield session
 
@@ -69,13 +76,12 @@ async def test_lines_are_commands_or_messages(session: UserSession) -> None:
     assert await content(session, ":say :as bob") == [":as bob"]
 
 
-async def test_buttons_selects_and_modals_work(session: UserSession) -> None:
+async def test_buttons_selects_and_modals_work(session: UserSession, running: RunningSandbox) -> None:
     await run_line(session, "/poll")
     assert await hints(session, ":click ") == ["Pizza", "Close", "A drink"]
     assert await content(session, ":click pizza") == ["ann wants pizza"]
     assert await content(session, ':pick "A drink" 2') == ["Chosen: m"]
-    session.timeout_s = 0.2
-    assert (await replied(session, ":click Close")).state == "deferred_update"
+    assert (await shown_so_far(running.sandbox, replied(session, ":click Close"))).state == "deferred_update"
     assert (await replied(session, "/feedback")).modal is not None
     assert await hints(session, ":submit ") == ["subject=", "text="]
     assert await content(session, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
@@ -152,7 +158,7 @@ async def test_context_menu_commands_work(session: UserSession) -> None:
 
 
 async def test_silent_bot_gives_no_answer_state(session: UserSession) -> None:
-    session.timeout_s = 0.1
+    session.timeout_s = expires(0.1)
     reply = await replied(session, "/silent")
     assert reply.state == "no_answer"
     assert not reply.answered

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from botctl.core.errors import UsageError
 from botctl.sandbox.model.clock import SandboxClock
 from tests.support.clock import ManualClock
+from tests.support.waiting import LIMIT_S, expires
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ async def test_timer_runs_in_real_time() -> None:
     clock, come = SandboxClock(), asyncio.Event()
     clock.call_later(60, lambda: None)
     clock.call_later(0.001, come.set)
-    await asyncio.wait_for(come.wait(), 5)
+    await asyncio.wait_for(come.wait(), LIMIT_S)
 
 
 async def test_advance_wakes_sleep_and_timeout(clock: SandboxClock) -> None:
@@ -77,9 +78,9 @@ async def test_advance_wakes_sleep_and_timeout(clock: SandboxClock) -> None:
     asleep, waiting = asyncio.create_task(clock.sleep(600)), asyncio.create_task(waits())
     await asyncio.sleep(0)
     clock.advance(2.9)
-    assert not (await asyncio.wait((asleep, waiting), timeout=0))[0]
+    assert not (await asyncio.wait((asleep, waiting), timeout=expires(0)))[0]
     clock.advance(600)
-    await asyncio.wait_for(asleep, 5)
+    await asyncio.wait_for(asleep, LIMIT_S)
     with pytest.raises(TimeoutError):
         await waiting
 
