@@ -5,9 +5,11 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-// The Python that has botctl: BOTCTL_PYTHON, else the virtual environment of this folder, else the botctl on PATH.
+// The Python that has botctl: BOTCTL_PYTHON, else the virtual environment of this folder, else the Python that ran
+// `botctl init` if it is on this machine, else the botctl on PATH.
+const creator = null;
 const venv = path.join(__dirname, ".venv", "bin", "python");
-const python = process.env.BOTCTL_PYTHON || (fs.existsSync(venv) && venv);
+const python = process.env.BOTCTL_PYTHON || [venv, creator].find((file) => file && fs.existsSync(file));
 const onPath = (process.env.PATH || "")
   .split(path.delimiter)
   .map((folder) => path.join(folder, "botctl"))
@@ -16,14 +18,16 @@ const onPath = (process.env.PATH || "")
 if (!python && !onPath) {
   throw new Error(`There is no botctl. Install it in ${path.join(__dirname, ".venv")}, or set BOTCTL_PYTHON to the Python that has it.`);
 }
+const program = python ? [python, "-P", "-m", "botctl"] : [onPath];
 
 module.exports = {
   apps: [
     {
       name: "example",
       cwd: __dirname,
-      script: python || onPath,
-      args: python ? ["-P", "-m", "botctl", "run"] : ["run"],
+      // PM2 gives a script with a blank in its path to a shell as a command line. This one has none, and becomes botctl.
+      script: "/bin/sh",
+      args: ["-c", 'exec "$0" "$@"', ...program, "run"],
       interpreter: "none", // the script is a program, so PM2 needs no interpreter
       exec_mode: "fork", // cluster mode is for Node
       instances: 1, // only one process can have the role of the bot

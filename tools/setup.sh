@@ -36,10 +36,36 @@ if [ ! -x .venv/bin/python ]; then
     fi
 fi
 rm -f "$stamp"
-echo "setup: installing the packages of $lock (pinned, with hashes)" >&2
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"; then
+
+# Show the package that pip is at, from its output on stdin: on one line of a terminal, else one line each. The last line
+# of the input is `status N`, which becomes the status of this function.
+show_progress() {
+    total=$(grep -c '^[A-Za-z0-9]' "$lock")
+    current=0
+    code=1
+    line='setup: %s\n'
+    [ -t 2 ] && line='\r\033[Ksetup: %s'
+    while read -r word name _; do
+        case $word in
+        Requirement) current=$((current + 1)) ;; # it is there already
+        Collecting | Processing)
+            current=$((current + 1))
+            printf "$line" "downloading $current of $total: ${name##*/}" >&2
+            ;;
+        Installing) printf "$line" "unpacking $total packages, which takes half a minute" >&2 ;;
+        status) code=$name ;;
+        esac
+    done
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+    return "$code"
+}
+
+pip="env PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check"
+echo "setup: installing the packages of $lock (pinned, with hashes), which takes a minute or two" >&2
+if ! { $pip --progress-bar off --require-hashes -r "$lock" && echo "status 0" || echo "status $?"; } | show_progress; then
     echo "setup: the packages could not be installed. Check that the package index is reachable, then type the same command again." >&2
     exit 1
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+echo "setup: installing botctl itself" >&2
+$pip --quiet --no-build-isolation --no-deps --editable .
 echo "$now" >"$stamp"

@@ -20,7 +20,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
+from botctl.core.contracts.malformed import FAULTS
 from botctl.core.errors import Unreachable
+from botctl.core.escape import safe
 from botctl.core.mongo_errors import reaching_mongo
 
 POLL_S: Final = 0.5
@@ -76,7 +78,7 @@ class AuditLog:
         """The newest ``limit`` documents that match ``query``, in ascending order."""
         cursor = self.database[COLLECTION].find(query.filter()).sort([("at", -1), ("_id", -1)]).limit(limit)
         with _reaching_mongo:
-            return (await cursor.to_list())[::-1]
+            return list(map(_complete, (await cursor.to_list())[::-1]))
 
     async def written_since(self, after_ms: int) -> list[Document]:
         """All documents written since ``after_ms``, in no order.
@@ -84,7 +86,8 @@ class AuditLog:
         The filter uses only the time of writing, which an index serves. `Query.matches` does the rest.
         """
         with _reaching_mongo:
-            return await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
+            documents = await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
+        return list(map(_complete, documents))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +152,28 @@ def entry_of(document: Document) -> Entry:
     """The entry in ``document``. If its JSON cannot be read: its search fields, and a field ``unreadable``."""
     try:
         entry = json.loads(document["b"])
-    except (ValueError, KeyError):
+    except FAULTS:
         entry = None
     if isinstance(entry, dict) and entry.keys() >= _NEEDED and isinstance(entry["actor"], dict):
         return entry
     fields = dict(document["x"][0])
     return fields | {"id": document["_id"], "actor": {"id": fields.get("actor", "")}, "unreadable": True}
+
+
+def _complete(document: Document) -> Document:
+    """``document`` with all fields that a reader needs. If it was not written by botctl, its entry is unreadable."""
+    at_ms, written, fields = document.get("at"), document.get("w"), document.get("x")
+    if (
+        isinstance(document["_id"], str)
+        and isinstance(at_ms, int)
+        and isinstance(written, dict)
+        and isinstance(written.get("at"), int)
+        and isinstance(fields, list)
+        and all(isinstance(each, dict) and isinstance(each.get("at"), str) for each in fields)
+        and fields
+    ):
+        return document
+    return {"_id": safe(document["_id"], 80), "at": 0, "w": {"at": 0}, "x": [{"at": "?", "action": "?"}]}
 
 
 def _order(document: Document) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from botctl.core.ids import event_id
+from botctl.core.private_files import make_private_folder
 
 _PATTERN: Final = "audit-*.jsonl"
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Spool:
 
     def write(self, lines: Iterable[bytes]) -> Path:
         """Write ``lines`` to a new file, with fsync. Raises OSError if the folder cannot be written."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         path = self._folder / f"audit-{event_id()}.jsonl"
         part = path.with_suffix(".part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

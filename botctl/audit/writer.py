@@ -54,6 +54,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
@@ -265,9 +266,8 @@ async def audit_writer(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
     spool = Spool(runtime.folder / "spool")
-    auditor = MongoAuditor(
-        database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s
-    )
+    collection, limits = journaled(database[COLLECTION]), settings.audit
+    auditor = MongoAuditor(collection, spool, tasks, queue_size=limits.queue_size, flush_s=limits.flush_s)
     if metrics is not None:
         metrics.watch("botctl_audit_total", "Entries of the audit log.", lambda: asdict(auditor.counts), label="what")
     async with auditor.running():

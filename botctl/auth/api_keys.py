@@ -27,12 +27,14 @@ from botctl.core.contracts.audit_entry import Change, Principal, Target, current
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
+from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
 from botctl.core.loop_timeout import LoopTimeout
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Backoff, Tasks
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0  # between two writes of the counted uses
@@ -59,6 +61,7 @@ class MongoKeys:
     bus: Bus
     auditor: Auditor
     clock: Clock
+    malformed: Malformed = field(default_factory=lambda: Malformed(COLLECTION), init=False)
     _uses: dict[str, _Usage] = field(default_factory=dict, init=False)
 
     async def create(
@@ -89,7 +92,7 @@ class MongoKeys:
             document = await self.collection.find_one({"_id": key_id})
         if document is None:
             raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
-        key, newly_revoked = _key(document), result.modified_count > 0
+        key, newly_revoked = _require_key(document), result.modified_count > 0
         if newly_revoked:
             self._record("key.revoke", actor, key, [Change("revoked_at", None, key.revoked_at)])
         self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=actor.name or actor.id))
@@ -98,7 +101,7 @@ class MongoKeys:
     async def list(self) -> list[ApiKey]:
         with _reaching_mongo:
             documents = await self.collection.find({}).to_list()
-        return sorted(map(_key, documents), key=lambda key: (key.created_at, key.id))
+        return sorted(self.malformed.read(documents, _key), key=lambda key: (key.created_at, key.id))
 
     async def check(self, text: str) -> ApiKey:
         try:
@@ -107,9 +110,12 @@ class MongoKeys:
             raise KeyRefused(f"{error}") from None
         with _reaching_mongo:
             document = await self.collection.find_one({"_id": key_id})
-        if document is None or not hmac.compare_digest(bytes(document["digest"]), digest(text)):
+        if document is None or not hmac.compare_digest(_digest(document), digest(text)):
             raise KeyRefused("there is no such key")
-        key, now = _key(document), self.clock.now()
+        try:
+            key, now = _key(document), self.clock.now()
+        except FAULTS:
+            raise KeyRefused("its record cannot be read") from None
         if reason := key.invalid_reason(now):
             raise KeyRefused(reason)
         uses = self._uses.setdefault(key.id, _Usage(key))
@@ -121,8 +127,8 @@ class MongoKeys:
             return {}
         with _reaching_mongo:
             documents = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
-        now = self.clock.now()
-        return {key.id: key for key in map(_key, documents) if key.invalid_reason(now) is None}
+        keys, now = Malformed(COLLECTION).read(documents, _key), self.clock.now()
+        return {key.id: key for key in keys if key.invalid_reason(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:
         before = self.clock.now() - ended_for
@@ -175,7 +181,7 @@ class MongoKeys:
 async def api_keys(
     *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[ApiKeys]:
-    keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
+    keys = MongoKeys(journaled(database[COLLECTION]), log, bus, auditor, clock)
 
     async def write_uses() -> None:
         while True:
@@ -215,18 +221,34 @@ def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
 
 
 def _key(document: Mapping[str, Any]) -> ApiKey:
+    """The key in ``document``. Raises one of `FAULTS` if it is malformed."""
     return ApiKey(
-        id=document["_id"],
-        name=document["name"],
-        topics=tuple(document["topics"]),
-        created_at=from_unix_ms(document["created_ms"]),
-        created_by=document["created_by"],
-        expires_at=_datetime(document["expires_ms"]),
-        revoked_at=_datetime(document["revoked_ms"]),
-        used_at=_datetime(document["used_ms"]),
-        uses=document["uses"],
+        id=value_of(document, "_id", str),
+        name=value_of(document, "name", str),
+        topics=tuple(map(str, value_of(document, "topics", list))),
+        created_at=from_unix_ms(value_of(document, "created_ms", int)),
+        created_by=value_of(document, "created_by", str),
+        expires_at=_datetime(document, "expires_ms"),
+        revoked_at=_datetime(document, "revoked_ms"),
+        used_at=_datetime(document, "used_ms"),
+        uses=value_of(document, "uses", int),
     )
 
 
-def _datetime(ms: int | None) -> datetime | None:
+def _require_key(document: Mapping[str, Any]) -> ApiKey:
+    """The key in ``document``. Raises IntegrityError, which names it, if it is malformed."""
+    try:
+        return _key(document)
+    except FAULTS as error:
+        raise malformed_error(COLLECTION, {safe(document["_id"], 80): describe_fault(error)}) from error
+
+
+def _digest(document: Mapping[str, Any]) -> bytes:
+    """The digest of the key's text; that of no key if it is missing."""
+    value = document.get("digest")
+    return bytes(value) if isinstance(value, bytes) else b""
+
+
+def _datetime(document: Mapping[str, Any], name: str) -> datetime | None:
+    ms = value_of(document, name, int, type(None))
     return None if ms is None else from_unix_ms(ms)

@@ -16,10 +16,13 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
+from botctl.bot.cog_loads import CogLoads
+from botctl.bot.command_sync import CommandSync, ListUnknownError
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
@@ -29,11 +32,6 @@ from botctl.core.errors import ANYTHING
 from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.services.registry import Services
 
-_KINDS: Final = {
-    ApplicationCommandType.chat_input: Kind.SLASH,
-    ApplicationCommandType.user: Kind.USER,
-    ApplicationCommandType.message: Kind.MESSAGE,
-}
 _ERROR_EVENTS: Final = frozenset({"slash_command_error", "user_command_error", "message_command_error"})
 _NESTED: Final = (OptionType.sub_command, OptionType.sub_command_group)
 _log = logging.getLogger(__name__)
@@ -47,6 +45,8 @@ class Bot(commands.InteractionBot):
     ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
         self.pipeline = pipeline  # before super().__init__, which calls _get_state
+        self.cog_loads = CogLoads()
+        self.command_sync = CommandSync()
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -80,7 +80,7 @@ class Bot(commands.InteractionBot):
     def policies(self) -> dict[str, tuple[Limit, ...]]:
         """Return the limits of every command (a cog's too), its components and suggestions, as `policy_name` writes."""
         nodes = [node for command in self.application_commands for node in _with_sub_commands(command)]
-        keys = {(_kind_of(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
+        keys = {(kind_of_invokable(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
         keys |= set(self.pipeline.handlers)
         limits = {policy_name(*key): self.pipeline.policy_of(*key).limits for key in keys}
         completed = [suggestions_policy(node.qualified_name) for node in nodes if getattr(node, "autocompleters", None)]
@@ -100,6 +100,25 @@ class Bot(commands.InteractionBot):
         """Publish an event on the bus of this process."""
         self._publish(event)
 
+    def add_cog(self, cog: commands.Cog, *, override: bool = False) -> None:
+        """Add a cog without its prefix commands, which botctl does not run. `cog_loads` watches its ``cog_load``."""
+        if isinstance(cog, commands.Cog):  # else disnake raises an exception
+            vars(cog)["__cog_commands__"] = ()  # `loader` has reported them
+        before = asyncio.all_tasks()
+        super().add_cog(cog, override=override)
+        for task in asyncio.all_tasks() - before:
+            self.cog_loads.watch(cog, task)
+
+    def remove_application_command(self, command: commands.InvokableApplicationCommand) -> None:
+        """Remove a command of any kind."""
+        match kind_of_invokable(command):
+            case Kind.USER:
+                self.remove_user_command(command.name)
+            case Kind.MESSAGE:
+                self.remove_message_command(command.name)
+            case _:
+                self.remove_slash_command(command.name)
+
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
         """Run a command: everything that disnake does with it happens inside the pipeline."""
         command = self.find_command(interaction)
@@ -110,7 +129,7 @@ class Bot(commands.InteractionBot):
         async def work(_: PendingInteraction) -> None:
             await process(interaction)
 
-        kind = _KINDS.get(interaction.data.type, Kind.SLASH)
+        kind = kind_of_type(interaction.data.type)
         await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
@@ -204,6 +223,55 @@ class Bot(commands.InteractionBot):
         latency_ms = latency_s * 1000 if is_known else None
         self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
 
+    async def fetch_global_commands(self, **options: Any) -> list[Any]:
+        """Return the commands at Discord. While they are registered, an error ends that: disnake would go on."""
+        try:
+            return await super().fetch_global_commands(**options)
+        except disnake.HTTPException as error:
+            if self.command_sync.is_running and self.command_sync_flags.sync_global_commands:
+                raise ListUnknownError from error
+            raise
+
+    async def bulk_overwrite_global_commands(self, application_commands: list[disnake.ApplicationCommand]) -> list[Any]:
+        """Replace the commands of all guilds. While disnake registers them, errors are recorded in `command_sync`."""
+        try:
+            return await super().bulk_overwrite_global_commands(application_commands)
+        except Exception as error:
+            if not self.command_sync.is_running:
+                raise
+            self.command_sync.fail(None, application_commands, error)
+            return []
+
+    async def bulk_overwrite_guild_commands(
+        self, guild_id: int, application_commands: list[disnake.ApplicationCommand]
+    ) -> list[Any]:
+        """Replace the commands of a guild; like `bulk_overwrite_global_commands`."""
+        try:
+            return await super().bulk_overwrite_guild_commands(guild_id, application_commands)
+        except Exception as error:
+            if not self.command_sync.is_running:
+                raise
+            self.command_sync.fail(guild_id, application_commands, error)
+            return []
+
+    async def register_commands(self) -> None:
+        """Register the commands at Discord, where they differ. `command_sync` knows the result."""
+        await self._prepare_application_commands()
+
+    async def _prepare_application_commands(self) -> None:
+        """Override of a private method of disnake, which it runs in the background, so that errors would be lost."""
+        await self.wait_until_first_connect()
+        self.command_sync.begin()
+        try:
+            await super()._prepare_application_commands()
+        except Exception as error:  # noqa: BLE001  the network, or what Discord answers
+            cause = error.__cause__ if isinstance(error, ListUnknownError) else None
+            if self.command_sync_flags._sync_enabled:  # noqa: SLF001
+                known = [command.body for command in self.application_commands_iterator()]
+                self.command_sync.fail(None, known, cause if isinstance(cause, Exception) else error)
+        finally:
+            self.command_sync.end()
+
     async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
         """Override of a private method of disnake, which catches only Exception. SystemExit would end the loop."""
         try:
@@ -243,12 +311,6 @@ def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
         name = f"{name} {options[0].name}"
         options = options[0].options
     return name
-
-
-def _kind_of(command: commands.InvokableApplicationCommand) -> Kind:
-    if isinstance(command, commands.InvokableUserCommand):
-        return Kind.USER
-    return Kind.MESSAGE if isinstance(command, commands.InvokableMessageCommand) else Kind.SLASH
 
 
 def _with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:

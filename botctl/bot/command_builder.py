@@ -22,6 +22,7 @@ from botctl.bot.command import (
 )
 from botctl.bot.compiled import CommandOptions, CompiledCommand, HandlerSpec, Invokable, ReportFault, ValidationContext
 from botctl.bot.decisions import CommandPolicy
+from botctl.bot.discord_limits import MAX_DESCRIPTION, MAX_OPTIONS, payload, refusals
 from botctl.core.contracts.invocation import ANY_COMPONENT, ANY_ID, Kind, policy_name
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, AssemblyError
@@ -30,8 +31,6 @@ from botctl.core.signatures import label, parameters_of
 T = TypeVar("T")
 Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
 
-MAX_DESCRIPTION: Final = 100  # Discord: Application Commands > Application Command Object
-MAX_OPTIONS: Final = 25
 _CONTEXT_MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
 _SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Command Naming; it must be lower case too
 _PREFIX: Final = "execute_"
@@ -60,6 +59,7 @@ class _Builder:
         self._policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self._handler_specs: list[HandlerSpec] = []
         self._handlers: dict[tuple[Kind, str], HandlerSpec] = {}
+        self._located: list[tuple[type[Command], str, str]] = []  # class, method and full name of each handler
 
     def build(self) -> CompiledCommand | None:
         name = command_name(self._cls)
@@ -71,6 +71,7 @@ class _Builder:
         self._collect_handlers(node)
         if invokable is None:
             return None
+        self._check_payload(invokable)
         compiled = CompiledCommand(self._cls, name, invokable, self._policies, self._handler_specs, self._handlers)
         for cls in compiled.classes:
             self._check_dependencies(cls)
@@ -88,8 +89,11 @@ class _Builder:
         method = self._method(self._cls, "execute")
         if method is None:
             return None
-        if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx, target
+        parameters = list(inspect.signature(method).parameters.values())
+        if len(parameters) != 3:  # noqa: PLR2004  self, ctx, target
             self._report(method, "execute takes (self, ctx, target): the user or the message that was chosen")
+        elif fault := _context_fault("execute", parameters):
+            self._report(method, fault)
         handler_spec = self._handler_spec(node, "execute", name)
 
         async def callback(inter: Any, target: Any) -> None:
@@ -144,7 +148,6 @@ class _Builder:
         name, text = full_name.rpartition(" ")[2], self._description(function, doc, f"sub-command {full_name!r}")
         sub = self._attempt(function, lambda: parent.sub_command(name, text)(callback))
         if sub is not None:
-            self._check_options(function, sub.option.options)
             callback.__doc__ = None
 
     def _callback(self, node: CommandNode, method: str, full_name: str) -> Callable[..., Any] | None:
@@ -172,6 +175,8 @@ class _Builder:
         method = getattr(cls, name, None)
         if method is None:
             self._report(cls, f"{cls.__name__} has no {name}; write `async def {name}(self, ctx: Context) -> None`")
+        elif inspect.isasyncgenfunction(method):
+            self._report(method, f"{name} yields, so calling it would run nothing; remove the `yield`")
         elif not inspect.iscoroutinefunction(method):
             self._report(method if inspect.isfunction(method) else cls, f"{name} is not an async function")
         else:
@@ -186,8 +191,8 @@ class _Builder:
             self._report(function, f"an annotation of {function.__name__} cannot be read: {error}")
             return None
         before = self._fault_count
-        if len(parameters) < 2:  # noqa: PLR2004  self and ctx
-            self._report(function, f"{function.__name__} takes at least (self, ctx)")
+        if fault := _context_fault(function.__name__, parameters):
+            self._report(function, fault)
         if len(parameters) - 2 > MAX_OPTIONS:
             count = len(parameters) - 2
             self._report(function, f"{function.__name__} has {count} options; Discord allows {MAX_OPTIONS}")
@@ -206,6 +211,7 @@ class _Builder:
         if options.defer not in (False, "public", "ephemeral"):
             self._report(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
         self._policies[self._kind, full_name] = self._policy_of(cls, options)
+        self._located.append((cls, method, full_name))
         handler_spec = HandlerSpec(cls, method, path, options.defer)
         self._handler_specs.append(handler_spec)
         return handler_spec
@@ -238,20 +244,24 @@ class _Builder:
             self._report(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
         for attribute, function in inspect.getmembers(cls, inspect.isfunction):
             for marker, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
-                if marker not in metadata_of(function):
-                    continue
-                name = metadata_of(function)[marker]
-                key = (kind, f"{policy_name(self._kind, path)}:{name}")
-                if ":" in name:
-                    self._report(
-                        function, f"the name of {marker} {key[1]!r} has a colon, which separates the parts of it"
-                    )
-                elif name in (ANY_ID, ANY_COMPONENT):
-                    self._report(function, f"the name of {marker} {key[1]!r} is reserved; write a word")
-                elif key in self._handlers:
-                    self._report(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
-                elif self._method(cls, attribute):
-                    self._handlers[key] = HandlerSpec(cls, attribute, path)
+                if marker in metadata_of(function):
+                    key = (kind, f"{policy_name(self._kind, path)}:{metadata_of(function)[marker]}")
+                    self._add_handler(key, HandlerSpec(cls, attribute, path), function)
+
+    def _add_handler(self, key: tuple[Kind, str], spec: HandlerSpec, function: Callable[..., Any]) -> None:
+        """Add the handler of a component or modal, or report what is wrong with it. ``key``: as in the pipeline."""
+        kind, full_name = key
+        name = metadata_of(function)[kind.value]
+        if ":" in name:
+            self._report(function, f"the name of {kind} {full_name!r} has a colon, which separates the parts of it")
+        elif name in (ANY_ID, ANY_COMPONENT):
+            self._report(function, f"the name of {kind} {full_name!r} is reserved; write a word")
+        elif key in self._handlers:
+            self._report(function, f"{kind} {full_name!r} is handled twice in {spec.cls.__name__}")
+        elif self._method(spec.cls, spec.method):
+            if fault := _context_fault(spec.method, list(inspect.signature(function).parameters.values())):
+                self._report(function, fault)
+            self._handlers[key] = spec
 
     def _check_dependencies(self, cls: type[Command]) -> None:
         """Report services that ``__init__`` needs and that do not exist."""
@@ -280,14 +290,13 @@ class _Builder:
             self._report(where, f"{sentence} (a blank line ends it)")
         return text
 
-    def _check_options(self, where: object, options: list[disnake.Option]) -> None:
-        for option in options:
-            if len(option.description or "") > MAX_DESCRIPTION:
-                length = len(option.description)
-                self._report(where, f"option {option.name} is described in {length} characters, not {MAX_DESCRIPTION}")
-            if len(option.choices) > MAX_OPTIONS:
-                count = len(option.choices)
-                self._report(where, f"option {option.name} has {count} choices; Discord allows {MAX_OPTIONS}")
+    def _check_payload(self, invokable: Invokable) -> None:
+        """Report what Discord would refuse, unless there are faults, which may be the reason."""
+        if self._fault_count:
+            return
+        methods = {path: getattr(cls, method) for cls, method, path in self._located}
+        for path, sentence in refusals(payload(invokable)):
+            self._report(methods.get(" ".join((invokable.name, *path)), self._cls), sentence)
 
     def _attempt(self, where: object, make: Callable[[], T]) -> T | None:
         """Return what ``make`` returns; None if disnake raised an exception, which is reported as a fault."""
@@ -298,9 +307,26 @@ class _Builder:
             self._report(where, f"{type(error).__name__}: {error}")
             return None
         if isinstance(result, commands.InvokableSlashCommand):
-            self._check_options(where, result.options)
             result.callback.__doc__ = None
         return result if self._fault_count == before else None
+
+
+def _context_fault(name: str, parameters: list[inspect.Parameter]) -> str:
+    """What is wrong with the parameter after self of the method ``name``, which is the context; empty if nothing is.
+
+    Without it, the method would get the context as its first option: ``async def execute(self, name: str)``.
+    """
+    least = f"{name} takes at least (self, ctx): the context comes before all options"
+    if len(parameters) < 2:  # noqa: PLR2004  self and ctx
+        return least
+    context = parameters[1]
+    annotation = "" if context.annotation is context.empty else str(context.annotation)
+    if context.kind is context.VAR_POSITIONAL or "Context" in annotation:
+        return ""
+    if "Interaction" in annotation or context.name in ("inter", "interaction", "itx"):
+        return f"{name} gets a Context and not an interaction, which is ctx.inter; write `(self, ctx: Context, …)`"
+    is_context = context.name in ("ctx", "context", "c") or (context.name.startswith("_") and not annotation)
+    return "" if is_context and context.kind is not context.KEYWORD_ONLY else least
 
 
 class _CommandWithoutOptions(commands.InvokableSlashCommand):

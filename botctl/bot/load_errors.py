@@ -28,18 +28,19 @@ class FaultCollector:
 
     def add(self, path: Path, definition_line: int, sentence: str) -> None:
         """Add a fault; duplicates are dropped."""
-        self._faults.add((path, definition_line, " ".join(_INTERNAL.sub("", sentence).split())))
+        self._faults.add((path, definition_line, sentence))
 
     @property
     def files(self) -> set[Path]:
         return {path for path, _, _ in self._faults}
 
+    def locate(self, path: Path, line: int, sentence: str) -> str:
+        """Return the line of text for something in a file, as faults are shown."""
+        return f"{self._relative(path)}:{line}: {' '.join(_INTERNAL.sub('', sentence).split())}"
+
     def raise_or_skip(self, *, skip_broken: bool) -> set[Path]:
         """Return the files to leave out. Raises CommandFaults if there are any, and ``skip_broken`` is not set."""
-        lines = [
-            f"{self._relative(path)}:{definition_line}: {sentence}"
-            for path, definition_line, sentence in sorted(self._faults)
-        ]
+        lines = [self.locate(*fault) for fault in sorted(self._faults)]
         if lines and not skip_broken:
             raise CommandFaults(lines)
         for fault in lines:

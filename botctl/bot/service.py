@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, Final
 
 import aiohttp
@@ -21,6 +22,7 @@ from disnake.http import Route
 from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot, intents_of
+from botctl.bot.command_sync import RETRY_S
 from botctl.bot.decisions import RoleGrants
 from botctl.bot.discord_clock import DiscordClock, dates_learnt
 from botctl.bot.endpoint_override import override_endpoint
@@ -37,7 +39,7 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
-from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.errors import ANYTHING, BotctlError, CommandFaults, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
@@ -47,6 +49,10 @@ PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
+COG_LOAD_S: Final = 20.0
+"""How long the connected bot waits for ``cog_load`` methods before it is ready."""
+SYNC_S: Final = 20.0
+"""How long the connected bot waits for Discord to take its commands before it is ready, but degraded."""
 ASK_EVERY_S: Final = 600.0
 ASK_AGAIN_S: Final = 30.0
 ASK_LIMIT_S: Final = 3.0
@@ -112,7 +118,7 @@ async def bot_service(
     """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
     Raises:
-        CommandFaults: a command could not be installed.
+        CommandFaults: a command could not be installed, or Discord refuses it.
         DeadToken, ConfigError: Discord refuses the token or the intents.
         Held: Discord allows no session before the time in the message.
         Unreachable: Discord does not answer.
@@ -148,14 +154,21 @@ async def bot_service(
             metrics.watch_bot(service.latencies_ms, pipeline.describe_task, bot.invalid_requests.recent)
             _watch_refusals(metrics, bot.invalid_requests)
         try:
-            catalog.install(bot, services)
+            await catalog.install(bot, services)
+            for sentence in catalog.left_out:
+                _log.warning("left out: %s", sentence)
             if not catalog.files:
                 _log.warning("%s contains no commands", catalog.folder)
             limiter.declare("bot", bot.policies())
-            _report_gateway_state(bot, tasks)
+            problems = Problems(tasks)
+            _report_gateway_state(bot, problems)
             await _login(bot, access)
             await _ask_for_time(bot, arrivals.clock)
-            await _connect(bot, settings, tasks)
+            gateway_task = await _connect(bot, settings)
+            await _finish_cog_loads(bot, catalog)
+            await _require_registered(bot, catalog, problems)
+            tasks.spawn(partial(_watch_gateway, gateway_task), name="gateway")
+            tasks.spawn(partial(_keep_registering, bot, problems), name="commands")
             tasks.spawn(partial(_keep_time, bot, arrivals.clock, arrivals.doubt), name="time")
             for handler in catalog.handlers:
                 run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
@@ -186,6 +199,7 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
             if attempt == _LOGIN_ATTEMPTS:
                 raise _to_botctl_error(error) from error
             _log.warning("Discord does not answer (%s), trying again", type(error).__name__)
+            await bot.http.close()  # the next attempt makes another session, and would leave this one open
             await asyncio.sleep(attempt)
         except disnake.DiscordException as error:
             raise _to_botctl_error(error) from error
@@ -216,8 +230,11 @@ async def _keep_time(bot: Bot, clock: DiscordClock, doubt: asyncio.Event) -> Non
         doubt.clear()
 
 
-async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
-    """Open the gateway and wait until the guilds have arrived. After that, disnake reconnects for ever."""
+async def _connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
+    """Open the gateway and wait until the guilds have arrived.
+
+    Return the task that runs the gateway: disnake reconnects for ever. It ends when the bot is closed.
+    """
 
     async def gateway() -> None:
         try:
@@ -237,7 +254,7 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
     if gateway_task.done():
         gateway_task.result()
         raise Unreachable("Discord closed the gateway before the bot was ready")
-    tasks.spawn(partial(_watch_gateway, gateway_task), name="gateway")
+    return gateway_task
 
 
 async def _watch_gateway(gateway_task: asyncio.Task[None]) -> None:
@@ -272,16 +289,83 @@ def _to_botctl_error(error: Exception, settings: Settings | None = None) -> Botc
             return Unreachable(f"Discord does not answer correctly: {type(error).__name__}: {error}")
 
 
-def _report_gateway_state(bot: Bot, tasks: Tasks) -> None:
+class Problems:
+    """What is wrong with the bot while it runs, by subject. The service is degraded as long as there is any."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._sentences: dict[str, str] = {}
+
+    def sentence(self, subject: str) -> str:
+        """Return what is wrong with ``subject``; empty if nothing is."""
+        return self._sentences.get(subject, "")
+
+    def report(self, subject: str, sentence: str) -> None:
+        """Set the sentence about ``subject``; without one, it is well again."""
+        self._sentences.pop(subject, None)
+        if sentence:
+            self._sentences[subject] = sentence
+        if self._sentences:
+            self._tasks.degraded("; ".join(self._sentences.values()))
+        else:
+            self._tasks.recovered()
+
+
+def _report_gateway_state(bot: Bot, problems: Problems) -> None:
     async def disconnected() -> None:
-        tasks.degraded("the gateway is disconnected")
+        problems.report("gateway", "the gateway is disconnected")
 
     async def reconnected() -> None:
-        tasks.recovered()
+        problems.report("gateway", "")
 
     bot.add_listener(disconnected, "on_disconnect")
     bot.add_listener(reconnected, "on_ready")
     bot.add_listener(reconnected, "on_resumed")
+
+
+async def _finish_cog_loads(bot: Bot, catalog: Catalog) -> None:
+    """Wait for the ``cog_load`` methods that wait for the connection. One that never ends only gets a warning."""
+    for name in await catalog.finish_cog_loads(bot, COG_LOAD_S):
+        _log.warning("cog_load of %s has not ended in %.0f s; put endless work into a task", name, COG_LOAD_S)
+
+
+async def _require_registered(bot: Bot, catalog: Catalog, problems: Problems) -> None:
+    """Wait until Discord has the commands. Raises CommandFaults if it refuses some, unless ``skip_broken`` is set.
+
+    With any other failure, and if it takes long, the bot is degraded: the commands that Discord has still work.
+    """
+    try:
+        async with asyncio.timeout(SYNC_S):
+            await bot.command_sync.done.wait()
+    except TimeoutError:
+        problems.report("commands", f"Discord has not taken the commands in {SYNC_S:.0f} s; they may be outdated")
+        return
+    refused = [command for failure in bot.command_sync.failures for command in failure.refused()]
+    if refused and not catalog.skip_broken:
+        lines = [catalog.locate(command.kind, command.name, bot) + command.sentence for command in refused]
+        raise CommandFaults(list(dict.fromkeys(lines)))
+    _report_registration(bot, problems)
+
+
+async def _keep_registering(bot: Bot, problems: Problems) -> None:
+    """Send the commands again until Discord has them, where that may help. Runs as long as the bot."""
+    await bot.command_sync.done.wait()
+    _report_registration(bot, problems)
+    for delay_s in chain(RETRY_S, repeat(RETRY_S[-1])):
+        if all(failure.is_final for failure in bot.command_sync.failures):
+            break
+        await asyncio.sleep(delay_s)
+        await bot.register_commands()
+        _report_registration(bot, problems)
+    await asyncio.get_running_loop().create_future()
+
+
+def _report_registration(bot: Bot, problems: Problems) -> None:
+    """Say which commands could not be registered, in the service's state, and in the log if that is new."""
+    sentence = "; ".join(map(str, bot.command_sync.failures))
+    if sentence and problems.sentence("commands") != sentence:
+        _log.warning("%s", sentence)
+    problems.report("commands", sentence)
 
 
 def _handler_arguments(handler: EventHandler, bot: Bot, services: Services) -> dict[str, Any]:
@@ -305,8 +389,11 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
 
 async def _close(bot: Bot) -> None:
     """Close the gateway and the session, and cancel what disnake's login left unfinished."""
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        await bot.close()
+    try:
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await bot.close()
+    finally:
+        await bot.http.close()  # if the gateway's end failed, disnake has left the session open
     unfinished = [
         task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")
     ]

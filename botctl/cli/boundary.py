@@ -8,7 +8,6 @@ its traceback is printed, else it goes into a crash file, without secrets. Typer
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -23,8 +22,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import typer
 
-from botctl.core.errors import BotctlError, ExitCode
+from botctl.cli.json_output import print_json
+from botctl.core.errors import BotctlError, ConfigError, ExitCode
+from botctl.core.paths import working_folder
 from botctl.core.redact import redact
+from botctl.core.safe_streams import lost_output
 from botctl.core.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -83,6 +85,19 @@ def _stopped_as_by_ctrl_c() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
+def report_lost_output(exit_code: int, *, as_json: bool) -> int:
+    """Say that stdout could not be written; returns the exit code. A reader that has ended (`| head`) wants no more."""
+    error = lost_output()
+    if error is None or error.errno == errno.EPIPE or exit_code != ExitCode.OK:
+        return exit_code
+    reason = error.strerror or str(error)
+    hint = "The command itself has done its work."
+    _print_error(
+        f"the output cannot be written: {reason}.", hint, ExitCode.FAILED, type(error).__name__, as_json=as_json
+    )
+    return ExitCode.FAILED
+
+
 def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
     """Print ``error``; returns its exit code."""
     exit_code: int = ExitCode.FAILED
@@ -105,11 +120,10 @@ def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
             _print_error(
                 "nothing was done: the question got no answer.", hint, exit_code, "NeedsDecision", as_json=as_json
             )
-        case BrokenPipeError():
-            # The reader of our output has ended (`| head`): nothing can be written there any more, not even at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case BrokenPipeError() if lost_output() is error:  # a command that only prints; its reader has ended (`| head`)
+            pass
         case _:  # a bug, or what the operator's code has raised: a bare BaseException, a panic of an extension
-            _print_unexpected_error(error, debug=debug, as_json=as_json)
+            exit_code = _print_unexpected_error(error, debug=debug, as_json=as_json)
     return exit_code
 
 
@@ -130,25 +144,39 @@ def _print_error(message: str, hint: str, exit_code: int, error_type: str, *, as
     message, hint = redact(message), redact(hint)
     if as_json:
         document = {"error": message, "hint": hint, "type": error_type, "exit_code": int(exit_code)}
-        print(json.dumps(document), file=sys.stderr)
+        print_json(document, stderr=True)
         return
     print(f"botctl: {message}", file=sys.stderr)
     if hint:
         print(f"  → {hint}", file=sys.stderr)
 
 
-def _print_unexpected_error(error: BaseException, *, debug: bool, as_json: bool) -> None:
+def _print_unexpected_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
+    """Print ``error``; returns its exit code."""
     error_type = type(error).__name__
     if debug:
         traceback.print_exception(error)
-        return
+        return ExitCode.FAILED
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         file = f" ({error.filename})" if error.filename else ""
         hint = "Free some space, then type the command again."
         _print_error(f"the disk is full{file}.", hint, ExitCode.FAILED, error_type, as_json=as_json)
-        return
+        return ExitCode.FAILED
+    if isinstance(error, FileNotFoundError) and (deleted := _deleted_working_folder()) is not None:
+        _print_error(str(deleted), deleted.hint, deleted.exit_code, type(deleted).__name__, as_json=as_json)
+        return deleted.exit_code
     message = f"an unexpected {error_type} stopped this command. It is a bug in botctl or in one of the bot's files."
     _print_error(message, _write_crash_file(error), ExitCode.FAILED, error_type, as_json=as_json)
+    return ExitCode.FAILED
+
+
+def _deleted_working_folder() -> ConfigError | None:
+    """The error that says so, if the working directory has been deleted: any relative path is not found then."""
+    try:
+        working_folder()
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _write_crash_file(error: BaseException) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from botctl.cli.boundary import run_guarded
+from botctl.cli.boundary import report_lost_output, run_guarded
 from botctl.cli.lazy import LazyCommand, LazyGroup
-from botctl.core.safe_streams import safe_streams
+from botctl.core.safe_streams import open_standard_descriptors, safe_streams
 from botctl.core.version import __version__
 
 OPERATE: Final = "Operate"
@@ -76,6 +76,7 @@ def botctl(
 
 
 def main() -> None:
+    open_standard_descriptors()
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     kept = [option for option in options if option != "--debug"]  # it may stand anywhere
@@ -87,6 +88,7 @@ def main() -> None:
 
     with safe_streams():
         exit_code = run_guarded(call, debug=debug, as_json="--json" in kept)
+        exit_code = report_lost_output(exit_code, as_json="--json" in kept)
     sys.exit(exit_code)
 
 

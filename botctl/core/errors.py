@@ -152,6 +152,14 @@ class FileFaults(ConfigError):
         super().__init__(f"{count} {noun} in the {self.folder} folder:{lines}", hint=self.default_hint)
 
 
+def together(errors: Sequence[ConfigError]) -> ConfigError:
+    """One error with the sentences and hints of all of these, which are not none. A single one stays as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return ConfigError("\n".join(map(str, errors)), hint=" ".join(hints))
+
+
 class CommandFaults(FileFaults):
     folder = "commands"
     default_hint = "Correct them, or start with --skip-broken to leave those files out."

@@ -6,6 +6,7 @@ line. Each of them is replaced by its Python escape.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 ELLIPSIS: Final = "…"
@@ -21,6 +22,21 @@ def _escape_char(char: str) -> str:
 def escape_unprintable(text: str) -> str:
     """``text`` with every unprintable character, lone surrogates included, replaced by its escape."""
     return text if text.isprintable() else "".join(map(_escape_char, text))
+
+
+def escape_json(text: str) -> str:
+    """JSON ``text`` with every unprintable character in its strings as a JSON escape: it means the same.
+
+    JSON itself escapes only ASCII's control characters, so those of C1, bidirectional overrides and lone surrogates
+    would reach the terminal.
+    """
+    return text if text.isprintable() else "".join(map(_escape_json_char, text))
+
+
+def _escape_json_char(char: str) -> str:
+    if char.isprintable() or char in _JOINERS or char == "\n":  # a newline stands between values, never in a string
+        return char
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
 def safe(value: object, limit: int = 200) -> str:

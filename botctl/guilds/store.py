@@ -22,11 +22,13 @@ from botctl.core.contracts.audit_entry import Change, Principal, Target, current
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, diff, plain, with_change
+from botctl.core.contracts.malformed import malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.errors import Held, UsageError
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
+from botctl.stores.journal import journaled
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
@@ -73,7 +75,7 @@ class GuildSettingsCache:
 
     async def _compare_and_swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
         """Replace ``old`` by ``new``. False if ``old`` is out of date."""
-        collection = self.database[COLLECTION]
+        collection = journaled(self.database[COLLECTION])
         values = plain(new) | {"revision": new.revision}
         try:
             with _writing, suppress(DuplicateKeyError):
@@ -122,9 +124,15 @@ def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cac
 
 
 async def load(database: Database, guild: str) -> GuildSettings | None:
-    """The settings of ``guild`` in MongoDB; None if it has none. Raises PyMongoError if MongoDB does not answer."""
+    """The settings of ``guild`` in MongoDB; None if it has none.
+
+    Raises PyMongoError if MongoDB does not answer, IntegrityError if the document is malformed.
+    """
     document = await database[COLLECTION].find_one({"_id": guild})
-    return None if document is None else _parse(document)
+    try:
+        return None if document is None else _parse(document)
+    except ValueError as error:
+        raise malformed_error(COLLECTION, {guild: str(error)}) from error
 
 
 def encode(settings: GuildSettings) -> bytes:
@@ -141,11 +149,13 @@ def decode(data: bytes) -> GuildSettings:
 
 
 def _parse(values: Mapping[str, Any]) -> GuildSettings:
+    """The settings in ``values``. Raises ValueError if they are malformed."""
+    values = {"locale": None, "disabled": None, "log_channel": None, "revision": 0, **values}
     return GuildSettings(
-        locale=values.get("locale"),
-        disabled=frozenset(values.get("disabled") or ()),
-        log_channel=values.get("log_channel"),
-        revision=int(values.get("revision", 0)),
+        locale=value_of(values, "locale", str, type(None)),
+        disabled=frozenset(map(str, value_of(values, "disabled", list, type(None)) or ())),
+        log_channel=value_of(values, "log_channel", str, type(None)),
+        revision=value_of(values, "revision", int),
     )
 
 

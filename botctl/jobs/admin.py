@@ -17,6 +17,7 @@ from botctl.core.contracts.audit_entry import Target, current_operator, make_ent
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, RunResult, SchedulableJob
 from botctl.core.contracts.lease import LeaseHolder, Leases
+from botctl.core.contracts.malformed import Malformed, describe_fault, malformed_error
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
 from botctl.core.escape import safe
@@ -75,10 +76,16 @@ class JobAdmin:
     blocked_by: BotctlError | None = None  # why no job can run in this process; None: it can
 
     async def statuses(self) -> list[JobStatus]:
-        """Every job, sorted by name."""
+        """Every job, sorted by name, except those whose documents are `malformed`."""
         records = {record.name: record for record in await self.runner.store.all()}
         jobs = {job.name: job for job in self.jobs}
-        return [JobStatus(name, jobs.get(name), records.get(name)) for name in sorted({*jobs, *records})]
+        names = {*jobs, *records} - self.malformed.faults.keys()
+        return [JobStatus(name, jobs.get(name), records.get(name)) for name in sorted(names)]
+
+    @property
+    def malformed(self) -> Malformed:
+        """The documents of jobs that could not be read the last time."""
+        return self.runner.store.malformed
 
     async def holder(self) -> LeaseHolder | None:
         """The process that runs the scheduler, by its lease in the store; None: no process does."""
@@ -123,13 +130,17 @@ class JobAdmin:
         return _report(run_id, record, here=started.is_set())
 
     async def _find_job(self, name: str) -> SchedulableJob:
-        planned: dict[str, SchedulableJob] = {
-            record.name: record.stored_job for record in await self.runner.store.all()
-        }
-        planned |= {job.name: job for job in self.jobs}
-        if name not in planned:
-            raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(planned))}.")
-        return planned[name]
+        records = {record.name: record for record in await self.runner.store.all()}
+        jobs = {job.name: job for job in self.jobs}
+        if name in jobs:
+            return jobs[name]
+        if name not in records:
+            known = ", ".join(sorted({*jobs, *records}))
+            raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {known}.")
+        try:
+            return records[name].stored_job
+        except ValueError as error:
+            raise malformed_error(COLLECTION, {name: describe_fault(error)}) from error
 
     async def _require_scheduler(self, blocked_by: BotctlError) -> None:
         holder = await self.holder()
@@ -201,7 +212,7 @@ async def job_admin(
     blocked_by: BotctlError | None,
 ) -> AsyncIterator[JobAdmin]:
     """Factory of the service. ``blocked_by``: see `JobAdmin`."""
-    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
+    runner = Runner(MongoJobStore.of(database), services, bus.publish, auditor, clock)
     yield JobAdmin(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, blocked_by)
 
 

@@ -23,12 +23,12 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import ANYTHING, STORE_FAULTS
+from botctl.core.errors import ANYTHING, STORE_FAULTS, IntegrityError
 from botctl.core.own_tasks import create_watched_task, is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobStore
+from botctl.jobs.store import MongoJobStore
 
 POLL_S: Final = 1.0
 CLOCK_STEP_S: Final = 2.0  # a smaller change of the clock's offset is a correction of its speed
@@ -77,7 +77,10 @@ class Scheduler:
 
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:
-            await self.runner.take_over(job, lease)
+            try:
+                await self.runner.take_over(job, lease)
+            except IntegrityError as error:  # one job must not stop the others
+                _log.error("job %s is not scheduled: %s", job.name, error)
         while not lease.lost.is_set():
             with self._due_times(lease):
                 await self._poll_until_clock_is_set(lease)
@@ -104,6 +107,8 @@ class Scheduler:
         now = self.runner.clock.now()
         await self._mark_removed(records, lease)
         for job in self.jobs:
+            if job.name in self.runner.store.malformed.faults:
+                continue
             record = records.get(job.name)
             # A run in the record is under way here, or its process died: the runner finds out which.
             if record is None or record.run is not None or plan_run(job, record, now) is not None:
@@ -147,7 +152,7 @@ class Scheduler:
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass
-        except STORE_FAULTS as error:
+        except (*STORE_FAULTS, IntegrityError) as error:
             _log.warning("job %s: %s", job.name, error)
         except ANYTHING as error:  # one job must not stop the others
             if is_own_cancellation(error):
@@ -183,7 +188,7 @@ async def job_scheduler(
     complete: bool,
 ) -> AsyncIterator[Scheduler]:
     """Factory of the service. It is ready at once, with or without the lease. ``complete``: see `Scheduler`."""
-    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
+    runner = Runner(MongoJobStore.of(database), services, bus.publish, auditor, clock)
     scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s, complete)
     tasks.spawn(scheduler.lead, name="lead", restart=Backoff())
     try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -20,13 +20,17 @@ from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
+from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
 from botctl.core.errors import Held
+from botctl.core.escape import safe
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.jobs.planning import RunPlan
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_jobs"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another process changed the record
+_COUNTERS: Final = ("fence", "runs", "skipped", "lost")
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _UNRESPONSIVE: Final = "stubborn"  # the stored name of `JobRecord.unresponsive`
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, _UNRESPONSIVE: False}
@@ -47,15 +51,24 @@ class RunOutcome:
 
 @dataclass(frozen=True, eq=False)
 class MongoJobStore:
-    """Reads and changes the records. Every method raises Unreachable when MongoDB does not answer."""
+    """Reads and changes the records. Every method raises Unreachable when MongoDB does not answer.
+
+    Those for one job raise IntegrityError if its document is malformed. ``malformed``: those that `all` left out.
+    """
 
     collection: AsyncCollection[dict[str, Any]]
+    malformed: Malformed = field(default_factory=lambda: Malformed(COLLECTION), init=False)
+
+    @classmethod
+    def of(cls, database: AsyncDatabase[dict[str, Any]]) -> Self:
+        """The records in ``database``. The claim of a run survives a power failure, or the job would run twice."""
+        return cls(journaled(database[COLLECTION]))
 
     async def all(self) -> list[JobRecord]:
         """Every record, sorted by name."""
         with _reaching_mongo:
             documents = await self.collection.find().to_list()
-        return sorted(map(_parse_record, documents), key=lambda record: record.name)
+        return sorted(self.malformed.read(documents, _parse_record), key=lambda record: record.name)
 
     async def get(self, job: SchedulableJob, now: datetime) -> JobRecord:
         """The record of ``job``. A job without one gets a new record, due after ``now``."""
@@ -63,7 +76,7 @@ class MongoJobStore:
             while (document := await self.collection.find_one({"_id": job.name})) is None:
                 with suppress(DuplicateKeyError):
                     await self.collection.insert_one(_new_document(job, now))
-        return _parse_record(document)
+        return _require_record(document)
 
     async def take_over(self, job: Job, fence: int, now: datetime) -> JobRecord | None:
         """Take the job over for the holder with ``fence``. Return the record before that; None: a later holder has it.
@@ -203,7 +216,7 @@ class MongoJobStore:
 @asynccontextmanager
 async def job_store(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[JobStore]:
     """Factory of the service, for readers."""
-    yield MongoJobStore(database[COLLECTION])
+    yield MongoJobStore.of(database)
 
 
 def _new_document(job: SchedulableJob, now: datetime) -> dict[str, Any]:
@@ -237,21 +250,33 @@ def _lost_changes(run_id: str, now: datetime) -> dict[str, Any]:
 
 
 def _parse_record(document: Mapping[str, Any]) -> JobRecord:
+    """The record in ``document``. Raises one of `FAULTS` if it is malformed."""
     fields: dict[str, Any] = {name: document.get(name) for name in JobRecord.__dataclass_fields__ if name in document}
     outcome, answer = document.get("outcome"), document.get("answer")
     return JobRecord(
         **fields
         | {
-            "name": document["_id"],
-            "revision": document["rev"],
+            "name": value_of(document, "_id", str),
+            "revision": value_of(document, "rev", int),
+            "schedule": value_of(document, "schedule", str),
+            **{name: value_of(document, name, int) for name in _COUNTERS if name in document},
             "missed": MissedPolicy(document["missed"]),
             "paused": bool(document["paused"]),  # the embedded store returns numbers
             "unresponsive": bool(document.get(_UNRESPONSIVE)),
             "outcome": None if outcome is None else RunResult(outcome),
             "answer": None if answer is None else RunResult(answer),
             **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},
+            "next_due": datetime.fromisoformat(value_of(document, "next_due", str)),
         }
     )
+
+
+def _require_record(document: Mapping[str, Any]) -> JobRecord:
+    """The record in ``document``. Raises IntegrityError, which names it, if it is malformed."""
+    try:
+        return _parse_record(document)
+    except FAULTS as error:
+        raise malformed_error(COLLECTION, {safe(document["_id"], 80): describe_fault(error)}) from error
 
 
 def _contention(name: str) -> Held:

@@ -1,12 +1,14 @@
 """Find, read and check the files of ``migrations/``, without running any.
 
 They are called ``0001_name.py``, ``0002_other.py`` and so on, without a gap. Each has ``async def up(db)`` and, if it
-can be reverted, ``async def down(db)``. A file with any other name is a fault, unless the name begins with ``_``.
+can be reverted, ``async def down(db)``. A file with any other name is a fault, unless the name begins with ``_`` (a
+helper, which the migrations may import) or with a dot.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import re
 import sys
@@ -20,9 +22,11 @@ from typing import Any, Final, NamedTuple
 
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.errors import ANYTHING, MigrationFaults
+from botctl.core.project_imports import importable, is_passed_over
 
 FILE_NAME: Final = re.compile(r"(?P<name>(?P<n>[0-9]{4})_[a-z0-9][a-z0-9_]{0,59})\.py")
 MigrationFunction = Callable[[Any], Awaitable[None]]
+_PACKAGE_PREFIX: Final = "_botctl_migrations_"
 
 
 class Fault(NamedTuple):
@@ -76,9 +80,16 @@ def checksum(source: bytes) -> str:
 
 def discover(folder: Path) -> Migrations:
     """Read and check all files of ``folder``, which may be missing. Raises MigrationFaults with all faults."""
-    read = [(path, _source(path)) for path in sorted(folder.glob("[!_]*.py"))]
-    files, faults = parse_files(read)
-    _raise_faults(faults, folder)
+    read, faults = [], []
+    for path in sorted(folder.glob("*.py")):
+        if is_passed_over(path.name):
+            continue
+        try:
+            read.append((path, path.read_bytes()))
+        except OSError as error:
+            faults.append(Fault(path, 1, f"it cannot be read: {error.strerror}"))
+    files, more = parse_files(read)
+    _raise_faults([*faults, *more], folder)
     return Migrations(folder, files)
 
 
@@ -96,11 +107,12 @@ def parse_files(read: Iterable[tuple[Path, bytes]]) -> tuple[tuple[Migration, ..
 def load(migrations: Migrations, wanted: Iterable[Migration]) -> dict[str, MigrationFunctions]:
     """Import the ``wanted`` files. Raises MigrationFaults with all import errors, before any file runs."""
     steps, faults = {}, []
-    for file in wanted:
-        try:
-            steps[file.name] = _import(file)
-        except ANYTHING as error:  # an operator's file may raise anything
-            faults.append(Fault(file.path, line_of(error, file.path), describe_end(error)))
+    with importable(migrations.folder, _PACKAGE_PREFIX) as package:
+        for file in wanted:
+            try:
+                steps[file.name] = _import(file, package)
+            except ANYTHING as error:  # an operator's file may raise anything
+                faults.append(Fault(file.path, line_of(error, file.path), describe_end(error)))
     _raise_faults(faults, migrations.folder)
     return steps
 
@@ -114,13 +126,6 @@ def line_of(error: BaseException, path: Path) -> int:
 def display_path(path: Path, folder: Path) -> str:
     """``path`` relative to the folder that contains ``folder``."""
     return str(path.relative_to(folder.parent)) if path.is_relative_to(folder.parent) else str(path)
-
-
-def _source(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MigrationFaults([f"{path}:1: it cannot be read: {error.strerror}"]) from error
 
 
 def _raise_faults(faults: Sequence[Fault], folder: Path) -> None:
@@ -171,8 +176,20 @@ def _function_faults(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield function.lineno, f"{function.name} must be `async def {function.name}(db)`"
         elif parameters != 1 or arguments.kwonlyargs:
             yield function.lineno, f"{function.name} takes the database and nothing else: `(db)`"
+        elif yields := [node for node in _own_nodes(function) if isinstance(node, ast.Yield | ast.YieldFrom)]:
+            yield yields[0].lineno, f"{function.name} yields, so calling it would run nothing; remove the `yield`"
         elif all(map(_does_nothing, function.body)):
             yield function.lineno, f"{function.name} does nothing yet"
+
+
+def _own_nodes(function: ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """The nodes in the body of ``function``, without those of functions and classes inside it."""
+    nodes: list[ast.AST] = list(function.body)
+    while nodes:
+        node = nodes.pop(0)
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            nodes += ast.iter_child_nodes(node)
 
 
 def _does_nothing(node: ast.stmt) -> bool:
@@ -195,10 +212,24 @@ def _numbering_faults(files: Sequence[Migration]) -> Iterator[Fault]:
         previous = file
 
 
-def _import(file: Migration) -> MigrationFunctions:
-    """Run the file's code, which defines its functions, as a module that no ``import`` can find."""
+def _import(file: Migration, package: str) -> MigrationFunctions:
+    """Run the file's code, which defines its functions, as a module of ``package`` that no ``import`` can find."""
     module = types.ModuleType(f"botctl_migration_{file.name}")
     module.__file__ = str(file.path)
+    module.__package__ = package  # for `from ._shared import x`
     sys.modules[module.__name__] = module  # dataclasses need it there
     exec(compile(file.source, str(file.path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
-    return MigrationFunctions(module.__dict__["up"], module.__dict__.get("down"))
+    up, down = module.__dict__["up"], module.__dict__.get("down")
+    folder = file.path.parent
+    return MigrationFunctions(_with_imports(up, folder), None if down is None else _with_imports(down, folder))
+
+
+def _with_imports(function: MigrationFunction, folder: Path) -> MigrationFunction:
+    """``function``; the files of ``folder`` can be imported while it runs, too."""
+
+    @functools.wraps(function)
+    async def run(db: Any) -> None:
+        with importable(folder, _PACKAGE_PREFIX):
+            await function(db)
+
+    return run

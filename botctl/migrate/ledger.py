@@ -16,19 +16,23 @@ start, and a process that has lost its lease to another cannot write. So a migra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, IntegrityError, store_hint, translated
+from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, malformed_error, value_of
+from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.redact import redact
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
+from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_migrations"
 _STATUS_HINT: Final = "`botctl migrate status` shows its state."
@@ -43,11 +47,21 @@ class Ledger:
 
     database: Database
 
+    @property
+    def _records(self) -> AsyncCollection[Document]:
+        return journaled(self.database[COLLECTION])
+
     async def read(self) -> tuple[Record, ...]:
         """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
+        return tuple(map(_record, await self._find_all()))
+
+    async def read_what_can_be(self, malformed: Malformed) -> tuple[Record, ...]:
+        """As `read`, for people: documents that are not ledger records are left out, and named in ``malformed``."""
+        return tuple(malformed.read(await self._find_all(), _parse))
+
+    async def _find_all(self) -> list[Document]:
         with _reaching_mongo("The ledger of migrations cannot be read"):
-            documents = await self.database[COLLECTION].find().sort("n", 1).to_list()
-        return tuple(map(_record, documents))
+            return await self._records.find().sort("n", 1).to_list()
 
     async def put(self, record: Record, *, previous: Record | None) -> None:
         """Replace ``previous`` (None: no record) with ``record``. Raises Held if another process changed the record."""
@@ -59,26 +73,25 @@ class Ledger:
         """Write the end, if the record is RUNNING with the fence of ``record``. Raises Held if it is not."""
         condition = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
         with _reaching_mongo(f"It is not known whether the end of {record.name} was recorded"):
-            result = await self.database[COLLECTION].update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
         if not result.matched_count and not await self._is_written(record):
             raise Held(f"Another process has taken over the ledger of {record.name}.", hint=_STATUS_HINT)
 
     async def _compare_and_swap(self, record: Record, previous: Record | None) -> bool:
-        collection = self.database[COLLECTION]
         with _reaching_mongo(f"It is not known whether the ledger of {record.name} was written"):
             if previous is None:
                 try:
-                    await collection.insert_one({"_id": record.name, **_values(record)})
+                    await self._records.insert_one({"_id": record.name, **_values(record)})
                 except DuplicateKeyError:
                     return await self._is_written(record)  # the driver may have sent it twice
                 return True
             condition = {"_id": previous.name, "state": previous.state.value, "by.fence": previous.by.fence}
-            result = await collection.update_one(condition, {"$set": _values(record)})
+            result = await self._records.update_one(condition, {"$set": _values(record)})
             return bool(result.matched_count) or await self._is_written(record)
 
     async def _is_written(self, record: Record) -> bool:
         """Whether the stored record is ``record``, from an earlier attempt."""
-        found = await self.database[COLLECTION].find_one({"_id": record.name})
+        found = await self._records.find_one({"_id": record.name})
         return found is not None and _key(_record(found)) == _key(record)
 
 
@@ -106,23 +119,25 @@ def _values(record: Record) -> Document:
     }
 
 
-def _record(document: Document) -> Record:
+def _record(document: Mapping[str, Any]) -> Record:
+    """The record in ``document``. Raises IntegrityError, which names it, if it is malformed."""
     try:
-        return Record(
-            name=document["_id"],
-            n=int(document["n"]),
-            checksum=document["checksum"],
-            state=RecordState(document["state"]),
-            direction=Direction(document["direction"]),
-            started=datetime.fromisoformat(document["started"]),
-            ended=document["ended"] and datetime.fromisoformat(document["ended"]),
-            took_ms=document["took_ms"],
-            by=ProcessIdentity(**document["by"]),
-            error=document["error"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        name = safe(document.get("_id"), 80)
-        raise IntegrityError(
-            f"The document {name!r} of {COLLECTION} was not written by this version of botctl: {safe(error)}.",
-            hint="Install the newer version of botctl that wrote it.",
-        ) from error
+        return _parse(document)
+    except FAULTS as error:
+        raise malformed_error(COLLECTION, {safe(document.get("_id"), 80): describe_fault(error)}) from error
+
+
+def _parse(document: Mapping[str, Any]) -> Record:
+    """The record in ``document``. Raises one of `FAULTS` if it is malformed."""
+    return Record(
+        name=value_of(document, "_id", str),
+        n=value_of(document, "n", int),
+        checksum=value_of(document, "checksum", str),
+        state=RecordState(document["state"]),
+        direction=Direction(document["direction"]),
+        started=datetime.fromisoformat(document["started"]),
+        ended=document["ended"] and datetime.fromisoformat(document["ended"]),
+        took_ms=value_of(document, "took_ms", int, type(None)),
+        by=ProcessIdentity(**document["by"]),
+        error=value_of(document, "error", str, type(None)),
+    )

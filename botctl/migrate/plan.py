@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -179,7 +180,8 @@ def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, ste
 
 def find_row(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
     """The row whose name or number is ``name``. Raises UsageError if there is none, or several have that number."""
-    matches = [row for row in rows if name in (row.name, f"{row.n:04}")]
+    number = int(name) if re.fullmatch("[0-9]{1,4}", name) else None
+    matches = [row for row in rows if name == row.name or number == row.n]
     if len(matches) == 1:
         return matches[0]
     sentence = (

@@ -12,6 +12,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.lease import Lease, Leases
+from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.protocols import Auditor
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.ledger import Database, Ledger
@@ -166,6 +167,12 @@ class Migrated:
 async def read_rows(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRow, ...]:
     """The status of every migration. Only reads."""
     return compare(migrations.files, await ledger.read())
+
+
+async def read_rows_that_can_be(migrations: Migrations, ledger: Ledger, malformed: Malformed) -> list[MigrationRow]:
+    """As `read_rows`, for people: without the migrations whose ledger documents are ``malformed``."""
+    rows = compare(migrations.files, await ledger.read_what_can_be(malformed))
+    return [row for row in rows if row.name not in malformed.faults]
 
 
 @asynccontextmanager

@@ -16,10 +16,25 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, address_subject
+from botctl.core.contracts.throttle import GLOBAL_SUBJECT, LOCAL_ADDRESS, Limit, Scope, address_subject
 
 HOURS: Final = 24  # how long statistics are kept
 _SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # characters with a meaning in a pattern of SCAN
+
+
+class IdForm(NamedTuple):
+    """How a subject with an id of Discord is written."""
+
+    pattern: re.Pattern[str]
+    example: str
+
+
+_ID_FORMS: Final = {
+    Scope.USER: IdForm(re.compile("[0-9]{1,20}"), "user:80351110224678912"),
+    Scope.GUILD: IdForm(re.compile("(dm-)?[0-9]{1,20}"), "guild:197038439483310086"),
+    Scope.CHANNEL: IdForm(re.compile("(dm-)?[0-9]{1,20}"), "channel:41771983423143937"),
+    Scope.MEMBER: IdForm(re.compile("(dm-)?[0-9]{1,20}-[0-9]{1,20}"), "member:197038439483310086-80351110224678912"),
+}
 
 
 class Key(NamedTuple):
@@ -143,7 +158,10 @@ def hour_key(bot: str, hour: int) -> str:
 
 
 def parse_subject(text: str) -> Subject:
-    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError."""
+    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``.
+
+    Raises ValueError if nothing can be counted for ``text``: of a user, Discord tells a bot the id and not the name.
+    """
     scope, _, subject = text.partition(":")
     if scope == Scope.GLOBAL and subject in ("", GLOBAL_SUBJECT):
         return Subject(Scope.GLOBAL, GLOBAL_SUBJECT)
@@ -151,5 +169,12 @@ def parse_subject(text: str) -> Subject:
         names = ", ".join(f"{scope}:…" for scope in Scope if scope is not Scope.GLOBAL)
         raise ValueError(f"{text[:60]!r} is not a subject of rate limits; known are {names} and global")
     if scope == Scope.ADDRESS:
-        return Subject(Scope.ADDRESS, address_subject(subject.partition("/")[0]))
+        counted = address_subject(subject.partition("/")[0])
+        if counted == LOCAL_ADDRESS != subject:
+            raise ValueError(f"{text[:60]!r} is not an IP address; write address:192.0.2.1 or address:{LOCAL_ADDRESS}")
+        return Subject(Scope.ADDRESS, counted)
+    if (form := _ID_FORMS.get(Scope(scope))) and not form.pattern.fullmatch(subject):
+        raise ValueError(
+            f"{text[:60]!r} cannot have limits: calls are counted by Discord's ids, so write {form.example}"
+        )
     return Subject(Scope(scope), subject)

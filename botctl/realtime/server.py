@@ -21,7 +21,8 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
-from botctl.core.errors import ANYTHING, BotctlError, ConfigError
+from botctl.core.errors import ANYTHING, BotctlError
+from botctl.core.listening import LOOPBACK, cannot_listen, in_url, loopback_host
 from botctl.core.own_tasks import is_own_cancellation
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
@@ -76,7 +77,12 @@ async def realtime_server(
     clock: Clock,
     tasks: Tasks,
 ) -> AsyncIterator[RealtimeServer]:
-    """Run the server until the block ends. Raises ConfigError if it cannot listen on its address."""
+    """Run the server until the block ends.
+
+    Raises:
+        Held: another program has its port.
+        ConfigError: it cannot listen on its address.
+    """
     options = settings.realtime
     deadlines = Deadlines(options.auth_s, options.stall_s, options.heartbeat_s)
     connection_limits = ConnectionLimits(
@@ -115,15 +121,16 @@ async def realtime_server(
             connection.schedule_abort()
             await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
 
+    host = loopback_host() if options.host == LOOPBACK else options.host
     server = await _listen(
-        options, connections, _raising_exceptions(process_request), _raising_exceptions(handle_connection)
+        options, host, connections, _raising_exceptions(process_request), _raising_exceptions(handle_connection)
     )
     _register_metrics(metrics, connections, hub)
     tasks.spawn(hub.run, name="hub", restart=_RESTART)
     tasks.spawn(connections.sweep, name="deadlines", restart=_RESTART)
     tasks.spawn(partial(connections.watch_revocations, log), name="revocations", restart=_RESTART)
     tasks.spawn(partial(connections.recheck_keys, keys, failed=_recheck_failed), name="keys", restart=_RESTART)
-    url = _url(options.host, server)
+    url = _url(host, server)
     try:
         runtime.publish(SERVICE_NAME, pid=os.getpid(), address=url)
         yield RealtimeServer(url, connections, hub)
@@ -149,12 +156,16 @@ def _raising_exceptions(function: Callable[P, Awaitable[T]]) -> Callable[P, Awai
 
 
 async def _listen(
-    options: RealtimeSettings, connections: ConnectionRegistry, process_request: object, handle_connection: object
+    options: RealtimeSettings,
+    host: str,
+    connections: ConnectionRegistry,
+    process_request: object,
+    handle_connection: object,
 ) -> Server:
     try:
         return await serve(
             handle_connection,  # type: ignore[arg-type]
-            options.host,
+            host,
             options.port,
             compression=None,
             process_request=process_request,  # type: ignore[arg-type]
@@ -169,10 +180,8 @@ async def _listen(
             logger=_library_log,
         )
     except OSError as error:
-        raise ConfigError(
-            f"The realtime server cannot listen on {options.host} port {options.port}: {error.strerror or error}.",
-            hint="Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port.",
-        ) from error
+        hint = "Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port."
+        raise cannot_listen("The realtime server", f"{host} port {options.port}", error, hint=hint) from error
 
 
 def _encode_hello(options: RealtimeSettings) -> bytes:
@@ -183,8 +192,8 @@ def _encode_hello(options: RealtimeSettings) -> bytes:
 
 def _url(host: str, server: Server) -> str:
     port = server.sockets[0].getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"ws://{shown}:{port}{PATH}"
+    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+    return f"ws://{in_url(shown)}:{port}{PATH}"
 
 
 def _recheck_failed(error: BotctlError) -> None:

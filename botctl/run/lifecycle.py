@@ -50,7 +50,7 @@ async def run(
     plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
-    for warning in pm2_warnings(os.environ, max_stop_s=hard_limit_s + EXIT_GRACE_S):
+    for warning in (*loaded.notices, *pm2_warnings(os.environ, max_stop_s=hard_limit_s + EXIT_GRACE_S)):
         _log.warning("%s", warning)
     with ExitStack() as stack, handle_signals(hard_limit_s) as signals:
         supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import math
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
@@ -23,7 +23,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.jobs import Jobs
 from botctl.core.contracts.throttle import parse
-from botctl.core.errors import ConfigError
+from botctl.core.errors import ConfigError, together
 from botctl.core.services.registry import Registry, load_factory
 from botctl.core.signatures import Factory
 from botctl.core.telemetry.metrics import process_metrics
@@ -35,8 +35,8 @@ from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
-    CHILD_START_S,
     CHILD_STOP_S,
+    STORE_START_S,
     add_audit,
     add_guilds,
     add_keys,
@@ -91,16 +91,36 @@ def build_run_registry(
     if ProcessRole.STORES in roles:
         _require_embedded_part(loaded.settings)
         service_types += [Redis, Database, DiscordAccess]
+    errors: list[ConfigError] = []  # of the project's files; a person sees all of them at once
     if set(roles) - {ProcessRole.STORES}:
-        service_types.append(add_migration_gate(registry, loaded, apply=loaded.settings.migrate.on_start))
-        service_types += add_custom_services(registry, loaded)
+        gate = partial(add_migration_gate, registry, loaded, apply=loaded.settings.migrate.on_start)
+        service_types += _attempt(lambda: [gate()], errors)
+        count = len(errors)
+        service_types += _attempt(lambda: add_custom_services(registry, loaded), errors)
+        provides = registry.provides if len(errors) == count else lambda _: True  # the missing service is reported
     if {ProcessRole.BOT, ProcessRole.JOBS} & set(roles):
-        catalog = load_commands(registry, loaded, skip_broken=skip_broken)
-        service_types += _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
-        service_types += _add_jobs(registry, catalog) if ProcessRole.JOBS in roles else []
+        load = partial(load_commands, registry, loaded, skip_broken=skip_broken, provides=provides)
+        service_types += _attempt(lambda: _add_catalog(registry, loaded, roles, load()), errors)
+    if errors:
+        raise together(errors)
     if ProcessRole.REALTIME in roles:
         service_types.append(_add_realtime(registry, loaded))
     return registry, tuple(service_types)
+
+
+def _attempt(add: Callable[[], list[type]], errors: list[ConfigError]) -> list[type]:
+    """Return what ``add`` returns; nothing if it raises a ConfigError, which is added to ``errors``."""
+    try:
+        return add()
+    except ConfigError as error:
+        errors.append(error)
+        return []
+
+
+def _add_catalog(registry: Registry, loaded: Loaded, roles: Collection[ProcessRole], catalog: Catalog) -> list[type]:
+    """Add the bot, the jobs or both, which the command files are for."""
+    bot = _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
+    return bot + (_add_jobs(registry, catalog) if ProcessRole.JOBS in roles else [])
 
 
 def _require_embedded_part(settings: Settings) -> None:
@@ -114,18 +134,22 @@ def _require_embedded_part(settings: Settings) -> None:
 def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes.
+    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes, but waits
+    until their owner has ended.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
-    for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
+    start_s = math.inf if exclusive else STORE_START_S  # it may wait for another owner to end
+    add_redis(registry, start_s=start_s)
+    add_mongo(registry, start_s=start_s)
+    for add in (add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):
-        registry.add(sandbox, name="sandbox", start_s=CHILD_START_S, stop_s=CHILD_STOP_S)
+        registry.add(sandbox, name="sandbox", start_s=start_s, stop_s=CHILD_STOP_S)
     return registry
 
 
@@ -156,8 +180,13 @@ def _load_custom_factory(name: str, path: str) -> Factory:
         raise ConfigError(f"services.{name}: {error}", hint=error.hint) from error
 
 
-def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
-    """Load the command files, and check that the services they need exist. ``skip_broken``: leave out broken files."""
+def load_commands(
+    registry: Registry, loaded: Loaded, *, skip_broken: bool, provides: Callable[[Any], bool] | None = None
+) -> Catalog:
+    """Load the command files, and check that the services they need exist. ``skip_broken``: leave out broken files.
+
+    ``provides``: whether a service of this type exists; by default, whether ``registry`` has one.
+    """
     from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import BUILTIN_JOBS
@@ -165,7 +194,8 @@ def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> C
     alias_moved_modules()
     settings = loaded.settings
     builtin_jobs = {job.name for job in BUILTIN_JOBS}
-    checks = ValidationContext(set(settings.roles), parse(settings.commands.throttle), registry.provides, builtin_jobs)
+    limits = parse(settings.commands.throttle)
+    checks = ValidationContext(set(settings.roles), limits, provides or registry.provides, builtin_jobs)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
 

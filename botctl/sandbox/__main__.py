@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, ExitCode
+from botctl.core.safe_streams import open_standard_descriptors, reveal, safe_streams
 from botctl.sandbox.model import limits
 from botctl.sandbox.process.secret import SECRET_VARIABLE, TOKEN_VARIABLE, generate_secret
 from botctl.sandbox.process.standalone import ServeOptions, run_standalone
@@ -30,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ready = {"url": sandbox.url, "pid": os.getpid()}
         ready |= {} if token else {"token": next(iter(sandbox.access.tokens))}
         ready |= {} if secret else {"control_secret": sandbox.access.control_secret}
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
+        reveal(json.dumps(ready))
 
     try:
         limited = limits.Limits().replace(limits.parse_assignments(options.limit))
@@ -60,4 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_standard_descriptors()
+    with safe_streams():
+        code = main()
+    sys.exit(code)

@@ -273,7 +273,7 @@ class Sandbox:
             ],
             "session_id": session.id,
             "session_type": "normal",
-            "resume_gateway_url": f"{self.gateway_url}/resume",
+            "resume_gateway_url": self.gateway_url,  # without a path: clients append "/?v=10"
             "application": {"id": app.id, "flags": app.flags, "flags_new": str(app.flags)},
             "geo_ordered_rtc_regions": [],
             "guild_join_requests": [],

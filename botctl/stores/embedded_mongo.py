@@ -1,29 +1,29 @@
-"""The embedded document store: ``nx-27017``, MongoDB's wire protocol over SQLite, its data in ``.botctl``.
+"""The embedded document store: MongoDB's wire protocol over SQLite, on a Unix socket, its data in ``.botctl``.
 
-SQLite's write-ahead log keeps every acknowledged write after a kill -9; botctl writes with ``j: true``, so it also
-calls fsync. tests/contract/test_mongo_traps.py shows how it differs from a MongoDB server.
+The server is ``nx-27017``, as `document_server` runs it. SQLite's write-ahead log keeps every acknowledged write after
+a kill -9 and after a power failure.
+tests/contract/test_mongo_traps.py shows how it differs from a MongoDB server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote
 
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
+from botctl.stores.address import remove_socket_folder, socket_path
 from botctl.stores.sqlite_check import check_folder
 
 NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"
-_HOST: Final = "127.0.0.1"
 _SCHEME: Final = "mongodb://"
-# -P: no imports from the working directory. `-m` would import the module twice.
-_PROGRAM: Final = (sys.executable, "-P", "-c", "from nx_27017.nx_27017 import main; main()")
+# -P: no imports from the working directory
+_PROGRAM: Final = (sys.executable, "-P", "-c", "from botctl.stores.document_server import main; main()")
 
 
 def folder(runtime: Runtime) -> Path:
@@ -31,58 +31,50 @@ def folder(runtime: Runtime) -> Path:
     return runtime.folder / "mongo"
 
 
-def _new_address(_runtime: Runtime) -> str:
-    """A URL with a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return f"{_SCHEME}{_HOST}:{probe.getsockname()[1]}"
+def _new_address(runtime: Runtime) -> str:
+    """The URL of its Unix socket, whose path is percent-encoded. Drivers need the suffix ``.sock``."""
+    return _SCHEME + quote(str(socket_path(runtime.folder, "mongo.sock")), safe="")
 
 
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
+def _socket(address: str) -> str:
+    """The path of the socket in the URL ``address``."""
+    return unquote(address.removeprefix(_SCHEME))
 
 
 async def _is_ready(endpoint: Endpoint) -> bool:
-    """Whether its port is open. The server opens the port when it is ready."""
-    _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
+    """Whether its socket is open. The server opens the socket when it is ready."""
+    _, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
     writer.close()
     return True
 
 
-def _prepare(data: Path, pid_file: Path, port: int) -> None:
-    """Remove the pid file of a killed server, which would make the new server refuse to start, and check the data.
-
-    Raises OSError if the port is in use, StoreDamaged if a database is damaged.
-    """
-    check_folder(data)
-    pid_file.unlink(missing_ok=True)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((_HOST, port))
+def _clean(address: str) -> None:
+    path = Path(_socket(address))
+    path.unlink(missing_ok=True)
+    remove_socket_folder(path)
 
 
 def _launch(runtime: Runtime, address: str) -> LaunchSpec:
-    """How to start the server at ``address``: its command, its log and its exit errors."""
+    """How to start the server at ``address``: its command and its log."""
     data = folder(runtime)
     data.mkdir(mode=0o700, exist_ok=True)
-    pid_file = runtime.folder.resolve() / "mongo.pid"
-    options = {
-        "--data-dir": str(data.resolve()),
-        "--host": _HOST,
-        "--port": str(_port(address)),
-        "--pid-file": str(pid_file),
-        "--log-file": os.devnull,  # it logs to stderr, too, and that goes to our file
-    }
     return LaunchSpec(
         name=TITLE,
-        command=(*_PROGRAM, *(word for option in options.items() for word in option)),
+        command=(*_PROGRAM, str(data.resolve()), _socket(address)),
         folder=data,
         log=runtime.log(NAME),
         is_ready=lambda: _is_ready(Endpoint(address)),
-        prepare=lambda: _prepare(data, pid_file, _port(address)),
+        prepare=lambda: check_folder(data),
         start_s=START_S,
     )
 
 
 # What `core.processes.embedded` needs, to start the server and to find one that runs.
-PART: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, is_ready=_is_ready, launch=_launch)
+PART: Final = PartSpec(
+    name=NAME,
+    title=TITLE,
+    new_address=_new_address,
+    is_ready=_is_ready,
+    launch=_launch,
+    clean=_clean,
+)

@@ -1,6 +1,9 @@
 """Leases (locks that expire) in MongoDB, by compare-and-swap. `lease_rules` decides when one may be taken over.
 
-Collection ``botctl_leases``, one document per name, never deleted, so that its fence always grows::
+Collection ``botctl_leases`` of the bot's database, one document per name, never deleted, so that its fence always
+grows. The embedded store answers one command of a database at a time, so there the collection is in a database of its
+own: no work of the bot delays a renewal. (On a MongoDB it stays in the bot's, the only one that its user may need to
+have rights to.) The document::
 
     _id      the lease's name
     fence    whole number, incremented for each holder; writes carry it, so that those of an earlier holder are rejected
@@ -9,6 +12,13 @@ Collection ``botctl_leases``, one document per name, never deleted, so that its 
     ttl_s    how long its holder may be silent
     holder   host:pid and a random part
     renewed  time of the last renewal by the server's clock; only displayed
+
+Taking a lease is journaled, so that fences survive a power failure. A renewal is not.
+
+Up to botctl 0.1.0 the leases of an embedded store were in the bot's database. A lease is moved when it is first taken:
+as any candidate, the new process waits until the old document is free or expired, and then takes it for ever, as
+`MOVED`. From then on no earlier botctl gets it, and the fence goes on in the new place. On a MongoDB such a document is
+a copy of an embedded store's data: it is free.
 """
 
 from __future__ import annotations
@@ -23,9 +33,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import pymongo
+from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
@@ -34,10 +45,14 @@ from botctl.core.escape import safe
 from botctl.core.loop_lag import LAG
 from botctl.core.mongo_errors import reaching_mongo
 from botctl.core.own_tasks import create_watched_task
+from botctl.stores.journal import journaled
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
-from botctl.stores.mongo import Database
+from botctl.stores.mongo import Database, is_embedded
 
 COLLECTION: Final = "botctl_leases"
+MOVED: Final = "a-newer-botctl:0:moved"  # the holder of a lease that is now in another database
+_FOR_EVER_S: Final = 1e10
+_MAX_DATABASE_NAME: Final = 64  # of the embedded store
 POLL_S: Final = 1.0  # time between two looks at the lease of another process
 RETRY: Final = 1 / 5  # of the time between renewals: after one that failed, since this process may have been late
 MAX_AHEAD_S: Final = 1.0  # a time of renewal that is further ahead is not believed
@@ -58,24 +73,30 @@ class Collection(Protocol):
     @property
     def database(self) -> Any: ...
 
+    def with_options(self, *, write_concern: Any) -> Self: ...
     async def find_one(self, filter: dict[str, Any]) -> dict[str, Any] | None: ...  # noqa: A002  as in pymongo
     async def insert_one(self, document: dict[str, Any]) -> Any: ...
     async def update_one(self, filter: dict[str, Any], update: dict[str, Any]) -> Any: ...  # noqa: A002
 
 
-async def read_lease(leases: Collection, name: str) -> LeaseRecord:
-    """Read the lease ``name``. Creates it as free if it is missing."""
+async def read_lease(leases: Collection, name: str, *, fence: int = 0) -> LeaseRecord:
+    """Read the lease ``name``. Creates it as free, with ``fence``, if it is missing."""
     while (document := await leases.find_one({"_id": name})) is None:
         with suppress(DuplicateKeyError):
-            await leases.insert_one({"_id": name, "fence": 0, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
+            await leases.insert_one({"_id": name, "fence": fence, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
     fence, beats, holder = document["fence"], document["beats"], document["holder"]
     return LeaseRecord(fence, beats, bool(document["free"]), float(document["ttl_s"]), holder)
 
 
-async def acquire(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
-    """Take the lease with fence ``seen.fence + 1``, if it is unchanged since ``seen``. Returns whether it was taken."""
-    values = {"fence": seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
-    result = await leases.update_one(
+async def acquire(
+    leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float, fence: int | None = None
+) -> bool:
+    """Take the lease with ``fence`` (None: ``seen.fence + 1``), if it is unchanged since ``seen``.
+
+    Returns whether it was taken.
+    """
+    values = {"fence": fence or seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
+    result = await journaled(leases).update_one(
         {"_id": name, "fence": seen.fence, "beats": seen.beats}, {"$set": values, "$currentDate": {"renewed": True}}
     )
     return bool(result.matched_count)
@@ -113,10 +134,11 @@ class HeldLease:
 
 @dataclass(frozen=True, eq=False)
 class MongoLeases:
-    """Takes leases in ``collection``. ``clock_s`` is monotonic."""
+    """Takes leases in ``collection``. ``clock_s`` is monotonic. ``earlier``: where an earlier botctl had them."""
 
     collection: Collection
     clock_s: Callable[[], float] = boot_time_s
+    earlier: Collection | None = None
 
     @asynccontextmanager
     async def lease(
@@ -135,7 +157,9 @@ class MongoLeases:
     async def holder(self, name: str) -> LeaseHolder | None:
         with _translate_errors(name):
             document = await self.collection.find_one({"_id": name})
-            if document is None or document["free"]:
+            if document is None and self.earlier is not None:
+                document = await self.earlier.find_one({"_id": name})
+            if document is None or document["free"] or document["holder"] == MOVED:
                 return None
             now = await server_time(self.collection)
         silent_s = (now - document["renewed"]).total_seconds()
@@ -161,14 +185,18 @@ class MongoLeases:
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
             with _translate_errors(name):
-                record = await read_lease(self.collection, name)
+                leases, record = await self._find(name)
                 candidate.observe(record, self.clock_s())
                 sent_at_s = self.clock_s()
-                if candidate.can_take(sent_at_s):
-                    if await acquire(self.collection, name, record, holder=holder, ttl_s=ttl_s):
-                        _log.debug("lease %s: taken with fence %d", name, record.fence + 1)
-                        return HeldLease(name, record.fence + 1, LeaseState(ttl_s, sent_at_s), self.clock_s)
-                    continue  # another process was faster: read again
+                is_copy = record.holder == MOVED
+                if is_copy or candidate.can_take(sent_at_s):
+                    fence = _fence_after(record) if is_copy else record.fence + 1
+                    if leases is self.earlier:
+                        await acquire(leases, name, record, holder=MOVED, ttl_s=_FOR_EVER_S)
+                    elif await acquire(leases, name, record, holder=holder, ttl_s=ttl_s, fence=fence):
+                        _log.debug("lease %s: taken with fence %d", name, fence)
+                        return HeldLease(name, fence, LeaseState(ttl_s, sent_at_s), self.clock_s)
+                    continue  # it was moved, or another process was faster: read again
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
             if left_s <= 0:
@@ -177,6 +205,15 @@ class MongoLeases:
                 on_wait(_process_name(record), candidate.available_in_s(now_s))
                 on_wait = None
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
+
+    async def _find(self, name: str) -> tuple[Collection, LeaseRecord]:
+        """The lease, and the collection where it is: ``earlier`` until it has been moved."""
+        if self.earlier is None or await self.collection.find_one({"_id": name}) is not None:
+            return self.collection, await read_lease(self.collection, name)
+        before = await read_lease(self.earlier, name)
+        if before.holder != MOVED:
+            return self.earlier, before
+        return self.collection, await read_lease(self.collection, name, fence=_fence_after(before))
 
     async def _renew_until_lost(self, lease: HeldLease) -> None:
         late_s, sent_at_s = self.clock_s() - lease.state.sent_at_s, float("-inf")
@@ -231,7 +268,21 @@ class MongoLeases:
 
 @asynccontextmanager
 async def leases(database: Database) -> AsyncIterator[Leases]:
-    yield MongoLeases(database[COLLECTION])
+    """Factory of the service. Asks the server what it is: `mongo.url` may name another embedded store."""
+    shared = database[COLLECTION].with_options(write_concern=WriteConcern("majority"))
+    with reaching_mongo("The leases cannot be read: MongoDB fails."):
+        embedded = await is_embedded(database.client)
+    if embedded:
+        yield MongoLeases(database_of_leases(database)[COLLECTION], earlier=shared)
+    else:
+        yield MongoLeases(shared)
+
+
+def database_of_leases(database: Database) -> Database:
+    """The database that has the leases of the bot on an embedded store."""
+    suffix = "-leases"
+    name = database.name[: _MAX_DATABASE_NAME - len(suffix)] + suffix
+    return database.client.get_database(name, write_concern=WriteConcern("majority"))
 
 
 async def server_time(collection: Collection) -> datetime:
@@ -242,6 +293,11 @@ async def server_time(collection: Collection) -> datetime:
 
 def _translate_errors(name: str) -> translated:
     return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
+
+
+def _fence_after(moved: LeaseRecord) -> int:
+    """A fence greater than all after ``moved``, also if the database with them is lost: the time in µs."""
+    return max(moved.fence + 1, time.time_ns() // 1000)
 
 
 def _process_name(record: LeaseRecord) -> str:

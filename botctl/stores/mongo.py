@@ -31,6 +31,7 @@ Database = AsyncDatabase[dict[str, Any]]
 """The service: the database of the bot."""
 
 CONNECTIONS: Final = 50
+_EMBEDDED: Final = "nx_27017"
 CLOSE_S: Final = 0.5  # to end sessions; a server that does not answer ends them later by itself
 
 
@@ -38,8 +39,8 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     """Create a client for the server at ``url``. Sends nothing yet. Datetimes are aware, in UTC.
 
     ``timeout_s`` limits a whole call, with server selection and retries; `pymongo.timeout` sets another limit. An
-    acknowledged write is in the journal of a majority of the servers, so that a failover or a kill -9 does not lose it.
-    On a replica set the driver retries a write once.
+    acknowledged write is on a majority of the servers, so that a failover does not lose it; for those that must survive
+    a power failure see `journal`. On a replica set the driver retries a write once.
 
     Raises ConfigError if ``url`` is not valid.
     """
@@ -65,7 +66,6 @@ def _new_client(url: str, limit_ms: int) -> AsyncMongoClient[dict[str, Any]]:
         serverSelectionTimeoutMS=limit_ms,
         connectTimeoutMS=limit_ms,
         w="majority",
-        journal=True,
         tz_aware=True,
         uuidRepresentation="standard",
         maxPoolSize=CONNECTIONS,
@@ -151,10 +151,15 @@ def _error_text(error: Exception) -> str:
     return safe(redact(text)).rstrip(".")
 
 
+async def is_embedded(client: AsyncMongoClient[dict[str, Any]]) -> bool:
+    """Whether the server is the embedded document store, of this project or of another one."""
+    return bool((await client.admin.command("buildInfo")).get("process") == _EMBEDDED)
+
+
 async def server_version(client: AsyncMongoClient[dict[str, Any]]) -> str:
     """The name and version of the server: ``MongoDB 8.0.4``, ``nx-27017 0.8.1``."""
     info: dict[str, Any] = await client.admin.command("buildInfo")
-    if info.get("process") == "nx_27017":  # its version says MongoDB 7.0.0
+    if info.get("process") == _EMBEDDED:  # its version says MongoDB 7.0.0
         from importlib.metadata import version as installed  # noqa: PLC0415  only for the embedded store
 
         return f"nx-27017 {installed('nx-27017')}"

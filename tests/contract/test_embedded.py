@@ -4,14 +4,15 @@ import asyncio
 import gc
 import json
 import os
-import socket
 import ssl
 import tempfile
 import time
 import warnings
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
+import psutil
 import pymongo
 import pytest
 from pymongo.errors import PyMongoError
@@ -25,6 +26,7 @@ from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
+from botctl.stores.address import display_url
 from botctl.stores.embedded_redis import PART
 from botctl.stores.mongo import connect as connect_mongo
 from botctl.stores.mongo import mongo_store, ping_mongo
@@ -81,13 +83,21 @@ async def test_second_process_joins_the_first(process):
     assert runtime.parts() == {}
 
 
-async def test_exclusive_process_joins_no_other(process):
-    async with process(long_lived=True):
-        with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
-            async with process(long_lived=True, exclusive=True):
-                pytest.fail("owned twice")
-    async with process(long_lived=True, exclusive=True), process(long_lived=True):
-        pass
+async def test_exclusive_process_waits_until_the_owner_ends(process, monkeypatch, caplog):
+    """However long that takes. Two PM2 apps may start at once, one with the role `stores`: neither fails."""
+    monkeypatch.setattr(module, "_ACQUIRE_S", 0.0)
+    owner = process(long_lived=True)
+    await owner.__aenter__()
+    waiting = process(long_lived=True, exclusive=True)
+    starting = asyncio.create_task(waiting.__aenter__())
+    await until(lambda: "this process takes over" in caplog.text, what="the log line")
+    assert not starting.done()
+    await owner.__aexit__(None, None, None)
+    _, _, runtime = await starting
+    async with process(long_lived=True) as (joined, *_):
+        assert joined == runtime.live()["redis"].address
+    await waiting.__aexit__(None, None, None)
+    assert caplog.text.count("this process takes over") == 1
 
 
 def names(folder: str) -> list[Path]:
@@ -227,12 +237,28 @@ async def test_caller_waits_for_a_restarting_redis(tmp_path):
             assert await call == b"v"
 
 
-async def test_stale_pid_file_is_ignored(tmp_path):
-    """Its number may be another process's by now; this one's, for example."""
-    runtime = Runtime(tmp_path)
-    (runtime.folder / "mongo.pid").write_text(str(os.getpid()))
+@pytest.mark.parametrize("depth", [1, 60])
+async def test_document_store_is_closed_to_other_users(tmp_path, depth):
+    """It knows no passwords. Where the path is too long for a socket, it is in a private temporary folder."""
+    root = tmp_path.joinpath(*["a b"] * depth)
+    root.mkdir(parents=True)
+    runtime = Runtime(root)
     async with tasks_for("mongo") as (tasks, _), mongo_store(Settings(), runtime, Bus(), tasks) as database:
         assert await database.client.admin.command("ping")
+        address = runtime.live()["mongo"].address
+        assert "%2F" in address
+        assert address == display_url(address)
+        path = Path(unquote(address.removeprefix("mongodb://")))
+        assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+        assert path.is_relative_to(tmp_path) is (depth == 1)
+        assert {mode(file) for file in embedded_mongo.folder(runtime).iterdir()} == {0o600}
+        assert psutil.Process(runtime.live()["mongo"].pid).net_connections("inet") == []
+    assert list(path.parent.glob("mongo.sock")) == []
+    assert list(path.parent.parent.glob(path.parent.name)) == ([path.parent] if depth == 1 else [])
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -250,14 +276,6 @@ async def test_client_of_stopped_store_closes_quickly(tmp_path, forgiving):
             own.kill()
             with pymongo.timeout(expires(0.1)), pytest.raises(PyMongoError):
                 await things.find_one()
-
-
-def test_port_in_use_is_not_shared(tmp_path):
-    """The store would fail to start, and its clients would talk to a stranger."""
-    runtime = Runtime(tmp_path)
-    address = embedded_mongo.PART.new_address(runtime)
-    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
-        embedded_mongo.PART.launch(runtime, address).prepare()
 
 
 async def test_run_waits_for_a_short_command_to_end(process):

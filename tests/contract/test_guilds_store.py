@@ -137,6 +137,9 @@ async def test_unconfirmed_write_invalidates_the_cache(stores):
     update_one = store_a.database[COLLECTION].update_one
 
     class UnconfirmedCollection:
+        def with_options(self, **_options):
+            return self
+
         def __getattr__(self, name):
             return getattr(store_a.database[COLLECTION], name)
 

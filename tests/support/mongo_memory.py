@@ -55,6 +55,10 @@ class MemoryCollection:
     def find(self, *args: Any, **kwargs: Any) -> MemoryCursor:
         return MemoryCursor(self._collection.find(*args, **kwargs))
 
+    def with_options(self, **_options: Any) -> Self:
+        """The collection itself: memory is not durable."""
+        return self
+
     async def aggregate(self, pipeline: list[dict[str, Any]]) -> MemoryCursor:
         return MemoryCursor(self._collection.aggregate(pipeline))
 

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +49,6 @@ class Pm2:
             "PM2_DISABLE_VERSION_CHECK": "true",
             "PM2_DISCRETE_MODE": "true",
             "PM2_NO_INTERACTION": "true",
-            "BOTCTL_PYTHON": sys.executable,
             "PYTHONWARNINGS": "",
             "NO_COLOR": "1",
         }

@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
@@ -28,7 +29,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo, embedded_redis, mongo
 from botctl.stores import redis as redis_clients
-from tests.support.waiting import LIMIT_S, expires, wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 REAL_REDIS = os.environ.get("BOTCTL_TEST_REDIS_URL")
 REAL_MONGO = os.environ.get("BOTCTL_TEST_MONGO_URL")
@@ -65,14 +66,12 @@ class Server:
 
     def _is_open(self) -> bool:
         try:
-            if self.url.startswith("unix://"):
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(self.url.removeprefix("unix://"))
-                    client.sendall(b"PING\r\n")
-                    return client.recv(100) == b"+PONG\r\n"
-            host, port = self.url.removeprefix("mongodb://").split(":")
-            with socket.create_connection((host, int(port)), expires(1)):
-                return True
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(unquote(self.url.partition("://")[2]))
+                if self.url.startswith("mongodb:"):
+                    return True
+                client.sendall(b"PING\r\n")
+                return client.recv(100) == b"+PONG\r\n"
         except OSError:
             return False
 

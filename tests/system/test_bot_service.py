@@ -7,14 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disnake.http import HTTPClient
 
+from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Intent, Settings, ShutdownSettings
 from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.sandbox import Sandbox
-from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
+from tests.support.bots import (
+    BOT,
+    GUILD,
+    ROLES,
+    CustomService,
+    Rig,
+    last_text,
+    new_sandbox,
+    rig,
+    validation_context,
+    write_commands,
+)
 from tests.support.offline import snowflake_at
 from tests.support.waiting import LIMIT_S, expires, until
 
@@ -166,13 +179,38 @@ async def test_gateway_state_is_published_and_reported_as_health(tmp_path: Path)
     ("files", "fault"),
     [
         ({"bad": "def setup(bot):\n    raise RuntimeError('no')\n"}, r"commands/bad.py:2: RuntimeError: no"),
+        ({"bad": "async def setup(bot):\n    raise RuntimeError('no')\n"}, r"commands/bad.py:2: RuntimeError: no"),
         (
             {
                 name: f"from disnake.ext import commands\n\nclass {name}(commands.Cog):\n"
-                "    @commands.slash_command(description='x')\n    async def same(self, inter): ...\n"
+                "    @commands.slash_command(description='x')\n    async def same(self, inter): ...\n\n"
+                f"def setup(bot):\n    bot.add_cog({name}())\n"
                 for name in ("one", "two")
             },
-            r"commands/two.py:1: the command 'same' is registered twice",
+            r"commands/two.py:8: the command 'same' is registered twice",
+        ),
+        (
+            {
+                "long": "from disnake.ext import commands\n\n@commands.slash_command(description='x' * 120)\n"
+                "async def long(inter): ...\n\nasync def setup(bot):\n    bot.add_slash_command(long)\n"
+            },
+            r"commands/long.py:3: the description of /long has 120 characters",
+        ),
+        (
+            {
+                "load": "from disnake.ext import commands\n\nclass Load(commands.Cog):\n"
+                "    async def cog_load(self):\n        raise RuntimeError('no file')\n",
+                "bad": "def setup(bot):\n    raise RuntimeError('no')\n",
+            },
+            r"(?s)commands/bad.py:2: RuntimeError: no.*commands/load.py:5: cog_load of Load: RuntimeError: no file",
+        ),
+        (
+            {
+                "late": "from disnake.ext import commands\n\nclass Late(commands.Cog):\n"
+                "    def __init__(self, bot):\n        self.bot = bot\n"
+                "    async def cog_load(self):\n        await self.bot.wait_until_ready()\n        1 / 0\n"
+            },
+            r"commands/late.py:8: cog_load of Late: ZeroDivisionError",
         ),
     ],
 )
@@ -203,3 +241,121 @@ async def test_discord_time_is_known_when_the_bot_has_started(tmp_path: Path):
         minute_ago = snowflake_at(bot.sandbox.world.clock.now().timestamp() - 60)
         assert bot.service.bot.pipeline.arrivals.clock.age_s(minute_ago) == pytest.approx(60, abs=2)
         assert last_text(await bot.run_command("quick")) == "finished"
+
+
+PLAIN = """
+    from disnake.ext import commands
+
+    @commands.slash_command(description="Plain.")
+    async def plain(inter):
+        await inter.response.send_message("plain")
+
+    @commands.slash_command(description="{text}")
+    async def other(inter): ...
+"""
+ASYNC = """
+    import asyncio
+    from disnake.ext import commands
+
+    class Slow(commands.Cog):
+        loaded = False
+
+        async def cog_load(self):
+            await asyncio.sleep(0)
+            self.loaded = True
+
+        @commands.command()
+        async def old(self, ctx): ...
+
+        @commands.slash_command(description="Slow.")
+        async def slow(self, inter):
+            await inter.response.send_message(f"loaded: {self.loaded}")
+
+    async def setup(bot):
+        await asyncio.sleep(0)
+        bot.add_cog(Slow())
+"""
+
+
+async def test_plain_commands_and_async_setup_are_registered(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A prefix command of the cog is left out, and named; the rest of the cog works."""
+    async with rig(write_commands(tmp_path / "commands", a=PLAIN.format(text="x"), b=ASYNC)) as bot:
+        assert last_text(await bot.run_command("plain")) == "plain"
+        assert last_text(await bot.run_command("slow")) == "loaded: True"
+    assert "left out: commands/b.py:12: old is a prefix command" in caplog.text
+
+
+async def test_cog_load_that_never_ends_is_named(tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr("botctl.bot.service.COG_LOAD_S", 0.0)
+    monkeypatch.setattr("botctl.bot.loader.COG_LOAD_S", 0.0)
+    body = ASYNC.replace("await asyncio.sleep(0)\n            self.loaded = True", "await asyncio.Event().wait()")
+    async with rig(write_commands(tmp_path / "commands", b=body)) as bot:
+        assert last_text(await bot.run_command("slow")) == "loaded: False"
+    assert "cog_load of Slow has not ended" in caplog.text
+
+
+def bot_state(bot: Rig) -> tuple[str, str]:
+    """The state of the bot's service, and why."""
+    (status,) = [status for status in bot.running.statuses() if status.name == "bot"]
+    return str(status.state), status.detail
+
+
+async def test_command_that_discord_refuses_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that botctl does not find at load. With skip_broken, the bot is degraded and names it."""
+    monkeypatch.setattr("botctl.bot.plain_disnake.refusals", lambda _: iter(()))
+    folder = write_commands(tmp_path / "commands", a=PLAIN.format(text="x" * 120))
+    fault = r"commands/a.py:8: Discord refuses /other: description: Must be between 1 and 100 in length"
+    with pytest.raises(CommandFaults, match=fault):
+        async with rig(folder):
+            pass
+    async with rig(load(folder, validation_context(), skip_broken=True)) as bot:
+        state, detail = bot_state(bot)
+        assert state == "degraded"
+        assert "/plain, /other could not be registered: Discord answers 400" in detail
+
+
+async def test_guild_that_forbids_commands_degrades_the_bot(tmp_path: Path):
+    settings = Settings(discord=DiscordSettings(test_guilds=("900000000000000999", GUILD)))
+    async with rig(write_commands(tmp_path / "commands", a=PLAIN.format(text="x")), settings=settings) as bot:
+        state, detail = bot_state(bot)
+        assert state == "degraded"
+        assert "/plain, /other could not be registered in the guild 900000000000000999: Discord" in detail
+        assert detail.endswith("Invite the bot there with the scope applications.commands, or remove the guild")
+        assert last_text(await bot.run_command("plain")) == "plain"
+
+
+@pytest.mark.parametrize("call", ["get_global_commands", "bulk_upsert_global_commands"])
+async def test_failed_registration_is_repeated_until_it_succeeds(tmp_path: Path, monkeypatch, call: str):
+    monkeypatch.setattr("botctl.bot.service.RETRY_S", (0.01,))
+    works, real = asyncio.Event(), getattr(HTTPClient, call)
+
+    async def fail(*args: Any, **options: Any) -> Any:
+        if not works.is_set():
+            raise ConnectionResetError
+        return await real(*args, **options)
+
+    monkeypatch.setattr(HTTPClient, call, fail)
+    async with rig(write_commands(tmp_path / "commands", a=PLAIN.format(text="x"))) as bot:
+        state, detail = bot_state(bot)
+        assert state == "degraded"
+        assert detail.startswith("/plain, /other could not be registered: Discord cannot be reached")
+        works.set()
+        await until(lambda: bot_state(bot)[0] == "ready")
+        assert last_text(await bot.run_command("plain")) == "plain"
+
+
+async def test_slow_registration_degrades_the_bot_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("botctl.bot.service.SYNC_S", 0.01)
+    works, real = asyncio.Event(), HTTPClient.bulk_upsert_global_commands
+
+    async def wait(*args: Any) -> Any:
+        await works.wait()
+        return await real(*args)
+
+    monkeypatch.setattr(HTTPClient, "bulk_upsert_global_commands", wait)
+    async with rig(write_commands(tmp_path / "commands", a=PLAIN.format(text="x"))) as bot:
+        state, detail = bot_state(bot)
+        assert state == "degraded"
+        assert detail.startswith("Discord has not taken the commands in")
+        works.set()
+        await until(lambda: bot_state(bot)[0] == "ready")

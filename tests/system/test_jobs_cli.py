@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from botctl.stores.mongo import connect
 from tests.support.cli import READY, Project
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 COMMANDS = '''
 from pathlib import Path
@@ -136,3 +138,23 @@ def test_job_that_ignores_cancellation_is_not_waited_for(project):
         sentence,
         "  → It ends with this process. Change the job so that it does not catch asyncio.CancelledError.",
     ]
+
+
+async def test_commands_show_the_rest_beside_malformed_documents(project, mongo_server):
+    """Then they name the bad ones, with exit code 4."""
+    async with connect(mongo_server, timeout_s=LIMIT_S) as client:
+        database = client[project.env["BOTCTL_MONGO__DATABASE"]]
+        for name in ("botctl_jobs", "botctl_api_keys", "botctl_migrations", "botctl_audit"):
+            await database[name].insert_one({"_id": "bad"})
+        listed = await asyncio.to_thread(project.call, "jobs", "list")
+        keys = await asyncio.to_thread(project.call, "auth", "key", "list", "--json")
+        rows = await asyncio.to_thread(project.call, "migrate", "status")
+        log = await asyncio.to_thread(project.call, "audit", "log")
+        await client.drop_database(database.name)
+    assert ("report" in listed.out, listed.code) == (True, 4)
+    assert "A document of botctl_jobs cannot be read: bad (rev is missing)." in listed.err
+    assert (keys.json, keys.code) == ([], 4)
+    assert "botctl_api_keys cannot be read: bad" in keys.err
+    assert rows.code == 4
+    assert "botctl_migrations cannot be read: bad" in rows.err
+    assert (log.code, "the stored entry bad cannot be read" in log.out) == (0, True)

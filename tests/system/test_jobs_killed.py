@@ -22,7 +22,7 @@ import pytest
 from botctl.core.contracts.jobs import LEASE
 from botctl.jobs.store import COLLECTION, MongoJobStore
 from botctl.stores.leases import COLLECTION as LEASES
-from botctl.stores.leases import read_lease
+from botctl.stores.leases import database_of_leases, read_lease
 from tests.support.cli import BOTCTL, Project
 from tests.support.job_process import NAMES, jobs
 from tests.support.stores import Database
@@ -109,7 +109,7 @@ async def check_ledger(ledger: Ledger, database: Database, first_due: dict[str, 
     """Check the ledger against the policy. A run without an end was started by a holder that lost the lease."""
     entries = ledger.read()
     records = [record for record in await MongoJobStore(database[COLLECTION]).all() if record.name in NAMES]
-    holders = (await read_lease(database[LEASES], LEASE)).fence
+    holders = (await read_lease(database_of_leases(database)[LEASES], LEASE)).fence
     starts = [entry for entry in entries if entry.phase == "begin"]
     assert max(Counter((entry.job, entry.due) for entry in starts).values()) == 1, "a due time has run twice"
     assert max(Counter(entry.run for entry in starts).values()) == 1
@@ -128,6 +128,7 @@ async def check_ledger(ledger: Ledger, database: Database, first_due: dict[str, 
 
 async def first_dues(database: Database, ledger: Path) -> dict[str, datetime]:
     store = MongoJobStore(database[COLLECTION])
+    await read_lease(database_of_leases(database)[LEASES], LEASE)  # creates it, with fence 0: it counts the holders
     return {job.name: (await store.get(job, datetime.now(UTC))).next_due for job in jobs(ledger)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.cli import READY, CompletedCall, Process, Project
-from tests.support.waiting import wait_for
+from tests.support.cli import BOTCTL, READY, CompletedCall, Process, Project
+from tests.support.waiting import LIMIT_S, wait_for
 
 # Each run adds a character to the file `runs`, so that a test can count them.
 SLOW = '''"""Wait until a file appears."""
@@ -105,6 +106,24 @@ def test_two_processes_at_once_apply_a_migration_once(bot: Bot) -> None:
         lines = sorted(process.output.splitlines()[-1].split(" in ")[0] for process in (one, two))
         assert lines == ["Nothing to do.", "✓ 0001_slow applied"]
     assert (bot.runs(), bot.call("migrate", "status").code) == (1, 0)
+
+
+def test_output_that_cannot_be_printed_stops_no_migration(bot: Bot) -> None:
+    """An encoding without ✓, and no stdin and stderr: a socket would get their numbers."""
+    for name in ("0001_one.py", "0002_two.py"):
+        bot.write(name, '"""Do nothing."""\n\n\nasync def up(db):\n    print("done")\n')
+    done = subprocess.run(
+        ("/bin/sh", "-c", 'exec "$@" <&- 2>&-', "sh", *BOTCTL, "migrate", "up"),
+        cwd=bot.project.root,
+        env={**bot.project.env, **bot.env, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    lines = [line.split(" in ")[0] for line in done.stdout.splitlines() if line != "done"]
+    assert (done.returncode, lines) == (0, ["\\u2713 0001_one applied", "\\u2713 0002_two applied"])
+    assert set(bot.standings().values()) == {"applied"}
 
 
 def test_killed_migration_needs_a_decision(bot: Bot) -> None:

@@ -83,7 +83,7 @@ def test_limit_is_shown_reset_and_audited(tmp_path: Path) -> None:
 
     lines = project.call("audit", "log", "--actor", "bob", "--since", "1h").out.splitlines()
     assert re.fullmatch(
-        r"[\d-]+T[\d:.]+Z  denied  bob  command\.once  denied: 1/1h per user · 1 time · #\d+.*", lines[1]
+        r"[\d-]+T[\d:.]+Z  denied  @bob  command\.once  denied: 1/1h per user · 1 time · #\d+.*", lines[1]
     )
     (stop,) = project.call("audit", "log", "--action", "run.st*p", "--json").json
     assert stop["changes"] == [{"k": "exit_code", "old": None, "new": 143}]

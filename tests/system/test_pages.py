@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,6 +114,20 @@ def test_shell_blocks_use_existing_targets_and_settings(block: Block) -> None:
             assert line.split()[0] in KNOWN_PROGRAMS, f"{block}: {line}"
 
 
+def test_readme_of_a_new_bot_works_word_by_word(bot: Project) -> None:
+    """But for the installation and the start, which a soak test types too (test_new_bot.py)."""
+    install, use = (block.text.splitlines() for block in blocks(bot.root / "README.md"))
+    assert [line.split()[-1] for line in install] == [".venv", "requirements.txt", "run"]
+    (bot.root / ".venv").symlink_to(sys.prefix)
+    for line in use:
+        done = subprocess.run(
+            ("sh", "-c", line), cwd=bot.root, env=bot.env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr.decode()}"
+    for word in re.findall(r"`(botctl [^`]+)`", (bot.root / "README.md").read_text()):
+        assert bot.call(*shlex.split(word)[1:]).code == 0, word
+
+
 KNOWN_PROGRAMS = {
     "pm2",
     "npm",
@@ -120,6 +136,7 @@ KNOWN_PROGRAMS = {
     "journalctl",
     "curl",
     "cd",
+    "mkdir",
     "pip",
     "python3",
     "sudo",

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
+from botctl.cli.init.scaffold import bot_name
 from botctl.core.processes.runtime import Runtime
 from botctl.run.process_manager import MIN_RESTART_INTERVAL_S
 from botctl.sandbox.model.default_world import default_world
@@ -74,8 +76,12 @@ def pm2() -> Iterator[Pm2]:
 
 @pytest.fixture(scope="module")
 def started(pm2: Pm2, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, CompletedCall]:
-    """A running bot, and the result of a command sent right after ``pm2 start``."""
-    project = Project(tmp_path_factory.mktemp("started") / "started")
+    """A running bot, and the result of a command sent right after ``pm2 start``.
+
+    Its folder, and so the path of its Python, has characters that a shell or PM2 may read.
+    """
+    project = Project(tmp_path_factory.mktemp("started") / """My "Böt's" $HOME %s `x`""")
+    (project.root / ".venv").symlink_to(sys.prefix)
     start_ready(pm2, project)
     return project, project.call("sandbox", "send", "/ping")
 
@@ -89,9 +95,9 @@ def bot(tmp_path: Path) -> Project:
 
 
 def start_apps(pm2: Pm2, *apps: tuple[Project, dict[str, Any]]) -> subprocess.Popen[str]:
-    """Start ``pm2 start`` for these projects, each with additional options; apps are named after their folders."""
-    apps_and_options = [(str(project.root), {"name": project.root.name, **more}) for project, more in apps]
-    config = pm2.home / f"{apps[0][0].root.name}.config.js"
+    """Start ``pm2 start`` for these projects, each with additional options; `bot_name` says what PM2 calls them."""
+    apps_and_options = [(str(project.root), more) for project, more in apps]
+    config = pm2.home / f"{bot_name(apps[0][0].root)}.config.js"
     config.write_text(CONFIG % (json.dumps(apps_and_options), COMPRESSION))
     return pm2.popen("start", str(config))
 
@@ -106,7 +112,7 @@ def wait_for_success(call: subprocess.Popen[str]) -> None:
 def start_ready(pm2: Pm2, bot: Project, **more: Any) -> str:
     """Start ``bot``; it must be ready when ``pm2 start`` returns. Returns its name."""
     wait_for_success(start_apps(pm2, (bot, more)))
-    name = bot.root.name
+    name = bot_name(bot.root)
     output = pm2.output(name)
     assert READY in output, output
     return name
@@ -121,10 +127,11 @@ class TestStartAndStop:
     def test_start_returns_when_the_bot_receives_events(self, pm2: Pm2, started: tuple[Project, CompletedCall]) -> None:
         """The first command succeeds. PM2's log has no colours and no warnings about options."""
         bot, first_command = started
-        name = bot.root.name
+        name = bot_name(bot.root)
         assert "Pong!" in first_command.out, first_command.err
         output = pm2.output(name)
         assert "✓ bot" in output
+        assert psutil.Process(pm2.apps()[name].pid).cmdline()[0] == str(bot.root / ".venv" / "bin" / "python")
         assert not any(text in output for text in ("set kill_timeout", "set treekill", "\x1b["))
         assert pm2.apps()[name].status == "online"
 
@@ -154,7 +161,7 @@ class TestStartAndStop:
     def test_killed_bot_is_restarted(self, pm2: Pm2, started: tuple[Project, CompletedCall]) -> None:
         """SIGKILL: its child processes end too, and the new bot answers."""
         bot, _ = started
-        name = bot.root.name
+        name = bot_name(bot.root)
         killed, parts = pm2.pid(name), bot.parts()
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
@@ -220,7 +227,7 @@ class TestRestarts:
                     limit_s=runs * LIMIT_S,
                     what="another run",
                 )
-                pm2.call("delete", project.root.name)
+                pm2.call("delete", bot_name(project.root))
         lines = [line.split() for line in written.read_text().splitlines()]
         return [(float(start), float(end)) for start, end in lines], sandbox
 

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botctl.core.contracts.service_state import ServiceHealth
-from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.errors import Held, Unreachable
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
 from botctl.stores import embedded_redis
@@ -603,8 +603,8 @@ class TestPages:
         assert part.address == rig.server.url
         assert json.loads((tmp_path / ".botctl" / "runtime.json").read_text())
 
-    async def test_address_in_use_is_a_config_error(self, rig: Rig, redis: Redis, tmp_path: Path) -> None:
+    async def test_address_in_use_means_another_process(self, rig: Rig, redis: Redis, tmp_path: Path) -> None:
         port = int(rig.http.rpartition(":")[2])
-        with pytest.raises(ConfigError, match=f"port {port}"):
+        with pytest.raises(Held, match=f"port {port}"):
             async with serving(redis, tmp_path, port=port):
                 pass

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import pytest
 from tests.support.cli import READY, Process, Project
 from tests.support.project_files import SLOW
 from tests.support.verbs import CALLS
+from tests.support.waiting import wait_for
 
 # Each call, and a line that it must print.
 CALLS_AND_LINES = {
@@ -35,8 +38,13 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Pro
     """One running bot, shared by tests that do not stop it."""
     project = Project(tmp_path_factory.mktemp("run") / "b t")
     project.write("commands/slow.py", SLOW)
-    with project.run() as process:
-        yield project, process
+    umask = os.umask(0)  # as in some containers
+    try:
+        with project.run() as process:
+            os.umask(umask)
+            yield project, process
+    finally:
+        os.umask(umask)
 
 
 class TestRunningBot:
@@ -47,11 +55,22 @@ class TestRunningBot:
             assert re.search(rf"✓ {service}\s+\d+\.\d\d s", process.output), service
         assert process.output.count("(embedded") == 3
         assert "  redis     .botctl/redis.sock  (embedded)\n" in process.output
+        assert "  mongodb   .botctl/mongo.sock  (embedded)\n" in process.output
         assert not [line for line in process.output.splitlines() if line != line.rstrip()]
         assert f"pid {process.pid}" in process.output
         assert 'sandbox send "/ping"' in process.output
         done = project.call("sandbox", "send", "/ping")
         assert (done.code, "Pong!" in done.out) == (0, True)
+
+    def test_state_is_private_whatever_the_umask(self, bot: tuple[Project, Process]) -> None:
+        """Also what the embedded stores and the sandbox write."""
+        project, _ = bot
+        assert project.call("sandbox", "send", "/ping").code == 0
+        folder = project.root / ".botctl"
+        wait_for((folder / "sandbox" / "world.json").exists)
+        modes = {path.relative_to(folder).as_posix(): path.lstat().st_mode for path in folder.rglob("*")}
+        assert len(modes) > 10
+        assert [f"{stat.filemode(mode)} {name}" for name, mode in modes.items() if mode & 0o077] == []
 
     def test_exception_is_an_ephemeral_reply_with_a_logged_id(self, bot: tuple[Project, Process]) -> None:
         """The user sees only the id. The log has the traceback and the fields."""
@@ -86,12 +105,16 @@ class TestRunningBot:
         assert f"botctl: Process {process.pid} is already the bot of this project." in done.err
         assert done.err.count(str(process.pid)) == 1
 
-    def test_stores_role_does_not_share_stores_of_another_process(self, bot: tuple[Project, Process]) -> None:
+    def test_stores_role_waits_for_stores_of_another_process(self, bot: tuple[Project, Process]) -> None:
+        """Two PM2 apps of one project may start at once. It can be stopped while it waits."""
         project, process = bot
-        done = project.call("run", "--only", "stores")
-        assert done.code == 6
-        assert f"Process {process.pid} already runs" in done.err
-        assert READY not in done.err
+        parts = project.parts()
+        with project.process("run", "--only", "stores", until="The sandbox: process") as waiting:
+            assert f"process {process.pid} runs it; this process takes over" in waiting.output
+            waiting.signal(signal.SIGTERM)
+            assert waiting.wait_for_exit() == 143
+        assert READY not in waiting.output
+        assert project.parts() == parts
 
     def test_every_verb_works_in_a_new_interpreter(self, bot: tuple[Project, Process]) -> None:
         """Other tests call verbs in a fork with loaded libraries."""

@@ -45,6 +45,19 @@ class TestRefusals:
         assert done.code == 78
         assert f"config/botctl.toml:{len(lines)}" in done.err
 
+    def test_faults_of_all_files_are_listed_before_anything_runs(self, project: Project) -> None:
+        """Migrations, commands and services together; no store has been started."""
+        project.add_settings('[services]\nmine = "nowhere:factory"\n')
+        project.write("migrations/0003_wrong.py", "async def up(db):\n    yield\n")
+        (project.root / "commands" / "fun").mkdir()
+        project.write("commands/fun/wrong.py", "from botctl import Command\n\n\nclass Wrong(Command): ...\n")
+        done = project.call("run", "--migrate")
+        assert done.code == 78
+        assert "migrations/0003_wrong.py:2: up yields" in done.err
+        assert "commands/fun/wrong.py:4: Wrong has no execute" in done.err
+        assert "services.mine: " in done.err
+        assert not (project.root / ".botctl" / "mongo").exists()
+
     def test_broken_command_files_are_listed_and_can_be_skipped(self, project: Project) -> None:
         """With file and line. --skip-broken starts without them."""
         project.write("commands/broken.py", "from botctl import Command\n\nclass Broken(Command:\n    pass\n")

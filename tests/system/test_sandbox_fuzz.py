@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from botctl.sandbox.control import routes as control
 from botctl.sandbox.rest import routing
 from tests.support import fuzz
 from tests.support.calls import CALLS, Call, Caller
@@ -132,6 +133,67 @@ async def test_malformed_body_is_a_client_error(kind: str, raw: bytes) -> None:
         async with discord.http.post(url, data=raw, headers=headers) as response:
             assert response.status == 400
             assert (await response.json())["code"] in (50006, 50035, 50109)
+
+
+async def raw_status(discord: Discord, method: str, path: bytes, *headers: bytes, body: bytes = b"") -> int:
+    """The status of a request whose bytes no HTTP client would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(discord.url).port)
+    request = (method.encode() + b" " + path + b" HTTP/1.1", b"Host: x", b"Connection: close", *headers)
+    writer.write(b"\r\n".join((*request, b"Content-Length: %d" % len(body), b"", body)))
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    return int(status)
+
+
+ROUTES = [
+    (entry.method, routing.PREFIX + re.sub(r"{\w+}", "1", entry.path), entry.token or entry.scope is not None)
+    for entry in routing.ROUTES
+]
+CONTROL = [(method, f"/_control/{name}", True) for method, name, *_ in control._ROUTES]
+
+
+async def test_malformed_authorization_is_401_on_every_route() -> None:
+    async with local_discord() as discord:
+        for number, (method, path, token) in enumerate((*ROUTES, *CONTROL, ("GET", "/_control/traffic", True))):
+            header = (b"Bearer \xff", b"Bot \xff", b"Basic \xff", b"\xff", b"Bot \xc3\xa9")[number % 5]
+            status = await raw_status(discord, method, path.encode(), b"Authorization: " + header)
+            assert status == 401 if token else status < 500, (method, path, header)
+        for header in (b"Basic \xff", b"Basic w6k=", b"Basic /zr/", b"Basic =", b"\xff"):
+            path = b"/api/v10/oauth2/token"
+            assert await raw_status(discord, "POST", path, b"Authorization: " + header) == 401, header
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        (b"/channels/%ff/messages", b""),
+        (b"/channels/%/messages?limit=%", b""),
+        (b"/channels/%s/messages?limit=%%ff&before=%%ed%%a0%%80" % GENERAL.encode(), b""),
+        (b"/channels/\xff/messages?\xff=\xff", b""),
+        (b"/users/@me?%zz=%", b'Cookie: \xff=\xfe; a=\x01; =; $Version="'),
+        (b"/users/@me", b"X-Audit-Log-Reason: \xff%ff%zz"),
+    ],
+)
+async def test_malformed_request_line_and_headers_are_no_server_error(path: bytes, header: bytes) -> None:
+    async with local_discord() as discord:
+        headers = (f"Authorization: Bot {TOKEN}".encode(), header or b"X-Nothing: 1")
+        assert await raw_status(discord, "GET", routing.PREFIX.encode() + path, *headers) < 500
+        secret = f"Authorization: Bearer {discord.sandbox.access.control_secret}".encode()
+        assert await raw_status(discord, "GET", b"/_control/state?as=%ff&guild=%", secret, header or b"X-N: 1") < 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff", b'{"content": "\xed\xa0\x80"}', b"[" * 900 + b"]" * 900, b"[" * 100_000],
+)
+async def test_unreadable_json_is_a_client_error_while_recorded(body: bytes) -> None:
+    """A recording looks at each level and writes every text."""
+    async with local_discord() as discord:
+        with discord.running.traffic.subscribe():
+            status, answer = await discord.rest("POST", f"/channels/{GENERAL}/messages", data=body)
+        assert (status, answer["code"]) == (400, 50109)
+        secret = f"Authorization: Bearer {discord.sandbox.access.control_secret}".encode()
+        assert await raw_status(discord, "POST", b"/_control/send", secret, body=body) == 400
 
 
 async def test_oversized_body_returns_413() -> None:

@@ -167,6 +167,19 @@ async def test_resume_replays_and_sends_resumed(discord: Discord) -> None:
         ]
 
 
+@pytest.mark.parametrize("appended", ["/?v=10&encoding=json", "?v=10", "/", ""])
+async def test_resume_url_is_a_bare_host(discord: Discord, appended: str) -> None:
+    async with discord.wire() as wire:
+        ready = await wire.identify()
+        wire.socket._response.connection.transport.abort()
+    assert ready["resume_gateway_url"].count("/") == 2
+    async with discord.http.ws_connect(ready["resume_gateway_url"] + appended) as socket:
+        wire = Wire(socket)
+        await wire.hear()
+        await wire.say(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 1})
+        await wire.hear_until("RESUMED")
+
+
 async def test_session_closed_by_its_client_cannot_resume(discord: Discord) -> None:
     async with discord.wire() as wire:
         ready = await wire.identify()

@@ -17,7 +17,7 @@ import pytest
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue
 from botctl.sandbox.model.limits import LENIENT
-from tests.support.discord import BOT, GENERAL, GUILD, TOKEN, Bot, Discord, local_discord
+from tests.support.discord import BOT, GENERAL, GUILD, TOKEN, Bot, Closed, Discord, local_discord
 from tests.support.waiting import LIMIT_S, expires, until
 
 
@@ -87,6 +87,28 @@ async def test_dead_resume_host_forces_an_identify(discord: Discord) -> None:
         assert (await discord.rest("GET", "/gateway"))[0] == 200
         assert bot.count("resumed") == 0
         assert {session.id for session in discord.sandbox.sessions.connected()}.isdisjoint(before)
+
+
+async def test_dead_resume_host_never_answers_a_resume(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        ready = await wire.identify()
+        await start(discord, "resume-host-dead")
+    resume = {"token": TOKEN, "session_id": ready["session_id"], "seq": 1}
+
+    async def try_to_resume() -> None:
+        async with discord.wire() as wire:
+            await wire.hear()
+            await wire.say(6, resume)
+            await wire.hear()
+
+    for _ in range(6):
+        with pytest.raises((aiohttp.ClientError, Closed)):  # before the handshake, or after the RESUME
+            await try_to_resume()
+    await stop(discord, "resume-host-dead")
+    async with discord.wire() as wire:
+        await wire.hear()
+        await wire.say(6, resume)
+        await wire.hear_until("RESUMED")
 
 
 async def test_client_leaves_half_open_connection_after_heartbeat_timeout(

@@ -176,6 +176,26 @@ async def test_multipart_form_allows_plain_fields_and_ten_files(bench: Bench) ->
     assert (status, response["code"]) == (413, 40005)
 
 
+async def test_uploaded_page_is_not_sent_as_a_page(bench: Bench) -> None:
+    form = aiohttp.FormData()
+    form.add_field("files[0]", b"<script>1</script>", filename="a.html", content_type="text/html")
+    _, message = await bench.discord.rest("POST", MESSAGES, data=form)
+    (attachment,) = message["attachments"]
+    assert attachment["content_type"] == "text/html"
+    async with bench.discord.http.get(attachment["url"]) as file:
+        assert file.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert file.headers["X-Content-Type-Options"] == "nosniff"
+        assert await file.read() == b"<script>1</script>"
+
+
+async def test_file_name_with_half_a_character_has_an_address(bench: Bench) -> None:
+    form = aiohttp.FormData()
+    form.add_field("files[0]", b"x", filename="a.txt")
+    form.add_field("payload_json", '{"attachments": [{"id": "0", "filename": "\\ud800.txt"}]}')
+    status, message = await bench.discord.rest("POST", MESSAGES, data=form)
+    assert (status, message["attachments"][0]["url"].isascii()) == (200, True)
+
+
 async def test_reaction_events_have_all_fields(bench: Bench) -> None:
     message = (await bench.post())["id"]
     path = f"{MESSAGES}/{message}/reactions"

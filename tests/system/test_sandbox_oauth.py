@@ -141,11 +141,25 @@ async def test_application_can_register_redirect_uris(discord: Discord) -> None:
     assert (await request_page(discord, redirect_uri="https://app.example/in"))[0] == 200
 
 
-async def test_cross_origin_consent_is_rejected(discord: Discord) -> None:
-    status, _, redirect = await request_page(
-        discord, "POST", {"Origin": "http://evil.example"}, person=ANN, answer="allow"
-    )
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://[", "{url}1", "{url}/", "https{rest}"])
+async def test_cross_origin_consent_is_rejected(discord: Discord, origin: str) -> None:
+    origin = origin.format(url=discord.url, rest=discord.url.removeprefix("http"))
+    status, _, redirect = await request_page(discord, "POST", {"Origin": origin}, person=ANN, answer="allow")
     assert (status, redirect) == (403, None)
+
+
+async def test_browser_sends_its_origin_with_the_consent(discord: Discord) -> None:
+    """With the policy no-referrer it would send null."""
+    async with discord.http.get(f"{discord.url}/oauth2/authorize") as page:
+        assert page.headers["Referrer-Policy"] == "same-origin"
+    status, _, _ = await request_page(discord, "POST", {"Origin": discord.url}, person=ANN, answer="allow")
+    assert status == 302
+
+
+async def test_unreadable_consent_form_is_a_client_error(discord: Discord) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with discord.http.post(f"{discord.url}/oauth2/authorize", data=b"scope=\xff", headers=headers) as page:
+        assert page.status == 400
 
 
 async def test_code_works_once_for_its_redirect_uri_within_ten_minutes(discord: Discord) -> None:

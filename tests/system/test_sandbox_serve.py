@@ -14,8 +14,9 @@ import pytest
 
 from botctl.cli.sandbox.connection import ProjectLocator, UrlLocator, resolve_locator
 from botctl.cli.sandbox.serve import _connection_info, _print_info
-from botctl.core.errors import BotctlError, ConfigError, UsageError
+from botctl.core.errors import BotctlError, ConfigError, Unreachable, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
+from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.repl import run_line
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.console.user_session import UserSession
@@ -79,6 +80,45 @@ async def test_banner_has_tokens_setup_lines_and_generated_secret(
     text = capsys.readouterr().out
     assert "s3cret" not in text
     assert f"BOTCTL_SANDBOX_SECRET_FILE='{tmp_path / 'a secret'}'" in text
+
+
+async def test_send_names_the_connected_bots_to_choose() -> None:
+    deal: Any = [{"name": "deal", "description": "Deal"}]
+
+    def make(url: str) -> Sandbox:
+        world = default_world(bots=["dice", "cards", "music"], url=url)
+        return Sandbox(world, Access({bot_token("s", one): one for one in world.applications}, "s"))
+
+    async with served(make) as running:
+        url = running.url
+        dice, cards, music = running.sandbox.access.tokens
+        async with fake_bot(url, dice, [*PING, *deal], {}):
+            pass
+        running.sandbox.sessions.by_id.clear()  # a bot that has just left could come back in time
+        async with (
+            fake_bot(url, cards, PING, {"ping": reply_with("from cards")}),
+            fake_bot(url, music, PING, {}),
+            SandboxClient(url, "s", UnusedLocator()) as client,
+        ):
+            session = UserSession(client, Identity())
+            with pytest.raises(Unreachable, match="dice, which has “ping”, is not connected") as caught:
+                await run_line(session, "/ping@dice")
+            assert caught.value.hint == "Choose another bot: /ping@cards or /ping@music."
+            with pytest.raises(Unreachable, match="dice, which has “deal”, is not connected") as caught:
+                await run_line(session, "/deal")
+            assert caught.value.hint == "Start dice. Connected: cards, music."
+            reply = await client.send(SlashCall("ping"), Identity())
+            assert reply.messages[0].content == "from cards"
+
+
+class UnusedLocator:
+    """A project whose own bot runs, beside the bots that are connected."""
+
+    def locate(self) -> tuple[str, str]:
+        raise AssertionError("the sandbox answers")
+
+    def bot_pid(self) -> int:
+        return 42
 
 
 async def test_two_bots_share_one_world() -> None:

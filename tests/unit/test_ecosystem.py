@@ -121,7 +121,7 @@ def test_new_bot_has_its_own_name_in_pm2(tmp_path: Path) -> None:
 
 
 class TestWhichPython:
-    """BOTCTL_PYTHON, else the project's Python, else the botctl on PATH."""
+    """BOTCTL_PYTHON, else the project's Python, else that of `botctl init`, else the botctl on PATH."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -134,7 +134,9 @@ class TestWhichPython:
     def command(self, file: Path, **env: str) -> list[str]:
         (app,) = json.loads(read(file, **env).stdout)
         assert app["interpreter"] == "none"
-        return [app["script"], *app["args"]]
+        words = [app["script"], *app["args"]]
+        assert words[:3] == ["/bin/sh", "-c", 'exec "$0" "$@"']
+        return words[3:]
 
     def test_botctl_python_comes_first(self, file: Path) -> None:
         assert self.command(file, BOTCTL_PYTHON="/py") == ["/py", "-P", "-m", "botctl", "run"]
@@ -143,7 +145,15 @@ class TestWhichPython:
         command = self.command(file, PATH=str(file.parent / "bin"))
         assert command == [str(file.parent / ".venv/bin/python"), "-P", "-m", "botctl", "run"]
 
-    def test_botctl_on_path_comes_third(self, file: Path) -> None:
+    def test_python_that_created_the_bot_comes_third(self, tmp_path: Path) -> None:
+        """It is in another place. On a machine that does not have it, PATH is next."""
+        create(tmp_path / "new")
+        file = tmp_path / "new" / "ecosystem.config.js"
+        assert self.command(file, PATH="/nowhere") == [sys.executable, "-P", "-m", "botctl", "run"]
+        file.write_text(file.read_text().replace(json.dumps(sys.executable), json.dumps("/gone/python")))
+        assert "There is no botctl" in read(file, PATH="/nowhere").stderr
+
+    def test_botctl_on_path_comes_fourth(self, file: Path) -> None:
         """Its absolute path is used, because the project may have a folder named botctl."""
         (file.parent / ".venv/bin/python").unlink()
         assert self.command(file, PATH=f"/nowhere:{file.parent / 'bin'}") == [str(file.parent / "bin/botctl"), "run"]

@@ -16,6 +16,7 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
+from botctl.core.safe_streams import output_required
 from botctl.core.timeparse import parse_time
 from botctl.run.oneshot.audit import build_audit_follower, open_audit_log
 
@@ -65,7 +66,8 @@ def log(
     query = _build_query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
     view = LogView(as_json=as_json)
     if follow:
-        asyncio.run(_follow(build_audit_follower(loaded, query, limit), view))
+        with output_required():
+            asyncio.run(_follow(build_audit_follower(loaded, query, limit), view))
         return
 
     async def print_newest() -> None:

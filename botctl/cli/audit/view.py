@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.audit.log import Document, EntryBatch, entry_of
+from botctl.cli.json_output import print_json
 from botctl.core.escape import safe
 
 _MARKS: Final = {
@@ -37,7 +37,7 @@ class LogView:
     def print_entries(self, documents: Sequence[Document], limit: int) -> None:
         entries = list(map(entry_of, documents))
         if self._as_json:
-            print(json.dumps(entries))
+            print_json(entries)
             return
         self._show(entries)
         if not entries:
@@ -48,12 +48,15 @@ class LogView:
     def print_batch(self, batch: EntryBatch) -> None:
         """Print the entries that were read, and on stderr what the follower waits for, once."""
         if batch.waiting_for and batch.waiting_for != self._waiting_for:
-            _print_to_stderr(json.dumps({"waiting_for": batch.waiting_for}) if self._as_json else batch.waiting_for)
+            if self._as_json:
+                print_json({"waiting_for": batch.waiting_for}, stderr=True)
+            else:
+                _print_to_stderr(batch.waiting_for)
         self._waiting_for = batch.waiting_for
         entries = list(map(entry_of, batch.documents))
         if self._as_json:
             for entry in entries:
-                print(json.dumps(entry))
+                print_json(entry)
         else:
             self._show(entries)
             if not (self._has_followed or entries or batch.waiting_for):
@@ -105,11 +108,11 @@ class LogView:
 
 
 def actor_name(entry: Mapping[str, Any]) -> str:
-    """The actor: a user by name, others with their type."""
+    """The actor: a user as ``@name``, others with their type. So no user can look like another kind of actor."""
     actor = entry["actor"]
     name = safe(actor.get("name") or actor.get("id", "?"), 60)
     kind = actor.get("type", "user")
-    return name if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
+    return f"@{name}" if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
 
 
 def describe(entry: Mapping[str, Any]) -> str:
@@ -124,10 +127,17 @@ def describe(entry: Mapping[str, Any]) -> str:
         *(_format_change(change) for change in _changes(entry)),
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
         target if is_channel else "",
+        _format_authority(entry["actor"].get("auth")),
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
-        "the stored entry cannot be read" if entry.get("unreadable") else "",
+        f"the stored entry {safe(entry.get('id', '?'), 80)} cannot be read" if entry.get("unreadable") else "",
     ]
     return " · ".join(filter(None, parts))
+
+
+def _format_authority(auth: object) -> str:
+    """``sudo:ann`` as words."""
+    method, _, person = safe(auth or "", 100).partition(":")
+    return f"through {method} by {person}" if person else ""
 
 
 def _outcome(entry: Mapping[str, Any]) -> str:
@@ -137,7 +147,9 @@ def _outcome(entry: Mapping[str, Any]) -> str:
 def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The changes of ``entry``; a single one, named ``changes``, if they were too long to be stored."""
     changes = entry.get("changes")
-    return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
+    if isinstance(changes, list):
+        return [change for change in changes if isinstance(change, dict)]
+    return [{"k": "changes", "new": changes}] if changes else []
 
 
 def _format_change(change: Mapping[str, Any]) -> str:

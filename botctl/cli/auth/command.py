@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,12 +14,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
-from botctl.core.errors import UsageError
+from botctl.core.contracts.malformed import Malformed
+from botctl.core.errors import BotctlError, UsageError
+from botctl.core.safe_streams import output_required
 from botctl.core.timeparse import parse_duration
 from botctl.run.oneshot.api_keys import open_api_keys
 
@@ -53,10 +56,20 @@ def create(
     api_key, text = _with_keys(
         project, profile, lambda keys: keys.create(name, topics=topic_names, expires_in=lifetime)
     )
+    try:
+        with output_required():
+            if as_json:
+                print_json(_as_json(api_key) | {"key": text})
+            else:
+                print(text)
+            sys.stdout.flush()
+    except OSError as error:
+        raise BotctlError(
+            f"The key {api_key.id} was created, but cannot be printed: {error.strerror or error}.",
+            hint=f"It cannot be shown again: `botctl auth key revoke {api_key.id}`, then create another one.",
+        ) from error
     if as_json:
-        _print_json(_as_json(api_key) | {"key": text})
         return
-    print(text)
     end = f"until {_format_time(api_key.expires_at)}" if api_key.expires_at else "until it is revoked"
     readable = "all topics" if EVERY_TOPIC in api_key.topics else ", ".join(api_key.topics)
     typer.echo(f"Key {api_key.id} may read {readable} {end}. Copy it now: it is not shown again.", err=True)
@@ -65,10 +78,19 @@ def create(
 @key.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """List all keys. The secret part of a key is never shown."""
-    keys = _with_keys(project, profile, lambda keys: keys.list())
+
+    async def read(api_keys: ApiKeys) -> tuple[list[ApiKey], Malformed]:
+        return await api_keys.list(), api_keys.malformed
+
+    keys, malformed = _with_keys(project, profile, read)
     if as_json:
-        _print_json([_as_json(api_key) for api_key in keys])
-        return
+        print_json([_as_json(api_key) for api_key in keys])
+    elif keys or not malformed.faults:
+        _show_keys(keys)
+    malformed.require_none()
+
+
+def _show_keys(keys: Sequence[ApiKey]) -> None:
     if not keys:
         typer.echo("There are no keys. Create one with `botctl auth key create NAME`.", err=True)
         return
@@ -97,7 +119,7 @@ def revoke(
     """Revoke a key, and close the connections that use it."""
     api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
-        _print_json(_as_json(api_key))
+        print_json(_as_json(api_key))
     elif is_newly_revoked:
         print(f"Key {api_key.id} is revoked.")
     else:
@@ -132,7 +154,3 @@ def _format_time(at: datetime | None) -> str:
 
 def _format_day(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d}" if at else "-"
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.settings import DISCORD_ID
@@ -84,7 +84,7 @@ def _warn_of_unknown_commands(settings: GuildSettings, commands: Sequence[str]) 
 def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:
     values = plain(settings)
     if as_json:
-        print(json.dumps({"guild": guild, "revision": settings.revision} | values))
+        print_json({"guild": guild, "revision": settings.revision} | values)
         return
     for key, value in values.items():
         text = ", ".join(value) if isinstance(value, list) else value

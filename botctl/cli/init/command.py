@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from botctl.cli.init.scaffold import create
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson
 from botctl.cli.program_name import program_name
 
@@ -24,7 +24,7 @@ def init(
     """Create a new bot in the folder DIR."""
     written = create(folder)
     if as_json:
-        print(json.dumps({"folder": str(folder), "files": [str(path) for path in written]}))
+        print_json({"folder": str(folder), "files": [str(path) for path in written]})
         return
     for path in written:
         print(folder / path)

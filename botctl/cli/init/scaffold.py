@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from importlib.resources import files as resource_files
 from pathlib import Path
 
+from botctl.cli.init.origin import requirements
+from botctl.cli.init.pythons import base_python, program_prefix
 from botctl.core.errors import BotctlError, NeedsDecision
 from botctl.core.version import __version__
 
@@ -30,18 +34,20 @@ _README_TEXT = """\
 A Discord bot that botctl runs.
 
 ```sh
-python3 -m venv .venv
-.venv/bin/pip install -r requirements.txt
-.venv/bin/botctl run
+{python} -m venv .venv
+{bin}pip install -r requirements.txt
+{bin}botctl run
 ```
 
 This starts the bot and everything it needs. Without a token the bot connects to the sandbox, a local Discord. Use it in
 another terminal:
 
 ```sh
-.venv/bin/botctl sandbox send "/ping"   # send one command
-.venv/bin/botctl sandbox                # open a prompt
+{bin}botctl sandbox send "/ping"   # send one command
+{bin}botctl sandbox                # open a prompt
 ```
+
+Below, `botctl` stands for `{bin}botctl`.
 
 | Path | Content |
 |---|---|
@@ -64,7 +70,7 @@ def create(folder: Path) -> list[Path]:
         NeedsDecision: a file that would be written exists.
         BotctlError: the folder cannot be written.
     """
-    files = dict(_render_files(bot_name(folder)))
+    files = dict(_render_files(folder))
     if (folder / _README).exists():
         del files[_README]
     existing = [name for name in files if (folder / name).exists()]
@@ -98,16 +104,17 @@ def example_folder() -> Path:
     return packaged if packaged.is_dir() else package.parent
 
 
-def _render_files(bot: str) -> Iterator[tuple[str, str]]:
-    root = example_folder()
-    for folder in _FOLDERS:
-        for path in sorted((root / folder).rglob("*")):
+def _render_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """The paths in the new bot ``folder``, and what is written there."""
+    root, bot = example_folder(), bot_name(folder)
+    for name in _FOLDERS:
+        for path in sorted((root / name).rglob("*")):
             if path.is_file() and not _SKIPPED & set(path.parts):
                 yield _adapt(path.relative_to(root), path.read_text(encoding="utf-8"), bot)
     yield _adapt(Path(_PM2_FILE), (root / _PM2_FILE).read_text(encoding="utf-8"), bot)
     yield ".gitignore", _GITIGNORE
-    yield _README, _README_TEXT.format(name=bot)
-    yield "requirements.txt", f"botctl=={__version__}\n"
+    yield _README, _README_TEXT.format(name=bot, python=base_python(), bin=program_prefix(folder))
+    yield "requirements.txt", requirements(Path(str(resource_files("botctl"))), __version__)
 
 
 def _adapt(path: Path, text: str, bot: str) -> tuple[str, str]:
@@ -118,4 +125,5 @@ def _adapt(path: Path, text: str, bot: str) -> tuple[str, str]:
         text = re.sub(r'(?m)^bot = ".*"', f'bot = "{bot}"', text, count=1)
     if path == Path(_PM2_FILE):
         text = re.sub(r'(?m)^( +)name: ".*"', rf'\1name: "{bot}"', text, count=1)
+        text = text.replace("const creator = null;", f"const creator = {json.dumps(sys.executable or None)};", 1)
     return path.as_posix(), text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
@@ -15,12 +14,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import RunResult
 from botctl.core.contracts.lease import LeaseHolder
+from botctl.core.contracts.malformed import Malformed
 from botctl.core.errors import BotctlError, Held
 from botctl.core.escape import safe
 from botctl.jobs.admin import JobStatus, RunReport
@@ -43,16 +44,17 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     """Show all jobs: when each is due next, and the result of its last run."""
     loaded = load_settings(project, profile)
 
-    async def read() -> tuple[list[JobStatus], LeaseHolder | None]:
+    async def read() -> tuple[list[JobStatus], LeaseHolder | None, Malformed]:
         async with open_job_admin(loaded) as admin:
-            return await admin.statuses(), await admin.holder()
+            return await admin.statuses(), await admin.holder(), admin.malformed
 
-    statuses, holder = asyncio.run(read())
+    statuses, holder, malformed = asyncio.run(read())
     if as_json:
-        print(json.dumps([_as_json(status) for status in statuses]))
-        return
-    notes = [Text(note, "dim") for note in (*_detail_lines(statuses), _describe_scheduler(holder))]
-    show(_build_table(statuses, datetime.now(UTC)), *notes)
+        print_json([_as_json(status) for status in statuses])
+    else:
+        notes = [Text(note, "dim") for note in (*_detail_lines(statuses), _describe_scheduler(holder))]
+        show(_build_table(statuses, datetime.now(UTC)), *notes)
+    malformed.require_none()
 
 
 @app.command()
@@ -70,7 +72,7 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
 
     report = _run_to_report(run_job())
     if as_json:
-        print(json.dumps({"name": name} | report.as_json()))
+        print_json({"name": name} | report.as_json())
     elif report.result is RunResult.OK:
         where = "in this process, because no scheduler is running" if report.here else "by the scheduler's process"
         print(f"{name}: ok in {report.took_ms} ms, run {where}")

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from botctl.cli.json_output import print_json
 from botctl.cli.migrate import view
 from botctl.cli.migrate.view import ProgressView, print_plan
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded
+from botctl.core.contracts.malformed import Malformed
 from botctl.core.errors import ExitCode, NeedsDecision, UsageError
 from botctl.migrate import plan
 from botctl.migrate.create import create as create_file
 from botctl.migrate.files import Migration, Migrations, load
+from botctl.migrate.ledger import COLLECTION
 from botctl.migrate.plan import MigrationRow, RecordState
-from botctl.migrate.runner import WAIT_MARGIN_S, Migrator, RunOptions, read_rows
+from botctl.migrate.runner import WAIT_MARGIN_S, Migrator, RunOptions, read_rows, read_rows_that_can_be
 from botctl.migrate.session import has_exited
 from botctl.run.oneshot.migrate import open_ledger, open_migrator
 from botctl.run.providers import discover_migrations
@@ -56,8 +58,10 @@ def status(project: Project = None, profile: Profile = None, as_json: AsJson = F
     Exit code 3 if migrations are pending, 4 if files and database contradict each other, 5 if a migration failed or
     was interrupted, 6 while a process is migrating.
     """
-    rows = _read_rows(load_settings(project, profile))
+    malformed = Malformed(COLLECTION)
+    rows = _read_rows(load_settings(project, profile), malformed)
     view.print_rows(rows, as_json=as_json)
+    malformed.require_none()
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
     plan.require_none_pending(rows, "Apply them with `botctl migrate up`.")
@@ -163,18 +167,23 @@ def create(
     loaded = load_settings(project, profile)
     path = create_file(Path(loaded.root, loaded.settings.migrate.folder), name)
     if as_json:
-        print(json.dumps({"file": str(path)}))
+        print_json({"file": str(path)})
     else:
         print(path)
 
 
-def _read_rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
-    """The state of every migration. Starts only the database, and writes nothing."""
+def _read_rows(loaded: Loaded, malformed: Malformed | None = None) -> Sequence[MigrationRow]:
+    """The state of every migration. Starts only the database, and writes nothing.
+
+    Documents of the ledger that cannot be read are left out and put into ``malformed``; without it, they are an error.
+    """
     migrations = discover_migrations(loaded)
 
-    async def read() -> tuple[MigrationRow, ...]:
+    async def read() -> Sequence[MigrationRow]:
         async with open_ledger(loaded) as ledger:
-            return await read_rows(migrations, ledger)
+            if malformed is None:
+                return await read_rows(migrations, ledger)
+            return await read_rows_that_can_be(migrations, ledger, malformed)
 
     return asyncio.run(read())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any, Self
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.core.clock import iso_ms
 from botctl.core.escape import safe
 from botctl.migrate.files import Migration
@@ -34,7 +34,7 @@ class ProgressView(ProgressListener):
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; some may be done
         if self._as_json and (kind is None or stopped):
-            print(json.dumps({"done": self._done, "stopped": stopped}))
+            print_json({"done": self._done, "stopped": stopped})
         elif kind is None and not self._done:
             print("Nothing to do.")
 
@@ -60,7 +60,7 @@ class ProgressView(ProgressListener):
 
 def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_row_as_json(row) for row in rows]))
+        print_json([_row_as_json(row) for row in rows])
         return
     console = Console(highlight=False)
     width = max((len(row.name) for row in rows), default=0)
@@ -79,7 +79,7 @@ def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
 
 def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([{"name": file.name, "title": file.title, "reversible": file.reversible} for file in files]))
+        print_json([{"name": file.name, "title": file.title, "reversible": file.reversible} for file in files])
         return
     for file in files:
         print(f"would apply {file.name}  {safe(file.title)}".rstrip())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from botctl.cli.json_output import print_json
 from botctl.cli.monitor.live import run_live
 from botctl.cli.monitor.view import render
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
+from botctl.core.safe_streams import output_required
 from botctl.monitor.view import MonitorView
 from botctl.run.oneshot.monitor import build_monitor
 
@@ -38,12 +39,13 @@ def monitor(
     if once or as_json or not sys.stdout.isatty():
         _print(asyncio.run(reader.once()), as_json=as_json)
         return
-    raise typer.Exit(asyncio.run(run_live(reader)))
+    with output_required():
+        raise typer.Exit(asyncio.run(run_live(reader)))
 
 
 def _print(view: MonitorView, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(dataclasses.asdict(view)))
+        print_json(dataclasses.asdict(view))
         return
     console = Console(highlight=False)
     console.print(render(view, console.width))

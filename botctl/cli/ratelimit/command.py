@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli import output
+from botctl.cli.json_output import print_json
 from botctl.cli.number_format import format_count
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
@@ -103,7 +103,7 @@ def reset(
     limited = _parse_subject(subject)
     keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy))
     if as_json:
-        print(json.dumps({"subject": str(limited), "reset": [key._asdict() for key in keys]}))
+        print_json({"subject": str(limited), "reset": [key._asdict() for key in keys]})
     else:
         policies = ", ".join(sorted({safe(key.policy) for key in keys}))
         result = f"{format_count(len(keys), 'limit')} reset ({policies})" if keys else "there was nothing to reset"
@@ -146,4 +146,4 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_json(rows: Sequence[PolicyRow] | Sequence[LimitStatus]) -> None:
-    print(json.dumps([dataclasses.asdict(row) for row in rows]))
+    print_json([dataclasses.asdict(row) for row in rows])

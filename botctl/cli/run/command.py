@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
+import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +12,7 @@ import uvloop
 from rich.table import Table
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.run.view import RunView
@@ -57,6 +58,8 @@ def run(
     loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
     if explain_config:
         _print_settings(loaded, as_json=as_json)
+        for notice in () if as_json else loaded.notices:
+            print(notice, file=sys.stderr)
         return
     roles = _parse_roles(only)
     view = RunView(loaded, quiet=as_json)
@@ -80,7 +83,7 @@ def _parse_roles(only: list[str] | None) -> list[ProcessRole]:
 def _print_settings(loaded: Loaded, *, as_json: bool) -> None:
     rows = explain(loaded)
     if as_json:
-        print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))
+        print_json([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows])
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("setting", "value", "from"):

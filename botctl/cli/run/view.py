@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -108,23 +108,44 @@ def _stopping_text(event: DrainStarted) -> Text:
     return text.append(" A second Ctrl-C stops at once.", "not bold dim")
 
 
-def render_banner(banner: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
-    """The services with their start times, the facts, and the suggestions."""
+def fit_banner(console: Console, banner: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
+    """The banner with a line for each service, or for those that are not ready if the terminal is not high enough."""
+    whole = render_banner(banner, _status_lines(statuses))
+    if len(console.render_lines(whole, pad=False)) < console.height:  # the cursor is in the line below
+        return whole
+    ready = [status for status in statuses if status.state is ServiceState.READY]
+    summary = _status_line(f"{len(ready)} services", ServiceState.READY, "")
+    return render_banner(banner, [summary, *_status_lines([s for s in statuses if s not in ready])])
+
+
+def _status_lines(statuses: Sequence[ServiceStatus]) -> list[Text]:
+    return [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s)) for s in statuses]
+
+
+def render_banner(banner: Banner, services: Sequence[Text] = ()) -> RenderableType:
+    """The lines of the services, the facts, and the suggestions."""
     parts: list[RenderableType] = [Text(banner.title, "bold"), Text()]
-    if statuses:
-        parts += [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s)) for s in statuses]
-        parts += [Text()]
-    parts += [_pair_table(banner.facts, "dim", "")]
+    if services:
+        parts += [*services, Text()]
+    parts += [_fact_table(banner.facts)]
     if banner.suggestions:
         heading = Text("Try, in another terminal:", "bold")
-        parts += [Text(), heading, _pair_table(banner.suggestions, "cyan", "dim")]
+        parts += [Text(), heading, *_suggestion_lines(banner.suggestions)]
     return Group(*parts, Text())
 
 
-def _pair_table(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
+def _suggestion_lines(rows: Sequence[tuple[str, str]]) -> Iterator[Text]:
+    """Commands that a person copies: neither cut nor wrapped here, whatever their length."""
+    widest = max(len(command) for command, _ in rows)
+    for command, purpose in rows:
+        line = Text(no_wrap=True, overflow="ignore").append(f"  {command:<{widest}}  ", "cyan")
+        yield line.append(purpose, "dim")
+
+
+def _fact_table(rows: Sequence[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column(style=left, no_wrap=True)
-    table.add_column(style=right, overflow="fold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for first, second in rows:
         table.add_row(Text(f"  {first}"), Text(second))
     return table
@@ -137,7 +158,9 @@ def _format_seconds(started_in_s: float | None) -> str:
 def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    line.append(safe(redact(detail)), "dim").rstrip()  # before it is wrapped: a line break would hide a secret
+    shown = redact(detail)  # before it is cut or wrapped: a line break would hide a secret
+    first_line = shown.partition("\n")[0]  # all lines of an error are printed at the end
+    line.append(safe(first_line), "dim").rstrip()
     return line
 
 
@@ -172,12 +195,10 @@ class RunView:
     def show_ready(self, running: RunningServices) -> None:
         self._progress.finish_start()
         banner = Banner(self._title(), self._facts(), self._suggestions())
-        statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each already has its line
-        rendered = render_banner(banner, statuses)
         if self._console.is_terminal:
-            self._console.print(rendered)
-        else:
-            self._console.out(render_plain(rendered), highlight=False)
+            self._console.print(fit_banner(self._console, banner, running.statuses()), crop=False)
+        else:  # each service already has its line
+            self._console.out(render_plain(render_banner(banner)), highlight=False)
 
     def _title(self) -> str:
         settings = self._loaded.settings
@@ -225,4 +246,7 @@ _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}  # embedd
 
 def _relative_address(address: str, root: Path) -> str:
     """``address`` without the path of the project, if it is a socket there."""
-    return address.removeprefix(f"unix://{quote(str(root))}/")
+    for prefix in (f"unix://{quote(str(root))}/", f"mongodb://{quote(f'{root}/', safe='')}"):
+        if address.startswith(prefix):
+            return unquote(address.removeprefix(prefix))
+    return address

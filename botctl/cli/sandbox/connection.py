@@ -26,7 +26,7 @@ Url = Annotated[
 def resolve_locator(project: Path | None, url: str | None) -> SandboxLocator:
     """Choose the sandbox by the options, then the environment, then the project here. Raises ConfigError if none."""
     url = url or (None if project else os.environ.get(URL_VARIABLE))
-    return UrlLocator(url) if url else ProjectLocator(find_root(project, os.environ, Path.cwd()))
+    return UrlLocator(url) if url else ProjectLocator(find_root(project, os.environ))
 
 
 def read_text(kind: str, path: Path) -> str:

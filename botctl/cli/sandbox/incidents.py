@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from rich.console import RenderableType
 from rich.table import Table
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Project
 from botctl.cli.output import show
 from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
@@ -48,7 +48,7 @@ def incident(
     body = _build_body(name, period, settings or [], stop, scenario)
     response = _post(body, project, url)
     if as_json:
-        print(json.dumps(response, ensure_ascii=False))
+        print_json(response)
     else:
         show(*_render(body, response))
 

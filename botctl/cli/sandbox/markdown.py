@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -39,6 +40,7 @@ _MARK: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_MAX_NESTED: Final = 20  # marks inside each other; Discord has seven styles, and deeper marks are shown as text
 _CODE_BLOCK: Final = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _LINE: Final = re.compile(r"(?P<head>\#{1,3} |-\# )|(?P<quote>> )|(?P<indent> *)(?P<item>[-*] )")
 
@@ -81,26 +83,55 @@ def _render_line(line: str, names: Names) -> Text:
 
 
 def render_inline(line: str, names: Names, style: str = "") -> Text:
-    """Render emphasis, code, mentions and links, without headings, lists and code blocks."""
+    """Render emphasis, code, mentions and links, without headings, lists and code blocks.
+
+    What is inside a mark waits on a list instead of in a recursion, because a message can have a thousand marks inside
+    each other.
+    """
     text = Text(style=style)
+    waiting = [_Piece(line, (), raw=True)]  # the next one last
+    while waiting:
+        piece = waiting.pop()
+        if piece.raw and len(piece.styles) <= _MAX_NESTED:
+            waiting += reversed(list(_split(piece, names)))
+        else:
+            shown = escape_line(piece.text) if piece.raw else piece.text
+            text.append(shown, " ".join(dict.fromkeys(piece.styles)))
+    return text
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a line in its styles, the outermost first. ``raw``: marks in it are not replaced yet."""
+
+    text: str
+    styles: tuple[str, ...]
+    raw: bool = False
+
+
+def _split(piece: _Piece, names: Names) -> Iterator[_Piece]:
+    """The pieces of a raw ``piece``: its text between marks, and what is inside each mark."""
     end = 0
-    for match in _MARK.finditer(line):
-        text.append(escape_line(line[end : match.start()]))
-        text.append_text(_render_mark(match, names))
+    for match in _MARK.finditer(piece.text):
+        yield _Piece(escape_line(piece.text[end : match.start()]), piece.styles)
+        for text, style, raw in _inside_mark(match, names):
+            yield _Piece(text, (*piece.styles, style), raw)
         end = match.end()
-    return text.append(escape_line(line[end:]))
+    yield _Piece(escape_line(piece.text[end:]), piece.styles)
 
 
-def _render_mark(match: re.Match[str], names: Names) -> Text:
+def _inside_mark(match: re.Match[str], names: Names) -> Iterator[tuple[str, str, bool]]:
+    """Yield the text, its Rich style, and whether the text can have marks."""
     if match["mark"]:
-        inner = render_inline(match["inner"], names)
-        inner.stylize(_EMPHASIS[match["mark"]])
-        return inner
-    if match["code"]:
-        return Text(escape_line(match["code"].strip()), "cyan")
-    if match["label"]:
-        return render_inline(match["label"], names, "underline").append(f" ({escape_line(match['link'])})", "dim")
-    return Text(*next(_render_simple_mark(match, names)))
+        yield match["inner"], _EMPHASIS[match["mark"]], True
+    elif match["code"]:
+        yield escape_line(match["code"].strip()), "cyan", False
+    elif match["label"]:
+        yield match["label"], "underline", True
+        yield f" ({escape_line(match['link'])})", "underline dim", False
+    else:
+        for text, style in _render_simple_mark(match, names):
+            yield text, style, False
 
 
 def _render_simple_mark(match: re.Match[str], names: Names) -> Iterator[tuple[str, str]]:

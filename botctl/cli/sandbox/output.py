@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
 from botctl.cli.sandbox.markdown import escape_line
@@ -24,7 +24,7 @@ from botctl.sandbox.model.messages.components import SELECTS, clickable, display
 def print_result(result: LineResult, session: UserSession, *, as_json: bool = False) -> bool:
     """Print ``result``; return whether the bot has answered."""
     if as_json:
-        print(json.dumps(_to_json(result), ensure_ascii=False))
+        print_json(_to_json(result))
     else:
         show(render_result(result, session))
     return not isinstance(result, ReplySchema) or result.answered

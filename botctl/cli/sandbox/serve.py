@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from botctl.cli.json_output import json_line
 from botctl.core.errors import Held
 from botctl.core.escape import safe
 from botctl.core.safe_streams import reveal
@@ -71,7 +72,7 @@ def serve(
     def on_ready(sandbox: Sandbox) -> None:
         info = _connection_info(sandbox, None if given_secret else options.secret)
         if as_json:
-            reveal(json.dumps(info))
+            reveal(json_line(info, sys.stdout))
         else:
             _print_info(info, secret_file)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 
 import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.errors import ExitCode
@@ -29,7 +29,7 @@ def stores(project: Project = None, profile: Profile = None, as_json: AsJson = F
     loaded = load_settings(project, profile)
     reports = asyncio.run(report(loaded.settings, Runtime(loaded.root)))
     if as_json:
-        print(json.dumps([dataclasses.asdict(store) for store in reports]))
+        print_json([dataclasses.asdict(store) for store in reports])
     else:
         for store in reports:
             Console(highlight=False, soft_wrap=True).print(_describe_store(store))

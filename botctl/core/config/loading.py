@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from botctl.core.config.notices import notices
 from botctl.core.config.reference import find, is_secret, to_toml
 from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
@@ -22,12 +23,14 @@ from botctl.core.config.sources import (
     Origin,
     SourcedValue,
     Values,
+    dotenv_names,
     from_dotenv,
     from_environment,
     from_flags,
     from_toml,
     merge,
     secret_variables,
+    suggest,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
@@ -35,6 +38,7 @@ from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
 from botctl.core.redact import MARK, redact, register
 from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
+from botctl.core.trust import require_trusted_code
 
 PROFILE: Key = ("profile",)
 ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials
@@ -42,11 +46,15 @@ ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret on
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, the project's root folder, and the origin of each value that is no default (by ``discord.token``)."""
+    """Settings, the project's root folder, and the origin of each value that is no default (by ``discord.token``).
+
+    ``notices``: sentences about what is probably a mistake; see `notices`.
+    """
 
     settings: Settings
     root: Path
     origins: Mapping[str, Origin]
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +70,20 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     """Load the settings of the project at ``project``, or of the one that the current folder is in.
 
     ``flags`` maps a setting to the value of its option: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets are
-    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project
-    or settings are wrong, with one sentence for each of them.
+    registered with `botctl.core.redact`, which removes them from all output. Raises ConfigError if there is no project,
+    if another user could have written it, or if settings are wrong, with one sentence for each of them.
     """
     register(*secret_variables(env))  # before anything can be printed
-    root = find_root(project, env, Path.cwd())
+    root = find_root(project, env)
     faults: list[str] = []
     values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
     settings = validate(values, faults)
+    remarks = () if settings is None else notices(settings, {*filter(env.get, env), *dotenv_names(root / ".env")})
     if settings is None or faults:
-        raise _config_error(faults)
-    return Loaded(settings, root, _origins(values))
+        raise _config_error(faults, remarks)
+    modules = [factory.partition(":")[0] for factory in settings.services.values()]
+    require_trusted_code(root, (settings.commands.folder, settings.migrate.folder), modules, env)
+    return Loaded(settings, root, _origins(values), remarks)
 
 
 def _origins(values: Values) -> dict[str, Origin]:
@@ -128,7 +139,8 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
         return _registered(from_toml(root / where, str(where), Layer.PROFILE, faults))
     if chosen.value not in (PRODUCTION, "default"):
         others = f"there is {', '.join(names)}" if names else "there are no profiles"
-        faults.append(f"{chosen.origin}: profile {chosen.value} has no file {where} ({safe(others)}).")
+        meant = suggest(chosen.value, [*names, PRODUCTION])
+        faults.append(f"{chosen.origin}: profile {chosen.value} has no file {where} ({safe(others)}){safe(meant)}")
     return {}
 
 
@@ -148,8 +160,9 @@ def _is_address(key: Key, value: object) -> bool:
     return key[-1] == ADDRESS or "://" in str(value)
 
 
-def _config_error(faults: Sequence[str]) -> ConfigError:
-    hint = "Correct it. Then `botctl run --explain-config` shows every setting and where it comes from."
+def _config_error(faults: Sequence[str], remarks: Sequence[str]) -> ConfigError:
+    correct = "Correct it. Then `botctl run --explain-config` shows every setting and where it comes from."
+    hint = " ".join([*remarks, correct])
     if len(faults) == 1:
         return ConfigError(faults[0], hint=hint)
     return ConfigError(f"{len(faults)} settings are wrong:" + "".join(f"\n  {fault}" for fault in faults), hint=hint)

@@ -24,16 +24,17 @@ from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
 from botctl.core.secret_parts import SECRET_NAME, has_secrets
+from botctl.core.trust import TRUST_VARIABLE
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
     {
-        *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
+        *(PROJECT_VARIABLE, TRUST_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
     }
 )
-"""Variables that are not settings: for PM2's ecosystem.config.js, for the check with Discord's OpenAPI file, and for
-`botctl sandbox serve`."""
+"""Variables that are not settings: which project it is, whether it is trusted, for PM2's ecosystem.config.js, for the
+check with Discord's OpenAPI file, and for `botctl sandbox serve`."""
 
 Key = tuple[str, ...]
 
@@ -106,9 +107,19 @@ def from_dotenv(file: Path, faults: list[str]) -> Values:
             faults.append(f"{origin}: is not NAME=value.")
         elif binding.key == PROJECT_VARIABLE:
             faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
+        elif binding.key == TRUST_VARIABLE:
+            faults.append(f"{origin}: {TRUST_VARIABLE} can only be set in the environment: no project trusts itself.")
         elif binding.key and binding.key.startswith(ENV_PREFIX):
             values |= _parse_variable(binding.key, binding.value or "", origin, faults)
+        elif binding.key and _is_miswritten(binding.key):
+            faults.append(_miswritten(binding.key, origin))
     return values
+
+
+def dotenv_names(file: Path) -> set[str]:
+    """All names that a ``.env`` file sets, also those that are not botctl's. `from_dotenv` reports its errors."""
+    bindings = parse_stream(io.StringIO(_read_text(file, file.name, [])))
+    return {binding.key for binding in bindings if binding.key and binding.value}
 
 
 def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
@@ -117,6 +128,8 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     for name in sorted(env):
         if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
             values |= _parse_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
+        elif _is_miswritten(name):
+            faults.append(_miswritten(name, Origin(Layer.ENVIRONMENT, name)))
     return values
 
 
@@ -152,6 +165,16 @@ def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key,
 def merge(low: Values, high: Values) -> Values:
     """The values of both layers. Those of ``high`` win, but an empty table does not remove values of ``low``."""
     return low | {key: value for key, value in high.items() if value.value != {} or key not in low}
+
+
+def _is_miswritten(name: str) -> bool:
+    """Whether a variable would be one of botctl's, were it written in capitals."""
+    return not name.startswith(ENV_PREFIX) and name.upper().startswith(ENV_PREFIX)
+
+
+def _miswritten(name: str, origin: Origin) -> str:
+    sentence = f"{_describe_variable(safe(name), origin)} is not read: botctl's variables are written in capitals"
+    return f"{sentence}{suggest(name.upper(), [setting.variable for setting in reference()])}"
 
 
 def suggest(word: str, words: list[str]) -> str:

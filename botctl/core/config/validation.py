@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from pydantic import ValidationError
@@ -73,7 +74,19 @@ def _sentence(detail: ErrorDetails, values: Values) -> str | None:
         problem = re.sub(pattern, replacement, problem)
     quoted = detail["type"] == "value_error" and "'" in problem  # the message quotes the value
     hidden = quoted or is_secret(key) or isinstance(value, dict | list | tuple)
-    return _with_origin(origin, f"{name} {problem}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
+    end = _suggest_choice(value, detail["msg"]) if detail["type"] == "enum" and isinstance(value, str) else "."
+    return _with_origin(origin, f"{name} {problem}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}{end}")
+
+
+def _suggest_choice(word: str, message: str) -> str:
+    """The end of a sentence, with the one of the quoted words in ``message`` that ``word`` probably means.
+
+    Discord calls some intents by longer names: ``GUILD_MEMBERS`` is our ``members``.
+    """
+    choices = {choice.lower(): choice for choice in re.findall(r"'([^']+)'", message)}
+    part = next((choice for choice in choices if word.lower().endswith(f"_{choice}")), word.lower())
+    close = difflib.get_close_matches(part, choices, 1)
+    return f"; did you mean {choices[close[0]]}?" if close else "."
 
 
 def _with_origin(origin: Origin, sentence: str) -> str:

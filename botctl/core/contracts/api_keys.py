@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from botctl.core.contracts.malformed import Malformed
+
 EVERY_TOPIC: Final = "*"
 
 
@@ -42,6 +44,8 @@ class ApiKey:
 
 class ApiKeys(Protocol):
     """The keys of a bot. Every method raises Unreachable when it needs MongoDB and gets no answer."""
+
+    malformed: Malformed  # the documents that the last `list` left out
 
     async def create(
         self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None

@@ -58,7 +58,7 @@ class Principal:
     type: str
     id: str
     name: str | None = None
-    auth: str | None = None  # what authorised the actor; botctl itself sets none
+    auth: str | None = None  # who became the actor, and how: ``sudo:ann``, as the environment says
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,30 @@ def via(iface: str, cmd: str | None = None) -> Via:
 
 
 def current_operator() -> Principal:
-    """The operating system's user that runs this process."""
+    """The operating system's user that runs this process, and who became that user."""
+    name = _user_name(os.getuid())
+    return Principal("cli", f"uid:{os.getuid()}", name, _caller_before(os.environ, name))
+
+
+def _user_name(uid: int) -> str | None:
     try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # the user of a container may have no entry
-        name = None
-    return Principal("cli", f"uid:{os.getuid()}", name)
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):  # the user of a container may have no entry
+        return None
+
+
+def _caller_before(environment: Mapping[str, str], name: str | None) -> str | None:
+    """Who became the user ``name``, and how, from the variables that sudo, doas and pkexec set; None without them.
+
+    Any process can set them: only the user id is sure.
+    """
+    for variable, method in _CALLER_VARIABLES.items():
+        caller = environment.get(variable, "")
+        if variable.endswith("_UID") and caller.isascii() and caller.isdecimal():
+            caller = _user_name(int(caller)) or f"uid:{caller}"
+        if caller and caller != name:
+            return f"{method}:{caller}"
+    return None
 
 
 def make_entry(
@@ -337,6 +355,7 @@ def _cut_text(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _quote = json.encoder.encode_basestring  # quotes a string as _ENCODER does; written in C
 _SORTED_FIELDS = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
+_CALLER_VARIABLES = {"SUDO_USER": "sudo", "DOAS_USER": "doas", "PKEXEC_UID": "pkexec"}
 _FIELD_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
 _OUTCOMES = {
     Result.OK: AuditOutcome.SUCCESS,

@@ -51,6 +51,7 @@ class Scope(enum.StrEnum):
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
 GLOBAL_SUBJECT = "all"
+LOCAL_ADDRESS = "local"  # the subject of a call through a Unix socket
 """The subject (the id that calls are counted for) of `Scope.GLOBAL`."""
 
 
@@ -141,7 +142,7 @@ def address_subject(address: str) -> str:
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
-        return "local"
+        return LOCAL_ADDRESS
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
     return str(ip)

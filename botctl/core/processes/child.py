@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn, Self
 
 from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.escape import safe
+from botctl.core.private_files import make_private_folder
 from botctl.core.processes.process import child_environment, die_with_parent, start_time
 
 _log = logging.getLogger(__name__)
@@ -250,7 +251,7 @@ class _Log:
     """The log file of a child, open for appending, mode 0600."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > LOG_BYTES:
                 path.replace(path.with_name(path.name + ".1"))

@@ -3,12 +3,14 @@
 Exactly one process owns a part: it holds the lock ``<name>``. The others find the part in ``.botctl/runtime.json`` and
 share the lock ``<name>-users``. If the owner is a short command (not `botctl run`), it waits up to `LINGER_S` for these
 users before it stops the part. `botctl run` never joins the part of a short command; it waits until
-the command has ended, and starts its own. With `Runtime.exclusive` a process joins no part.
+the command has ended, and starts its own. With `Runtime.exclusive` a process joins no part: it waits until the
+`botctl run` that owns the part has ended, however long that takes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
@@ -23,10 +25,13 @@ from botctl.core.processes.child import Child, LaunchSpec
 from botctl.core.processes.runtime import FILE, Part, Runtime
 from botctl.core.services.tasks import Tasks
 
+_log = logging.getLogger(__name__)
+
 START_S: Final = 30.0  # a second on a machine at rest, 20 on one that has just booted and is busy
 LINGER_S: Final = 3.0
 _ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02
+_TAKE_OVER_POLL_S: Final = 0.1  # while it waits for the end of a `botctl run`
 _WATCH_S: Final = 0.5  # how often `_watch_owner` reads ``runtime.json``
 
 
@@ -120,14 +125,26 @@ async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> P
                     stack.push(locks.pop_all())
                     return part
         except Held as held:
-            if time.monotonic() > deadline or (runtime.exclusive and _has_long_lived_owner(spec, runtime)):
+            if await _wait_for_other_run(spec, runtime):  # it started at the same time, and was faster
+                deadline = time.monotonic() + _ACQUIRE_S
+            elif time.monotonic() > deadline:
                 raise _not_joined(spec, runtime, held) from None
         await asyncio.sleep(_POLL_S)
 
 
+async def _wait_for_other_run(spec: PartSpec, runtime: Runtime) -> bool:
+    """In an exclusive process, wait until no other `botctl run` owns the part; returns whether one did."""
+    waited = False
+    while runtime.exclusive and (owner := _long_lived_owner(spec, runtime)):
+        if not waited:
+            _log.warning("%s: process %d runs it; this process takes over when that one ends.", spec.title, owner)
+        waited = True
+        await asyncio.sleep(_TAKE_OVER_POLL_S)
+    return waited
+
+
 def _owner_lock(spec: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
-    hint = "End that process first, or start this one without the role `stores`: it then joins the running parts."
-    return runtime.lock(spec.name, message=f"already runs {spec.name}", hint=hint)
+    return runtime.lock(spec.name, message=f"already runs {spec.name}")
 
 
 def _not_joined(spec: PartSpec, runtime: Runtime, held: Held) -> Held | Unreachable:
@@ -138,9 +155,10 @@ def _not_joined(spec: PartSpec, runtime: Runtime, held: Held) -> Held | Unreacha
     return _not_running(spec, runtime, "the process that runs it" if owner is None else f"process {owner}")
 
 
-def _has_long_lived_owner(spec: PartSpec, runtime: Runtime) -> bool:
+def _long_lived_owner(spec: PartSpec, runtime: Runtime) -> int | None:
+    """The process id of the `botctl run` that owns the part. Its part itself may be restarting."""
     part = runtime.parts().get(spec.name)
-    return part is not None and part.lasting and part.owned
+    return part.owner_pid if part is not None and part.lasting and part.owned else None
 
 
 def _joinable(spec: PartSpec, runtime: Runtime) -> Part | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import re
 import signal
 import socket
 import sys
@@ -30,27 +31,35 @@ _DIE_WITH_PARENT: Final = (
     "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
 )
+_EXEC: Final = "import os, sys\nos.umask(0o77)\nos.execv(sys.argv[2], sys.argv[2:])\n"
 
-# The variables that a child inherits. None holds a secret of the settings.
-_INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
+# The variables that a child inherits: what its interpreter needs to start (libraries, modules, locale, memory), and
+# where its files are. None holds a secret of the settings.
+_INHERITED: Final = re.compile(
+    r"PATH|HOME|TMPDIR|TZ|TZDIR|LANG|LANGUAGE|LC_\w+|LOCPATH"
+    r"|(LD|DYLD|NIX_LD)_\w+|NIX_LD|SHLIB_PATH|LIBPATH|GLIBC_TUNABLES|MALLOC_\w+"  # ld.so(8), dyld(1), mallopt(3)
+    r"|PYTHON(PATH|HOME|PLATLIBDIR|USERBASE|NOUSERSITE|UTF8|COERCECLOCALE|MALLOC|PYCACHEPREFIX|DONTWRITEBYTECODE)"
+    r"|__PYVENV_LAUNCHER__"
+)
 
 
 def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
     """Wrap ``command`` (absolute path first): the kernel kills it when the thread that spawned it ends.
 
     So spawn it from the main thread. A small Python process execs it, because code between fork and exec can deadlock
-    in a process with threads. Linux only; on other systems, the next start ends a child whose parent was killed.
+    in a process with threads. Linux only; on other systems, the next start ends a child whose parent was killed. On
+    all systems, only this user can read the files that it creates.
     """
-    if sys.platform != "linux":
-        return tuple(command)
-    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command)
+    program = _DIE_WITH_PARENT + _EXEC if sys.platform == "linux" else _EXEC
+    # -I ignores PYTHONHOME, without which some interpreters do not find their library.
+    isolated = ("-P", "-s") if "PYTHONHOME" in os.environ else ("-I",)
+    return (sys.executable, *isolated, "-S", "-c", program, str(os.getpid()), *command)
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
     """The environment for a child: the inherited variables and ``more``."""
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | more
+    return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)} | more
 
 
 def start_time(pid: int) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.private_files import make_private_folder
 
 CHECK_S: Final = 1.0  # how often to check for a rotation by another process
 RETRY_S: Final = 10.0  # the delay after a failure
@@ -86,7 +87,7 @@ class LogFile:
             return False
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if self._has_partial_last_line():
             os.write(self._fd, b"\n")  # so that the next line is not damaged

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from botctl.core.errors import ANYTHING
-from botctl.core.escape import ELLIPSIS, escape_unprintable
+from botctl.core.escape import ELLIPSIS, escape_json, escape_unprintable
 from botctl.core.redact import redact
 
 MESSAGE_LIMIT: Final = 4_000  # characters
@@ -88,7 +88,7 @@ def as_json(line: LogLine) -> bytes:
         data[f"{name}_" if name in data or name == "error" else name] = value
     if line.error is not None:
         data["error"] = {"type": line.error.type, "message": line.error.message, "trace": line.error.trace}
-    return (_encode(data) + "\n").encode("utf-8", "backslashreplace")
+    return (escape_json(_encode(data)) + "\n").encode()
 
 
 def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from botctl.core.errors import Unreachable
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.acting_user import ActingUser
-from botctl.sandbox.model.commands import registration
-from botctl.sandbox.model.interactions import Interaction
+from botctl.sandbox.model.commands import registration, visibility
+from botctl.sandbox.model.interactions import AUTOCOMPLETE, COMMAND, Interaction
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Application, Message, World
 from botctl.sandbox.sandbox import Sandbox
 
 Json = dict[str, Any]
+_OF_COMMANDS = (COMMAND, AUTOCOMPLETE)
 
 
 def dispatch_interaction(
@@ -31,7 +33,9 @@ def dispatch_interaction(
     world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
     if app is None or not _is_reachable(sandbox, app, guild_id):
-        raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
+        word = name.partition(" ")[0] if command_type == registration.SLASH else name
+        others = _bots_with(sandbox, actor, word, command_type) if kind in _OF_COMMANDS else []
+        raise _unreachable(sandbox, app, actor, name, others)
     if actor.guild is not None and app.id not in actor.guild.members:
         raise Unreachable(f"{app.name} is no longer in {actor.guild.name}.")
     if actor.guild is not None and not actor.guild.available:
@@ -63,6 +67,39 @@ def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
         and (session.disconnected_s is None or now_s - session.disconnected_s < grace_s)
         for session in sandbox.sessions.by_id.values()
     )
+
+
+def _unreachable(
+    sandbox: Sandbox, app: Application | None, actor: ActingUser, name: str, others: Sequence[str]
+) -> Unreachable:
+    """The error for a bot without a session. ``others``: what to type to use the same command of a connected bot."""
+    world, ids = sandbox.world, sandbox.sessions.connected_applications()
+    if not ids:
+        return Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
+    connected = [world.applications[one] for one in world.applications if one in ids]
+    if app is None:
+        return Unreachable(f"No bot has “{name}” any more.", hint=_list_bots(connected))
+    if app in connected:
+        place = actor.guild.name if actor.guild else "DMs"
+        return Unreachable(f"The shard of {app.name} for {place} is not connected.", hint="Start all of its shards.")
+    choice = f"Choose another bot: {' or '.join(others)}." if others else f"Start {app.name}. {_list_bots(connected)}"
+    return Unreachable(f"{app.name}, which has “{name}”, is not connected to the sandbox.", hint=choice)
+
+
+def _list_bots(apps: Sequence[Application]) -> str:
+    return f"Connected: {', '.join(app.name for app in apps)}."
+
+
+def _bots_with(sandbox: Sandbox, actor: ActingUser, name: str, command_type: int) -> list[str]:
+    """``/name@bot`` for each connected bot with this command, which ``actor`` may use; the id if it has spaces."""
+    world, slash = sandbox.world, "/" if command_type == registration.SLASH else ""
+    return [
+        f"{slash}{name}@{app.name if len(app.name.split()) == 1 else app.id}"
+        for app, command in visibility.list_commands(world, actor)
+        if (command["name"], command["type"]) == (name, command_type)
+        and app.id in sandbox.sessions.connected_applications()
+        and visibility.hidden_reason(world, app, command, actor) is None
+    ]
 
 
 def _payload(world: World, actor: ActingUser, app: Application, interaction: Interaction, data: Json) -> Json:

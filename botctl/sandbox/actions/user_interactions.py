@@ -139,9 +139,13 @@ def _find_slash_command(sandbox: Sandbox, actor: ActingUser, name: str, body: Js
 
 
 def _find_command(sandbox: Sandbox, actor: ActingUser, kind: int, name: str) -> Json:
-    """The command ``name`` that the user sees; a guild's own before a global one. ``name@bot``: of that bot."""
-    world, reason = sandbox.world, ""
+    """The command ``name`` that the user sees; a guild's own before a global one. ``name@bot``: of that bot.
+
+    If several bots have it, that of a connected bot goes first.
+    """
+    world, reason, connected = sandbox.world, "", sandbox.sessions.connected_applications()
     known = [(app, command) for app, command in visibility.list_commands(world, actor) if command["type"] == kind]
+    known.sort(key=lambda item: item[0].id not in connected)
     for app, command in known:
         called = [display_name.casefold() for display_name in registration.display_names(command, actor.user.locale)]
         bots = ("", f"@{app.name.casefold()}", f"@{app.id}")

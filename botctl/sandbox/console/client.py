@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
+from botctl.core.paths import working_folder
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.suggest import AutocompleteQuery
@@ -83,7 +83,7 @@ class SandboxClient:
     ) -> ReplySchema:
         """Use a command and return the reply of the bot. A text is posted, and that message is returned."""
         return await self._request_reply(
-            "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
+            "send", {**_invocation_body(invocation), **identity.json(), "folder": str(working_folder())}, timeout_s
         )
 
     async def click(
@@ -201,7 +201,8 @@ class SandboxClient:
             raise _unexpected_response(error) from error
         if status < HTTPStatus.BAD_REQUEST:
             return body
-        pid = self._locator.bot_pid() if self._locator and status == HTTPStatus.CONFLICT else None
+        alone = status == HTTPStatus.CONFLICT and not (isinstance(body, dict) and body.get("connected"))
+        pid = self._locator.bot_pid() if self._locator and alone else None
         raise _error_from_response(body, status) if pid is None else _reconnecting_error(pid)
 
     async def _request(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aiohttp import web
 
 from botctl.core.errors import UsageError
+from botctl.sandbox.model.compact_json import loads
 
 Json = dict[str, Any]
 
@@ -16,8 +16,8 @@ async def read(request: web.Request) -> Json:
     if request.method == "GET":
         return dict(request.query)
     try:
-        body = json.loads(await request.read() or b"{}")
-    except ValueError:
+        body = loads(await request.read() or b"{}")
+    except (ValueError, RecursionError):
         raise UsageError("The body is not JSON.") from None
     if not isinstance(body, dict):
         raise UsageError("The body must be a JSON object.")

@@ -7,6 +7,8 @@ import hmac
 import secrets
 from typing import Final
 
+from botctl.core.listening import in_url
+
 PATH: Final = "/_control/hello"
 
 
@@ -20,7 +22,7 @@ async def is_sandbox(host: str, port: int, secret: str) -> bool:
     nonce = secrets.token_hex(16)
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(f"GET {PATH}?nonce={nonce} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        writer.write(f"GET {PATH}?nonce={nonce} HTTP/1.0\r\nHost: {in_url(host)}\r\n\r\n".encode())
         await reader.readuntil(compute_proof(secret, nonce).encode())
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return False

@@ -1,14 +1,13 @@
 """The HTTP routes of the control API: JSON under ``/_control``, with the control secret.
 
-Errors are ``{"error": sentence, "hint": sentence, "exit_code"?}``: 400 for a wrong request or an error of Discord, 401
-without the secret, 409 when no bot is connected. When Discord's own client would not send the input, the response is
-200 with the state ``refused``.
+Errors are ``{"error": sentence, "hint": sentence, "exit_code"?, "connected"?}``: 400 for a wrong request or an error of
+Discord, 401 without the secret, 409 when the bot is not connected (``connected`` counts the sessions of all bots).
+When Discord's own client would not send the input, the response is 200 with the state ``refused``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from botctl.sandbox.control import body, identity_probe, operator, people, seria
 from botctl.sandbox.incidents.runner import RUNNER
 from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
+from botctl.sandbox.model.tokens import is_same_secret
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK
 from botctl.sandbox.web.responses import json_response
@@ -97,7 +97,8 @@ def _make_handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Req
             return json_response(200, serializers.rejected_reply(str(error)))
         except BotctlError as error:
             status = 409 if isinstance(error, Unreachable) else 400
-            return json_response(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
+            answer = {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
+            return json_response(status, answer | {"connected": len(request.app[SANDBOX].sessions.connected())})
         except ApiError as error:
             return json_response(400, {"error": error.message, "hint": " ".join(_error_sentences(error.errors))})
 
@@ -114,5 +115,4 @@ def _error_sentences(errors: Json, path: str = "") -> Iterator[str]:
 
 
 def _is_authorized(request: web.Request, secret: str) -> bool:
-    header = request.headers.get("Authorization", "").encode()
-    return hmac.compare_digest(header, f"Bearer {secret}".encode())
+    return is_same_secret(request.headers.get("Authorization", ""), f"Bearer {secret}")

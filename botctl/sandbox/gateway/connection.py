@@ -13,8 +13,8 @@ from typing import Any, cast
 from botctl.sandbox.model.compact_json import dumps
 from botctl.sandbox.model.gateway import frames
 from botctl.sandbox.model.gateway.opcodes import (
+    ACCEPTED_INTENTS,
     ACK,
-    ALL_INTENTS,
     HEARTBEAT,
     HELLO,
     IDENTIFY,
@@ -144,13 +144,16 @@ class GatewayConnection:
         """The close code and its reason for a shard with too many guilds or for wrong intents; else None."""
         if self.sessions.backend.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return CloseCode.SHARDING_REQUIRED
-        if type(intents) is not int or intents & ~ALL_INTENTS:
+        if type(intents) is not int or intents & ~ACCEPTED_INTENTS:
             return CloseCode.INVALID_INTENTS
         if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
             return CloseCode.DISALLOWED_INTENTS
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
+        if self.sessions.faults.resume_host_down:
+            self.sessions.faults.lose_connections()
+            return self.transport.abort()
         application = self.sessions.backend.authenticate(frames.bot_token(data))
         if application is None:
             return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)

@@ -143,17 +143,12 @@ class WebsocketTransport:
             await self.socket.send_bytes(self.encode(text))
 
 
-async def handle_resume(request: web.Request) -> web.StreamResponse:
-    """The gateway at ``resume_gateway_url``, which the incident resume-host-dead makes unreachable."""
-    if request.app[SANDBOX].faults.resume_host_down and request.transport is not None:
-        cast(asyncio.WriteTransport, request.transport).abort()
-        return web.Response()
-    return await handle(request)
-
-
 async def handle(request: web.Request) -> web.StreamResponse:
     """Serve one gateway connection until it ends."""
     sandbox = request.app[SANDBOX]
+    if request.transport is not None and sandbox.faults.drops_connection():
+        cast(asyncio.WriteTransport, request.transport).abort()
+        return web.Response()
     socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_MAX_FRAME_BYTES, compress=False)
     await socket.prepare(request)
     tcp_transport = request.transport

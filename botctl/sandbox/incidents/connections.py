@@ -36,9 +36,12 @@ async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
 async def resume_host_dead(sandbox: Sandbox) -> None:
     """Aborts every connection, and ``resume_gateway_url`` drops new ones. REST and /gateway still work.
 
-    A client that retries only this URL stays offline. It must IDENTIFY at the address of /gateway/bot.
+    A client that only tries to RESUME stays offline. It must IDENTIFY at the address of /gateway/bot. In the sandbox
+    both are one address, so the first attempts after each loss are dropped, and so is every connection that sends a
+    RESUME.
     """
-    with inject_faults(sandbox, resume_host_down=True):
+    with inject_faults(sandbox, resume_host_down=True, attempts_to_drop=0):
+        sandbox.faults.lose_connections(len(sandbox.sessions.connected()))
         _abort_all(sandbox)
         await until_stopped(sandbox)
 

@@ -53,13 +53,25 @@ class Faults:
     skew_s: float = 0.0  # added to the times in the headers Date and X-RateLimit-Reset
     acknowledges_heartbeats: bool = True
     repeated_dispatches: int = 0  # how many events a RESUME sends a second time
-    resume_host_down: bool = False  # ``resume_gateway_url`` is unreachable
+    resume_host_down: bool = False  # a RESUME is cut off without an answer
+    attempts_to_drop: int = 0  # how many of the next gateway connections are dropped before their handshake
     overrides: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     @property
     def affects_rest(self) -> bool:
         return bool(self.delay_s or self.jitter_s or self.body_duration_s or self.skew_s)
+
+    def lose_connections(self, count: int = 1) -> None:
+        """Drop the attempts of ``count`` clients to connect again: two each, since HTTP libraries repeat a GET."""
+        self.attempts_to_drop += 2 * count
+
+    def drops_connection(self) -> bool:
+        """Whether to drop a new gateway connection; counts it."""
+        if self.attempts_to_drop <= 0:
+            return False
+        self.attempts_to_drop -= 1
+        return True
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s

@@ -31,6 +31,11 @@ def client_secret(secret: str, application_id: str) -> str:
     return _derive(secret, f"client secret {application_id}")[:32]
 
 
+def is_same_secret(given: str, secret: str) -> bool:
+    """Compare in constant time. ``given`` may be any text, also bytes of a header that are no UTF-8 (surrogates)."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), secret.encode())
+
+
 def _derive(secret: str, purpose: str) -> str:
     return _base64(hmac.digest(secret.encode(), purpose.encode(), hashlib.sha512))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -13,14 +12,14 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
+from botctl.core.listening import bound_to_loopback, in_url
 from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket
 from botctl.sandbox.incidents.runner import RUNNER, IncidentRunner
-from botctl.sandbox.model.faults import VIA
 from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 - fills the table of routes
 from botctl.sandbox.sandbox import Sandbox
-from botctl.sandbox.web import openapi_check
+from botctl.sandbox.web import cdn, openapi_check
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
@@ -53,10 +52,9 @@ class RunningSandbox:
 @contextlib.contextmanager
 def bind_loopback(port: int = 0) -> Iterator[Listener]:
     """Bind ``port`` (0: any free one) on loopback: a sandbox needs its URL when it is created. Raises OSError."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
-        yield Listener(sock, f"http://127.0.0.1:{sock.getsockname()[1]}")
+    with bound_to_loopback(port) as sock:
+        host, bound_port = sock.getsockname()[:2]
+        yield Listener(sock, f"http://{in_url(host)}:{bound_port}")
 
 
 @contextlib.asynccontextmanager
@@ -99,8 +97,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
     app[websocket.TRANSPORTS] = set()
     app.on_response_prepare.append(_set_date)
     app.router.add_get("/", websocket.handle)
-    app.router.add_get("/resume", websocket.handle_resume)
-    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
+    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", cdn.send_attachment)
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
@@ -115,10 +112,3 @@ async def _set_date(request: web.Request, response: web.StreamResponse) -> None:
     sandbox = request.app[SANDBOX]
     now = sandbox.world.clock.now() + timedelta(seconds=sandbox.sessions.faults.skew_s)
     response.headers["Date"] = format_datetime(now, usegmt=True)
-
-
-async def _handle_attachment(request: web.Request) -> web.Response:
-    attachment = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
-    if attachment is None:
-        return web.Response(status=404)
-    return web.Response(body=attachment[1], headers={"Content-Type": attachment[0], "Via": VIA})

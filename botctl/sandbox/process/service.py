@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held, UsageError
+from botctl.core.listening import bound_to_loopback, host_of, in_url, loopback_host
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec, embedded
 from botctl.core.processes.process import child_environment
@@ -28,7 +28,6 @@ from botctl.sandbox.web import openapi_check
 
 NAME: Final = "sandbox"
 TITLE: Final = "The sandbox"
-_HOST: Final = "127.0.0.1"
 
 
 @asynccontextmanager
@@ -77,7 +76,7 @@ def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
     return PartSpec(
         name=NAME,
         title=TITLE,
-        new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
+        new_address=lambda _: _new_address(port),
         is_ready=_is_running,
         launch=launch,
         secret=secret,
@@ -90,10 +89,13 @@ def _self_check_environment() -> dict[str, str]:
     return {openapi_check.ENVIRONMENT_VARIABLE: str(Path(file).resolve())} if file else {}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+def _new_address(port: int) -> str:
+    """The URL of a sandbox on ``port`` of loopback; 0: one that is free now."""
+    if port:
+        return f"http://{in_url(loopback_host())}:{port}"
+    with bound_to_loopback() as probe:
+        host, free_port = probe.getsockname()[:2]
+        return f"http://{in_url(host)}:{free_port}"
 
 
 def _port(address: str) -> int:
@@ -110,4 +112,4 @@ def _startup_error(status: int, message: str) -> BotctlError | None:
 
 async def _is_running(endpoint: Endpoint) -> bool:
     """Whether this sandbox answers, and not another program on its port."""
-    return await is_sandbox(_HOST, _port(endpoint.address), endpoint.secret or "")
+    return await is_sandbox(host_of(endpoint.address), _port(endpoint.address), endpoint.secret or "")

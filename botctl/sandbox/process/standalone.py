@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from botctl.core.errors import Held
+from botctl.core.listening import cannot_listen
 from botctl.core.own_tasks import create_watched_task
 from botctl.core.redact import register
 from botctl.core.stop_signals import stop_signals
@@ -38,7 +37,7 @@ def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -
 
     Raises:
         Held: the port is in use.
-        ConfigError: the state file cannot be read, or the self-check is not available.
+        ConfigError: the port cannot be had, the state file cannot be read, or the self-check is not available.
         UsageError: the name of a bot is not allowed.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -56,7 +55,7 @@ async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> 
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with _autosave(world, options.state) as on_change:
             sandbox = Sandbox(world, access, files=files, limits=options.limits, on_change=on_change)
-            with _raise_held(options.port):
+            with _explain_port(options.port):
                 async with serve_sandbox(sandbox, listener):
                     on_ready(sandbox)
                     await stop.wait()
@@ -90,19 +89,18 @@ async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[
 @contextlib.contextmanager
 def _bind(port: int) -> Iterator[Listener]:
     with contextlib.ExitStack() as stack:
-        with _raise_held(port):
+        with _explain_port(port):
             listener = stack.enter_context(bind_loopback(port))
         yield listener
 
 
 @contextlib.contextmanager
-def _raise_held(port: int) -> Iterator[None]:
-    """An OSError inside the block becomes Held: another program uses the port."""
+def _explain_port(port: int) -> Iterator[None]:
+    """An OSError inside the block becomes Held if another program uses the port, else ConfigError."""
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise Held(f"The sandbox cannot listen on port {port}: {reason}.") from None
+        raise cannot_listen("The sandbox", f"port {port}", error) from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -25,7 +25,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would send the form with ``Origin: null``
 }
 _CHALLENGE = "code_challenge"
 _HIDDEN_INPUTS = ("client_id", "scope", "redirect_uri", "state", _CHALLENGE, "code_challenge_method", "permissions")
@@ -83,10 +83,13 @@ async def _show_page(request: web.Request) -> web.Response:
 
 
 async def _handle_answer(request: web.Request) -> web.Response:
-    sandbox, fields = request.app[SANDBOX], {key: str(value) for key, value in (await request.post()).items()}
-    origin = request.headers.get("Origin")
-    if origin not in (None, "null") and URL(str(origin)).authority != request.host:
+    sandbox = request.app[SANDBOX]
+    if request.headers.get("Origin", _own_origin(request)) != _own_origin(request):
         return _render_page("Invalid request", "<p>The request comes from another site.</p>", status=403)
+    try:
+        fields = {key: str(value) for key, value in (await request.post()).items()}
+    except ValueError:
+        return _render_page("Invalid request", "<p>The form cannot be read.</p>", status=400)
     try:
         consent = _parse_consent(sandbox, fields)
         _check_consent(consent)
@@ -97,6 +100,14 @@ async def _handle_answer(request: web.Request) -> web.Response:
         return _render_page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
         return _redirect_error(sandbox, fields, error)
+
+
+def _own_origin(request: web.Request) -> str:
+    """What a browser sends as Origin with the page's own form.
+
+    ``null`` is not accepted: each page in a sandboxed frame can send it, and so can one with ``no-referrer``.
+    """
+    return f"{request.scheme}://{request.host}"
 
 
 def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:

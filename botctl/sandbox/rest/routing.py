@@ -203,7 +203,12 @@ async def _read_call(
 def _audit_reason(request: web.Request) -> str | None:
     """Discord: Audit Logs resource: the header is URL-encoded and has at most 512 characters."""
     header = request.headers.get("X-Audit-Log-Reason")
-    return unquote(header)[:512] if header else None
+    return unquote(_readable(header))[:512] if header else None
+
+
+def _readable(header: str) -> str:
+    """``header`` with a replacement character for each byte that is not UTF-8; aiohttp makes them surrogates."""
+    return header.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _find_caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
@@ -244,11 +249,11 @@ async def _read_multipart(request: web.Request) -> tuple[Any, list[Upload]]:
                 continue
             data = bytes(await part.read(decode=True))
             if part.filename is None:
-                fields[str(part.name)] = data.decode(errors="replace")
+                fields[_readable(str(part.name))] = data.decode(errors="replace")
             else:
                 slot = (part.name or "").removeprefix("files[").removesuffix("]")
                 kind = part.headers.get("Content-Type", "application/octet-stream")
-                uploads.append(Upload(slot, part.filename, kind, data))
+                uploads.append(Upload(_readable(slot), _readable(part.filename), _readable(kind), data))
     except _FORM_ERRORS:
         raise ApiError(400, 50035, "Invalid Form Body") from None
     return _merge_payload_json(fields), uploads

@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from botctl.core.private_files import make_private_folder, write_private
+
 MEMORY_BYTES_MAX = 64 * 1024 * 1024  # of attachments in memory; the oldest are dropped first
 
 
@@ -24,9 +26,9 @@ class AttachmentStore:
             oldest = next(iter(self._in_memory))
             self._size -= len(self._in_memory.pop(oldest)[1])
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / attachment_id).write_bytes(data)
-            (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
+            make_private_folder(self._folder)
+            write_private(self._folder / attachment_id, data)
+            write_private(self._folder / f"{attachment_id}.json", json.dumps(content_type))
 
     def retain_only(self, wanted: Collection[str]) -> None:
         """Delete the files in the folder of attachments whose id is not in ``wanted``."""

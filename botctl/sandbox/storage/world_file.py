@@ -13,6 +13,7 @@ from typing import Any
 
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
+from botctl.core.private_files import make_private_folder, write_private
 from botctl.core.set_aside import set_aside
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
@@ -116,10 +117,10 @@ def _refuse_other_files(path: Path) -> None:
 
 
 def save(world: World, path: Path) -> None:
-    """Write ``path`` atomically: it holds the old or the new world, even after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``path`` atomically, mode 0600: it holds the old or the new world, even after a kill."""
+    make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(snapshot(world))
+    write_private(draft, snapshot(world))
     draft.replace(path)
 
 

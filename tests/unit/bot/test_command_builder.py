@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import disnake
@@ -316,6 +316,42 @@ async def _no_context(self: Any) -> None:
     pass
 
 
+async def _only_option(self: Any, name) -> None:
+    pass
+
+
+async def _only_annotated_option(self: Any, name: str) -> None:
+    pass
+
+
+async def _interaction(self: Any, inter, name: str = "") -> None:
+    pass
+
+
+async def _annotated_interaction(self: Any, x: disnake.ApplicationCommandInteraction) -> None:
+    pass
+
+
+async def _yields(self: Any, ctx: Any) -> AsyncIterator[int]:
+    yield 1
+
+
+async def _long_choice(self: Any, ctx: Any, word: str = commands.Param(choices=["x" * 101])) -> None:
+    pass
+
+
+async def _same_choices(
+    self: Any,
+    ctx: Any,
+    word: str = commands.Param(choices=[disnake.OptionChoice("a", "1"), disnake.OptionChoice("a", "2")]),
+) -> None:
+    pass
+
+
+async def _many_choices(self: Any, ctx: Any, word: str = commands.Param(choices=[str(n) for n in range(26)])) -> None:
+    """Sub."""
+
+
 async def _bare_option(self: Any, ctx: Any, n=1) -> None:
     pass
 
@@ -362,6 +398,15 @@ def _no_annotation(self: Any, store) -> None:
         ({}, "has no execute"),
         ({"execute": _sync}, "not an async function"),
         ({"execute": _no_context}, "at least (self, ctx)"),
+        ({"execute": _only_option}, "at least (self, ctx)"),
+        ({"execute": _only_annotated_option}, "at least (self, ctx)"),
+        ({"execute": _interaction}, "not an interaction, which is ctx.inter"),
+        ({"execute": _annotated_interaction}, "not an interaction, which is ctx.inter"),
+        ({"execute": _yields}, "execute yields"),
+        ({"execute": _long_choice}, "the name of choice 'xxxx"),
+        ({"execute": _same_choices}, "option word has two choices called 'a'"),
+        ({"execute": _many_choices}, "option word has 26 choices"),
+        ({"execute": _ok, "a": component("x")(_no_context)}, "a takes at least (self, ctx)"),
         ({"execute": _bare_option}, "option n has no annotation"),
         ({"execute": _var_args}, "cannot be an option"),
         ({"execute": _unsupported_type}, "list"),

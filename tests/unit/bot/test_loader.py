@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -204,3 +205,184 @@ def test_base_classes_and_imported_classes_are_not_commands(tmp_path: Path):
         more='from .base import _Base, One\n\nclass Two(_Base):\n    "Two."\n',
     )
     assert load(folder, ValidationContext()).names == ["one", "two"]
+
+
+COG = """
+    from disnake.ext import commands
+
+    class {name}(commands.Cog):
+        @commands.slash_command(name="{command}", description="{text}")
+        async def run(self, inter): ...
+"""
+
+
+def cog(name: str, command: str = "", text: str = "A cog's.") -> str:
+    return COG.format(name=name, command=command or name.lower(), text=text)
+
+
+def write_tree(folder: Path, files: dict[str, str]) -> Path:
+    """Write files by path: ``fun/joke.py``."""
+    for path, body in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(dedent(body))
+    return folder
+
+
+def loaded(folder: Path) -> list[str]:
+    """The files that were loaded and hold anything, from the folder."""
+    return [str(file.path.relative_to(folder)) for file in load(folder, ValidationContext()).files if not file.is_empty]
+
+
+def test_sub_folders_and_packages_are_loaded(tmp_path: Path):
+    folder = write_tree(
+        tmp_path / "commands",
+        {
+            "fun/joke.py": GOOD,
+            "fun/deep/er-file.py": cog("Deep"),
+            "pack/__init__.py": "from .inner import Inner\n" + dedent(cog("Pack")),
+            "pack/inner.py": cog("Inner"),
+            "_hidden/no.py": "1 / 0\n",
+            "fun/_helper.py": "1 / 0\n",
+            ".git/hook.py": "1 / 0\n",
+            "fun/__pycache__/x.py": "1 / 0\n",
+        },
+    )
+    (folder / "fun" / "loop").symlink_to(folder)
+    assert loaded(folder) == ["fun/deep/er-file.py", "fun/joke.py", "pack/__init__.py", "pack/inner.py"]
+    assert load(folder, ValidationContext()).left_out == []
+
+
+def test_package_with_setup_registers_its_own_cogs(tmp_path: Path):
+    """Its other files are not registered a second time, but their Commands are botctl's."""
+    folder = write_tree(
+        tmp_path / "commands",
+        {
+            "pack/__init__.py": "from .cogs import One\n\ndef setup(bot):\n    bot.add_cog(One())\n",
+            "pack/cogs.py": dedent(cog("One")) + "\ndef setup(bot): ...\n",
+            "pack/deep/mine.py": GOOD,
+            "same/__init__.py": "from .cogs import setup\n",
+            "same/cogs.py": dedent(cog("Two")) + "\ndef setup(bot):\n    bot.add_cog(Two())\n",
+        },
+    )
+    catalog = load(folder, ValidationContext())
+    assert {file.path.name: bool(file.setup) for file in catalog.files if file.setup or file.cogs} == {
+        "__init__.py": True
+    }
+    assert catalog.names == ["good"]
+    assert catalog.left_out == ["commands/pack/cogs.py:8: setup is not called: that of the package around this file is"]
+
+
+def test_package_of_the_whole_folder_is_loaded(tmp_path: Path):
+    folder = write_tree(tmp_path / "commands", {"__init__.py": "from . import _words\n" + dedent(cog("Root")),
+                                                "_words.py": "", "a.py": GOOD})  # fmt: skip
+    assert loaded(folder) == ["__init__.py", "a.py"]
+
+
+def test_broken_package_is_one_fault(tmp_path: Path):
+    folder = write_tree(tmp_path / "commands", {"pack/__init__.py": "\n1 / 0\n", "pack/a.py": GOOD, "b.py": GOOD})
+    assert faults(folder) == ["commands/pack/__init__.py:2: ZeroDivisionError: division by zero"]
+
+
+def test_files_of_editors_and_systems_are_passed_over(tmp_path: Path):
+    folder = write_tree(
+        tmp_path / "commands", {"hi.py": GOOD, "._hi.py": "\0", ".hi.py": "x", "hi.py~": "x", "#hi.py#": "x"}
+    )
+    (folder / ".#hi.py").symlink_to("user@host.1:1")
+    assert loaded(folder) == ["hi.py"]
+
+
+def test_name_with_a_dot_is_a_fault_that_says_so(tmp_path: Path):
+    (fault,) = faults(write_tree(tmp_path / "commands", {"fun/hi.bak.py": GOOD}))
+    assert fault.startswith("commands/fun/hi.bak.py:1: Python cannot import a file with a dot in its name")
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "sentence"),
+    [
+        ("", 1, "it has no command, cog, job or event handler"),
+        ("WORD = 'helper'\n", 1, "the name of a helper begins with _"),
+        (
+            "from disnake.ext import commands\n\n@commands.command()\nasync def old(ctx): ...\n",
+            3,
+            "old is a prefix command, which botctl does not run",
+        ),
+        (
+            (
+                "from disnake.ext import commands\n\nclass C(commands.Cog):\n    @commands.command()\n"
+                "    async def old(self, ctx): ...\n"
+            ),
+            4,
+            "old is a prefix command",
+        ),
+        ("from disnake.ext import commands\n\nclass Mine(commands.Bot): ...\n", 3, "Mine is a bot class"),
+        ("import disnake\nbot = disnake.Client()\n", 1, "bot is a bot of its own; botctl makes the bot"),
+        (
+            "from disnake.ext import commands\n\n@commands.Cog.listener()\nasync def on_ready(): ...\n",
+            3,
+            "on_ready is a listener outside a cog",
+        ),
+    ],
+)
+async def test_what_is_left_out_is_named(tmp_path: Path, body: str, line: int, sentence: str):
+    (left_out,) = load(write_commands(tmp_path / "commands", a=body, b=GOOD), ValidationContext()).left_out
+    assert left_out.startswith(f"commands/a.py:{line}: ")
+    assert sentence in left_out
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "sentence"),
+    [
+        (cog("Long", text="x" * 120), "a.py:5", "the description of /long has 120 characters"),
+        (
+            """
+            from disnake.ext import commands
+
+            @commands.slash_command(description="x" * 120)
+            async def hi(inter): ...
+            """,
+            "a.py:4",
+            "the description of /hi has 120 characters",
+        ),
+        (
+            """
+            from disnake.ext import commands
+
+            class Cog(commands.Cog):
+                @commands.slash_command(description="x")
+                async def top(self, inter): ...
+
+                @top.sub_command(description="x")
+                async def sub(self, inter, word: str = commands.Param(choices={"y" * 101: "y"})): ...
+            """,
+            "a.py:8",
+            "the name of choice 'yyy",
+        ),
+        (cog("Two", "good"), "b.py:4", "the command 'good' is also in a.py"),
+        (
+            "from disnake.ext import commands\n\nclass A(commands.Cog):\n    def bot_check(self, ctx): ...\n",
+            "a.py:4",
+            "bot_check is for prefix commands",
+        ),
+        (("from botctl import on\nfrom botctl.core.contracts.events import CommandFinished\n\n@on(CommandFinished)\n"
+         "async def watch(event: CommandFinished):\n    yield 1\n"), "a.py:4", "watch yields"),
+    ],
+)  # fmt: skip
+def test_refused_cog_or_plain_command_is_a_fault(tmp_path: Path, body: str, place: str, sentence: str):
+    (fault,) = faults(write_commands(tmp_path / "commands", a=body, b=GOOD))
+    assert fault.startswith(f"commands/{place}: ")
+    assert sentence in fault
+
+
+def test_command_beyond_the_limit_is_a_fault(tmp_path: Path):
+    body = "from disnake.ext import commands\n\n" + "".join(
+        f"@commands.user_command(name='Menu {n}'{', guild_ids=[1]' if n > 15 else ''})\nasync def m{n}(inter): ...\n"
+        for n in range(17)
+    )
+    (fault,) = faults(write_commands(tmp_path / "commands", a=body))
+    assert fault == "commands/a.py:33: there are 16 user commands; Discord allows 15"
+
+
+def test_two_cogs_of_one_name_are_a_fault(tmp_path: Path):
+    folder = write_tree(tmp_path / "commands", {"a.py": cog("Same", "one"), "fun/b.py": cog("Same", "two")})
+    assert faults(folder) == ["commands/fun/b.py:4: a cog called Same is also in a.py"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import disnake
 import pytest
 
-from botctl.bot.service import _to_botctl_error
+from botctl.bot.service import _close, _login, _to_botctl_error
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
-from botctl.core.errors import ExitCode
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.errors import ExitCode, Unreachable
 
 
 class Response:
@@ -52,3 +53,35 @@ def test_connection_errors_map_to_exit_codes_and_messages(error: Exception, code
     translated = _to_botctl_error(error, settings)
     assert translated.exit_code is code
     assert fragment in str(translated)
+
+
+class _Unanswered(disnake.Client):
+    """A bot to which Discord does not answer. ``sessions``: those that its logins have opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sessions: list[aiohttp.ClientSession] = []
+
+        async def request(*_: object, **__: object) -> None:
+            self.sessions.append(getattr(self.http, "_HTTPClient__session"))  # noqa: B009  its name is private
+            raise aiohttp.ClientConnectionError("refused")
+
+        self.http.request = request  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("gateway_fails", [False, True])
+async def test_failed_logins_leave_no_session_open(gateway_fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else aiohttp reports it after the last line of a failed start."""
+    client = _Unanswered()
+    bot = cast(Any, client)
+    with pytest.raises(Unreachable):
+        await _login(bot, DiscordAccess("a.b.c", None))
+    if gateway_fails:
+
+        async def close() -> None:
+            raise ConnectionResetError("Cannot write to closing transport")
+
+        monkeypatch.setattr(client, "close", close)
+    await _close(bot)
+    assert [session.closed for session in client.sessions] == [True, True, True]

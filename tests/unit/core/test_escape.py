@@ -1,10 +1,12 @@
 """Text from outside cannot move a cursor, turn a sentence round, or forge a line."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.escape import ELLIPSIS, escape_unprintable, safe
+from botctl.core.escape import ELLIPSIS, escape_json, escape_unprintable, safe
 
 any_text = st.text(st.characters(codec=None))  # lone surrogates included
 
@@ -33,6 +35,28 @@ def test_result_is_one_printable_line_within_the_limit(text: str, limit: int) ->
     assert shown.replace("\u200d", "").replace("\u200c", "").isprintable()
     assert shown == escape_unprintable(text) or shown.endswith(ELLIPSIS)
     shown.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("naïve 日本 🎲 👩\u200d👧", "naïve 日本 🎲 👩\u200d👧"),
+        ("\x9b31mred", "\\u009b31mred"),
+        ("\x7f\x85", "\\u007f\\u0085"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("\U000e0001", "\\udb40\\udc01"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_unprintable_characters_in_json_are_escaped(text: str, shown: str) -> None:
+    assert escape_json(json.dumps(text, ensure_ascii=False)) == f'"{shown}"'
+
+
+@given(any_text)
+def test_escaped_json_means_the_same(value: str) -> None:
+    shown = escape_json(json.dumps(value, ensure_ascii=False))
+    assert json.loads(shown) == value
+    assert shown.replace("\u200d", "").replace("\u200c", "").isprintable()
 
 
 def test_a_cut_does_not_split_an_escape() -> None:

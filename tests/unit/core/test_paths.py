@@ -1,12 +1,15 @@
 """The state folder: private, ignored by git, and a sentence when it cannot be."""
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
 
+from botctl.cli.boundary import run_guarded
+from botctl.cli.program_name import program_name
 from botctl.core.errors import BotctlError, ConfigError
-from botctl.core.paths import state_folder
+from botctl.core.paths import find_root, state_folder
 
 
 def test_state_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:
@@ -38,3 +41,40 @@ def test_full_disk_is_not_a_config_error(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(BotctlError, match="No space left") as told:
         state_folder(tmp_path)
     assert (told.value.exit_code, told.value.hint) == (1, "Free space on that disk.")
+
+
+@pytest.fixture
+def deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, which does not exist any more."""
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    return folder
+
+
+@pytest.mark.usefixtures("deleted")
+@pytest.mark.parametrize("named", [None, Path("bot")])
+def test_deleted_working_folder_is_a_config_error(named: Path | None) -> None:
+    with pytest.raises(ConfigError, match=r"working directory .* has been deleted"):
+        find_root(named, {})
+
+
+@pytest.mark.usefixtures("deleted")
+@pytest.mark.parametrize("program", ["botctl", "./bin/botctl", sys.executable])
+def test_project_with_an_absolute_path_needs_no_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "botctl.toml").touch()
+    assert find_root(None, {"BOTCTL_PROJECT": str(tmp_path)}) == tmp_path
+    assert program_name()
+
+
+@pytest.mark.usefixtures("deleted")
+def test_any_relative_path_in_a_deleted_folder_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as that of --secret-file, or of `init`."""
+    for use in (lambda: Path("secret").resolve(), Path("x").stat, Path.cwd):
+        assert run_guarded(use) == 78
+        assert "working directory of this terminal has been deleted" in capsys.readouterr().err

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from unittest import mock
 
 import pytest
+from rich.console import Console
 
-from botctl.core.safe_streams import SafeStream, reveal, safe_streams
+from botctl.cli import main
+from botctl.cli.boundary import report_lost_output, run_guarded
+from botctl.cli.migrate.view import ProgressView
+from botctl.core.safe_streams import SafeStream, lost_output, output_required, reveal, safe_streams
+from botctl.migrate.files import Migration
+from botctl.migrate.plan import Direction
 from tests.support import canary
 
 
@@ -38,3 +50,124 @@ def test_revealed_secret_is_printed() -> None:
     with canary.registered(), mock.patch.object(sys, "stdout", out), safe_streams():
         reveal(canary.TOKEN)
     assert out.getvalue() == f"{canary.TOKEN}\n"
+
+
+TEXTS = ("✓ 0001_first applied", "a “bot” 😀", "\ud800 of a broken name", "caf\udce9.py")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_that_the_encoding_lacks_is_escaped(text: str, encoding: str) -> None:
+    """As in JSON, so that what is JSON stays JSON."""
+    raw = io.BytesIO()
+    with mock.patch.object(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding)), safe_streams():
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{json.dumps(text, ensure_ascii=False)}\n")
+        Console(width=99).print(text, markup=False, emoji=False, highlight=False)
+        sys.stdout.flush()
+        plain, as_json, rich = raw.getvalue().decode(encoding).splitlines()
+    assert json.loads(as_json) == text
+    assert json.loads(f'"{plain}"') == text
+    assert rich == plain
+
+
+@pytest.fixture
+def unread() -> Iterator[io.TextIOWrapper]:
+    """A pipe whose reader has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+class _Full(io.StringIO):
+    """A file on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_migrations_go_on_when_no_one_reads_their_progress(unread: io.TextIOWrapper, tmp_path: Path) -> None:
+    def apply_two() -> None:
+        with ProgressView(as_json=False) as progress:
+            for n in (1, 2):
+                progress.finished(mock.Mock(spec=Migration), Direction.UP, n)
+                (tmp_path / str(n)).touch()
+
+    with mock.patch.object(sys, "stdout", unread), safe_streams():
+        assert report_lost_output(run_guarded(apply_two), as_json=False) == 0
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "2"]
+
+
+def test_command_that_only_prints_ends_with_its_reader(unread: io.TextIOWrapper) -> None:
+    printed = []
+
+    def follow() -> None:
+        with output_required():
+            for n in range(9):
+                sys.stdout.write(f"{n}\n")
+                sys.stdout.flush()
+                printed.append(n)
+
+    err = io.StringIO()
+    with mock.patch.multiple(sys, stdout=unread, stderr=err), safe_streams():
+        assert run_guarded(follow) == 1
+    assert (printed, err.getvalue()) == ([], "")
+
+
+def test_broken_pipe_of_something_else_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    err = io.StringIO()
+
+    def fail() -> None:
+        raise BrokenPipeError(errno.EPIPE, "of a store")
+
+    with mock.patch.object(sys, "stderr", err), safe_streams():
+        assert run_guarded(fail) == 1
+    assert "an unexpected BrokenPipeError" in err.getvalue()
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 1), (7, 7)])
+def test_output_on_a_full_disk_is_an_error_after_the_work(code: int, ends: int) -> None:
+    err = io.StringIO()
+    with mock.patch.multiple(sys, stdout=_Full(), stderr=err), safe_streams():
+        sys.stdout.write("done\n")
+        assert report_lost_output(code, as_json=True) == ends
+        assert lost_output() is not None
+    assert [json.loads(line)["error"] for line in err.getvalue().splitlines()] == (
+        [] if code else ["the output cannot be written: No space left on device."]
+    )
+
+
+def test_closed_stderr_and_unread_stdout_change_no_exit_code(
+    unread: io.TextIOWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "argv", ["botctl", "--version"])
+    with mock.patch.multiple(sys, stdout=unread, stderr=closed), pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 0
+
+
+_OPENING = """
+import os, sys
+for number in {closed}:
+    os.close(number)
+    setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+from botctl.core.safe_streams import open_standard_descriptors
+open_standard_descriptors()
+import socket
+assert socket.socket().fileno() > 2
+print("x", flush=True)
+print("x", file=sys.stderr, flush=True)
+assert 0 in {closed} or sys.stdin.read() == "in"
+"""
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_descriptor_is_never_given_to_a_socket(closed: tuple[int, ...]) -> None:
+    code = _OPENING.format(closed=closed)
+    done = subprocess.run([sys.executable, "-c", code], input="in", text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("" if 1 in closed else "x\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,45 @@ def test_files_are_found_in_order_without_helpers(tmp_path: Path) -> None:
     assert (second.n, second.name, second.reversible) == (2, "0002_b", False)
 
 
+def test_generator_inside_up_is_no_fault() -> None:
+    assert faults("async def up(db):\n    async def ids():\n        yield 1\n    [i async for i in ids()]\n") == []
+
+
+def test_files_of_editors_and_systems_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, m0001_a=GOOD)
+    for name in ("._0001_a.py", ".0002_b.py", "0001_a.py~", "#0001_a.py#"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / ".#0001_a.py").symlink_to("user@host.1:1")  # a lock of Emacs: it points nowhere
+    assert [file.name for file in discover(tmp_path).files] == ["0001_a"]
+    assert create(tmp_path, "next").name == "0002_next.py"
+
+
+def test_unreadable_file_is_reported_with_the_others(tmp_path: Path) -> None:
+    write(tmp_path, m0001_a="x = (")
+    (tmp_path / "0002_b.py").mkdir()
+    with pytest.raises(MigrationFaults, match=r"(?s)0001_a\.py:1: SyntaxError.*0002_b\.py:1: it cannot be read"):
+        discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "how", ["from _shared import NAME", "from ._shared import NAME", "from pack.inner import NAME"]
+)
+@pytest.mark.parametrize("where", ["top", "inside"])
+async def test_helper_beside_migrations_can_be_imported(tmp_path: Path, how: str, where: str) -> None:
+    """At the top of the file, and while the migration runs. A helper of another folder does not get in the way."""
+    for folder, value in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
+        (folder / "pack").mkdir(parents=True)
+        for helper in ("_shared.py", "pack/inner.py"):
+            (folder / helper).write_text(f"NAME = {value}\n")
+        body = "    db.append(NAME)\n"
+        source = f"{how}\nasync def up(db):\n{body}" if where == "top" else f"async def up(db):\n    {how}\n{body}"
+        write(folder, m0001_a=source)
+        found, db = discover(folder), []
+        before = list(sys.path)
+        await load(found, found.files)["0001_a"].up(db)
+        assert (db, sys.path) == ([value], before)
+
+
 def test_missing_folder_has_no_files(tmp_path: Path) -> None:
     assert discover(tmp_path / "none").files == ()
 
@@ -57,6 +97,9 @@ def test_shipped_migrations_can_be_loaded() -> None:
         ("async def up(db, *, more):\n    print()\n", 1, "takes the database and nothing else"),
         ('async def up(db):\n    """Say."""\n', 1, "up does nothing yet"),
         (GOOD + "async def down(db): ...\n", 6, "down does nothing yet"),
+        ("async def up(db):\n    if db:\n        yield 1\n", 3, "up yields, so calling it would run nothing"),
+        (GOOD + "async def down(db):\n    x = yield\n", 7, "down yields"),
+        ("def up(db):\n    yield from db\n", 1, "must be `async def up(db)`"),
         (GOOD + "async def up(db):\n    await db.y()\n", 6, "up is defined 2 times"),
     ],
 )
@@ -104,7 +147,7 @@ def test_loaded_code_is_the_checked_code(tmp_path: Path) -> None:
     write(tmp_path, m0001_a="MARK = 1\n" + GOOD)
     found = discover(tmp_path)
     write(tmp_path, m0001_a="MARK = 2\n" + GOOD)
-    assert load(found, found.files)["0001_a"].up.__globals__["MARK"] == 1
+    assert load(found, found.files)["0001_a"].up.__wrapped__.__globals__["MARK"] == 1
 
 
 @given(st.text(alphabet="ab \r\n", max_size=30))

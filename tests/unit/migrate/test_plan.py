@@ -200,8 +200,8 @@ def test_unknown_target_number_is_refused(number: int) -> None:
 
 def test_migration_is_found_by_name_or_number() -> None:
     rows = compare(files(2), [])
-    assert find_row(rows, "0002") == find_row(rows, "0002_m2") == rows[1]
-    for name in ("0003", "2", "m2", ""):
+    assert find_row(rows, "2") == find_row(rows, "0002") == find_row(rows, "0002_m2") == rows[1]
+    for name in ("0003", "3", "-1", "00002", "m2", ""):
         with pytest.raises(UsageError, match=f"There is no '{name}'"):
             find_row(rows, name)
     twins = compare(files(1), [replace(record(files(1)[0]), name="0001_other")])

@@ -118,6 +118,23 @@ def test_unknown_subject_raises_with_known_subjects(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        *("user:cat", "user:@bob", "user:123456789012345678901", "user:\uff19", "guild:home", "channel:general"),
+        *("member:9", "member:7-bob", "address:cat", "address:10.0.0"),
+    ],
+)
+def test_subject_that_cannot_exist_is_an_error(text):
+    with pytest.raises(ValueError, match=r"write (user|guild|channel|member|address):"):
+        parse_subject(text)
+
+
+@pytest.mark.parametrize("text", ["guild:dm-9", "channel:dm-9", "member:dm-9-9", "address:local", "key:any-Name"])
+def test_subject_of_a_direct_message_can_be_written(text):
+    assert str(parse_subject(text)) == text
+
+
+@pytest.mark.parametrize(
     ("key", "owned"),
     [
         (Key("roll", "user", "9"), True),

@@ -211,6 +211,9 @@ class Flaky:
         self.inner = MemoryDatabase()[COLLECTION]
         self.cut = False
 
+    def with_options(self, **_options: Any) -> Flaky:
+        return self
+
     def __getattr__(self, name: str) -> Any:
         async def call(*args: Any) -> Any:
             await asyncio.sleep(0.01)
@@ -365,6 +368,105 @@ async def test_on_wait_is_called_once():
 def test_holder_is_overdue_then_expired(silent_s, said):
     holder = LeaseHolder("vps:7", silent_s, 15)
     assert ("gone" if holder.expired else "doubtful" if holder.overdue else "") == said
+
+
+def moved() -> tuple[Any, Any, MongoLeases, MongoLeases]:
+    """The old and the new place, and the leases of an old process and of a new one."""
+    clock = LoopClock()
+    old, new = MemoryDatabase()[COLLECTION], MemoryDatabase("of_leases")[COLLECTION]
+    return old, new, MongoLeases(old, clock.monotonic), MongoLeases(new, clock.monotonic, earlier=old)
+
+
+@pytest.mark.looptime
+async def test_moved_lease_continues_its_fence_and_excludes_old_processes():
+    old, new, before, after = moved()
+    for _ in range(3):
+        async with before.lease("a") as last:
+            pass
+    async with after.lease("a") as lease:
+        assert lease.fence > last.fence
+        assert (await after.holder("a")) is not None
+    assert (await read_lease(new, "a")).free
+    waiting = Candidate()  # in an old process
+    waiting.observe(await read_lease(old, "a"), 0.0)
+    assert not waiting.can_take(100 * 365 * 86400)
+    assert not await renew(old, "a", last.fence)
+
+
+@pytest.mark.looptime
+async def test_lease_of_old_process_is_waited_for_before_it_moves():
+    _, new, before, after = moved()
+    loop = asyncio.get_running_loop()
+    async with before.lease("a", ttl_s=6) as held:
+        assert (await after.holder("a")) is not None
+        with pytest.raises(Held, match=r"a is held by process \d+ on"):
+            async with after.lease("a", wait_s=30):
+                pass
+        assert held.held
+        assert await new.find_one({"_id": "a"}) is None
+    await before.collection.update_one({"_id": "a"}, {"$set": {"free": False}})  # it was killed
+    began = loop.time()
+    async with after.lease("a", wait_s=30) as lease:
+        assert 6 <= loop.time() - began < 8
+        assert lease.fence > held.fence
+
+
+@pytest.mark.looptime
+async def test_processes_that_move_a_lease_at_once_get_different_fences():
+    old, _, _, one = moved()
+    others = [MongoLeases(one.collection, one.clock_s, earlier=old) for _ in range(4)]
+    fences = []
+
+    async def take(leases: MongoLeases) -> None:
+        async with leases.lease("a", ttl_s=6) as lease:
+            fences.append(lease.fence)
+            await asyncio.sleep(1)
+
+    await asyncio.gather(*map(take, [one, *others]))
+    assert len(set(fences)) == 5
+    assert fences == sorted(fences)
+
+
+@pytest.mark.looptime
+async def test_fence_grows_though_the_database_of_leases_was_deleted():
+    old, new, _, after = moved()
+    await old.insert_one({"_id": "a", "fence": 5, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
+    for _ in range(3):
+        async with after.lease("a") as last:
+            pass
+    await new.drop()
+    async with after.lease("a") as lease:
+        assert lease.fence > last.fence
+
+
+@pytest.mark.looptime
+async def test_copy_of_a_moved_lease_is_free_on_a_mongodb():
+    """Its own holders are elsewhere; their fences were greater."""
+    old, _, _, embedded = moved()
+    async with embedded.lease("a") as last:
+        pass
+    mongodb = MongoLeases(old, embedded.clock_s)
+    assert await mongodb.holder("a") is None
+    async with mongodb.lease("a", ttl_s=6, wait_s=0) as lease:
+        assert lease.fence > last.fence
+        with pytest.raises(Held, match=r"process \d+ on"):
+            async with MongoLeases(old, embedded.clock_s).lease("a", wait_s=0):
+                pass
+
+
+@pytest.mark.looptime
+async def test_looking_at_a_lease_moves_nothing():
+    old, new, before, after = moved()
+    assert await after.holder("a") is None
+    async with before.lease("a"):
+        pass
+    assert await after.holder("a") is None
+    assert await new.find_one({"_id": "a"}) is None
+    async with after.lease("a"):
+        pass
+    await new.drop()
+    assert await after.holder("a") is None, "a moved lease has no holder"
+    assert (await old.find_one({"_id": "a"}))["free"] is False
 
 
 @pytest.mark.looptime

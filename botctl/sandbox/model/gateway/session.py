@@ -122,6 +122,10 @@ class Sessions:
     def connected(self) -> list[GatewaySession]:
         return [session for session in self.by_id.values() if session.transport is not None]
 
+    def connected_applications(self) -> set[str]:
+        """The ids of the applications with a connected session."""
+        return {session.application_id for session in self.connected()}
+
     def create(
         self, application_id: str, shard: tuple[int, int], intents: int, transport: Transport, *, sharded: bool
     ) -> GatewaySession:

@@ -84,7 +84,8 @@ def _webhook_author(message: Message, world: World) -> Json:
 
 
 def attachment(stored: Json, channel_id: str, world: World) -> Json:
-    url = f"{world.url}/cdn/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'], safe='')}"
+    name = quote(stored["filename"], safe="", errors="replace")
+    url = f"{world.url}/cdn/attachments/{channel_id}/{stored['id']}/{name}"
     return {**stored, "url": url, "proxy_url": url}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import hmac
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +11,7 @@ from urllib.parse import unquote_plus
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import unauthorized, unknown
 from botctl.sandbox.model.oauth import TOKEN_S, Grant, OAuthError, parse_scopes
-from botctl.sandbox.model.tokens import client_secret
+from botctl.sandbox.model.tokens import client_secret, is_same_secret
 from botctl.sandbox.model.world import Application, discord_time
 from botctl.sandbox.rest.routing import ApiCall, route
 
@@ -117,7 +115,7 @@ def _authenticate_client(call: ApiCall) -> Application:
     if app is None:
         raise OAuthError("invalid_client", "Unknown client.", 401)
     expected = client_secret(call.sandbox.access.control_secret, app.id)
-    if not hmac.compare_digest(secret.encode(), expected.encode()):
+    if not is_same_secret(secret, expected):
         raise OAuthError("invalid_client", "Invalid client secret.", 401)
     return app
 
@@ -128,7 +126,7 @@ def _parse_basic(authorization: str | None) -> tuple[str, str] | None:
         return None
     try:
         name, _, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, or not UTF-8
         return None
     return unquote_plus(name), unquote_plus(secret)
 

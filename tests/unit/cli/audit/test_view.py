@@ -61,7 +61,9 @@ def test_wrong_option_value_is_a_usage_error(name, value):
          "migration 0001 · 12 ms"),
         ({"changes": {"cut": '[{"k"', "len": 99999, "sha256": "x"}}, 'changes: [{"k"… · #8 · 12 ms'),
         ({"changes": "?", "target": "?"}, "changes: ? · 12 ms"),
-        ({"unreadable": True}, "#8 · 12 ms · the stored entry cannot be read"),
+        ({"actor": {"type": "cli", "id": "uid:0", "auth": "sudo:ann"}}, "#8 · through sudo by ann · 12 ms"),
+        ({"unreadable": True}, "#8 · 12 ms · the stored entry e1 cannot be read"),
+        ({"changes": ["?", {"k": "a", "new": 1}]}, "a: 1 · #8 · 12 ms"),
     ],
 )  # fmt: skip
 def test_entry_is_described_in_a_few_words(fields, expected):
@@ -71,11 +73,14 @@ def test_entry_is_described_in_a_few_words(fields, expected):
 @pytest.mark.parametrize(
     ("actor", "expected"),
     [
-        ({"type": "user", "id": "9", "name": "ann"}, "ann"),
-        ({"type": "user", "id": "9"}, "9"),
+        ({"type": "user", "id": "9", "name": "ann"}, "@ann"),
+        ({"type": "user", "id": "9"}, "@9"),
+        ({"type": "user", "id": "9", "name": "system"}, "@system"),
+        ({"type": "user", "id": "9", "name": "cli:root"}, "@cli:root"),
+        ({"type": "key", "id": "system"}, "key:system"),
         ({"type": "cli", "id": "uid:0", "name": "root"}, "cli:root"),
         ({"type": "system", "id": "vm:1"}, "system"),
-        ({}, "?"),
+        ({}, "@?"),
     ],
 )
 def test_actor_is_named_with_its_type(actor, expected):
@@ -95,7 +100,7 @@ def test_terminal_shows_days_above_and_no_line_too_wide(width):
     lines = shown(width, document(), document(id="e3"), long).splitlines()
     assert max(map(len, lines)) <= width
     assert [line.strip() for line in lines if "UTC" in line] == ["2026-01-02 UTC", "2026-01-03 UTC"]
-    assert lines[1].startswith("03:04:05 ✓ ann ")
+    assert lines[1].startswith("03:04:05 ✓ @ann ")
 
 
 def test_control_characters_of_an_entry_are_escaped(capsys):

@@ -239,6 +239,21 @@ def test_unclosed_marks_are_rendered_fast() -> None:
     assert render_inline("*a " * 1300, NAMES).plain == "*a " * 1300
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["*_" * 1000, "*_" * 500 + "x" + "_*" * 500, "**~~" * 500 + "x" + "~~**" * 500, "> " * 1000 + "||__" * 500],
+)
+def test_marks_nested_a_thousand_times_are_rendered(content: str) -> None:
+    assert text(render_markdown(content, NAMES))
+
+
+def test_nested_marks_have_all_their_styles() -> None:
+    (whole,) = render_inline("**a *b*: ~~c~~**", NAMES, "dim").split("\n")
+    styles = {whole.plain[span.start : span.end]: str(span.style) for span in whole.spans}
+    assert (whole.plain, whole.style) == ("a b: c", "dim")
+    assert styles == {"a ": "bold", "b": "bold italic", ": ": "bold", "c": "bold strike"}
+
+
 def test_deferred_reply_and_thread_start_are_labelled() -> None:
     asked = {"interaction": {"user": "ann", "name": "slow"}, "type": 20}
     assert text(view.render_message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"

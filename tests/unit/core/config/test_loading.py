@@ -158,7 +158,10 @@ class TestProfile:
 
     def test_unknown_profile_is_refused_with_existing_profiles(self, project: Project) -> None:
         project.write("config/home.toml", "")
-        assert project.faults("hme") == "--profile: profile hme has no file config/hme.toml (there is home)."
+        assert (
+            project.faults("hme")
+            == "--profile: profile hme has no file config/hme.toml (there is home); did you mean home?"
+        )
         assert "BOTCTL_PROFILE: profile hme" in project.faults(BOTCTL_PROFILE="hme")
 
     def test_path_is_not_a_profile(self, project: Project) -> None:
@@ -394,3 +397,80 @@ def test_unreadable_settings_file_is_a_config_error(project: Project, monkeypatc
 
     monkeypatch.setattr(Path, "read_text", refuse)
     assert "config/botctl.toml: cannot be read: Permission denied." in project.faults()
+
+
+class TestNotices:
+    """Settings that are valid, but probably not what the operator means."""
+
+    @pytest.mark.parametrize(
+        ("name", "own"),
+        [
+            ("DISCORD_TOKEN", "BOTCTL_DISCORD__TOKEN"),
+            ("BOT_TOKEN", "BOTCTL_DISCORD__TOKEN"),
+            ("TOKEN", "BOTCTL_DISCORD__TOKEN"),
+            ("REDIS_URL", "BOTCTL_REDIS__URL"),
+            ("MONGODB_URI", "BOTCTL_MONGO__URL"),
+        ],
+    )
+    @pytest.mark.parametrize("where", ["environment", ".env"])
+    def test_variable_as_other_programs_call_it_is_named(
+        self, project: Project, name: str, own: str, where: str
+    ) -> None:
+        if where == ".env":
+            project.write(".env", f"{name}=something\n")
+        (notice,) = project.load(**({name: "something"} if where == "environment" else {})).notices
+        assert notice.startswith(f"{name} is set, but botctl does not read it")
+        assert notice.endswith(f"Call the variable {own}.")
+        value = "mongodb://h" if own == "BOTCTL_MONGO__URL" else "redis://h"
+        assert project.load(**{own: value, name: "something"}).notices == ()
+        assert project.load(**{name: ""}).notices == (() if where == "environment" else (notice,))
+
+    def test_production_without_a_token_names_the_variable_too(self, project: Project) -> None:
+        with pytest.raises(ConfigError) as caught:
+            project.load("production", DISCORD_TOKEN=TOKEN)
+        assert "DISCORD_TOKEN is set, but botctl does not read it" in caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("url", "database", "named"),
+        [
+            ("mongodb://h/shop", "", "shop"),
+            ("mongodb+srv://u:p@h1,h2:27017/shop?retryWrites=true", "", "shop"),
+            ("mongodb://h/shop.items", "other", "shop"),
+            ("mongodb://h/my%2Dshop", "", "my-shop"),
+            ("mongodb://h/shop", "shop", ""),
+            ("mongodb://u:p@h/admin", "", ""),
+            ("mongodb://h/", "", ""),
+            ("mongodb://h:27017", "", ""),
+        ],
+    )
+    def test_database_in_the_url_that_is_ignored_is_named(
+        self, project: Project, url: str, database: str, named: str
+    ) -> None:
+        env = {"BOTCTL_MONGO__URL": url} | ({"BOTCTL_MONGO__DATABASE": database} if database else {})
+        sentences = project.load(**env).notices
+        assert [f"mongo.url names the database {named}, but" in sentence for sentence in sentences] == [True][
+            : len(named)
+        ]
+
+    @pytest.mark.parametrize("name", ["botctl_discord__token", "Botctl_Discord__Token"])
+    def test_variable_in_lower_case_is_a_fault(self, project: Project, name: str) -> None:
+        sentence = (
+            f"{name} is not read: botctl's variables are written in capitals; did you mean BOTCTL_DISCORD__TOKEN?"
+        )
+        assert project.faults(**{name: TOKEN}) == sentence
+        project.write(".env", f"\n{name}={TOKEN}\n")
+        assert project.faults() == f".env:2: {sentence}"
+
+    @pytest.mark.parametrize(
+        ("toml", "meant"),
+        [
+            ('[discord]\nintents = ["message_contnt"]', "message_content"),
+            ('[discord]\nintents = ["GUILD_MEMBERS"]', "members"),
+            ('[discord]\nintents = ["guilds", "GUILD_MESSAGE_REACTIONS"]', "guild_reactions"),
+            ('[logs]\nlevel = "debg"', "DEBUG"),
+            ('profile = "prodution"', "production"),
+        ],
+    )
+    def test_misspelled_value_gets_a_suggestion(self, project: Project, toml: str, meant: str) -> None:
+        project.write("config/botctl.toml", toml)
+        assert project.faults().endswith(f"; did you mean {meant}?")

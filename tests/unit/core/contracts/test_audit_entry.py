@@ -18,6 +18,7 @@ from botctl.core.contracts.audit_entry import (
     Principal,
     Stage,
     Target,
+    _caller_before,
     action_of,
     current_operator,
     encode_line,
@@ -174,3 +175,27 @@ def test_action_outside_discord_becomes_an_entry():
     assert (fields["actor"]["type"], fields["actor"]["id"]) == ("cli", f"uid:{os.getuid()}")
     assert (fields["via"]["iface"], fields["stage"], fields["ms"]) == ("cli", "point", 2)
     assert not {"changes", "reason", "guild", "op"} & set(fields)
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({}, None),
+        ({"SUDO_USER": "ann", "SUDO_UID": "1000"}, "sudo:ann"),
+        ({"DOAS_USER": "ann"}, "doas:ann"),
+        ({"PKEXEC_UID": "4294967000"}, "pkexec:uid:4294967000"),
+        ({"PKEXEC_UID": "0"}, None),  # root from root
+        ({"SUDO_USER": "root"}, None),
+        ({"SUDO_USER": ""}, None),
+        ({"PKEXEC_UID": "x" * 9}, "pkexec:xxxxxxxxx"),
+        ({"PKEXEC_UID": "9" * 99}, "pkexec:uid:" + "9" * 99),
+    ],
+)
+def test_caller_of_sudo_is_kept(variables, kept):
+    assert _caller_before(variables, "root") == kept
+
+
+def test_entry_of_a_command_line_actor_has_its_caller(monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "ann\udcff")
+    entry = make_entry("ratelimit.reset", current_operator(), at=AT, iface="cli", target=Target("user", "9"))
+    assert json.loads(encode_line(entry))["actor"]["auth"] == "sudo:ann?"

@@ -74,6 +74,32 @@ def test_child_environment_has_no_settings(monkeypatch):
     assert child_environment(MORE="1")["MORE"] == "1"
 
 
+NEEDED = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_FALLBACK_LIBRARY_PATH", "NIX_LD", "PYTHONHOME", "PYTHONUSERBASE")
+
+
+@pytest.mark.parametrize("name", [*NEEDED, "LC_MESSAGES", "LOCPATH", "GLIBC_TUNABLES"])
+def test_child_keeps_what_its_interpreter_needs(name, monkeypatch):
+    monkeypatch.setenv(name, "/needed")
+    assert child_environment()[name] == "/needed"
+
+
+@pytest.mark.parametrize("name", ["OLD_TOKEN", "BOTCTL_LD_X", "PYTHONINSPECT", "PYTHONWARNINGS", "AWS_SECRET", "XLANG"])
+def test_child_inherits_nothing_else(name, monkeypatch):
+    monkeypatch.setenv(name, "x")
+    assert name not in child_environment()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="linux-only: the kernel pulls the leash")
+@pytest.mark.parametrize(("home", "ignored"), [(None, True), (sys.base_prefix, False)])
+def test_child_starts_with_the_home_of_its_interpreter(home, ignored, monkeypatch):
+    monkeypatch.delenv("PYTHONHOME", raising=False)
+    if home:
+        monkeypatch.setenv("PYTHONHOME", home)
+    command = die_with_parent(("/bin/sh", "-c", "exit 7"))
+    assert ("-I" in command) is ignored
+    assert subprocess.run(command, env=child_environment(), check=False).returncode == 7
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="linux-only: the kernel pulls the leash")
 def test_child_dies_with_its_killed_parent():
     """kill -9 of the parent leaves it no time to clean up, and still nothing is left running."""
