@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any, Final
 
@@ -77,6 +78,7 @@ def botctl(
 
 def main() -> None:
     open_standard_descriptors()
+    os.umask(os.umask(0o022) | 0o022)  # other users must not be able to change what is written, such as __pycache__
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     kept = [option for option in options if option != "--debug"]  # it may stand anywhere

@@ -6,6 +6,7 @@ after `LONGEST_S` at the latest.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,4 +44,5 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the command ends too
     sys.exit(main(sys.argv[1:]))

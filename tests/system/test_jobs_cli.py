@@ -10,7 +10,7 @@ import pytest
 
 from botctl.stores.mongo import connect
 from tests.support.cli import READY, Project
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 COMMANDS = '''
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_job_that_ignores_cancellation_is_not_waited_for(project):
 
 async def test_commands_show_the_rest_beside_malformed_documents(project, mongo_server):
     """Then they name the bad ones, with exit code 4."""
-    async with connect(mongo_server, timeout_s=30) as client:
+    async with connect(mongo_server, timeout_s=LIMIT_S) as client:
         database = client[project.env["BOTCTL_MONGO__DATABASE"]]
         for name in ("botctl_jobs", "botctl_api_keys", "botctl_migrations", "botctl_audit"):
             await database[name].insert_one({"_id": "bad"})

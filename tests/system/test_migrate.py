@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.cli import BOTCTL, READY, CompletedCall, Process, Project
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 # Each run adds a character to the file `runs`, so that a test can count them.
 SLOW = '''"""Wait until a file appears."""
@@ -118,7 +118,7 @@ def test_output_that_cannot_be_printed_stops_no_migration(bot: Bot) -> None:
         env={**bot.project.env, **bot.env, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
     lines = [line.split(" in ")[0] for line in done.stdout.splitlines() if line != "done"]

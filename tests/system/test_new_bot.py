@@ -102,9 +102,9 @@ def test_readme_of_a_new_bot_works_from_an_empty_folder(wheel: Path, tmp_path: P
     with log.open("wb") as out:
         child = subprocess.Popen(("sh", "-c", f"exec {run}"), cwd=bot, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        Process(child, log).wait_for_output(READY, limit_s=60)
+        Process(child, log).wait_for_output(READY)
         for line in use.splitlines():
             call("sh", "-c", f"{line.split('#')[0]} </dev/null", folder=bot)
     finally:
         child.terminate()
-        wait_for(lambda: child.poll() is not None, limit_s=60, what="the end of the bot")
+        wait_for(lambda: child.poll() is not None, what="the end of the bot")
