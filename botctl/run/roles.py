@@ -35,6 +35,7 @@ from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
+    CHILD_START_S,
     CHILD_STOP_S,
     add_audit,
     add_guilds,

@@ -241,7 +241,7 @@ async def test_lease_whose_taking_fails_can_be_taken_later(judge, database, fail
 
 
 async def test_server_that_is_not_primary_is_reported_down(judge, redis_server, tmp_path):
-    settings = Settings(redis=RedisSettings(url=redis_server), mongo=MongoSettings(url=judge, timeout_s=5.0))
+    settings = Settings(redis=RedisSettings(url=redis_server), mongo=MongoSettings(url=judge, timeout_s=60))
     async with failing(judge, "insert", "not_primary", None):
         _, found = await report(settings, Runtime(tmp_path))
     assert found.state is StoreState.DOWN

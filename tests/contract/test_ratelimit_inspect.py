@@ -18,7 +18,7 @@ from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
-from tests.support.waiting import LIMIT_S, until
+from tests.support.waiting import LIMIT_S, expires, until
 
 ALL = frozenset(Scope)
 LIMITS = parse("5/1h per user, 50/1h per guild, 2/1h burst 9 per member", scopes=ALL)
@@ -113,7 +113,7 @@ async def test_policies_are_written_again_after_redis_lost_them(redis, bot, insp
 async def test_abandoned_write_that_took_effect_is_counted_once(tmp_path):
     """The server runs it later, from its buffer, before or after the next one."""
     with server(embedded_redis.PART, tmp_path) as running:
-        async with redis_clients.connect(running.url, timeout_s=5.0) as redis:
+        async with redis_clients.connect(running.url, timeout_s=LIMIT_S) as redis:
             stats = statistics.PolicyStats(redis, "dice", ManualClock())
             stats.declare("bot", {"roll": LIMITS})
             await stats.write()
@@ -122,7 +122,7 @@ async def test_abandoned_write_that_took_effect_is_counted_once(tmp_path):
                 stats.counter("roll").denied += 1
                 running.process.send_signal(signal.SIGSTOP)
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.02):
+                    async with asyncio.timeout(expires(0.02)):
                         await stats.write()
                 running.process.send_signal(signal.SIGCONT)
                 stats.counter("roll").checks += 1

@@ -11,6 +11,7 @@ from botctl.stores import embedded_redis
 from botctl.stores.redis import connect, ping_redis, prove_write
 from botctl.stores.report import StoreState, report
 from tests.support.stores import server
+from tests.support.waiting import LIMIT_S
 
 RIGHTS = {"keys": ["botctl:*"], "channels": ["botctl:*"], "categories": ["+@all", "-@dangerous"]}
 
@@ -27,7 +28,7 @@ def report_of(mongo_server, tmp_path):
     """The reports of the Redis at a URL, and of the document store."""
 
     async def reports(redis_url):
-        redis, mongo = RedisSettings(url=redis_url, timeout_s=5.0), MongoSettings(url=mongo_server, timeout_s=10.0)
+        redis, mongo = RedisSettings(url=redis_url, timeout_s=60.0), MongoSettings(url=mongo_server, timeout_s=60)
         return await report(Settings(redis=redis, mongo=mongo), Runtime(tmp_path))
 
     return reports
@@ -43,7 +44,7 @@ def report_of(mongo_server, tmp_path):
     ids=lambda value: value[-2] if isinstance(value, tuple) else "",
 )
 async def test_redis_that_takes_no_write_is_down(own_redis, report_of, before, after, told):
-    async with connect(own_redis, timeout_s=5.0) as client:
+    async with connect(own_redis, timeout_s=LIMIT_S) as client:
         await client.execute_command(*before)
         try:
             redis, _ = await report_of(own_redis)
@@ -55,7 +56,7 @@ async def test_redis_that_takes_no_write_is_down(own_redis, report_of, before, a
 
 
 async def test_user_without_info_is_no_fault(own_redis, report_of):
-    async with connect(own_redis, timeout_s=5.0) as client:
+    async with connect(own_redis, timeout_s=LIMIT_S) as client:
         await client.execute_command(
             *["ACL", "SETUSER", "ann", "on", ">secret", "~botctl:*", "&botctl:*", "+@all", "-@dangerous"]
         )
@@ -63,13 +64,13 @@ async def test_user_without_info_is_no_fault(own_redis, report_of):
     url = own_redis.replace("unix://", "unix://ann:secret@")
     redis, _ = await report_of(url)
     assert (redis.state, redis.version, redis.detail) == (StoreState.UP, "Redis", "")
-    async with connect(url, timeout_s=5.0) as client:
+    async with connect(url, timeout_s=LIMIT_S) as client:
         assert (await ping_redis(client)).startswith("Redis, ")
         assert await read_reports(client, "dice") == []
 
 
 async def test_proof_of_a_write_leaves_nothing(redis_server, report_of):
-    async with connect(redis_server, timeout_s=5.0) as client:
+    async with connect(redis_server, timeout_s=LIMIT_S) as client:
         await client.flushdb()
         redis, mongo = await report_of(redis_server)
         assert (redis.state, mongo.state) == (StoreState.UP, StoreState.UP)
@@ -77,7 +78,7 @@ async def test_proof_of_a_write_leaves_nothing(redis_server, report_of):
 
 
 async def test_replica_refuses_the_proof(own_redis):
-    async with connect(own_redis, timeout_s=5.0) as client:
+    async with connect(own_redis, timeout_s=LIMIT_S) as client:
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             with pytest.raises(ReadOnlyError):

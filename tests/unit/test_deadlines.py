@@ -24,6 +24,8 @@ DATA = {"DrainStarted", "Backoff", "LifetimeTimeout", "health"}  # what they tak
 EXEMPT = {
     "contract/test_audit_writer.py::test_unwritten_entries_are_spooled_and_written_at_next_start": "20 x LAST_TRY_S",
     "contract/test_cache.py::test_frozen_redis_costs_one_timeout": "half of what a timeout for each read would take",
+    "contract/test_mongo_judge.py::test_server_that_is_not_primary_is_reported_down": "the setting allows 60 s at most",
+    "contract/test_store_report.py::report_of": "the setting allows 60 s at most",
     "contract/test_embedded.py::test_client_of_stopped_store_closes_quickly": "a call that was waited for takes 60 s",
     "contract/test_embedded.py::test_frozen_redis_times_out": "half of what a timeout for each call would take",
     "contract/test_limiter.py::test_frozen_redis_costs_only_one_deadline": "half of what one for each check would take",
