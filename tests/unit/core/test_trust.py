@@ -19,7 +19,7 @@ from botctl.core.files.trust import Caller, require_trusted, require_trusted_cod
 ALICE, MALLORY, STAFF = 1001, 1002, 50
 GROUPS: dict[int, Collection[int]] = {ALICE: {ALICE}, STAFF: {ALICE, MALLORY}}
 CALLER = Caller(frozenset({0, ALICE}), GROUPS.__getitem__)
-Reader = Callable[[Path], os.stat_result]
+Reader = Callable[[str | Path], os.stat_result]
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def reader(root: Path, **changes: tuple[int, int, int]) -> Reader:
     """Everything belongs to Alice, with mode 0755, but for ``changes``: owner, group and mode by path ("_": `root`)."""
     changed = {root if name == "_" else root / name: change for name, change in changes.items()}
 
-    def read(path: Path) -> os.stat_result:
-        real = path.stat()
-        uid, gid, mode = changed.get(path, (ALICE, ALICE, 0o755))
+    def read(path: str | Path) -> os.stat_result:
+        real = Path(path).stat()
+        uid, gid, mode = changed.get(Path(path), (ALICE, ALICE, 0o755))
         return os.stat_result((stat.S_IFMT(real.st_mode) | mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
 
     return read
@@ -103,7 +103,7 @@ def test_folder_above_must_keep_the_project_in_place(root: Path) -> None:
     above = root.parent
     for mode, refused in ((0o1777, False), (0o777, True), (0o775, True)):
 
-        def read(path: Path, mode: int = mode) -> os.stat_result:
+        def read(path: str | Path, mode: int = mode) -> os.stat_result:
             return reader(above, _=(0, STAFF, mode))(path)
 
         if refused:

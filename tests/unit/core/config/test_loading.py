@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.config.loading import Loaded, SettingRow, explain, load
@@ -359,6 +359,7 @@ class TestFaults:
         assert project.faults().count("is an unknown setting") == 2
 
     @given(st.text(min_size=8, max_size=30).filter(lambda text: text.isprintable() and text.strip()))
+    @settings(max_examples=30)  # each loads the settings five times
     def test_no_secret_is_shown_wherever_it_is_put(self, secret: str) -> None:
         secret = f"§{secret}§"  # text of its own, that stands nowhere by chance
         loaded = load(EXAMPLE, None, {"BOTCTL_DISCORD__TOKEN": secret}, {})
