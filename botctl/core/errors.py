@@ -110,6 +110,18 @@ def store_hint(store: str, then: str = "try again") -> str:
     return f"Check that {store} is running (botctl stores), then {then}."
 
 
+def connect_hint(setting: str, url: str, *, answers: bool) -> str:
+    """The hint for a store at ``url`` to which a first call failed; ``setting`` is the name of its address.
+
+    ``answers``: it runs, but is not ready. The embedded stores are the ones with a socket file.
+    """
+    if answers:
+        return "It runs. Try again when it is ready; its log says why it is not."
+    if url.startswith(("unix:", "mongodb://%2F")):
+        return "See the logs in .botctl/logs, and the process that runs it (`botctl stores`)."
+    return f"Start that server, or leave {setting} unset to use the embedded one."
+
+
 def type_name(error: BaseException) -> str:
     """The class name of ``error``, and whether it is a timeout while this process itself was late.
 

@@ -156,12 +156,13 @@ class Redactor:
     def redact_values(self, text: str) -> str:
         """``text`` with `MARK` instead of registered secrets."""
         known = self._known
+        # First a whole secret with a line break in it: when its beginning is a secret too, the rest would stay.
+        if "\n" in text or "\\n" in text or ("%" in text and _PERCENT.search(text)):
+            text = _replace_unusual(text, known)
         for form in known.shortest:
             if form in text:
                 text = _replace(text, known.forms)
                 break
-        if "\n" in text or "\\n" in text or ("%" in text and _PERCENT.search(text)):
-            text = _replace_unusual(text, known)
         return text
 
     def redact(self, text: str) -> str:

@@ -18,7 +18,15 @@ from pymongo.errors import OperationFailure, PyMongoError
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.driver_errors.mongo import TLS_HINT, sort
-from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
+from botctl.core.errors import (
+    BotctlError,
+    ConfigError,
+    DriverFault,
+    StoreDamaged,
+    StoreRejects,
+    Unreachable,
+    connect_hint,
+)
 from botctl.core.escape import safe
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
@@ -142,8 +150,9 @@ def _tell(url: str, error: Exception) -> BotctlError | None:
         case DriverFault.DAMAGED:
             return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
         case DriverFault.TRANSIENT:
-            fails = "is not ready" if isinstance(error, OperationFailure) else "does not answer"
-            hint = meaning.hint or "Start that server, or leave mongo.url unset to use the embedded one."
+            answers = isinstance(error, OperationFailure)
+            hint = meaning.hint or connect_hint("mongo.url", url, answers=answers)
+            fails = "is not ready" if answers else "does not answer"
             return Unreachable(f"{store} {fails}: {text}.", hint=hint)
         case DriverFault.BUG:
             return None

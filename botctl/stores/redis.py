@@ -24,7 +24,15 @@ from redis.exceptions import (
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.driver_errors.redis import TLS_HINT, sort
-from botctl.core.errors import BotctlError, ConfigError, DriverFault, StoreDamaged, StoreRejects, Unreachable
+from botctl.core.errors import (
+    BotctlError,
+    ConfigError,
+    DriverFault,
+    StoreDamaged,
+    StoreRejects,
+    Unreachable,
+    connect_hint,
+)
 from botctl.core.escape import safe
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
@@ -168,8 +176,9 @@ def _tell(url: str, error: Exception) -> BotctlError | None:
         case DriverFault.DAMAGED:
             return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
         case DriverFault.TRANSIENT:
-            fails = "is not ready" if isinstance(error, (ResponseError, BusyLoadingError)) else "does not answer"
-            hint = meaning.hint or "Start that server, or leave redis.url unset to use the embedded one."
+            answers = isinstance(error, (ResponseError, BusyLoadingError))
+            hint = meaning.hint or connect_hint("redis.url", url, answers=answers)
+            fails = "is not ready" if answers else "does not answer"
             return Unreachable(f"{store} {fails}: {text}.", hint=hint)
         case DriverFault.BUG:
             return None

@@ -497,3 +497,18 @@ async def test_report_shows_the_state_of_each_store(tmp_path, mongo_server):
     assert redis.version.startswith("Valkey")
     assert redis.size_bytes > 0
     assert redis.latency_ms > 0
+
+
+async def test_joined_store_that_does_not_answer_is_unreachable(process, monkeypatch, caplog):
+    """Frozen (SIGSTOP): who joins is told that it waits, and then which process runs the store."""
+    monkeypatch.setattr(module, "START_S", expires(0.3))
+    monkeypatch.setattr(module, "_NOTIFY_AFTER_S", 0.0)
+    async with process(long_lived=True) as (_, _, runtime):
+        pid = runtime.live()["redis"].pid
+        os.kill(pid, 19)
+        try:
+            with pytest.raises(Unreachable, match=f"which process {os.getpid()} runs, does not answer"):
+                await process(long_lived=False).__aenter__()
+        finally:
+            os.kill(pid, 18)
+    assert "does not answer. Waiting for it" in caplog.text

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import StoreRestarted
-from botctl.core.errors import Held, ServiceTimeout, Unreachable
+from botctl.core.errors import Held, Unreachable
 from botctl.core.processes.child import Child, LaunchSpec
 from botctl.core.processes.runtime import FILE, Part, Runtime
 from botctl.core.services.tasks import Tasks
@@ -31,6 +31,7 @@ START_S: Final = 30.0  # a second on a machine at rest, 20 on one that has just 
 LINGER_S: Final = 3.0
 _ACQUIRE_S: Final = 10.0  # the longest wait for another owner to start or to end
 _POLL_S: Final = 0.02
+_NOTIFY_AFTER_S: Final = 2.0
 _TAKE_OVER_POLL_S: Final = 0.1  # while it waits for the end of a `botctl run`
 _WATCH_S: Final = 0.5  # how often `_watch_owner` reads ``runtime.json``
 
@@ -74,7 +75,7 @@ async def embedded(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
 
     Raises:
         Held: another process owns the part, and this one cannot join it.
-        Unreachable: another process owns the part, and it does not run at the moment.
+        Unreachable: another process owns the part, and it does not run or does not answer.
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
@@ -214,13 +215,17 @@ async def _unpublish(spec: PartSpec, runtime: Runtime) -> None:
 
 
 async def _wait_until_ready(spec: PartSpec, part: Part) -> None:
+    sentence = f"{spec.title}, which process {part.owner_pid} runs, does not answer"
+    waiting = f"{sentence}. Waiting for it, up to {START_S:.0f} s."
+    told = asyncio.get_running_loop().call_later(_NOTIFY_AFTER_S, _log.warning, waiting)
     try:
         async with asyncio.timeout(START_S):
             while not await _is_ready(spec, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  another process
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        sentence = f"{spec.title}, which process {part.owner_pid} runs, does not answer."
-        raise ServiceTimeout(sentence, hint="See the log of that process, or end it.") from None
+        raise Unreachable(f"{sentence}.", hint="See the log of that process, or end it.") from None
+    finally:
+        told.cancel()
 
 
 async def _is_ready(spec: PartSpec, endpoint: Endpoint) -> bool:

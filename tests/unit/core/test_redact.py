@@ -166,3 +166,12 @@ def test_a_long_line_is_redacted_in_linear_time() -> None:
     """No quantifier of the shapes may run away on a text made to provoke it."""
     for piece in ("://", "token", "token=", "a.", "authorization:", "://a", "A" * 22 + ".", "\\\"'"):
         redact_patterns(piece * (200_000 // len(piece)))
+
+
+@pytest.mark.parametrize("at", range(1, len("s3cr3tPw9#word")))
+def test_secret_cut_at_any_place_leaves_no_rest(at: int) -> None:
+    """Also between two of its parts, where its beginning is a secret of its own."""
+    redactor = Redactor()
+    redactor.register("redis://:s3cr3tPw9#word@127.0.0.1:1/0")
+    secret = "s3cr3tPw9#word"
+    assert redactor.redact(f"x {secret[:at]}\n{secret[at:]} y") == f"x {MARK} y"
