@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,11 @@ for _name in tuple(os.environ):
         _name.startswith("BOTCTL_") and not _name.startswith(_TEST_VARIABLES)
     ):
         del os.environ[_name]
+
+# Started by nohup, or in the background of a script, a process ignores these signals, and so do its children: they are
+# tested as from a terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest-asyncio asks for the current loop before its first one. Python 3.11 would create one that is never closed.
 asyncio.set_event_loop(None)
