@@ -298,11 +298,10 @@ class _Loading:
 
     def _add_plain(self, file: CommandFile, command: Invokable) -> None:
         """Add a command that is in no cog, unless a ``setup`` registers it."""
-        if file.setup is not None or file.is_set_up:
-            return
         for function, sentence in refused_parts(command):
             self.faults.add(*location(function, file.path, self._folder), sentence)
-        file.plain.append(command)
+        if file.setup is None and not file.is_set_up:
+            file.plain.append(command)
 
     def _leave_out(self, file: CommandFile, definition: Any, sentence: str) -> None:
         line = 1 if definition is None else definition_line(definition)
@@ -322,10 +321,10 @@ def _add_command(file: CommandFile, cls: type[Command], context: ValidationConte
 def _add_cog(
     file: CommandFile, cog: type[commands.Cog], context: ValidationContext, faults: FaultCollector, folder: Path
 ) -> None:
-    if file.setup is not None or file.is_set_up:
-        return  # setup registers the cogs
     for function, sentence in cog_faults(cog):
         faults.add(*location(function, file.path, folder), sentence)
+    if file.setup is not None or file.is_set_up:
+        return  # setup makes and registers the cogs
     try:
         parameters = _cog_services(cog)
     except ANYTHING as error:  # an annotation is an expression, and may raise anything

@@ -372,6 +372,9 @@ def test_refused_cog_or_plain_command_is_a_fault(tmp_path: Path, body: str, plac
     (fault,) = faults(write_commands(tmp_path / "commands", a=body, b=GOOD))
     assert fault.startswith(f"commands/{place}: ")
     assert sentence in fault
+    if "is also in" not in sentence:  # what a ``setup`` registers is known when it has run, after the migrations
+        set_up = write_commands(tmp_path / "set_up" / "commands", a=dedent(body) + "\n\ndef setup(bot): ...\n", b=GOOD)
+        assert faults(set_up) == [fault]
 
 
 def test_command_beyond_the_limit_is_a_fault(tmp_path: Path):
