@@ -156,13 +156,15 @@ class Redactor:
     def redact_values(self, text: str) -> str:
         """``text`` with `MARK` instead of registered secrets."""
         known = self._known
-        # First a whole secret with a line break in it: when its beginning is a secret too, the rest would stay.
-        if "\n" in text or "\\n" in text or ("%" in text and _PERCENT.search(text)):
-            text = _replace_unusual(text, known)
+        has_breaks = "\n" in text or "\\n" in text
+        if has_breaks:
+            text = _replace_broken(text, known)
         for form in known.shortest:
             if form in text:
                 text = _replace(text, known.forms)
                 break
+        if has_breaks or ("%" in text and _PERCENT.search(text)):
+            text = _replace_unusual(text, known)
         return text
 
     def redact(self, text: str) -> str:
@@ -193,19 +195,33 @@ def _replace(text: str, forms: Iterable[str]) -> str:
     return text
 
 
-def _replace_unusual(text: str, known: _Known) -> str:
-    """Remove secrets that are percent-encoded in an unusual way, or that a line break cuts in two."""
+def _join_lines(text: str) -> str:
+    """``text`` without its line breaks, plain or escaped, and the indentation after them."""
     broken = _ESCAPED_BREAK.sub("\n", text) if "\\n" in text else text
-    joined = "".join([line.strip(" \t|\r") for line in broken.split("\n")]) if "\n" in broken else text
+    return "".join([line.strip(" \t|\r") for line in broken.split("\n")]) if "\n" in broken else text
+
+
+def _replace_broken(text: str, known: _Known) -> str:
+    """Remove secrets that a line break cuts in two. Before all others: a beginning may be a secret, the rest not."""
+    joined = _join_lines(text)
+    if joined == text or not any(form in joined for form in known.shortest):
+        return text
+    for form in known.forms:
+        if joined.count(form) > text.count(form):
+            text = re.sub(_BREAK.join(map(re.escape, form)), MARK, text)
+            joined = _join_lines(text)
+    return text
+
+
+def _replace_unusual(text: str, known: _Known) -> str:
+    """Remove secrets that are percent-encoded in an unusual way, also with a line break in them."""
+    joined = _join_lines(text)
     decoded = unquote(joined) if "%" in joined else joined
     if decoded == text:
         return text
     if any(secret in decoded for secret in known.plain):
         for secret in known.secrets:
             text = _tolerant(secret).sub(MARK, text)
-    if joined != text and any(form in joined for form in known.shortest):
-        for form in known.forms:
-            text = re.sub(_BREAK.join(map(re.escape, form)), MARK, text)
     return text
 
 

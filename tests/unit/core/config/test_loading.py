@@ -358,7 +358,7 @@ class TestFaults:
         project.write("config/botctl.toml", "_env_file = '.env'\nmodel_config = 1")
         assert project.faults().count("is an unknown setting") == 2
 
-    @given(st.text(min_size=8, max_size=30).filter(lambda text: text.isprintable() and text.strip()))
+    @given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=8, max_size=30))
     @settings(max_examples=30)  # each loads the settings five times
     def test_no_secret_is_shown_wherever_it_is_put(self, secret: str) -> None:
         secret = f"§{secret}§"  # text of its own, that stands nowhere by chance
