@@ -20,6 +20,7 @@ import disnake
 from disnake.http import Route
 
 from botctl.bot.arrivals import Arrivals, NoClaims
+from botctl.bot.catalog import Catalog, EventHandler
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.command_sync import RETRY_S
@@ -27,7 +28,6 @@ from botctl.bot.decisions import RoleGrants
 from botctl.bot.discord_clock import DiscordClock, dates_learnt
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
-from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
