@@ -116,7 +116,9 @@ class Catalog:
 
     def locate(self, kind: Kind, name: str, bot: Bot) -> str:
         """Return where a command of the bot (without sub-commands) is defined, as a fault begins: ``file:line: ``."""
-        found = [named for file in self.files for named in named(file, self.folder) if named[:2] == (kind, name)]
+        found = [
+            named for file in self.files for named in named_commands(file, self.folder) if named[:2] == (kind, name)
+        ]
         path, line = (found[0].path, found[0].line) if found else (self.folder, 1)
         for command in bot.application_commands_iterator() if not found else ():
             if (kind_of_invokable(command), command.name) == (kind, name):  # a setup has registered it
@@ -189,7 +191,7 @@ class Counts:
                 yield sentence
 
 
-def named(file: CommandFile, folder: Path) -> Iterator[Named]:
+def named_commands(file: CommandFile, folder: Path) -> Iterator[Named]:
     """The commands of ``file``, with their names at Discord."""
     for compiled in file.compiled:
         yield Named(kind_of(compiled.cls), compiled.name, file.path, definition_line(compiled.cls), ())

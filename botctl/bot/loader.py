@@ -14,7 +14,7 @@ from typing import Any
 
 from disnake.ext import commands
 
-from botctl.bot.catalog import Catalog, CommandFile, Counts, EventHandler, cog_services, named
+from botctl.bot.catalog import Catalog, CommandFile, Counts, EventHandler, cog_services, named_commands
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, metadata_of
 from botctl.bot.command_builder import build
@@ -225,7 +225,7 @@ def _check_unique_names(files: list[CommandFile], folder: Path, faults: FaultCol
     first: dict[tuple[Kind, str], Path] = {}
     counts = Counts()
     for file in files:
-        for kind, name, path, line, guilds in named(file, folder):
+        for kind, name, path, line, guilds in named_commands(file, folder):
             if (kind, name) in first:
                 faults.add(path, line, f"the command {name!r} is also in {_relative(first[kind, name], folder)}")
             first.setdefault((kind, name), file.path)
