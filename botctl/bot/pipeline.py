@@ -27,7 +27,6 @@ from botctl.bot.decisions import (
     CommandPolicy,
     Denied,
     Disposition,
-    RoleGrants,
     Throttled,
     TooLate,
     classify,
@@ -44,6 +43,7 @@ from botctl.bot.pending import (
 from botctl.bot.translations import translate
 from botctl.bot.unanswered import Unanswered
 from botctl.core.clock import Clock
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.invocation import (
@@ -89,7 +89,7 @@ class Pipeline:
         auditor: Auditor,
         guilds: GuildSettingsStore,
         clock: Clock,
-        roles: RoleGrants,
+        access: AccessControl,
         arrivals: Arrivals | None = None,
         limits: tuple[Limit, ...] = (),
         suggestion_limits: tuple[Limit, ...] = (),
@@ -99,10 +99,9 @@ class Pipeline:
         self.policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
         self._publish = publish
-        self.admission = CommandAdmission(limiter, guilds, clock)
+        self.admission = CommandAdmission(limiter, guilds, access, clock)
         self._auditor = auditor
         self._clock = clock
-        self._roles = roles
         self._default_policy = CommandPolicy(limits)
         self.suggestion_limits = suggestion_limits
         self._defer_after_s = defer_after_s
@@ -293,12 +292,12 @@ class Pipeline:
     def _invocation(self, kind: Kind, name: str, inter: Interaction[Any]) -> Invocation:
         """Make the record of who did what; nothing is published."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
-        has_role = getattr(author, "get_role", None) if guild and inter.guild else None
+        get_role = getattr(author, "get_role", None) if guild and inter.guild else None
         return Invocation(
             id=str(inter.id),
             kind=kind,
             name=name,
-            actor=Actor(str(author.id), author.name, self._roles.roles_of(author.id, has_role)),
+            actor=Actor(str(author.id), author.name, get_role and (lambda role: get_role(int(role)))),
             at=self._clock.now(),
             started=self._clock.monotonic(),
             guild=str(guild) if guild else None,

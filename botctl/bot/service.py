@@ -17,7 +17,6 @@ from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.catalog import Catalog, EventHandler
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot
-from botctl.bot.decisions import RoleGrants
 from botctl.bot.discord_time import ask_for_time, keep_time
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
@@ -29,6 +28,7 @@ from botctl.bot.registration import Problems, keep_registering, require_register
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
@@ -84,7 +84,8 @@ class BotService:
 async def bot_service(
     *,
     settings: Settings,
-    access: DiscordAccess,
+    discord: DiscordAccess,
+    access: AccessControl,
     catalog: Catalog,
     bus: Bus,
     clock: Clock,
@@ -109,20 +110,20 @@ async def bot_service(
     redact_outgoing()
     fix_silent_loops()
     shorten_reconnect_logs()
-    options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
+    options = {"guild_ready_timeout": SANDBOX_READY_S} if discord.base_url else {}
     pipeline = Pipeline(
         publish=bus.publish,
         limiter=limiter,
         auditor=auditor,
         guilds=guilds,
         clock=clock,
-        roles=RoleGrants(settings.roles),
+        access=access,
         arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
         limits=parse(settings.commands.throttle),
         suggestion_limits=parse(settings.commands.autocomplete_throttle),
         defer_after_s=settings.commands.defer_after_s,
     )
-    with override_endpoint(access.base_url), follow_ups_observed(pipeline.heard_follow_up):
+    with override_endpoint(discord.base_url), follow_ups_observed(pipeline.heard_follow_up):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
@@ -143,7 +144,7 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             problems = Problems(tasks)
             _report_gateway_state(bot, problems)
-            await log_in(bot, access)
+            await log_in(bot, discord)
             await ask_for_time(bot, arrivals.clock)
             gateway_task = await connect(bot, settings)
             await _finish_cog_loads(bot, catalog)

@@ -22,6 +22,7 @@ from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.jobs import Jobs
+from botctl.core.contracts.permissions import BUILT_IN_ROLES
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ConfigError, together
 from botctl.core.services.registry import Registry, load_factory
@@ -37,6 +38,7 @@ from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
     CHILD_START_S,
     CHILD_STOP_S,
+    add_access,
     add_audit,
     add_guilds,
     add_keys,
@@ -142,7 +144,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
     add_redis(registry, start_s=start_s)
     add_mongo(registry, start_s=start_s)
-    for add in (add_relay, add_audit, add_guilds, add_keys, add_migrator):
+    for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
@@ -195,7 +197,7 @@ def load_commands(
     settings = loaded.settings
     builtin_jobs = {job.name for job in BUILTIN_JOBS}
     limits = parse(settings.commands.throttle)
-    checks = ValidationContext(set(settings.roles), limits, provides or registry.provides, builtin_jobs)
+    checks = ValidationContext({*settings.roles, *BUILT_IN_ROLES}, limits, provides or registry.provides, builtin_jobs)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
 

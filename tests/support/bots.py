@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from botctl.auth.access_control import access_control
 from botctl.bot.catalog import Catalog
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
@@ -205,6 +206,7 @@ async def rig(
             }
             for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
+            registry.add(access_control, name="access")
             registry.add(bot_service, name="bot", depends_on=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
                 yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.permissions import OWNER, any_covers
 
 
@@ -214,6 +215,11 @@ def _judge(grant: RoleGrant, need: Need, guild: str | None, now: datetime) -> St
 
 def _carries(grant: RoleGrant, need: Need) -> bool:
     return grant.role in need.names if isinstance(need, AnyRole) else any_covers(grant.permissions, need)
+
+
+def user_requester(invocation: Invocation) -> Requester:
+    """The user of ``invocation``, as who asks in its guild."""
+    return Requester(Holder(HolderType.USER, invocation.actor.id), invocation.actor.has_role)
 
 
 class AccessControl(Protocol):

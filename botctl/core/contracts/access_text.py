@@ -34,10 +34,11 @@ class Explanation:
     change: str = ""
 
 
-def explain(decision: AccessDecision) -> Explanation:
-    """Say why ``decision`` is as it is."""
+def explain(decision: AccessDecision, *, who: str = "", what: str = "") -> Explanation:
+    """Say why ``decision`` is as it is. The answer is "``who`` may ``what`` …"; by default, the holder and the need."""
     word = "may" if decision.allowed else "may not"
-    answer = f"{decision.requester.holder} {word} {describe_need(decision.need)} {_describe_guild(decision.guild)}."
+    who, what = who or str(decision.requester.holder), what or describe_need(decision.need)
+    answer = f"{who} {word} {what} {_describe_guild(decision.guild)}."
     steps = tuple(_describe_step(step, decision.need) for step in decision.steps) or (_no_grant(decision),)
     return Explanation(answer, steps, "" if decision.allowed else _describe_change(decision))
 
