@@ -87,6 +87,14 @@ class PendingInteraction:
         return self.disposition
 
 
+def forget_original(inter: Interaction[Any]) -> None:
+    """Drop the copy of the first answer, which disnake keeps for ever once it was fetched, and never updates.
+
+    It refers back to ``inter``, so it would count as code that has the interaction.
+    """
+    inter._original_response = None  # noqa: SLF001
+
+
 @dataclass(slots=True)
 class FailureCounter:
     """Counts failures of a store, and logs ``message`` with one of them at most every `_LOG_INTERVAL_S`."""

@@ -388,7 +388,7 @@ class Pipeline:
         elif more_may_come and pending.is_deferred:
             self.unanswered.watch(pending, left_s)
         else:
-            await responses.ensure_answered(pending.inter, pending.ctx, locale)
+            await responses.ensure_answered(pending)
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
         """Log, publish and audit the outcome. There is no await, so no other task runs in between."""
