@@ -33,7 +33,9 @@ def explain_access(
         raise UsageError(f"there is no command or permission {name[:60]!r}{suggest(name, questions(policies))}")
     if not settings.allows(*commands[name]):
         step = "no: the settings of this guild switch it off"
-        return Explanation(f"You may not use {name} here.", (step,), "`botctl settings set GUILD disabled -NAME` switches it on.")
+        return Explanation(
+            f"You may not use {name} here.", (step,), "`botctl settings set GUILD disabled -NAME` switches it on."
+        )
     roles = policies[commands[name]].roles
     if not roles:
         return Explanation(f"You may use {name}.", ("yes: it asks for no role",))

@@ -141,7 +141,18 @@ class Bot(commands.InteractionBot):
             case _:
                 self.remove_slash_command(command.name)
 
+    async def on_application_command(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Do nothing: `run_command` runs the command. A function of an author in this place decides itself."""
+
+    async def run_command(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Run a command. Listeners hear of it when it is claimed, and only then."""
+        await self._run_command(interaction, ("application_command", "interaction"))
+
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Run a command of which listeners have heard."""
+        await self._run_command(interaction, ())
+
+    async def _run_command(self, interaction: ApplicationCommandInteraction[Any], events: Iterable[str]) -> None:
         """Run a command: everything that disnake does with it happens inside the pipeline."""
         command = self.find_command(interaction)
         if command is not None and command not in self._hooked:
@@ -149,10 +160,12 @@ class Bot(commands.InteractionBot):
         process = super().process_application_commands
 
         async def work(_: PendingInteraction) -> None:
+            for event in events:
+                self.dispatch(event, interaction)
             await process(interaction)
 
-        kind = kind_of_type(interaction.data.type)
-        await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
+        kind, name = kind_of_type(interaction.data.type), qualified_name(interaction)
+        await self.pipeline.run(kind, name, interaction, work, is_known=self.has_command(kind, name))
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
         """Suggest values for an option: nothing to those who may not use the command. An event tells the time."""

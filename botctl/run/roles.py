@@ -55,7 +55,6 @@ from botctl.stores.mongo import Database
 if TYPE_CHECKING:
     from botctl.bot.catalog import Catalog
 
-BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # to cancel the runs that did not finish in time, and to release the lease
 
 
@@ -204,7 +203,7 @@ def load_commands(
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
-    from botctl.bot.service import BotService, bot_service
+    from botctl.bot.service import START_S, BotService, bot_service
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -212,7 +211,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         bot_service,
         name="bot",
         depends_on={*catalog.dependencies, Migrated},
-        start_s=BOT_START_S,
+        start_s=START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
         drain=BotService.drain,

@@ -104,6 +104,7 @@ class CustomService:
 
     open: asyncio.Event = field(default_factory=asyncio.Event)
     never: asyncio.Event = field(default_factory=asyncio.Event)
+    fails: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[str] = field(default_factory=list)
 
 
@@ -182,6 +183,7 @@ async def rig(
     port: int = 0,
     token: str = TOKEN,
     values: Mapping[type, Any] | None = None,
+    start_s: float = 15.0,
 ) -> AsyncIterator[Rig]:
     """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are more services.
 
@@ -207,6 +209,13 @@ async def rig(
             for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
             registry.add(access_control, name="access")
-            registry.add(bot_service, name="bot", depends_on=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
+            registry.add(
+                bot_service,
+                name="bot",
+                depends_on=catalog.dependencies,
+                start_s=start_s,
+                stop_s=15.0,
+                ping=BotService.ping,
+            )
             async with registry.open() as running:
                 yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)

@@ -107,6 +107,7 @@ async def test_ops_why_tells_everyone_about_themselves(bot: Rig):
     assert "did you mean ops status" in last_text(await bot.run_command("ops why", {"what": "ops stats"}, user="cat"))
 
 
+@shared_loop
 async def test_ops_status_shows_services_to_moderators_only(bot: Rig):
     embed = (await bot.run_command("ops status", user="bob")).messages[-1].embeds[0]
     assert embed["title"] == "All is well"
