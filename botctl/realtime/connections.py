@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from botctl.core.clock import Clock
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
 from botctl.core.contracts.event_log import EventLog, Position
-from botctl.core.contracts.events import KeyRevoked
+from botctl.core.contracts.events import KeyRevoked, KeyRotated
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import STORE_FAULTS, BotctlError
@@ -25,6 +27,7 @@ from botctl.realtime.socket import Socket, SocketLimits, text_frame
 SWEEP_S: Final = 0.5  # between two checks of all deadlines
 RECHECK_S: Final = 5.0
 """How often the keys of open connections are checked again, for expiry and for missed revocation events."""
+RIGHTS_S: Final = 0.25  # between two looks at whether the grants have changed
 _READ_WAIT_S: Final = 1.0  # how long one read waits for a revocation
 _HEARTBEAT: Final = text_frame(encode_push("heartbeat"))
 
@@ -75,6 +78,8 @@ class ConnectionRegistry:
         self._by_address: Counter[str] = Counter()
         self._by_key: dict[str, set[Socket]] = {}
         self._keys: dict[Socket, str] = {}
+        self._keeps_rights: dict[Socket, Callable[[], bool]] = {}
+        self._valid_until: dict[str, datetime] = {}  # by key, if it expires
         self._all_closed = asyncio.Event()
         self._revoked: set[str] = set()  # kept while a check may have read an older state
         self._checks_in_progress = 0
@@ -123,6 +128,7 @@ class ConnectionRegistry:
             del self._by_address[address]
         if (key_id := self._keys.pop(client, None)) is not None:
             self._by_key[key_id].discard(client)
+            del self._keeps_rights[client]
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
         if client.disconnect_reason is not None:
@@ -141,14 +147,16 @@ class ConnectionRegistry:
         finally:
             self._checks_in_progress -= 1
 
-    def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
+    def admit(self, client: Socket, key: ApiKey, keeps_rights: Callable[[], bool]) -> CloseReason | None:
         """See `session.Admission.admit`."""
         if key.id in self._revoked:  # during the check
             return CloseReason.KEY_ENDED
         if len(self._by_key.get(key.id, ())) >= self._connection_limits.per_key:
             return CloseReason.TOO_MANY_CONNECTIONS
         self._keys[client] = key.id
+        self._keeps_rights[client] = keeps_rights
         self._by_key.setdefault(key.id, set()).add(client)
+        self._end_by(key.id, key.expires_at)
         return None
 
     def record_refused_key(self, client: Socket, reason: str) -> None:
@@ -189,6 +197,10 @@ class ConnectionRegistry:
 
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""
+        now = self._clock.now()
+        for key_id in [key_id for key_id, end in self._valid_until.items() if end <= now]:
+            del self._valid_until[key_id]
+            self.disconnect_key(key_id)
         for client in tuple(self.clients):
             if not client.is_open:
                 continue  # the handshake and the close have their own timeouts
@@ -201,7 +213,7 @@ class ConnectionRegistry:
                 client.send_keepalive_ping()
 
     def disconnect_key(self, key_id: str) -> None:
-        """Disconnect all clients with the key ``key_id``, which is revoked or expired."""
+        """Disconnect all clients with the key ``key_id``, which is revoked, replaced or expired."""
         self._revoked.add(key_id)
         for client in tuple(self._by_key.get(key_id, ())):
             client.disconnect(CloseReason.KEY_ENDED)
@@ -219,6 +231,39 @@ class ConnectionRegistry:
                 envelope = entry.envelope
                 if envelope.get("type") == KeyRevoked.type:
                     self.disconnect_key(str(envelope["data"].get("key")))
+                elif envelope.get("type") == KeyRotated.type:
+                    self._end_rotated(envelope["data"])
+
+    def _end_rotated(self, data: Mapping[str, Any]) -> None:
+        """Disconnect the clients of a key that was rotated when its overlap ends, which may be now."""
+        try:
+            key_id, end = str(data["key"]), datetime.fromisoformat(data["ends"])
+        except (KeyError, TypeError, ValueError):
+            return  # not as botctl writes it: `recheck_keys` finds out
+        if end.tzinfo is None or end <= self._clock.now():
+            self.disconnect_key(key_id)  # also one that is being checked
+        else:
+            self._end_by(key_id, end)
+
+    def _end_by(self, key_id: str, end: datetime | None) -> None:
+        """Remember that a key is not valid after ``end``. What was known before may only be earlier."""
+        if end is not None:
+            self._valid_until[key_id] = min(end, self._valid_until.get(key_id, end))
+
+    async def watch_rights(self, access: AccessControl) -> None:
+        """Disconnect clients that use a right which their key has lost, for ever: grants change, and they expire."""
+        rules, due = access.rules, access.rules.next_expiry(self._clock.now())
+        while True:
+            await asyncio.sleep(RIGHTS_S)
+            now = self._clock.now()
+            if access.rules is not rules or (due is not None and due <= now):
+                rules, due = access.rules, access.rules.next_expiry(now)
+                self.disconnect_without_rights()
+
+    def disconnect_without_rights(self) -> None:
+        for client, keeps_rights in tuple(self._keeps_rights.items()):
+            if not keeps_rights():
+                client.disconnect(CloseReason.ACCESS_CHANGED)
 
     async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[BotctlError], None]) -> None:
         """Disconnect clients whose key is no longer valid, for ever."""
@@ -231,7 +276,9 @@ class ConnectionRegistry:
                 failed(error)  # clients stay until the next check
                 continue
             for key_id in key_ids:
-                if key_id not in active:
+                if key_id in active:
+                    self._end_by(key_id, active[key_id].expires_at)
+                else:
                     self.disconnect_key(key_id)
             self._forget_revoked()
 
@@ -239,6 +286,8 @@ class ConnectionRegistry:
         """Forget revoked keys without connections, unless a key is being checked. Later checks find it in the store."""
         if not self._checks_in_progress:
             self._revoked.intersection_update(self._by_key)
+            for key_id in self._valid_until.keys() - self._by_key.keys():
+                del self._valid_until[key_id]
 
     # --- shutdown --------------------------------------------------------------------------------------------------
 

@@ -28,13 +28,14 @@ class CloseReason(enum.IntEnum):
 
     SHUTDOWN = 4001
     UNAVAILABLE = 4003  # the event log or the keys cannot be read
+    ACCESS_CHANGED = 4007  # the key lost a right that the connection uses
     SLOW = 4008  # the client takes no data
     SILENT = 4012  # the client sends nothing, not even pongs
     BAD_MESSAGE = 4500
     BAD_KEY = 4501
     NOT_AUTHENTICATED = 4502
     TOO_MANY_CONNECTIONS = 4504
-    KEY_ENDED = 4507  # revoked or expired during the connection
+    KEY_ENDED = 4507  # revoked, expired or replaced during the connection
 
     @property
     def reconnect(self) -> bool:

@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
@@ -70,6 +71,7 @@ async def realtime_server(
     runtime: Runtime,
     log: EventLog,
     keys: ApiKeys,
+    access: AccessControl,
     limiter: Limiter,
     auditor: Auditor,
     metrics: Metrics,
@@ -116,7 +118,7 @@ async def realtime_server(
         assert isinstance(connection, Socket)  # noqa: S101
         connection.push(hello)
         try:
-            await RealtimeSession(connection, hub, keys, limiter, connections, session_limits).run()
+            await RealtimeSession(connection, hub, keys, access, limiter, connections, session_limits).run()
         finally:
             connection.schedule_abort()
             await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
@@ -129,6 +131,7 @@ async def realtime_server(
     tasks.spawn(hub.run, name="hub", restart=_RESTART)
     tasks.spawn(connections.sweep, name="deadlines", restart=_RESTART)
     tasks.spawn(partial(connections.watch_revocations, log), name="revocations", restart=_RESTART)
+    tasks.spawn(partial(connections.watch_rights, access), name="rights", restart=_RESTART)
     tasks.spawn(partial(connections.recheck_keys, keys, failed=_recheck_failed), name="keys", restart=_RESTART)
     url = _url(host, server)
     try:

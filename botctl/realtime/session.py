@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
+from botctl.core.contracts.permissions import EVENTS
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import Limit, Scope, address_subject
 from botctl.core.errors import STORE_FAULTS
@@ -44,8 +46,11 @@ class Admission(Protocol):
         """Enclose the check of a key and `admit`, so that a key that is revoked in between is not admitted."""
         ...
 
-    def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
-        """Count ``client`` under ``key``; return why it is not admitted, or None."""
+    def admit(self, client: Socket, key: ApiKey, keeps_rights: Callable[[], bool]) -> CloseReason | None:
+        """Count ``client`` under ``key``; return why it is not admitted, or None.
+
+        ``keeps_rights``: whether the key may still do what the connection does; asked when grants change.
+        """
         ...
 
     def record_refused_key(self, client: Socket, reason: str) -> None:
@@ -66,6 +71,7 @@ class RealtimeSession:
     client: Socket
     hub: Hub
     keys: ApiKeys
+    access: AccessControl
     limiter: Limiter
     admission: Admission
     limits: SessionLimits
@@ -124,7 +130,7 @@ class RealtimeSession:
 
     async def _check_key(self, request: Auth) -> None:
         try:
-            key = await self.keys.check(request.key)
+            key = await self.keys.check(request.key, address=address_subject(self.client.address))
         except KeyRefused as error:
             self.admission.record_refused_key(self.client, str(error))
             self._send_error(request.id, "bad key", str(error))
@@ -136,13 +142,13 @@ class RealtimeSession:
             return
         if not self.client.is_open:
             return
-        if (reason := self.admission.admit(self.client, key)) is not None:
+        if (reason := self.admission.admit(self.client, key, self.keeps_rights)) is not None:
             self._send_error(request.id, reason.phrase, f"this key is not admitted: {reason.phrase}")
             self.client.disconnect(reason)
             return
         self.key = key
         self.client.mark_authenticated()
-        self._send(encode_reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
+        self._send(encode_reply(request.id, "auth", key=_key_fields(key)))
 
     async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
         """Whether the rate limits admit the message. If not, send an error, and wait until the next one can pass."""
@@ -155,7 +161,7 @@ class RealtimeSession:
         return verdict.allowed
 
     async def _subscribe(self, request: Subscribe, key: ApiKey) -> None:
-        if forbidden := [topic for topic in request.topics if not key.may_read(topic)]:
+        if forbidden := [topic for topic in request.topics if not self._may_read(key, topic)]:
             self._send_error(request.id, "forbidden", f"this key may not read {', '.join(forbidden)}")
             return
         if len(self.topics.union(request.topics)) > self.limits.topics:
@@ -181,6 +187,15 @@ class RealtimeSession:
                 self.client.disconnect(CloseReason.UNAVAILABLE)
             else:
                 self.topics.add(topic)
+        if not self.keeps_rights():  # the grants changed in the meantime
+            self.client.disconnect(CloseReason.ACCESS_CHANGED)
+
+    def keeps_rights(self) -> bool:
+        """Whether the key may still read all topics that the connection is subscribed to."""
+        return self.key is None or all(self._may_read(self.key, topic) for topic in self.topics)
+
+    def _may_read(self, key: ApiKey, topic: str) -> bool:
+        return self.access.decide(key.requester(), f"{EVENTS}{topic}", key.guild).allowed
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
         """Return the missed events of each topic; none of a topic whose events do not fit into the send queue."""
@@ -196,6 +211,10 @@ class RealtimeSession:
 
     def _send_error(self, request_id: RequestId, code: str, message: str, **fields: object) -> None:
         self._send(encode_error(request_id, code, message, **fields))  # type: ignore[arg-type]
+
+
+def _key_fields(key: ApiKey) -> dict[str, object]:
+    return {"id": key.id, "name": key.name, "permissions": key.permissions, "guild": key.guild}
 
 
 def _topic_fields(topic: str, history: History, request: Subscribe) -> dict[str, object]:

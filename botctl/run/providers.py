@@ -68,14 +68,18 @@ def add_guilds(registry: Registry) -> None:
 
 
 def add_keys(registry: Registry) -> None:
-    """The keys of the realtime server. Needs the database and the audit log."""
+    """API keys, and the grants of roles. Needs the database, the event log and the audit log."""
     from botctl.auth.api_keys import api_keys
+    from botctl.auth.grants import role_grants
+    from botctl.auth.signing import document_signer
 
+    registry.add(document_signer, name="signer")
     registry.add(api_keys, name="keys")
+    registry.add(role_grants, name="grants")
 
 
 def add_access(registry: Registry) -> None:
-    """Who may do what."""
+    """Who may do what. Needs the grants."""
     from botctl.auth.access_control import access_control
 
     registry.add(access_control, name="access")

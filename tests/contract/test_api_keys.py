@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from botctl.auth.api_keys import COLLECTION, MongoKeys, api_keys
+from botctl.auth.api_keys import MongoKeys, api_keys
+from botctl.auth.key_documents import COLLECTION
+from botctl.auth.key_format import mint
+from botctl.auth.signing import Signer
 from botctl.core.contracts.api_keys import KeyRefused
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import Position
-from botctl.core.contracts.events import Event, KeyCreated, KeyRevoked
-from botctl.core.errors import Unreachable, UsageError
+from botctl.core.contracts.events import Event, KeyCreated, KeyRevoked, KeyRotated
+from botctl.core.errors import ConfigError, Unreachable, UsageError
 from tests.support.clock import ManualClock
 from tests.support.realtime import RecordingAuditor
 from tests.support.stores import tasks_for
+
+SIGNER = Signer(b"a secret of 32 characters or more")
 
 
 class FakeEventLog:
@@ -38,7 +43,7 @@ class KeyRig:
         self.log: Any = FakeEventLog()
         self.bus, self.auditor, self.clock = Bus(), RecordingAuditor(), ManualClock()
         self.events: list[Event] = []
-        self.keys = MongoKeys(database[COLLECTION], self.log, self.bus, self.auditor, self.clock)
+        self.keys = MongoKeys(database[COLLECTION], self.log, self.bus, self.auditor, self.clock, SIGNER)
 
     @property
     def actions(self) -> list[str]:
@@ -53,11 +58,9 @@ def rig(documents: Any) -> Any:
 
 
 async def test_key_is_accepted_by_its_text(rig: KeyRig) -> None:
-    key, text = await rig.keys.create("dashboard", topics=["commands"])
+    key, text = await rig.keys.create("dashboard", permissions=["events:commands"])
     found = await rig.keys.check(text)
-    assert (found.id, found.name, found.topics) == (key.id, "dashboard", ("commands",))
-    assert found.may_read("commands")
-    assert not found.may_read("services")
+    assert (found.id, found.name, found.permissions) == (key.id, "dashboard", ("events:commands",))
 
 
 async def test_text_of_key_is_stored_nowhere(rig: KeyRig) -> None:
@@ -178,24 +181,128 @@ async def test_invalid_name_is_refused(rig: KeyRig, name: str) -> None:
 async def test_unknown_topic_is_refused_with_all_topics(rig: KeyRig, topic: str, meant: str) -> None:
     """No key is created, and the hint lists all topics, the operator's own too."""
     with pytest.raises(UsageError) as refused:
-        await rig.keys.create("x", topics=["commands", topic])
+        await rig.keys.create("x", permissions=["events:commands", f"events:{topic}"])
     assert f"there is no topic {topic!r}" in str(refused.value)
     assert str(refused.value).endswith(meant)
     assert {"commands,", "services,", "games.scores,"} <= set(refused.value.hint.replace(";", ",").split())
     assert await rig.keys.list() == []
 
 
-async def test_key_without_topics_is_refused(rig: KeyRig) -> None:
-    with pytest.raises(UsageError, match="without topics"):
-        await rig.keys.create("x", topics=[])
+async def test_key_without_permissions_is_refused(rig: KeyRig) -> None:
+    with pytest.raises(UsageError, match="without permissions"):
+        await rig.keys.create("x", permissions=[])
 
 
 async def test_known_topics_are_accepted(rig: KeyRig) -> None:
     """The event log is read only for the operator's own topics."""
-    await rig.keys.create("x", topics=["commands", "*"])
+    await rig.keys.create("x", permissions=["events:commands", "events:*", "jobs:*", "*"])
     assert rig.log.asked == 0
-    key, _ = await rig.keys.create("y", topics=["services", "games.scores"])
-    assert key.may_read("games.scores")
+    key, _ = await rig.keys.create("y", permissions=["events:services", "events:games.scores"])
+    assert key.permissions == ("events:services", "events:games.scores")
+
+
+async def test_unknown_permission_is_refused(rig: KeyRig) -> None:
+    with pytest.raises(UsageError, match="there is no permission 'jobs:walk'; did you mean jobs:"):
+        await rig.keys.create("x", permissions=["jobs:walk"])
+    assert await rig.keys.list() == []
+
+
+async def test_rotation_leaves_the_old_key_for_the_overlap(rig: KeyRig) -> None:
+    old, old_text = await rig.keys.create(
+        "one", permissions=["jobs:run"], guild="900000000000000001", expires_in=timedelta(days=30)
+    )
+    await rig.keys.check(old_text, address="10.0.0.1")
+    await rig.keys.check(old_text, address="10.0.0.2")
+    await rig.keys.write_uses()
+    rig.clock.advance(3600)
+    rotation = await rig.keys.rotate(old.id, overlap=timedelta(hours=24))
+    new = await rig.keys.check(rotation.text)
+    assert (new.name, new.permissions, new.guild, new.replaces) == ("one", ("jobs:run",), "900000000000000001", old.id)
+    assert new.expires_at == rig.clock.now() + timedelta(days=30)
+    assert rotation.old.used_from == ("10.0.0.2", "10.0.0.1")
+    assert rotation.old.replaced_by == new.id
+    rig.clock.advance(24 * 3600 - 1)
+    await rig.keys.check(old_text)
+    rig.clock.advance(1)
+    with pytest.raises(KeyRefused, match=f"it has expired, and replaced by {new.id}"):
+        await rig.keys.check(old_text)
+    assert rig.actions[-2:] == ["key.create", "key.rotate"]
+    assert isinstance(rig.events[-1], KeyRotated)
+
+
+async def test_rotation_without_overlap_revokes_at_once(rig: KeyRig) -> None:
+    old, old_text = await rig.keys.create("one")
+    rotation = await rig.keys.rotate(old.id, overlap=timedelta(0))
+    with pytest.raises(KeyRefused, match="it was revoked, and replaced"):
+        await rig.keys.check(old_text)
+    await rig.keys.check(rotation.text)
+    with pytest.raises(UsageError, match="cannot be rotated: it was revoked"):
+        await rig.keys.rotate(old.id, overlap=timedelta(0))
+    with pytest.raises(UsageError, match="no key 'missing'"):
+        await rig.keys.rotate("missing", overlap=timedelta(0))
+
+
+async def test_overlap_does_not_prolong_a_key(rig: KeyRig) -> None:
+    old, _ = await rig.keys.create("one", expires_in=timedelta(hours=1))
+    rotation = await rig.keys.rotate(old.id, overlap=timedelta(hours=24))
+    assert rotation.old.expires_at == old.expires_at
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"permissions": ["*"]},
+        {"guild": "900000000000000001"},
+        {"expires_ms": None},
+        {"revoked_ms": None},
+        {"digest": b"x" * 32},
+        {"mac": b"x" * 32},
+        {"mac": "x"},
+        {"extra": 1},
+    ],
+    ids=str,
+)
+async def test_changed_document_opens_nothing(rig: KeyRig, change: dict[str, Any]) -> None:
+    key, text = await rig.keys.create("one", permissions=["events:commands"], expires_in=timedelta(hours=1))
+    other, _ = await rig.keys.create("other")
+    if "revoked_ms" in change:
+        await rig.keys.revoke(key.id)
+    await rig.database[COLLECTION].update_one({"_id": key.id}, {"$set": change})
+    with pytest.raises(KeyRefused, match=r"no such key|signed by this bot|signature is wrong"):
+        await rig.keys.check(text)
+    assert await rig.keys.active([key.id]) == {}
+    assert [found.id for found in await rig.keys.list()] == [other.id]
+    assert list(rig.keys.malformed.faults) == [key.id]
+
+
+async def test_document_of_another_key_is_not_valid_under_a_new_id(rig: KeyRig) -> None:
+    await rig.keys.create("one", permissions=["*"])
+    (document,) = await rig.database[COLLECTION].find({}).to_list()
+    minted = mint()
+    await rig.database[COLLECTION].insert_one({**document, "_id": minted.id, "digest": minted.digest})
+    with pytest.raises(KeyRefused, match="signature is wrong"):
+        await rig.keys.check(minted.text)
+
+
+async def test_uses_do_not_break_the_signature(rig: KeyRig) -> None:
+    key, text = await rig.keys.create("one")
+    for number in range(7):
+        await rig.keys.check(text, address=f"10.0.0.{number}")
+        await rig.keys.write_uses()
+    (found,) = await rig.keys.list()
+    assert (found.id, found.uses, len(found.used_from)) == (key.id, 7, 5)
+
+
+async def test_key_of_another_secret_opens_nothing(rig: KeyRig) -> None:
+    _, text = await rig.keys.create("one")
+    rig.keys.signer = Signer(b"another secret of 32 characters or so")
+    with pytest.raises(KeyRefused, match=r"another auth\.secret"):
+        await rig.keys.check(text)
+    rig.keys.signer = Signer(None)
+    with pytest.raises(KeyRefused, match=r"auth\.secret is not set"):
+        await rig.keys.check(text)
+    with pytest.raises(ConfigError, match=r"auth\.secret is not set"):
+        await rig.keys.create("two")
 
 
 async def test_service_writes_uses_at_stop(documents: Any) -> None:
@@ -203,7 +310,13 @@ async def test_service_writes_uses_at_stop(documents: Any) -> None:
     async with (
         tasks_for("keys") as (tasks, _),
         api_keys(
-            database=documents, log=rig.log, bus=rig.bus, auditor=rig.auditor, clock=rig.clock, tasks=tasks
+            database=documents,
+            log=rig.log,
+            bus=rig.bus,
+            auditor=rig.auditor,
+            clock=rig.clock,
+            signer=SIGNER,
+            tasks=tasks,
         ) as keys,
     ):
         _, text = await keys.create("x")

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from botctl.auth.access_control import access_control
+from botctl.auth.access_control import CurrentAccess
+from botctl.auth.settings_grants import settings_grants
 from botctl.bot.catalog import Catalog
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import RoleSettings, Settings
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -205,10 +207,12 @@ async def rig(
                 Limiter: limiter,
                 Auditor: auditor,
                 GuildSettingsStore: guilds,
+                AccessControl: CurrentAccess(
+                    settings_grants((settings or Settings(roles=ROLES)).roles), clock or SystemClock()
+                ),
             }
             for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(access_control, name="access")
             registry.add(
                 bot_service,
                 name="bot",

@@ -19,7 +19,6 @@ from botctl.bot.client import Bot
 from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
-from botctl.core.contracts.access import AccessRules
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.throttle import parse
 from botctl.core.services.registry import Services
@@ -120,7 +119,7 @@ def offline(*, arrivals: Arrivals | None = None, clock: Clock | None = None, gra
         auditor=auditor,
         guilds=guilds,
         clock=clock or SystemClock(),
-        access=CurrentAccess(AccessRules(settings_grants(ROLES)), clock or SystemClock()),
+        access=CurrentAccess(settings_grants(ROLES), clock or SystemClock()),
         limits=parse("5/10s per user"),
         arrivals=arrivals,
         grace_s=grace_s,

@@ -15,7 +15,10 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from botctl.auth.access_control import access_control
 from botctl.auth.api_keys import api_keys
+from botctl.auth.grants import role_grants
+from botctl.auth.signing import document_signer
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import RealtimeSettings, Settings
 from botctl.core.contracts.api_keys import ApiKeys
@@ -77,7 +80,7 @@ class Rig:
 
     async def key(self, *topics: str) -> str:
         """Create a key and return its text."""
-        return (await self.keys.create("test", topics=topics or ("*",)))[1]
+        return (await self.keys.create("test", permissions=[f"events:{topic}" for topic in topics or ("*",)]))[1]
 
 
 @asynccontextmanager
@@ -96,7 +99,16 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
     }
     for key, value in values.items():
         registry.value(key, value)
-    for factory in (event_log, relay, rate_limiter, api_keys, process_metrics):
+    for factory in (
+        event_log,
+        relay,
+        rate_limiter,
+        document_signer,
+        api_keys,
+        role_grants,
+        access_control,
+        process_metrics,
+    ):
         registry.add(factory)
     registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:

@@ -23,6 +23,7 @@ from botctl.core.secret_parts import misread
 from botctl.core.suggest import suggest
 
 PRODUCTION: Final = "production"
+MIN_SECRET: Final = 32
 ENV_PREFIX: Final = "BOTCTL_"
 ENV_DELIMITER: Final = "__"
 
@@ -103,6 +104,12 @@ def _check_permission(text: str) -> str:
     return text
 
 
+def _check_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_SECRET:
+        raise ValueError(f"must have at least {MIN_SECRET} characters")
+    return secret
+
+
 _AsList = BeforeValidator(_list_from_text)
 DISCORD_ID = Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}")
 DiscordId = Annotated[str, BeforeValidator(_id_from_number), AfterValidator(DISCORD_ID)]
@@ -123,6 +130,7 @@ FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
 Throttle = Annotated[str, AfterValidator(ThrottleText())]
 ApiThrottle = Annotated[str, AfterValidator(ThrottleText(scopes=API_SCOPES))]
+AuthSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
 RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
 MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
 
@@ -228,6 +236,13 @@ class RoleSettings(Section):
     )
     guild: DiscordId | None = Field(
         default=None, description="The only guild in which users have the role; without it, they have it in all."
+    )
+
+
+class AuthSettings(Section):
+    secret: AuthSecret | None = Field(
+        default=None,
+        description="Signs keys and grants; at least 32 characters. With the embedded store botctl makes one.",
     )
 
 
@@ -351,6 +366,7 @@ class Settings(Section):
         default_factory=dict,
         description="botctl's roles: each is a table of the Discord users and Discord roles that have it.",
     )
+    auth: AuthSettings = Field(default=AuthSettings(), description="API keys and grants.")
     shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
     logs: LogSettings = Field(default=LogSettings(), description="Logs.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")

@@ -155,6 +155,12 @@ class AccessRules:
         object.__setattr__(self, "_by_holder", by_holder)
         object.__setattr__(self, "_by_guild_role", by_guild_role)
 
+    def next_expiry(self, now: datetime) -> datetime | None:
+        """When the next of these grants expires; None if none does."""
+        return min(
+            (grant.expires_at for grant in self.grants if grant.expires_at and grant.expires_at > now), default=None
+        )
+
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
         """The grants of ``requester``; those of Discord roles only for roles that it has in ``guild``."""
         yield from requester.own

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Protocol
 
+from botctl.core.contracts.access import GrantSource, Holder, HolderType, Requester, RoleGrant
+from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.malformed import Malformed
-
-EVERY_TOPIC: Final = "*"
+from botctl.core.contracts.permissions import EVERY_EVENT
 
 
 class KeyRefused(Exception):
@@ -22,44 +23,77 @@ class ApiKey:
 
     id: str
     name: str
-    topics: tuple[str, ...]  # it may read the events of these; `EVERY_TOPIC` stands for all
+    permissions: tuple[str, ...]  # as patterns: `permissions.covers`
     created_at: datetime
     created_by: str
+    guild: str | None = None  # the only guild in which it has them; None: in all, and for the bot
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    used_at: datetime | None = None  # the last use; written in batches, like ``uses``, so some seconds late
+    replaces: str | None = None  # the id of the key that was rotated, and led to this one
+    replaced_by: str | None = None
+    used_at: datetime | None = None  # the last use; written in batches, like those below, so some seconds late
+    used_from: tuple[str, ...] = ()  # the last addresses that it came from, as `throttle.address_subject`, newest first
     uses: int = 0
 
     def invalid_reason(self, now: datetime) -> str | None:
         """Why it is not valid any more, as text for people; None while it is valid."""
+        replaced = f", and replaced by {self.replaced_by}" if self.replaced_by else ""
         if self.revoked_at is not None:
-            return "it was revoked"
+            return f"it was revoked{replaced}"
         if self.expires_at is not None and self.expires_at <= now:
-            return "it has expired"
+            return f"it has expired{replaced}"
         return None
 
-    def may_read(self, topic: str) -> bool:
-        return EVERY_TOPIC in self.topics or topic in self.topics
+    def requester(self) -> Requester:
+        """The key as who asks, with its own permissions. Grants may add to them."""
+        holder = Holder(HolderType.KEY, self.id)
+        own = RoleGrant("", holder, frozenset(self.permissions), self.guild, GrantSource.KEY)
+        return Requester(holder, own=(own,))
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A key (``old``, as it is now), and its successor with its text, which cannot be read again."""
+
+    old: ApiKey
+    new: ApiKey
+    text: str
 
 
 class ApiKeys(Protocol):
-    """The keys of a bot. Every method raises Unreachable when it needs MongoDB and gets no answer."""
+    """The keys of a bot. Every method raises Unreachable when it needs MongoDB and gets no answer.
+
+    Those that write a key raise ConfigError if there is no secret to sign it with (`auth.signing`).
+    """
 
     malformed: Malformed  # the documents that the last `list` left out
 
     async def create(
-        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
+        self,
+        name: str,
+        *,
+        permissions: Sequence[str] = (EVERY_EVENT,),
+        guild: str | None = None,
+        expires_in: timedelta | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key. Returns it and its text, which cannot be read again.
 
         Raises:
-            UsageError: the name is not valid, or a topic does not exist.
+            UsageError: the name is not valid, or a permission does not exist.
             Unreachable: MongoDB or the event log (which knows the operator's own topics) does not answer.
         """
         ...
 
-    async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """Revoke a key at once. The event KeyRevoked disconnects its clients.
+    async def rotate(self, key_id: str, *, overlap: timedelta) -> Rotation:
+        """Create a successor with the same name, permissions, guild and lifetime.
+
+        The old key ends after ``overlap``, or earlier if it expires earlier; without an overlap it is revoked now.
+        Raises UsageError if there is no such key, or it is not valid any more.
+        """
+        ...
+
+    async def revoke(self, key_id: str, *, actor: Principal | None = None, reason: str = "") -> tuple[ApiKey, bool]:
+        """Revoke a key at once. The event KeyRevoked disconnects its clients. ``actor``: by default, the operator.
 
         Returns the key, and whether this call revoked it (False: it was revoked already). Raises UsageError if there is
         no such key.
@@ -70,11 +104,13 @@ class ApiKeys(Protocol):
         """All keys, the oldest first, including those that are not valid any more."""
         ...
 
-    async def check(self, text: str) -> ApiKey:
+    async def check(self, text: str, *, address: str = "") -> ApiKey:
         """The key with this ``text``. Queries MongoDB each time, so that a revocation takes effect at once.
 
+        ``address``: where it comes from, as `throttle.address_subject`.
+
         Raises:
-            KeyRefused: there is no such key, or it is not valid any more.
+            KeyRefused: there is no such key, or it is not valid any more, or not signed by this bot.
             Unreachable: MongoDB does not answer.
         """
         ...

@@ -228,6 +228,40 @@ class KeyRevoked(Event):
     actor: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotated(Event):
+    """An API key got a successor. ``ends``: when it ends itself, ISO 8601; at once if that is now."""
+
+    topic = "access"
+    key: str
+    name: str
+    successor: str
+    ends: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGranted(Event):
+    """A role was granted, or its reason or end changed. ``holder``: ``user:<id>``, ``role:<id>``, ``key:<id>``, …"""
+
+    topic = "access"
+    role: str
+    holder: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRevoked(Event):
+    """A grant was taken back. The fields are those of `RoleGranted`."""
+
+    topic = "access"
+    role: str
+    holder: str
+    actor: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The sender of an event. ``bot``: the bot's name. ``proc``: ``host:pid`` of the process."""

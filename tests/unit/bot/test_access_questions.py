@@ -12,7 +12,6 @@ from botctl.bot.access_questions import explain_access, matching_questions
 from botctl.bot.decisions import CommandPolicy, check_access
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import RoleSettings
-from botctl.core.contracts.access import AccessRules
 from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
@@ -26,7 +25,7 @@ POLICIES = {
     (Kind.SLASH, "ops status"): CommandPolicy(roles=("admin", "moderator")),
     (Kind.USER, "Ban"): CommandPolicy(roles=("admin",)),
 }
-ACCESS = CurrentAccess(AccessRules(settings_grants(ROLES)), SystemClock())
+ACCESS = CurrentAccess(settings_grants(ROLES), SystemClock())
 
 
 def invoke(*roles: str, kind: Kind = Kind.SLASH, name: str = "ops why") -> Invocation:

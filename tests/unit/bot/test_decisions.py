@@ -21,20 +21,17 @@ from botctl.bot.decisions import (
 )
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import RoleSettings
-from botctl.core.contracts.access import AccessRules
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
 from botctl.core.contracts.throttle import Verdict, parse
 from botctl.core.errors import UsageError
 
 ACCESS = CurrentAccess(
-    AccessRules(
-        settings_grants(
-            {
-                "admin": RoleSettings(users=("100000000000000001",)),
-                "helper": RoleSettings(roles=("200000000000000001",)),
-            }
-        )
+    settings_grants(
+        {
+            "admin": RoleSettings(users=("100000000000000001",)),
+            "helper": RoleSettings(roles=("200000000000000001",)),
+        }
     ),
     SystemClock(),
 )

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from botctl.cli import main
-from botctl.cli.auth import command
+from botctl.cli.auth import keys
 from botctl.core.contracts.api_keys import ApiKey
 
 
@@ -24,8 +24,8 @@ class _Unread(io.StringIO):
 
 
 def test_key_that_cannot_be_printed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = ApiKey("k7", "it", ("*",), datetime.now(UTC), "me")
-    monkeypatch.setattr(command, "_with_keys", lambda *_: (key, "botctl_k7_secret"))
+    key = ApiKey("k7", "it", ("events:*",), datetime.now(UTC), "me")
+    monkeypatch.setattr(keys, "_with_keys", lambda *_: (key, "botctl_k7_secret"))
     monkeypatch.setattr(sys, "argv", ["botctl", "auth", "key", "create", "it", "--json"])
     err = io.StringIO()
     with mock.patch.multiple(sys, stdout=_Unread(), stderr=err), pytest.raises(SystemExit) as ended:

@@ -1,0 +1,262 @@
+"""``botctl auth grant``, ``revoke``, ``who`` and ``explain``: who has which role, and what that allows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from botctl.cli.auth.lifetime import parse_lifetime
+from botctl.cli.json_output import print_json
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.output import show
+from botctl.cli.settings import load_settings
+from botctl.core.clock import iso_ms
+from botctl.core.config.settings import DISCORD_ID
+from botctl.core.contracts.access import (
+    AnyRole,
+    Holder,
+    HolderType,
+    Need,
+    Requester,
+    RoleGrant,
+    decide,
+)
+from botctl.core.contracts.access_text import Explanation, describe_grant
+from botctl.core.contracts.access_text import explain as explain_decision
+from botctl.core.contracts.malformed import Malformed
+from botctl.core.contracts.permissions import PERMISSIONS, is_permission
+from botctl.core.errors import UsageError
+from botctl.core.escape import safe
+from botctl.core.suggest import suggest
+from botctl.run.oneshot.grants import AccessAdmin, command_roles, open_access_admin
+
+T = TypeVar("T")
+_FORMS = "user:ID, role:ID (with --guild), key:ID or job:NAME"
+
+RoleArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROLE", help="viewer, operator, admin, owner, or a role of the settings.", show_default=False
+    ),
+]
+HolderArgument = Annotated[str, typer.Argument(metavar="HOLDER", help=f"{_FORMS}.", show_default=False)]
+Guild = Annotated[
+    str | None, typer.Option("--guild", metavar="ID", help="Only in this guild; without it, for the whole bot.")
+]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log and for those who ask later.")
+]
+
+
+def grant(
+    role: RoleArgument,
+    holder: HolderArgument,
+    reason: Reason,
+    guild: Guild = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="How long it counts: 12h, 30d, 8w.")
+    ] = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grant a role. Running processes use it at once."""
+    whom, lifetime = _parse_grantee(holder), parse_lifetime(expires)
+    granted, is_new = _with_admin(
+        project,
+        profile,
+        lambda admin: admin.grants.grant(role, whom, guild=guild, expires_in=lifetime, reason=reason),
+    )
+    if as_json:
+        print_json(_as_json(granted))
+    else:
+        print(f"{'Granted' if is_new else 'Changed'}: {describe_grant(granted)}{_until(granted)}.")
+
+
+def revoke(
+    role: RoleArgument,
+    holder: HolderArgument,
+    reason: Reason,
+    guild: Guild = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a granted role back. What it opened closes at once."""
+    whom = _parse_grantee(holder)
+    removed = _with_admin(project, profile, lambda admin: admin.grants.revoke(role, whom, guild=guild, reason=reason))
+    place = f" in guild {safe(guild, 20)}" if guild else ""
+    if as_json:
+        print_json({"revoked": removed})
+    elif removed:
+        print(f"Revoked: {safe(role, 40)} from {whom}{place}.")
+    else:
+        hint = f"`botctl auth who {whom}` shows all grants"
+        print(f"There was nothing to revoke: {whom} has no grant of {safe(role, 40)}{place} in the store; {hint}.")
+
+
+def who(
+    holder: Annotated[
+        str | None, typer.Argument(metavar="[HOLDER]", help=f"Only theirs: {_FORMS}.", show_default=False)
+    ] = None,
+    role: Annotated[str | None, typer.Option("--role", metavar="ROLE", help="Only grants of this role.")] = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who has which role: by the settings, and by `botctl auth grant`."""
+    whom = parse_holder(holder) if holder else None
+
+    async def read(admin: AccessAdmin) -> tuple[list[RoleGrant], Malformed]:
+        return list((await admin.rules()).grants), admin.grants.malformed
+
+    grants, malformed = _with_admin(project, profile, read)
+    shown = [each for each in grants if whom in (None, each.holder) and role in (None, each.role)]
+    if as_json:
+        print_json([_as_json(each) for each in shown])
+    elif shown:
+        _show_grants(shown)
+    elif not malformed.faults:
+        typer.echo("There is no such grant. `botctl auth grant ROLE HOLDER --reason TEXT` makes one.", err=True)
+    malformed.require_none()
+
+
+def explain(
+    holder: Annotated[str, typer.Argument(metavar="WHO", help=f"{_FORMS}, or cli.", show_default=False)],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="A permission (jobs:run), or a command (/ops status).", show_default=False),
+    ],
+    guild: Guild = None,
+    discord_roles: Annotated[
+        str, typer.Option("--has-role", metavar="ID,ID", help="Discord roles that the user has in the guild.")
+    ] = "",
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why someone may do something or why not, and what would change it. Exit code 1: they may not."""
+    whom = parse_holder(holder)
+    loaded = load_settings(project, profile)
+    need = _parse_need(what, lambda: command_roles(loaded))
+    roles = _parse_ids(discord_roles, "Discord role")
+    _parse_ids(guild, "guild")
+
+    async def ask(admin: AccessAdmin) -> tuple[bool, Explanation]:
+        requester = await _requester(admin, whom, roles)
+        if need is None:
+            return True, Explanation(f"{whom} may use {what}.", ("yes: it asks for no role",))
+        decision = decide(await admin.rules(), requester, need, guild, datetime.now(UTC))
+        return decision.allowed, explain_decision(decision)
+
+    allowed, told = _with_admin(project, profile, ask)
+    if as_json:
+        print_json({"allowed": allowed, "answer": told.answer, "steps": told.steps, "change": told.change})
+    else:
+        print("\n".join([told.answer, *(f"  {step}" for step in told.steps), *([told.change] if told.change else [])]))
+    if not allowed:
+        raise typer.Exit(1)
+
+
+def parse_holder(text: str) -> Holder:
+    """The holder that ``text`` names. A Discord id alone is a user. Raises UsageError."""
+    kind, separator, number = text.partition(":")
+    if not separator and DISCORD_ID.matches(text):
+        return Holder(HolderType.USER, text)
+    if text == HolderType.CLI:
+        return Holder(HolderType.CLI, "")
+    if kind not in set(HolderType) - {HolderType.CLI} or not number or not number.isprintable():
+        raise UsageError(f"{safe(text, 60)!r} names no one who can have a role.", hint=f"Write {_FORMS}.")
+    if kind in (HolderType.USER, HolderType.ROLE) and not DISCORD_ID.matches(number):
+        raise UsageError(f"{safe(number, 40)!r} is not {DISCORD_ID.description}.", hint="Copy it in Discord.")
+    return Holder(HolderType(kind), number)
+
+
+def _parse_grantee(text: str) -> Holder:
+    """As `parse_holder`, but not the terminal: who uses it needs no grant."""
+    holder = parse_holder(text)
+    if holder.type is HolderType.CLI:
+        raise UsageError("the operator at the terminal may do everything, without a grant.", hint=f"Write {_FORMS}.")
+    return holder
+
+
+def _parse_ids(text: str | None, what: str) -> frozenset[str]:
+    """The Discord ids in ``text``, which are of ``what``. Raises UsageError."""
+    ids = frozenset(part.strip() for part in (text or "").split(",") if part.strip())
+    for number in sorted(ids):
+        if not DISCORD_ID.matches(number):
+            raise UsageError(f"{safe(number, 40)!r} is not a {what}; its id is {DISCORD_ID.description}.")
+    return ids
+
+
+def _parse_need(what: str, read_commands: Callable[[], Mapping[str, tuple[str, ...]]]) -> Need | None:
+    """The permission or the roles that ``what`` needs; None for a command that asks for no role. Raises UsageError."""
+    if not what.startswith("/") and ":" in what:
+        if not is_permission(what):
+            sentence = f"there is no permission {safe(what, 60)!r}{suggest(what, list(PERMISSIONS))}"
+            raise UsageError(sentence, hint=f"Choose from: {', '.join(PERMISSIONS)}.")
+        return what
+    commands, name = read_commands(), " ".join(what.split()).removeprefix("/")
+    if name not in commands:
+        raise UsageError(
+            f"there is no command {safe(name, 60)!r}{suggest(name, list(commands))}",
+            hint="A permission has a colon, as jobs:run.",
+        )
+    return AnyRole(commands[name]) if commands[name] else None
+
+
+async def _requester(admin: AccessAdmin, holder: Holder, discord_roles: frozenset[str]) -> Requester:
+    """``holder`` as who asks; a key with its own permissions. Raises UsageError if there is no such key."""
+    if holder.type is not HolderType.KEY:
+        return Requester(holder, discord_roles.__contains__ if holder.type is HolderType.USER else None)
+    keys = {key.id: key for key in await admin.keys.list()}
+    if holder.id not in keys:
+        raise UsageError(f"there is no key {safe(holder.id, 40)!r}.", hint="`botctl auth key list` shows their ids.")
+    return keys[holder.id].requester()
+
+
+def _with_admin(project: Path | None, profile: str | None, operation: Callable[[AccessAdmin], Awaitable[T]]) -> T:
+    loaded = load_settings(project, profile)
+
+    async def call() -> T:
+        async with open_access_admin(loaded) as admin:
+            return await operation(admin)
+
+    return asyncio.run(call())
+
+
+def _show_grants(grants: Sequence[RoleGrant]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("role", "holder", "guild", "by", "until", "reason"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("role", "holder"))
+    now = datetime.now(UTC)
+    for each in grants:
+        until = f"{each.expires_at:%Y-%m-%d %H:%M}" if each.expires_at else "-"
+        cells = (each.role, str(each.holder), each.guild or "-", each.granted_by or each.source, until, each.reason)
+        table.add_row(*(Text(safe(cell, 200), "dim" if each.has_expired(now) else "") for cell in cells))
+    show(table)
+
+
+def _until(granted: RoleGrant) -> str:
+    return f", until {granted.expires_at:%Y-%m-%d %H:%M} UTC" if granted.expires_at else ""
+
+
+def _as_json(granted: RoleGrant) -> dict[str, Any]:
+    return {
+        "role": granted.role,
+        "holder": str(granted.holder),
+        "guild": granted.guild,
+        "permissions": sorted(granted.permissions),
+        "source": granted.source,
+        "by": granted.granted_by,
+        "at": granted.granted_at and iso_ms(granted.granted_at),
+        "expires_at": granted.expires_at and iso_ms(granted.expires_at),
+        "reason": granted.reason,
+    }
