@@ -70,9 +70,8 @@ async def access_control(
         async with LoopTimeout(_FIRST_LOAD_S):
             await access.reload(grants)
     except (*STORE_FAULTS, TimeoutError) as error:
-        _log.warning(
-            "the grants of roles could not be read, so those of the settings count: %s", error or "no answer in time"
-        )
+        why = str(error) or "no answer in time"
+        _log.warning("the grants of roles could not be read, so those of the settings count: %s", why)
 
     async def reload_regularly() -> None:
         while True:

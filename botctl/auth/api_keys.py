@@ -31,7 +31,7 @@ from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, m
 from botctl.core.contracts.permissions import EVENTS, EVERY_EVENT, PERMISSIONS, is_pattern
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.driver_errors.mongo import reaching_mongo
-from botctl.core.errors import STORE_FAULTS, UsageError
+from botctl.core.errors import STORE_FAULTS, IntegrityError, UsageError
 from botctl.core.escape import safe
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.services.tasks import Backoff, Tasks
@@ -125,7 +125,13 @@ class MongoKeys:
     async def revoke(self, key_id: str, *, actor: Principal | None = None, reason: str = "") -> tuple[ApiKey, bool]:
         """To revoke a key again publishes the event again, since the first one may be lost."""
         actor = actor or current_operator()
-        key, newly_revoked = await self._change(key_id, {"revoked_ms": unix_ms(self.clock.now())})
+        try:
+            key, newly_revoked = await self._change(key_id, {"revoked_ms": unix_ms(self.clock.now())})
+        except IntegrityError as error:
+            await self._delete(key_id, actor)
+            raise IntegrityError(
+                f"{error} It opened nothing, and is deleted now.", hint="Nothing is left to do."
+            ) from error
         if newly_revoked:
             self._record("key.revoke", actor, key, [Change("revoked_at", None, key.revoked_at)], reason=reason)
         self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=_name(actor)))
@@ -162,6 +168,13 @@ class MongoKeys:
                 result = await self.collection.update_one({"_id": key_id, FIELD: document[FIELD]}, update)
             if result.matched_count:
                 return parse_key(changed, self.signer), True
+
+    async def _delete(self, key_id: str, actor: Principal) -> None:
+        """Delete a document that is malformed, or not signed by this bot."""
+        with _reaching_mongo:
+            await self.collection.delete_one({"_id": key_id})
+        target = Target("key", safe(key_id, MAX_NAME))
+        self.auditor.record(make_entry("key.delete", actor, at=self.clock.now(), iface=actor.type, target=target))
 
     async def _find(self, key_id: str) -> Mapping[str, Any]:
         with _reaching_mongo:
@@ -226,11 +239,9 @@ class MongoKeys:
                 with _reaching_mongo:
                     change: dict[str, Any] = {"$inc": {"uses": uses.count}, "$max": {"used_ms": unix_ms(uses.last)}}
                     if uses.addresses:
-                        newest = {"$each": list(uses.addresses), "$position": 0, "$slice": _ADDRESSES}
-                        await self.collection.update_one(
-                            {"_id": key_id}, {"$pullAll": {"used_from": list(uses.addresses)}}
-                        )
-                        change["$push"] = {"used_from": newest}
+                        addresses = list(uses.addresses)
+                        await self.collection.update_one({"_id": key_id}, {"$pullAll": {"used_from": addresses}})
+                        change["$push"] = {"used_from": {"$each": addresses, "$position": 0, "$slice": _ADDRESSES}}
                     await self.collection.update_one({"_id": key_id}, change)
             except BaseException:
                 newer = self._uses.setdefault(key_id, _Usage(uses.key, uses.last, 0, uses.addresses))

@@ -1,8 +1,8 @@
 """Sign the documents that give access, so that write access to the database alone gives no other access.
 
-A document of a key or a grant carries ``mac``: HMAC-SHA256 over the bot, its collection and its fields, but for those that count
-uses. The secret is the setting ``auth.secret``; with the embedded document store it is a file of the state folder.
-What this does not prevent: putting back an old document that was signed once.
+A document of a key or a grant carries ``mac``: HMAC-SHA256 over the bot, its collection and its fields, but for those
+that count uses. The secret is the setting ``auth.secret``; with the embedded document store it is a file of the state
+folder. What this does not prevent: putting back an old document that was signed once.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,11 @@ from botctl.auth.api_keys import MongoKeys, api_keys
 from botctl.auth.key_documents import COLLECTION
 from botctl.auth.key_format import mint
 from botctl.auth.signing import Signer
-from botctl.core.contracts.api_keys import KeyRefused
+from botctl.core.contracts.api_keys import KeyRefused, Rotation
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import Position
 from botctl.core.contracts.events import Event, KeyCreated, KeyRevoked, KeyRotated
-from botctl.core.errors import ConfigError, Unreachable, UsageError
+from botctl.core.errors import ConfigError, IntegrityError, Unreachable, UsageError
 from tests.support.clock import ManualClock
 from tests.support.realtime import RecordingAuditor
 from tests.support.stores import tasks_for
@@ -240,6 +241,51 @@ async def test_rotation_without_overlap_revokes_at_once(rig: KeyRig) -> None:
         await rig.keys.rotate(old.id, overlap=timedelta(0))
     with pytest.raises(UsageError, match="no key 'missing'"):
         await rig.keys.rotate("missing", overlap=timedelta(0))
+
+
+async def test_key_is_rotated_once(rig: KeyRig) -> None:
+    old, _ = await rig.keys.create("one")
+    first = await rig.keys.rotate(old.id, overlap=timedelta(hours=1))
+    with pytest.raises(UsageError, match=f"was rotated already; {first.new.id} replaces it"):
+        await rig.keys.rotate(old.id, overlap=timedelta(hours=1))
+    again = await rig.keys.rotate(first.new.id, overlap=timedelta(hours=1))
+    assert again.new.expires_at is None  # as the first one, not as its overlap
+
+
+async def test_two_rotations_at_once_leave_one_successor(rig: KeyRig) -> None:
+    old, _ = await rig.keys.create("one")
+    results = await asyncio.gather(
+        *(rig.keys.rotate(old.id, overlap=timedelta(hours=1)) for _ in range(4)), return_exceptions=True
+    )
+    (won,) = [result for result in results if isinstance(result, Rotation)]
+    valid = [key.id for key in await rig.keys.list() if key.invalid_reason(rig.clock.now()) is None]
+    assert sorted(valid) == sorted([old.id, won.new.id])
+
+
+async def test_unsigned_key_is_deleted_by_revoke(rig: KeyRig) -> None:
+    key, _ = await rig.keys.create("one")
+    await rig.database[COLLECTION].update_one({"_id": key.id}, {"$unset": {"mac": ""}})
+    with pytest.raises(IntegrityError, match=r"not signed by this bot.*is deleted now"):
+        await rig.keys.revoke(key.id)
+    assert await rig.keys.list() == []
+    assert rig.actions == ["key.create", "key.delete"]
+
+
+async def test_key_of_a_place_that_is_no_guild_is_refused(rig: KeyRig) -> None:
+    with pytest.raises(UsageError, match="'here' is not a guild"):
+        await rig.keys.create("one", guild="here")
+
+
+async def test_uses_of_several_processes_add_up(rig: KeyRig) -> None:
+    _, text = await rig.keys.create("one")
+    other = MongoKeys(rig.keys.collection, rig.log, rig.bus, rig.auditor, rig.clock, SIGNER)
+    await rig.keys.check(text, address="10.0.0.1")
+    rig.clock.advance(5)
+    await other.check(text, address="10.0.0.2")
+    await other.write_uses()
+    await rig.keys.write_uses()  # an older use, written later
+    (found,) = await rig.keys.list()
+    assert (found.uses, found.used_at, set(found.used_from)) == (2, rig.clock.now(), {"10.0.0.1", "10.0.0.2"})
 
 
 async def test_overlap_does_not_prolong_a_key(rig: KeyRig) -> None:

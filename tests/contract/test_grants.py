@@ -118,20 +118,18 @@ async def test_inserted_grant_counts_for_nothing(rig: GrantRig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "holder", "guild", "reason", "sentence"),
+    ("role", "options", "sentence"),
     [
-        ("operater", USER, None, "x", "no role 'operater'; did you mean operator"),
-        ("viewer", Holder(HolderType.ROLE, ANN), None, "x", "belongs to a guild"),
-        ("viewer", USER, "here", "x", "'here' is not a guild"),
-        ("viewer", USER, None, "", "a reason is a text"),
-        ("viewer", USER, None, "x" * 201, "a reason is a text"),
+        ("operater", {}, "no role 'operater'; did you mean operator"),
+        ("viewer", {"holder": Holder(HolderType.ROLE, ANN)}, "belongs to a guild"),
+        ("viewer", {"guild": "here"}, "'here' is not a guild"),
+        ("viewer", {"reason": ""}, "a reason is a text"),
+        ("viewer", {"reason": "x" * 201}, "a reason is a text"),
     ],
 )
-async def test_invalid_grant_is_refused(
-    rig: GrantRig, role: str, holder: Holder, guild: str | None, reason: str, sentence: str
-) -> None:
+async def test_invalid_grant_is_refused(rig: GrantRig, role: str, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        await rig.grants.grant(role, holder, guild=guild, reason=reason)
+        await rig.grants.grant(role, **{"holder": USER, "reason": "x"} | options)
     assert await rig.grants.list() == []
     assert rig.events == []
 

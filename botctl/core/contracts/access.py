@@ -157,9 +157,8 @@ class AccessRules:
 
     def next_expiry(self, now: datetime) -> datetime | None:
         """When the next of these grants expires; None if none does."""
-        return min(
-            (grant.expires_at for grant in self.grants if grant.expires_at and grant.expires_at > now), default=None
-        )
+        ends = (grant.expires_at for grant in self.grants)
+        return min((end for end in ends if end is not None and end > now), default=None)
 
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
         """The grants of ``requester``; those of Discord roles only for roles that it has in ``guild``."""

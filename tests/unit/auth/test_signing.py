@@ -34,7 +34,9 @@ def test_any_change_of_a_signed_field_is_noticed(document: dict[str, object], ot
             SIGNER.require_signature("things", changed)
 
 
-def test_signature_of_another_collection_is_wrong() -> None:
+def test_signature_of_another_collection_or_bot_is_wrong() -> None:
+    with pytest.raises(NotSigned, match="signature is wrong"):
+        Signer(SIGNER.secret, "two").require_signature("things", SIGNER.sign("things", {"_id": 1}))
     with pytest.raises(NotSigned, match="signature is wrong"):
         SIGNER.require_signature("others", SIGNER.sign("things", {"_id": 1}))
 
@@ -51,7 +53,7 @@ def test_secret_of_the_embedded_store_is_made_once_and_private(tmp_path: Path) -
 
 def test_secret_of_the_settings_comes_first(tmp_path: Path) -> None:
     settings = Settings(auth=AuthSettings(secret="s" * 32), mongo=MongoSettings(url="mongodb://localhost"))
-    assert load_signer(settings, tmp_path) == Signer(b"s" * 32)
+    assert load_signer(settings, tmp_path) == Signer(b"s" * 32, "bot")
     assert load_signer(Settings(mongo=MongoSettings(url="mongodb://localhost")), tmp_path) == Signer(None)
     assert list(tmp_path.iterdir()) == []
 
