@@ -69,6 +69,3 @@ def test_invocations_are_compared_by_identity():
     assert one != an_invocation()
     assert len({one, an_invocation()}) == 2
 
-
-def test_actor_has_no_roles_by_default():
-    assert an_invocation().actor.roles == frozenset()
