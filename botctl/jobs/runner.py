@@ -68,7 +68,8 @@ class Runner:
         """Run or skip what is due for ``job``. Return whether there was something to do: then call this again.
 
         It does nothing while the job runs in this process. If the record has a run of this holder that does not run
-        here, the claim was written without confirmation: the run never started, and is lost.
+        here, the claim was written without confirmation: the run never started, and is lost. If it has a run of an
+        earlier holder, it could not be read when this one took over: it is taken over now.
         """
         if job.name in self._running or not lease.held:
             return False
@@ -78,6 +79,9 @@ class Runner:
             return False
         if record.run is not None and record.fence == lease.fence:
             return await self._mark_lost(record.run, record, lease)
+        if record.run is not None and record.fence < lease.fence:
+            await self.take_over(job, lease)
+            return True
         plan = plan_run(job, record, now)
         if plan is None or record.fence > lease.fence:
             return False

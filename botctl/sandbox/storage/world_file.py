@@ -36,6 +36,7 @@ from botctl.sandbox.model.world import (
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
+_BEGINNING = b'{"version":1,"last_id":'  # of each `snapshot`
 _PAUSE_S = 0.2  # from a change until it is saved, so that several are saved together
 _SAVING_SHARE = 0.05  # at most so much of the time is spent on saving: a large world is saved less often
 
@@ -103,17 +104,23 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Raise ConfigError for JSON that this version cannot know: such a file is whole, and must stay where it is."""
+    """Raise ConfigError for what never was a world of this version: such a file must stay where it is."""
+    if not _was_world(path.read_bytes()):
+        raise ConfigError(
+            f"The sandbox's state in {path} was not written by this version of botctl.",
+            hint="Name another file, or rename this one to start with a new world.",
+        )
+
+
+def _was_world(text: bytes) -> bool:
+    """Whether ``text`` is that of a world, or what damage leaves of one: its beginning, NUL bytes, or nothing."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(text)
     except (ValueError, RecursionError):
-        return  # damaged
-    if isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] <= VERSION:
-        return
-    raise ConfigError(
-        f"The sandbox's state in {path} was not written by this version of botctl.",
-        hint="Name another file, or rename this one to start with a new world.",
-    )
+        beginning = b"".join(text.strip(b"\0")[:100].split())  # a world that people edited may have spaces
+        return _BEGINNING.startswith(beginning[: len(_BEGINNING)])
+    is_known = isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] <= VERSION
+    return is_known and "last_id" in data
 
 
 def save(world: World, path: Path) -> None:

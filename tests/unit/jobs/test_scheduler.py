@@ -153,6 +153,19 @@ async def test_job_starts_at_its_due_time(scheduling):
     assert scheduling.rig.results[:2] == ["ok", "ok"]
 
 
+async def test_job_whose_record_was_corrected_runs_again(scheduling):
+    """Its record has a run of the last holder, and could not be read when this process took the jobs over."""
+    collection, key = scheduling.rig.store.collection, {"_id": scheduling.job.name}
+    await collection.update_one(key, {"$set": {"run": "run0", "outcome": "fine"}})
+    scheduling.leases.allowed.set()
+    await until(lambda: bool(scheduling.rig.store.malformed.faults))
+    assert scheduling.calls == 0
+    await collection.update_one(key, {"$set": {"outcome": None}})
+    scheduling.release.set()
+    await until(lambda: scheduling.rig.results == ["lost", "ok"])
+    assert scheduling.rig.events[0].run == "run0"
+
+
 @pytest.mark.parametrize("complete", [True, False])
 async def test_missing_job_is_marked_removed_if_all_files_loaded(scheduling, complete):
     scheduling.scheduler.complete = complete
