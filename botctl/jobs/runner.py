@@ -77,11 +77,8 @@ class Runner:
         record = await self.store.get(job, now)
         if job.name in self._running:  # started while the record was read
             return False
-        if record.run is not None and record.fence == lease.fence:
-            return await self._mark_lost(record.run, record, lease)
-        if record.run is not None and record.fence < lease.fence:
-            await self.take_over(job, lease)
-            return True
+        if record.run is not None and record.fence <= lease.fence:
+            return await self._mark_lost(job, record.run, record, lease)
         plan = plan_run(job, record, now)
         if plan is None or record.fence > lease.fence:
             return False
@@ -92,8 +89,11 @@ class Runner:
         await self._claim_and_run(job, record, plan, lease)
         return True
 
-    async def _mark_lost(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
+    async def _mark_lost(self, job: Job, run_id: str, record: JobRecord, lease: Lease) -> bool:
         """Record and publish that the run is lost. False: another process changed the record."""
+        if record.fence < lease.fence:
+            await self.take_over(job, lease)
+            return True
         if not await self.store.mark_lost(record, lease.fence, self.clock.now()):
             return False
         _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)
