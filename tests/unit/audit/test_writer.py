@@ -1,4 +1,4 @@
-"""The audit writer while building indexes takes long or fails, and after an error that nobody expected."""
+"""The audit writer while building indexes takes long or fails, and after an unexpected error."""
 
 import asyncio
 from datetime import UTC, datetime
