@@ -34,11 +34,15 @@ class Spool:
         make_private_folder(self._folder)
         path = self._folder / f"audit-{event_id()}.jsonl"
         part = path.with_suffix(".part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.writelines(line + b"\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.writelines(line + b"\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
+        except OSError:
+            part.unlink(missing_ok=True)  # the disk is full: an empty file would stay for ever
+            raise
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)  # the name, too

@@ -18,13 +18,9 @@ repair that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
-from typing import Any, Final
-
-import aiohttp
+from typing import Final
 
 DISCORD_EPOCH_S: Final = 1_420_070_400.0
 """Discord: Reference > Snowflakes."""
@@ -93,29 +89,3 @@ class DiscordClock:
 def created_s(snowflake: int) -> float:
     """The Unix time of an id, in seconds on Discord's clock."""
     return (snowflake >> 22) / 1000 + DISCORD_EPOCH_S
-
-
-@contextmanager
-def dates_learnt(session: aiohttp.ClientSession, clock: DiscordClock) -> Iterator[None]:
-    """Teach ``clock`` the date of every answer to a request that ``session`` sends while the block runs.
-
-    Not all the time: listening costs a fifth of a small request.
-    """
-
-    async def begin(_session: Any, request: SimpleNamespace, _parameters: Any) -> None:
-        request.sent_s = clock.ticks()
-
-    async def end(_session: Any, request: SimpleNamespace, parameters: aiohttp.TraceRequestEndParams) -> None:
-        date = parameters.response.headers.get("Date")
-        if date is not None:
-            clock.learn_date(date, request.sent_s)
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(begin)
-    trace.on_request_end.append(end)
-    trace.freeze()
-    session.trace_configs.append(trace)
-    try:
-        yield
-    finally:
-        session.trace_configs.remove(trace)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from disnake.interactions import Interaction
 
 from botctl.bot import responses
+from botctl.bot.admission import CommandAdmission
 from botctl.bot.arrivals import Arrivals
 from botctl.bot.compiled import CompiledCommand, HandlerSpec
 from botctl.bot.context import Context
@@ -29,11 +30,9 @@ from botctl.bot.decisions import (
     RoleGrants,
     Throttled,
     TooLate,
-    check_access,
     classify,
 )
 from botctl.bot.pending import (
-    FailureCounter,
     LateLog,
     PendingInteraction,
     default_disposition,
@@ -47,7 +46,6 @@ from botctl.bot.unanswered import Unanswered
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import Event
-from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
 from botctl.core.contracts.invocation import (
     ANY_COMPONENT,
     COMPONENT_KINDS,
@@ -64,10 +62,6 @@ from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.ids import error_id
 
-ADMISSION_TIMEOUT_S: Final = 1.0
-"""How long stores may delay a command; Discord waits 3 s."""
-MAX_REMEMBERED_GUILDS: Final = 10_000
-"""Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
 SPEAK_AT_S: Final = 2.75
 """The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
 SPEAK_DEFERRED_AT_S: Final = 885.0
@@ -104,14 +98,9 @@ class Pipeline:
     ) -> None:
         self.policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
-        self.limiter_failures = FailureCounter("the rate limit could not be checked, so the command runs without it")
-        self.settings_failures = FailureCounter(
-            "guild settings could not be read, so the last known ones or the defaults are used"
-        )
         self._publish = publish
-        self._limiter = limiter
+        self.admission = CommandAdmission(limiter, guilds, clock)
         self._auditor = auditor
-        self._guilds = guilds
         self._clock = clock
         self._roles = roles
         self._default_policy = CommandPolicy(limits)
@@ -124,7 +113,6 @@ class Pipeline:
         self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
         self._pending: dict[int, PendingInteraction] = {}
         self._by_token: dict[str, PendingInteraction] = {}
-        self._remembered: dict[str, GuildSettings] = {}
         self._draining = False
         self._hurry = asyncio.Event()  # the stop waits no longer
         self._invocation_ended = asyncio.Event()
@@ -206,7 +194,7 @@ class Pipeline:
 
     async def admit(self, pending: PendingInteraction) -> None:
         """Check access, limits and age. Raises Denied, Throttled or TooLate if the handler must not be called."""
-        await self._admit(pending.invocation, pending.policy)
+        await self.admission.admit(pending.invocation, pending.policy)
         if self._is_dead(pending):  # a frozen host, or stores that took long
             raise TooLate
 
@@ -222,25 +210,10 @@ class Pipeline:
         invocation.policy = suggestions_policy(command)
         policy = self.policy_of(Kind.SLASH, command)
         try:
-            await self._admit(invocation, replace(policy, limits=self.suggestion_limits))
+            await self.admission.admit(invocation, replace(policy, limits=self.suggestion_limits))
         except (Denied, Throttled):
             return False
         return not self._draining
-
-    async def _admit(self, invocation: Invocation, policy: CommandPolicy) -> None:
-        """Check access to ``policy``, then its limits. Raises Denied or Throttled."""
-        settings: GuildSettings | None = None
-        try:
-            async with asyncio.timeout(ADMISSION_TIMEOUT_S):
-                settings = await self._load_settings(invocation.guild)
-                _authorise(invocation, policy, settings)
-                await self._check_limits(invocation, policy)
-        except TimeoutError as error:  # from this block; timeouts of the stores are caught inside
-            if settings is None:
-                self.settings_failures.record(error, self._clock.monotonic())
-                _authorise(invocation, policy, self._remembered_settings(invocation.guild))
-            else:
-                self.limiter_failures.record(error, self._clock.monotonic())
 
     async def call_handler(
         self, inter: Interaction[Any], handler_spec: HandlerSpec, args: tuple[Any, ...], options: dict[str, Any]
@@ -366,40 +339,6 @@ class Pipeline:
                 return
             await asyncio.sleep(min(left_s, _POLL_S))
 
-    async def _load_settings(self, guild: str | None) -> GuildSettings:
-        """Return the guild's settings; the remembered ones if the store fails."""
-        if guild is None:
-            return DEFAULTS
-        try:
-            settings = await self._guilds.get(guild)
-        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
-            self.settings_failures.record(error, self._clock.monotonic())
-            return self._remembered_settings(guild)
-        self._remember_settings(guild, settings)
-        return settings
-
-    def _remember_settings(self, guild: str, settings: GuildSettings) -> None:
-        """Keep changed settings: without Redis the store has no cache, and disabled commands must stay disabled."""
-        self._remembered.pop(guild, None)
-        if settings != DEFAULTS:
-            self._remembered[guild] = settings
-            if len(self._remembered) > MAX_REMEMBERED_GUILDS:
-                del self._remembered[next(iter(self._remembered))]
-
-    def _remembered_settings(self, guild: str | None) -> GuildSettings:
-        return self._remembered.get(guild or "", DEFAULTS)
-
-    async def _check_limits(self, invocation: Invocation, policy: CommandPolicy) -> None:
-        if not policy.limits:
-            return
-        try:
-            verdict = await self._limiter.check(invocation, policy.limits)
-        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
-            self.limiter_failures.record(error, self._clock.monotonic())
-            return
-        if not verdict.allowed:
-            raise Throttled(verdict)
-
     async def _complete(self, pending: PendingInteraction) -> None:
         """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
@@ -465,12 +404,3 @@ class Pipeline:
         self._publish(finished_event(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome
-
-
-def _authorise(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> None:
-    """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
-    if settings.locale:
-        invocation.locale = settings.locale
-    denied = check_access(invocation, policy, settings)
-    if denied:
-        raise denied

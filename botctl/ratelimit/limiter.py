@@ -1,20 +1,17 @@
-"""The rate limiter. It sends many checks in one request to Redis, and decides by itself when Redis does not answer.
+"""The rate limiter. It sends many checks in one EVALSHA to Redis (`core.services.batching`).
 
-Checks of one turn of the event loop are sent together, as one EVALSHA. If Redis does not answer a batch in time, this
-process decides it alone (`LocalCounts`), as well as all later checks, until a background probe succeeds. So no check
-waits for a Redis that is known to be down, and no caller sees an exception. While processes count alone, each subject
-starts with no calls used, so N processes admit up to N times the limit. That is better than denying every call.
+While Redis does not answer, this process decides alone (`LocalCounts`). Then each subject starts with no calls used, so
+N processes admit up to N times the limit. That is better than denying every call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
@@ -24,22 +21,17 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
-from botctl.core.errors import ANYTHING, type_name
-from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.event_loop.timeout import LoopTimeout
-from botctl.core.services.outage import Outage
-from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.services.batching import Batcher
+from botctl.core.services.tasks import Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.ratelimit import keys, lua_script
 from botctl.ratelimit.gcra import US_PER_S, GcraRate, rate
 from botctl.ratelimit.local_fallback import LocalCounts
-from botctl.ratelimit.lua_script import ScriptResult
+from botctl.ratelimit.lua_script import Check, ScriptResult
 from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
-MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
-MAX_CONCURRENT_BATCHES = 2  # one is collected while the other is under way
 _MAX_POLICIES = 4096  # compiled policies in memory
-_PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _WRITE_LIMIT_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -57,11 +49,6 @@ class _Policy(NamedTuple):
     limits: tuple[Limit, ...]
     compiled: tuple[_CompiledLimit, ...]
     counter: PolicyCounter
-
-
-class _PendingCheck(NamedTuple):
-    check: list[tuple[str, GcraRate]]  # see `lua_script.Check`
-    future: asyncio.Future[tuple[ScriptResult, str]]  # gets the result and its `Verdict.source`
 
 
 @dataclass(slots=True)
@@ -94,17 +81,22 @@ class RedisLimiter:
         self._local = LocalCounts(self.clock)
         self._statistics = PolicyStats(self.redis, self.bot, self.clock)
         self._policies: dict[str, _Policy] = {}
-        self._queue: deque[_PendingCheck] = deque()
-        self._wake = asyncio.Event()
         self._declared = asyncio.Event()
         self._writing = asyncio.Lock()  # two writes at once would count the same twice
-        self._running = False
-        self._outage = Outage(self.tasks, _log, _PROBES)
+        self._batcher = Batcher[Check, ScriptResult](
+            self.tasks,
+            _log,
+            "rate limits are counted by this process alone: Redis failed ({error})",
+            send=self._evaluate,
+            answer_alone=self._local.check,
+            probe=lambda: self._evaluate([]),
+            on_failure=self._count_failure,
+        )
 
     @property
     def is_local(self) -> bool:
         """Whether this process counts alone, because Redis did not answer."""
-        return self._outage.active or not self._running
+        return self._batcher.is_alone
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``. If one is used up, deny and count nothing. Never raises."""
@@ -129,7 +121,8 @@ class RedisLimiter:
             return _ALLOWED["none"]
         self.counts.checks += 1
         policy.counter.checks += 1
-        result, source = await self._decide([(compiled.prefix + key, compiled.rate) for compiled, key in keyed])
+        reply = await self._batcher.ask([(compiled.prefix + key, compiled.rate) for compiled, key in keyed])
+        result, source = reply.answer, "redis" if reply.from_store else "local"
         if source == "local":
             self.counts.local += 1
         if result.denied_by < 0:
@@ -138,32 +131,19 @@ class RedisLimiter:
         policy.counter.denied += 1
         return Verdict(False, result.retry_after_us / US_PER_S, keyed[result.denied_by][0].limit, source)
 
-    async def _decide(self, check: list[tuple[str, GcraRate]]) -> tuple[ScriptResult, str]:
-        if self.is_local:
-            return self._local.check(check), "local"
-        pending = _PendingCheck(check, asyncio.get_running_loop().create_future())
-        self._queue.append(pending)
-        self._wake.set()
-        return await pending.future
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RedisLimiter]:
         """Use Redis while the block runs. Before and after that, this process counts alone."""
-        for n in range(MAX_CONCURRENT_BATCHES):
-            self.tasks.spawn(self._send_batches, name=f"batches-{n}")
-        self.tasks.spawn(self._probe, name="probe")
         self.tasks.spawn(self._write_statistics_often, name="statistics")
-        self._running = True
         try:
-            yield self
+            with self._batcher.running():
+                try:
+                    yield self
+                finally:
+                    if not self.is_local:
+                        await self._write_statistics()
         finally:
-            try:
-                if not self.is_local:
-                    await self._write_statistics()
-            finally:
-                self._running = False
-                self._decide_locally(self._take(len(self._queue)))
-                await self.tasks.cancel()
+            await self.tasks.cancel()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         """The policy ``name``, compiled once."""
@@ -178,29 +158,6 @@ class RedisLimiter:
         )
         compiled = self._policies[name] = _Policy(limits, compiled_limits, self._statistics.counter(name))
         return compiled
-
-    async def _send_batches(self) -> None:
-        """Send the queued checks, batch after batch."""
-        while True:
-            while not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = self._take(MAX_BATCH)
-            try:
-                results = await self._evaluate([pending.check for pending in batch])
-            except ANYTHING as error:  # whatever fails, the callers get an answer
-                if is_own_cancellation(error):
-                    self._decide_locally(batch)
-                    raise
-                self._fail(error)
-                self._decide_locally(batch + self._take(len(self._queue)))
-            else:
-                for pending, result in zip(batch, results, strict=True):
-                    _resolve(pending, result, "redis")
-
-    def _take(self, limit: int) -> list[_PendingCheck]:
-        """Remove up to ``limit`` checks from the queue."""
-        return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
     async def _write_statistics_often(self) -> None:
         while True:
@@ -219,7 +176,7 @@ class RedisLimiter:
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("the counts of rate limits were not written: %s", type(error).__name__)
 
-    async def _evaluate(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
+    async def _evaluate(self, checks: Sequence[Check]) -> list[ScriptResult]:
         names, plan = lua_script.build_arguments(checks)
         arguments: list[Any] = [*names, plan]
         async with LoopTimeout(self.deadline_s):
@@ -231,31 +188,8 @@ class RedisLimiter:
         self.counts.batches += 1
         return lua_script.parse_reply(reply)
 
-    def _decide_locally(self, batch: list[_PendingCheck]) -> None:
-        for pending in batch:
-            _resolve(pending, self._local.check(pending.check), "local")
-
-    def _fail(self, error: BaseException) -> None:
-        """Count a failure, and from now on count in this process alone."""
+    def _count_failure(self) -> None:
         self.counts.failures += 1
-        if self._running:
-            self._outage.begin(
-                f"rate limits are counted by this process alone: Redis failed ({type_name(error)})", error
-            )
-
-    async def _probe(self) -> None:
-        """While this process counts alone, send an empty batch from time to time, to find out if Redis answers."""
-        while True:
-            await self._outage.wait_begun()
-            await self._outage.pause()
-            try:
-                await self._evaluate([])
-            except ANYTHING as error:  # still down, whatever the reason
-                if is_own_cancellation(error):
-                    raise
-                self._fail(error)
-            else:
-                self._outage.end()
 
 
 @asynccontextmanager
@@ -266,9 +200,3 @@ async def rate_limiter(
         if metrics is not None:
             metrics.watch("botctl_limiter_total", "What the limiter did.", lambda: asdict(limiter.counts), label="what")
         yield limiter
-
-
-def _resolve(pending: _PendingCheck, result: ScriptResult, source: str) -> None:
-    """Give the waiting caller its result."""
-    if not pending.future.done():  # the caller may have been cancelled
-        pending.future.set_result((result, source))

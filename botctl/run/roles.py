@@ -51,7 +51,7 @@ from botctl.sandbox.process.service import sandbox
 from botctl.stores.mongo import Database
 
 if TYPE_CHECKING:
-    from botctl.bot.loader import Catalog
+    from botctl.bot.catalog import Catalog
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # to cancel the runs that did not finish in time, and to release the lease
@@ -200,8 +200,8 @@ def load_commands(
 
 
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
+    from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
-    from botctl.bot.loader import Catalog
     from botctl.bot.service import BotService, bot_service
 
     registry.value(Catalog, catalog)

@@ -15,6 +15,7 @@ from botctl.bot.arrivals import TOKEN_LIFE_S
 from botctl.bot.claims import RedisClaims
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
+from tests.support.clock import Standstill
 from tests.support.stores import Server, server, tasks_for
 from tests.support.waiting import LIMIT_S, expires, until
 
@@ -64,9 +65,21 @@ async def test_outage_neither_slows_nor_loses_claims(own_redis: Server):
                 assert "may be handled twice" in claims.tasks.detail
             finally:
                 own_redis.process.send_signal(signal.SIGCONT)
-            await until(lambda: not claims._outage.active)
+            await until(lambda: not claims._batcher.is_alone)
         async with process(client) as again:
             assert not any([await again.claim(n) for n in (1, 2, 1999)])
+
+
+async def test_own_standstill_is_not_blamed_on_redis(redis: Redis):
+    async with process(redis, deadline_s=expires(0.1)) as claims:
+        await claims.claim(0)  # the script is known from here on
+        standstill = Standstill()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, loop.call_soon, standstill.stand_still, 60)  # when the batch is under way
+        assert await asyncio.gather(*(claims.claim(n) for n in range(1, 20))) == [True] * 19
+        assert not claims._batcher.is_alone
+    async with process(redis) as again:
+        assert not any([await again.claim(n) for n in range(20)])
 
 
 async def test_claim_during_the_stop_is_answered(redis: Redis):

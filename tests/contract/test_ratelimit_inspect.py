@@ -203,9 +203,9 @@ async def test_reset_of_one_policy_keeps_the_others(redis, bot, inspector):
 async def test_reset_clears_local_counts(redis, bot, inspector):
     """In the next outage the process counts alone again, and must not deny by old counts."""
     async with running_limiter(redis, bot) as limiter:
-        limiter._outage.begin("Redis is away")
+        limiter._batcher._outage.begin("Redis is away")
         assert await use(limiter, 6) == [True] * 5 + [False]
-        limiter._outage.end()
+        limiter._batcher._outage.end()
         await until(lambda: limiter._statistics._resets is not None)
         assert len(limiter._local) > 0
         await inspector.reset(parse_subject("user:9"))

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from botctl.bot.catalog import Catalog
 from botctl.bot.compiled import ValidationContext
-from botctl.bot.loader import Catalog, load
+from botctl.bot.loader import load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import RoleSettings, Settings

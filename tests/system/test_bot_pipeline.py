@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from botctl.bot import pipeline as pipeline_module
+from botctl.bot import admission as admission_module
 from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.sandbox.console.client import Identity
@@ -518,13 +518,13 @@ async def test_commands_run_without_stores(bot: Rig):
     await bot.run_command("p_fine")
     bot.guilds.error = bot.limiter.error = ConnectionError("down")
     pipeline = bot.service.bot.pipeline
-    before = pipeline.limiter_failures.count, pipeline.settings_failures.count
+    before = pipeline.admission.limiter_failures.count, pipeline.admission.settings_failures.count
     await bot.run_command("p_fine")
     await bot.run_command("ping")
     await bot.run_command("secret", user="cat")
     assert bot.results == ["denied", "denied", "ok", "denied"]
-    assert pipeline.limiter_failures.count == before[0] + 1
-    assert pipeline.settings_failures.count == before[1] + 3
+    assert pipeline.admission.limiter_failures.count == before[0] + 1
+    assert pipeline.admission.settings_failures.count == before[1] + 3
 
 
 @shared_loop
@@ -532,7 +532,7 @@ async def test_hanging_store_delays_a_command_only_briefly(bot: Rig, monkeypatch
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(pipeline_module, "ADMISSION_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(admission_module, "ADMISSION_TIMEOUT_S", 0.02)
     monkeypatch.setattr(bot.limiter, "check", hang)
     monkeypatch.setattr(bot.guilds, "get", hang)
     assert last_text(await bot.run_command("ping")) == "pong"

@@ -287,7 +287,7 @@ async def test_plain_commands_and_async_setup_are_registered(tmp_path: Path, cap
 
 async def test_cog_load_that_never_ends_is_named(tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setattr("botctl.bot.service.COG_LOAD_S", 0.0)
-    monkeypatch.setattr("botctl.bot.loader.COG_LOAD_S", 0.0)
+    monkeypatch.setattr("botctl.bot.catalog.COG_LOAD_S", 0.0)
     body = ASYNC.replace("await asyncio.sleep(0)\n            self.loaded = True", "await asyncio.Event().wait()")
     async with rig(write_commands(tmp_path / "commands", b=body)) as bot:
         assert last_text(await bot.run_command("slow")) == "loaded: False"
@@ -326,7 +326,7 @@ async def test_guild_that_forbids_commands_degrades_the_bot(tmp_path: Path):
 
 @pytest.mark.parametrize("call", ["get_global_commands", "bulk_upsert_global_commands"])
 async def test_failed_registration_is_repeated_until_it_succeeds(tmp_path: Path, monkeypatch, call: str):
-    monkeypatch.setattr("botctl.bot.service.RETRY_S", (0.01,))
+    monkeypatch.setattr("botctl.bot.registration.RETRY_S", (0.01,))
     works, real = asyncio.Event(), getattr(HTTPClient, call)
 
     async def fail(*args: Any, **options: Any) -> Any:
@@ -345,7 +345,7 @@ async def test_failed_registration_is_repeated_until_it_succeeds(tmp_path: Path,
 
 
 async def test_slow_registration_degrades_the_bot_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("botctl.bot.service.SYNC_S", 0.01)
+    monkeypatch.setattr("botctl.bot.registration.SYNC_S", 0.01)
     works, real = asyncio.Event(), HTTPClient.bulk_upsert_global_commands
 
     async def wait(*args: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files as resource_files
 from pathlib import Path
 
@@ -86,9 +88,12 @@ def create(folder: Path) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BotctlError(
-            f"{folder} cannot be written: {error.strerror}.", hint="Give `botctl init` a folder that you may write to."
-        ) from error
+        for name in files:  # none of them was there before, and the next attempt must not find them
+            with suppress(OSError):
+                (folder / name).unlink()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "Free space on that disk." if full else "Give `botctl init` a folder that you may write to."
+        raise BotctlError(f"{folder} cannot be written: {error.strerror}.", hint=hint) from error
     return [Path(name) for name in files]
 
 

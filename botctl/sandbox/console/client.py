@@ -244,7 +244,10 @@ class SandboxClient:
             return response.status, await response.json(content_type=None)
 
 
-START_HINT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
+START_HINT = (
+    "Start it with: botctl run (if it has just started, try again in a second); for bots of any library: "
+    "botctl sandbox serve"
+)
 
 
 def _invocation_body(invocation: SlashCall | MenuCall | str) -> dict[str, Any]:

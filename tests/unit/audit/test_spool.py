@@ -1,5 +1,10 @@
 """The next start finds spooled entries whole."""
 
+import errno
+import os
+
+import pytest
+
 from botctl.audit.spool import Spool
 
 
@@ -15,6 +20,16 @@ def test_lines_are_read_in_order_of_files(tmp_path):
 def test_unfinished_file_is_not_found(tmp_path):
     (tmp_path / "audit-1.part").write_bytes(b"half a li")
     assert Spool(tmp_path).files() == []
+
+
+def test_failed_write_leaves_no_file(tmp_path, monkeypatch):
+    def refuse(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        Spool(tmp_path).write([b"a"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_done_file_is_removed_and_bad_file_kept(tmp_path):

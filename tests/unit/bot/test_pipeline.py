@@ -13,7 +13,7 @@ from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from botctl.bot import pipeline
+from botctl.bot import admission
 from botctl.bot.command import Command, UserCommand, component, kind_of
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import ValidationContext
@@ -499,16 +499,18 @@ async def _reply(inter):
 
 
 async def test_remembered_settings_are_limited_and_skip_default_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_REMEMBERED_GUILDS", 2)
+    monkeypatch.setattr(admission, "MAX_REMEMBERED_GUILDS", 2)
     with offline() as rig:
         bot_pipeline = rig.bot.pipeline
         for guild in ("1", "2", "3"):
             rig.guilds.settings[guild] = GuildSettings(locale="de", revision=1)
         for guild in ("plain", "1", "2", "1", "3"):
-            await bot_pipeline._load_settings(guild)
+            await bot_pipeline.admission._load_settings(guild)
         del rig.guilds.settings["3"]
-        await bot_pipeline._load_settings("3")
+        await bot_pipeline.admission._load_settings("3")
         rig.guilds.error = ConnectionError("down")
-        locales = {guild: (await bot_pipeline._load_settings(guild)).locale for guild in ("plain", "1", "2", "3")}
+        locales = {
+            guild: (await bot_pipeline.admission._load_settings(guild)).locale for guild in ("plain", "1", "2", "3")
+        }
     assert locales == {"plain": None, "1": "de", "2": None, "3": None}
-    assert set(bot_pipeline._remembered) == {"1"}
+    assert set(bot_pipeline.admission._remembered) == {"1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,24 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BotctlError, match="cannot be written"):
         create(tmp_path / "file" / "bot")
+
+
+def test_full_disk_leaves_nothing_that_stops_the_next_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written = Path.write_text, []
+
+    def fill(path: Path, text: str, **options: str) -> int:
+        written.append(path)
+        if len(written) > 3:
+            write(path, "", **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, text, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fill)
+        with pytest.raises(BotctlError, match="No space left") as caught:
+            create(tmp_path)
+    assert caught.value.hint == "Free space on that disk."
+    assert create(tmp_path)
 
 
 @pytest.mark.parametrize(("folder", "name"), [("My Bot", "my-bot"), ("--x--", "x"), ("é", "bot"), ("a" * 40, "a" * 32)])

@@ -8,7 +8,7 @@ import aiohttp
 import disnake
 import pytest
 
-from botctl.bot.service import _close, _login, _to_botctl_error
+from botctl.bot.login import _to_botctl_error, close_bot, log_in
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import ExitCode, Unreachable
@@ -76,12 +76,12 @@ async def test_failed_logins_leave_no_session_open(gateway_fails: bool, monkeypa
     client = _Unanswered()
     bot = cast(Any, client)
     with pytest.raises(Unreachable):
-        await _login(bot, DiscordAccess("a.b.c", None))
+        await log_in(bot, DiscordAccess("a.b.c", None))
     if gateway_fails:
 
         async def close() -> None:
             raise ConnectionResetError("Cannot write to closing transport")
 
         monkeypatch.setattr(client, "close", close)
-    await _close(bot)
+    await close_bot(bot)
     assert [session.closed for session in client.sessions] == [True, True, True]

@@ -1,0 +1,120 @@
+"""Log in to Discord, open the gateway, and close both; what Discord refuses becomes an error with an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+import aiohttp
+import disnake
+
+from botctl.bot.client import Bot, intents_of
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.event_loop.tasks import create_watched_task
+
+PRIVILEGED: Final = ("members", "presences", "message_content")
+"""Discord: Gateway > Privileged Intents."""
+_LOGIN_ATTEMPTS: Final = 3
+_FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
+    4010: "the shard does not exist",
+    4011: "the bot is in too many guilds for one shard",
+    4012: "Discord does not know this version of the gateway",
+    4013: "the intents in discord.intents do not exist",
+}
+_log = logging.getLogger(__name__)
+
+
+async def log_in(bot: Bot, access: DiscordAccess) -> None:
+    """Log in. Network errors are retried; a refused token is not."""
+    for attempt in range(1, _LOGIN_ATTEMPTS + 1):
+        try:
+            await bot.login(access.token)
+        except (aiohttp.ClientError, OSError, disnake.DiscordServerError) as error:
+            if attempt == _LOGIN_ATTEMPTS:
+                raise _to_botctl_error(error) from error
+            _log.warning("Discord does not answer (%s), trying again", type(error).__name__)
+            await bot.http.close()  # the next attempt makes another session, and would leave this one open
+            await asyncio.sleep(attempt)
+        except disnake.DiscordException as error:
+            raise _to_botctl_error(error) from error
+        else:
+            return
+
+
+async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
+    """Open the gateway and wait until the guilds have arrived.
+
+    Return the task that runs the gateway: disnake reconnects for ever. It ends when the bot is closed.
+    """
+
+    async def gateway() -> None:
+        try:
+            await bot.connect()
+        except Exception as error:
+            raise _to_botctl_error(error, settings) from error
+
+    ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
+    gateway_task = asyncio.create_task(gateway(), name="bot gateway")
+    try:
+        await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        gateway_task.cancel()
+        raise
+    finally:
+        ready.cancel()
+    if gateway_task.done():
+        gateway_task.result()
+        raise Unreachable("Discord closed the gateway before the bot was ready")
+    return gateway_task
+
+
+async def watch_gateway(gateway_task: asyncio.Task[None]) -> None:
+    """Wait for the gateway task, so that the registry sees when it ends."""
+    try:
+        await gateway_task
+    finally:
+        gateway_task.cancel()
+
+
+def _to_botctl_error(error: Exception, settings: Settings | None = None) -> BotctlError:
+    """Return ``error`` as an error with an exit code and a hint for the operator."""
+    match error:
+        case disnake.LoginFailure() | disnake.ConnectionClosed(code=4004):
+            hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to the token shown once at Discord's developer portal."
+            return DeadToken("Discord refuses the token", hint=hint)
+        case disnake.HTTPException(status=401):
+            hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to a valid token."
+            return DeadToken("Discord refuses the token", hint=hint)
+        case disnake.PrivilegedIntentsRequired():
+            missing = [name for name in PRIVILEGED if settings and getattr(intents_of(settings.discord.intents), name)]
+            names = ", ".join(missing) or "unknown"
+            hint = "Enable them at Discord's developer portal under Bot, or remove them from discord.intents."
+            return ConfigError(f"Discord has not granted the privileged intents {names}", hint=hint)
+        case disnake.ConnectionClosed(code=code) if code in _FATAL_CLOSE_CODES:
+            return ConfigError(f"Discord closed the gateway with {code}: {_FATAL_CLOSE_CODES[code]}")
+        case disnake.SessionStartLimitReached(session_start_limit=limit):
+            when = limit.reset_time.isoformat(timespec="seconds")
+            hint = "Wait until then; Discord resets the token of a bot that starts too often."
+            return Held(f"Discord allows no new session before {when}", hint=hint)
+        case _:
+            return Unreachable(f"Discord does not answer correctly: {type(error).__name__}: {error}")
+
+
+async def close_bot(bot: Bot) -> None:
+    """Close the gateway and the session, and cancel what disnake's login left unfinished."""
+    try:
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await bot.close()
+    finally:
+        await bot.http.close()  # if the gateway's end failed, disnake has left the session open
+    unfinished = [
+        task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")
+    ]
+    for task in unfinished:
+        task.cancel()
+    if unfinished:
+        await asyncio.wait(unfinished, timeout=1.0)
