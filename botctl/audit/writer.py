@@ -158,10 +158,10 @@ class MongoAuditor:
             try:
                 await self._write_once()
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
-                failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
-                )
+                what = f"MongoDB failed ({describe(error)})"
+                if isinstance(error, OSError):
+                    what = f"the spool failed ({error.strerror or type_name(error)})"
+                await self._outage.begin_and_pause(f"audit entries wait in memory: {what}", error)
             else:
                 self._outage.end()
                 if self.counts.written:
@@ -302,7 +302,7 @@ class MongoAuditor:
             async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
+            _log.warning("audit: MongoDB failed at the stop (%s)", describe(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)
