@@ -15,6 +15,7 @@ from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
 from botctl.core.files.private import make_private_folder, write_private
 from botctl.core.files.set_aside import set_aside
+from botctl.core.repeats import Repeats
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
     Application,
@@ -138,6 +139,7 @@ class Saver:
         self._world = world
         self._path = path
         self._dirty = asyncio.Event()
+        self._repeats = Repeats()
 
     def changed(self) -> None:
         self._dirty.set()
@@ -160,7 +162,10 @@ class Saver:
         try:
             save(self._world, self._path)
         except OSError as error:
-            _log.warning("The sandbox's state cannot be written to %s: %s", self._path, error)
+            level = self._repeats.level(logging.WARNING, "state", str(error))
+            _log.log(level, "The sandbox's state cannot be written to %s: %s", self._path, error)
+        else:
+            self._repeats.end("state")
         return time.perf_counter() - began_s
 
 

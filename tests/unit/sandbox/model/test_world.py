@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +57,24 @@ def test_world_survives_saving_and_loading(tmp_path) -> None:
     assert again.channels[GENERAL] is again.guilds[GUILD].channels[GENERAL]
     assert int(again.new_id()) > world.last_id
     assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+@pytest.mark.looptime
+async def test_world_that_cannot_be_saved_is_reported_once(tmp_path, caplog) -> None:
+    """The disk is full. It is reported again when it had been saved in between."""
+    saver = world_file.Saver(default_world(), tmp_path / "none" / "state.json")
+    (tmp_path / "none").touch()
+    saving = asyncio.create_task(saver.run())
+    for change in range(6):
+        if change == 3:
+            (tmp_path / "none").unlink()
+        if change == 4:
+            shutil.rmtree(tmp_path / "none")
+            (tmp_path / "none").touch()
+        saver.changed()
+        await asyncio.sleep(60)
+    saving.cancel()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
 def test_outage_ends_with_the_sandbox(tmp_path) -> None:
