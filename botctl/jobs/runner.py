@@ -19,6 +19,7 @@ from botctl.core.contracts.events import Event, JobFinished, JobStarted
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
+from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.ids import error_id, event_id
@@ -166,6 +167,8 @@ class Runner:
         number = None if error is None else error_id()
         if result is RunResult.TIMEOUT:
             _log.error("job %s took longer than %g s [%s]", job.name, job.timeout_s, number, extra={"error_id": number})
+        elif error is not None and (sentence := failing_store(error)):
+            _log.error("job %s failed [%s]: %s", job.name, number, sentence, extra={"error_id": number})
         elif error is not None:
             _log.error("job %s failed [%s]", job.name, number, exc_info=error, extra={"error_id": number})
         kind = None if error is None else type(error).__name__
