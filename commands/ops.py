@@ -1,8 +1,14 @@
 from datetime import timedelta
 
 import disnake
+from disnake.ext import commands
 
 from botctl import Command, Context, StatusSource
+
+
+def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) -> list[str]:
+    """Suggest commands and permissions that contain what was typed."""
+    return inter.bot.access_questions(typed)
 
 
 class Ops(Command):
@@ -29,3 +35,19 @@ class Ops(Command):
             embed.add_field(f"{mark} {service.name}", detail[:200])
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)
+
+    class Why(Command):
+        """Show why you may do something, or why not."""
+
+        roles = ()  # everyone may ask about themselves
+
+        async def execute(self, ctx: Context, what: str = commands.Param(autocomplete=suggest_questions)) -> None:
+            """Show why you may do something, or why not.
+
+            Parameters
+            ----------
+            what: A command, or a permission
+            """
+            told = await ctx.explain_access(what)
+            text = "\n".join([f"**{told.answer}**", *(f"- {step}" for step in told.steps), told.change])
+            await ctx.reply(text[:2000], ephemeral=True)

@@ -21,7 +21,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from botctl.auth.key_format import digest, mint, parse_id
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
-from botctl.core.config.sources import suggest
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
 from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
@@ -34,6 +33,7 @@ from botctl.core.errors import STORE_FAULTS, UsageError
 from botctl.core.escape import safe
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.suggest import suggest
 from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_api_keys"

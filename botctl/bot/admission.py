@@ -12,6 +12,7 @@ from typing import Final
 from botctl.bot.decisions import CommandPolicy, Throttled, check_access
 from botctl.bot.pending import FailureCounter
 from botctl.core.clock import Clock
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import GuildSettingsStore, Limiter
@@ -25,13 +26,14 @@ MAX_REMEMBERED_GUILDS: Final = 10_000
 class CommandAdmission:
     """Admits invocations. Failures of the stores are counted and logged, and stop no command."""
 
-    def __init__(self, limiter: Limiter, guilds: GuildSettingsStore, clock: Clock) -> None:
+    def __init__(self, limiter: Limiter, guilds: GuildSettingsStore, access: AccessControl, clock: Clock) -> None:
         self.limiter_failures = FailureCounter("the rate limit could not be checked, so the command runs without it")
         self.settings_failures = FailureCounter(
             "guild settings could not be read, so the last known ones or the defaults are used"
         )
         self._limiter = limiter
         self._guilds = guilds
+        self.access = access
         self._clock = clock
         self._remembered: dict[str, GuildSettings] = {}
 
@@ -40,17 +42,17 @@ class CommandAdmission:
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(ADMISSION_TIMEOUT_S):
-                settings = await self._load_settings(invocation.guild)
-                _authorise(invocation, policy, settings)
+                settings = await self.load_settings(invocation.guild)
+                self._authorise(invocation, policy, settings)
                 await self._check_limits(invocation, policy)
         except TimeoutError as error:  # from this block; timeouts of the stores are caught inside
             if settings is None:
                 self.settings_failures.record(error, self._clock.monotonic())
-                _authorise(invocation, policy, self._remembered_settings(invocation.guild))
+                self._authorise(invocation, policy, self._remembered_settings(invocation.guild))
             else:
                 self.limiter_failures.record(error, self._clock.monotonic())
 
-    async def _load_settings(self, guild: str | None) -> GuildSettings:
+    async def load_settings(self, guild: str | None) -> GuildSettings:
         """Return the guild's settings; the remembered ones if the store fails."""
         if guild is None:
             return DEFAULTS
@@ -84,11 +86,10 @@ class CommandAdmission:
         if not verdict.allowed:
             raise Throttled(verdict)
 
-
-def _authorise(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> None:
-    """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
-    if settings.locale:
-        invocation.locale = settings.locale
-    denied = check_access(invocation, policy, settings)
-    if denied:
-        raise denied
+    def _authorise(self, invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> None:
+        """Raise Denied if the user has no access. It needs no store, so an outage cannot let anyone in."""
+        if settings.locale:
+            invocation.locale = settings.locale
+        denied = check_access(invocation, policy, settings, self.access)
+        if denied:
+            raise denied

@@ -78,6 +78,11 @@ class Arrivals:
         self.doubt = asyncio.Event()  # something came too late: is it what we believe to be Discord's time?
         self._recent = RecentIds()
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process can handle the bot's interactions."""
+        return isinstance(self.claims, NoClaims)
+
     def admit(self, interaction: int) -> bool:
         """Note that ``interaction`` has arrived. False: it has arrived before, and is to be ignored."""
         self.clock.learn_id(interaction)

@@ -172,9 +172,12 @@ class Catalog:
             if refused:
                 bot.remove_application_command(command)
         counts = Counts()
-        for command in bot.application_commands_iterator():
-            for sentence in counts.add(kind_of_invokable(command), command.name, command.guild_ids or ()):
+        for command in list(bot.application_commands_iterator()):
+            excess = list(counts.add(kind_of_invokable(command), command.name, command.guild_ids or ()))
+            for sentence in excess:
                 faults.add(*location(command.callback, self.folder, self.folder), sentence)
+            if excess:
+                bot.remove_application_command(command)
 
 
 class Counts:

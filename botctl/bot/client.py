@@ -16,17 +16,20 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
+from botctl.bot.access_questions import explain_access, matching_questions
 from botctl.bot.cog_loads import CogLoads
 from botctl.bot.command_sync import CommandSync, ListUnknownError
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
+from botctl.bot.decisions import CommandPolicy
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
 from botctl.core.config.settings import DiscordSettings, Intent
+from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
-from botctl.core.contracts.invocation import Kind, policy_name, suggestions_policy
+from botctl.core.contracts.invocation import Invocation, Kind, policy_name, suggestions_policy
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import is_own_cancellation
@@ -79,12 +82,31 @@ class Bot(commands.InteractionBot):
 
     def policies(self) -> dict[str, tuple[Limit, ...]]:
         """Return the limits of every command (a cog's too), its components and suggestions, as `policy_name` writes."""
-        nodes = [node for command in self.application_commands for node in _with_sub_commands(command)]
-        keys = {(kind_of_invokable(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)}
-        keys |= set(self.pipeline.handlers)
+        nodes = self._command_nodes()
+        keys = {(kind_of_invokable(node), node.qualified_name) for node in nodes} | set(self.pipeline.handlers)
         limits = {policy_name(*key): self.pipeline.policy_of(*key).limits for key in keys}
         completed = [suggestions_policy(node.qualified_name) for node in nodes if getattr(node, "autocompleters", None)]
         return limits | dict.fromkeys(completed, self.pipeline.suggestion_limits)
+
+    def _command_nodes(self) -> list[Any]:
+        """Every command and sub-command (a cog's too) that a user can call."""
+        nodes = (node for command in self.application_commands for node in _with_sub_commands(command))
+        return [node for node in nodes if not getattr(node, "children", None)]
+
+    def command_policies(self) -> dict[tuple[Kind, str], CommandPolicy]:
+        """The policy of every command, by kind and full name."""
+        keys = ((kind_of_invokable(node), node.qualified_name) for node in self._command_nodes())
+        return {key: self.pipeline.policy_of(*key) for key in keys}
+
+    async def explain_access(self, what: str, invocation: Invocation) -> Explanation:
+        """As `access_questions.explain_access`, about the commands of this bot."""
+        admission = self.pipeline.admission
+        settings = await admission.load_settings(invocation.guild)
+        return explain_access(what, invocation, self.command_policies(), settings, admission.access)
+
+    def access_questions(self, typed: str) -> list[str]:
+        """At most 25 commands and permissions that contain ``typed``: suggestions for an option."""
+        return matching_questions(typed, self.command_policies())
 
     def has_command(self, kind: Kind, name: str) -> bool:
         """Whether there is a command (with its sub-commands: ``ops status``) of this kind."""
@@ -119,7 +141,18 @@ class Bot(commands.InteractionBot):
             case _:
                 self.remove_slash_command(command.name)
 
+    async def on_application_command(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Do nothing: `run_command` runs the command. A function of an author in this place decides itself."""
+
+    async def run_command(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Run a command. Listeners hear of it when it is claimed, and only then."""
+        await self._run_command(interaction, ("application_command", "interaction"))
+
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """Run a command of which listeners have heard."""
+        await self._run_command(interaction, ())
+
+    async def _run_command(self, interaction: ApplicationCommandInteraction[Any], events: Iterable[str]) -> None:
         """Run a command: everything that disnake does with it happens inside the pipeline."""
         command = self.find_command(interaction)
         if command is not None and command not in self._hooked:
@@ -127,10 +160,12 @@ class Bot(commands.InteractionBot):
         process = super().process_application_commands
 
         async def work(_: PendingInteraction) -> None:
+            for event in events:
+                self.dispatch(event, interaction)
             await process(interaction)
 
-        kind = kind_of_type(interaction.data.type)
-        await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
+        kind, name = kind_of_type(interaction.data.type), qualified_name(interaction)
+        await self.pipeline.run(kind, name, interaction, work, is_known=self.has_command(kind, name))
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
         """Suggest values for an option: nothing to those who may not use the command. An event tells the time."""

@@ -23,10 +23,11 @@ from botctl.bot.command import (
 from botctl.bot.compiled import CommandOptions, CompiledCommand, HandlerSpec, Invokable, ReportFault, ValidationContext
 from botctl.bot.decisions import CommandPolicy
 from botctl.bot.discord_limits import MAX_DESCRIPTION, MAX_OPTIONS, payload, refusals
+from botctl.bot.load_errors import missing_service
 from botctl.core.contracts.invocation import ANY_COMPONENT, ANY_ID, Kind, policy_name
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, AssemblyError
-from botctl.core.signatures import label, parameters_of
+from botctl.core.signatures import parameters_of
 
 T = TypeVar("T")
 Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
@@ -272,8 +273,7 @@ class _Builder:
             return
         for parameter in parameters:
             if not parameter.optional and not self._context.provides(parameter.key):
-                sentence = f"{cls.__name__} needs {label(parameter.key)}, which no service provides"
-                self._report(cls.__init__, sentence)
+                self._report(cls.__init__, missing_service(cls.__name__, parameter.key))
 
     def _check_name(self, where: object, name: str) -> None:
         if not _SLASH_NAME.fullmatch(name) or name != name.lower():

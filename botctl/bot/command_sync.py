@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ RETRY_S: Final = (5.0, 15.0, 60.0, 300.0)
 _IN_COMMAND: Final = re.compile(r"In (?P<index>\d+)(?:\.(?P<field>\S*))?: (?P<reason>.*)")  # as disnake writes it
 _NO_ACCESS: Final = (403, 404)
 _SHOWN: Final = 10  # names in a sentence
+_is_registering: ContextVar[bool] = ContextVar("is_registering", default=False)
 _log = logging.getLogger(__name__)
 
 
@@ -86,14 +88,19 @@ class CommandSync:
 
     def __init__(self) -> None:
         self.failures: list[SyncFailure] = []
-        self.is_running = False
         self.done = asyncio.Event()  # the first attempt has ended
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the current task registers the commands. Other code may send some of its own at the same time."""
+        return _is_registering.get()
+
     def begin(self) -> None:
-        self.failures, self.is_running = [], True
+        self.failures = []
+        _is_registering.set(True)
 
     def end(self) -> None:
-        self.is_running = False
+        _is_registering.set(False)
         self.done.set()
 
     def fail(self, guild: int | None, commands: Sequence[disnake.ApplicationCommand], error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Route buttons, select menus and modals through the pipeline. disnake passes them on without any check.
+"""Route commands, buttons, select menus and modals through the pipeline. disnake passes them on without any check.
 
 An interaction that has arrived before goes no further than here, whatever its kind.
 
@@ -9,12 +9,12 @@ does. It waits for the tasks that disnake starts for a component: callbacks of v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import disnake
 from disnake.enums import try_enum_to_int
-from disnake.interactions import Interaction, MessageInteraction, ModalInteraction
+from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 from disnake.state import ConnectionState
 
 from botctl.bot.command import METADATA
@@ -27,7 +27,8 @@ from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
-_AUTOCOMPLETE: Final = 4  # Discord: Interactions > Interaction Type
+_COMMAND: Final = 2  # Discord: Interactions > Interaction Type
+_AUTOCOMPLETE: Final = 4
 _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interactions > Interaction Type
     3: (Kind.COMPONENT, MessageInteraction),
     5: (Kind.MODAL, ModalInteraction),
@@ -43,16 +44,24 @@ class PipelineConnectionState(ConnectionState):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def parse_interaction_create(self, data: Any) -> None:
-        """Handle an interaction. Commands and autocompletion have public hooks, so only components are routed here."""
+        """Handle an interaction. Listeners of disnake's events hear of it when it is claimed.
+
+        Suggestions are not claimed, and have a public hook. An author's own ``on_application_command`` comes first.
+        """
         arrivals, number = self._pipeline.arrivals, int(data["id"])
         if not arrivals.admit(number):
             return
-        if data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # the user has stopped typing there
+        if data["type"] in _COMPONENT_KINDS:
+            self._handle_component(data)
+        elif data["type"] == _AUTOCOMPLETE and arrivals.is_dead(number):  # the user has stopped typing there
             arrivals.note_late()
-            return
-        if data["type"] not in _COMPONENT_KINDS:
+        elif data["type"] == _COMMAND and "on_application_command" not in vars(self._get_client()):
+            inter: ApplicationCommandInteraction[Any] = ApplicationCommandInteraction(data=data, state=self)
+            self._run(inter.bot.run_command(inter), data["data"]["name"])
+        else:
             super().parse_interaction_create(data)
-            return
+
+    def _handle_component(self, data: Any) -> None:
         kind, cls = _COMPONENT_KINDS[data["type"]]
         inter: Interaction[Any] = cls(data=data, state=self)
         parse = super().parse_interaction_create
@@ -61,7 +70,10 @@ class PipelineConnectionState(ConnectionState):
         async def dispatch(pending: PendingInteraction) -> None:
             await _dispatch_component(self._pipeline, pending, lambda: parse(data), self._count_waiters)
 
-        task = create_watched_task(self._pipeline.run(kind, name, inter, dispatch), name=f"botctl: {name}")
+        self._run(self._pipeline.run(kind, name, inter, dispatch), name)
+
+    def _run(self, handling: Coroutine[Any, Any, None], name: str) -> None:
+        task = create_watched_task(handling, name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
         task.add_done_callback(self._tasks.discard)
 

@@ -14,6 +14,7 @@ from disnake.interactions import Interaction
 from botctl.bot.decisions import is_expired
 from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import pick
+from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.event_loop.tasks import create_watched_task
 
@@ -88,6 +89,14 @@ class Context:
     def message(self) -> Any:
         """The message with the button or select; None for a command."""
         return getattr(self._inter, "message", None)
+
+    async def explain_access(self, what: str) -> Explanation:
+        """Whether the user may use a command (``ops status``) or has a permission (``jobs:run``) here, and why.
+
+        Raises UsageError if there is no such command or permission.
+        """
+        explanation: Explanation = await self._inter.bot.explain_access(what, self.invocation)
+        return explanation
 
     def pick(self, translations: Mapping[str, str]) -> str:
         """Return the text in this context's language: ``ctx.pick({"en": "Hello", "de": "Hallo"})``."""

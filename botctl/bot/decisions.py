@@ -1,17 +1,17 @@
-"""Decisions of the pipeline as pure functions: roles, access, and the meaning of an exception."""
+"""Decisions of the pipeline: access, and the meaning of an exception."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import disnake
 from disnake.ext import commands
 
-from botctl.core.config.settings import RoleSettings
+from botctl.core.contracts.access import AccessControl, AnyRole, user_requester
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Invocation, Outcome, Result, command_of
 from botctl.core.contracts.throttle import Limit, Verdict
@@ -19,7 +19,6 @@ from botctl.core.errors import UsageError
 
 UNKNOWN_INTERACTION: Final = 10062
 """Discord's error code when an interaction got no answer within 3 s: Opcodes and Status Codes > JSON."""
-_NO_ROLES: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +27,6 @@ class CommandPolicy:
 
     limits: tuple[Limit, ...] = ()
     roles: tuple[str, ...] = ()
-
-
-class RoleGrants:
-    """botctl's roles, granted to Discord users and Discord roles by ``[roles]`` in the settings."""
-
-    def __init__(self, roles: Mapping[str, RoleSettings]) -> None:
-        self._by_user = _names_by_id((int(user), name) for name, role in roles.items() for user in role.users)
-        self._by_role = _names_by_id((int(role_id), name) for name, role in roles.items() for role_id in role.roles)
-
-    def roles_of(self, user: int, has_role: Callable[[int], object] | None) -> frozenset[str]:
-        """Return the roles of ``user``. ``has_role`` looks up a Discord role by id; None in a direct message."""
-        granted = self._by_user.get(user, _NO_ROLES)
-        if has_role is not None:
-            for role, names in self._by_role.items():
-                if not names <= granted and has_role(role):
-                    granted |= names
-        return granted
-
-
-def _names_by_id(pairs: Iterable[tuple[int, str]]) -> dict[int, frozenset[str]]:
-    """Return the role names of each Discord id; ``pairs`` are (id, role name)."""
-    groups: dict[int, frozenset[str]] = {}
-    for key, name in pairs:
-        groups[key] = groups.get(key, _NO_ROLES) | {name}
-    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +60,17 @@ class TooLate(commands.CheckFailure):
     """Discord no longer waits for an answer. It is a CheckFailure, so that a cog's own error handlers know it."""
 
 
-def check_access(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
+def check_access(
+    invocation: Invocation, policy: CommandPolicy, settings: GuildSettings, access: AccessControl
+) -> Denied | None:
     """Return why ``invocation`` is not allowed, or None. It does not check the limits."""
     command = command_of(invocation.kind, invocation.name)
     if command is not None and not settings.allows(*command):
         return Denied("disabled in this guild", LocalizedMessage("disabled", {"name": command[1]}))
-    if policy.roles and invocation.actor.roles.isdisjoint(policy.roles):
-        names = " or ".join(policy.roles)
-        return Denied(f"needs role {names}", LocalizedMessage("role", {"roles": " / ".join(policy.roles)}))
-    return None
+    if not policy.roles or access.decide(user_requester(invocation), AnyRole(policy.roles), invocation.guild).allowed:
+        return None
+    names = " or ".join(policy.roles)
+    return Denied(f"needs role {names}", LocalizedMessage("role", {"roles": " / ".join(policy.roles)}))
 
 
 @dataclass(frozen=True, slots=True)

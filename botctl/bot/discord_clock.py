@@ -9,16 +9,19 @@ that cannot be set (`boot_ticks`) to Discord's clock, from two sources:
 - The ``Date`` of an answer, in whole seconds, for which botctl asks at the start, from time to time, and when something
   seems to be too old. Without it, a backlog that is the first thing to arrive would look new.
 
-Only a lower bound of the distance is kept, so an age is never too high by more than Discord's own clocks differ: no
-interaction is refused that could still be answered. The bound sinks by `DRIFT` with time, because quartz clocks drift
-apart; answers with a ``Date`` lower it as well. If a host was suspended, its ticks may have stood still; both sources
-repair that.
+Only a lower bound of the distance is kept for each source, so an age is never too high by more than Discord's own
+clocks differ: no interaction is refused that could still be answered. The bounds sink by `DRIFT` with time, because
+quartz clocks drift apart; answers with a ``Date`` lower them as well. The higher one counts, until ids have been known
+for `TRUST_IDS_AFTER_S`; then only theirs does, since a server's ``Date`` may be wrong. If a host was suspended, its
+ticks may have stood still; both sources repair that.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -26,6 +29,8 @@ DISCORD_EPOCH_S: Final = 1_420_070_400.0
 """Discord: Reference > Snowflakes."""
 DRIFT: Final = 5e-4
 """Seconds per second. The kernel slews a clock by 0.05 % at most."""
+TRUST_IDS_AFTER_S: Final = 60.0
+"""By then a backlog has been read, and its newest id with it."""
 _DATE_STEP_S: Final = 1.0  # a Date has whole seconds, rounded down
 
 Ticks = Callable[[], float]
@@ -39,28 +44,44 @@ def boot_ticks() -> float:
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+@dataclass(slots=True)
+class _Bound:
+    """How far Discord's clock is ahead of the ticks, at least."""
+
+    ahead_s: float = -math.inf
+    learnt_s: float = 0.0
+
+    def at(self, now_s: float) -> float:
+        return self.ahead_s - DRIFT * max(0.0, now_s - self.learnt_s)
+
+    def raise_to(self, ahead_s: float, now_s: float) -> None:
+        if ahead_s > self.at(now_s):
+            self.ahead_s, self.learnt_s = ahead_s, now_s
+
+    def lower_to(self, ahead_s: float, now_s: float) -> None:
+        if ahead_s < self.at(now_s):
+            self.ahead_s, self.learnt_s = ahead_s, now_s
+
+
 class DiscordClock:
     """Learns Discord's time and tells ages. ``ticks``: a clock of this host, in seconds, that is never set."""
 
     def __init__(self, ticks: Ticks = boot_ticks) -> None:
         self.ticks = ticks
-        self._ahead_s: float | None = None  # Discord's clock is at least this far ahead of the ticks
-        self._learnt_s = 0.0
-        self._ids_known = False
+        self._by_ids = _Bound()
+        self._by_dates = _Bound()
+        self._ids_since_s = math.inf
 
     def age_s(self, snowflake: int) -> float:
         """How long ago Discord made ``snowflake``, at least; 0 while nothing is known."""
         now_s = self.ticks()
-        ahead_s = self._ahead(now_s)
-        return 0.0 if ahead_s is None else max(0.0, now_s + ahead_s - created_s(snowflake))
+        return max(0.0, now_s + self._ahead(now_s) - created_s(snowflake))
 
     def learn_id(self, snowflake: int) -> None:
         """Learn from an id that has just arrived."""
-        self._ids_known = True
         now_s = self.ticks()
-        at_least_s, known_s = created_s(snowflake) - now_s, self._ahead(now_s)
-        if known_s is None or at_least_s > known_s:
-            self._set(at_least_s, now_s)
+        self._ids_since_s = min(self._ids_since_s, now_s)
+        self._by_ids.raise_to(created_s(snowflake) - now_s, now_s)
 
     def learn_date(self, date: str, sent_s: float) -> None:
         """Learn from the ``Date`` of an answer that has just arrived to a request sent at ``sent_s`` (ticks).
@@ -73,17 +94,14 @@ class DiscordClock:
             date_s = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return
-        lowest_s, highest_s, known_s = date_s - now_s, date_s + _DATE_STEP_S - sent_s, self._ahead(now_s)
-        if known_s is None or (known_s < lowest_s and not self._ids_known):
-            self._set(lowest_s, now_s)
-        elif known_s > highest_s:
-            self._set(highest_s, now_s)
+        if self._ids_since_s == math.inf:
+            self._by_dates.raise_to(date_s - now_s, now_s)
+        for bound in (self._by_ids, self._by_dates):
+            bound.lower_to(date_s + _DATE_STEP_S - sent_s, now_s)
 
-    def _ahead(self, now_s: float) -> float | None:
-        return None if self._ahead_s is None else self._ahead_s - DRIFT * max(0.0, now_s - self._learnt_s)
-
-    def _set(self, ahead_s: float, now_s: float) -> None:
-        self._ahead_s, self._learnt_s = ahead_s, now_s
+    def _ahead(self, now_s: float) -> float:
+        by_ids = self._by_ids.at(now_s)
+        return by_ids if now_s - self._ids_since_s >= TRUST_IDS_AFTER_S else max(by_ids, self._by_dates.at(now_s))
 
 
 def created_s(snowflake: int) -> float:

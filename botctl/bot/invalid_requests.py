@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from botctl.bot.arrivals import TOKEN_LIFE_S
 from botctl.core.contracts.discord_access import INVALID_PERIOD_S, INVALID_WARN_AT
 
 TOO_MANY: Final = 429
 _SLOT_S: Final = 10.0
 _STATUSES: Final = frozenset({401, 403, TOO_MANY})
-_TOKEN_LIFE_S: Final = 900.0  # Discord: Interactions > Receiving and Responding: tokens are valid for 15 minutes
 _MAX_TOKENS: Final = 10_000
 
 
@@ -112,6 +112,6 @@ class InvalidRequests:
         """Drop tokens that are too old to be used, and the oldest if there are too many."""
         while self._refused:
             token = next(iter(self._refused))
-            if len(self._refused) <= _MAX_TOKENS and self._refused[token] > now - _TOKEN_LIFE_S:
+            if len(self._refused) <= _MAX_TOKENS and self._refused[token] > now - TOKEN_LIFE_S:
                 return
             del self._refused[token]

@@ -12,11 +12,17 @@ from typing import Final
 from disnake.ext import commands
 
 from botctl.core.errors import CommandFaults
+from botctl.core.signatures import Key, label
 
 PACKAGE_PREFIX: Final = "_botctl_commands_"
 """Prefix of the internal packages into which command files are imported."""
 _INTERNAL: Final = re.compile(rf"\b{PACKAGE_PREFIX}[0-9a-f]+\.")
 _log = logging.getLogger(__name__)
+
+
+def missing_service(who: str, key: Key) -> str:
+    """The sentence when ``who`` has a parameter of the type ``key``, and there is no such service."""
+    return f"{who} needs {label(key)}, which no service provides"
 
 
 class FaultCollector:

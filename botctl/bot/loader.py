@@ -20,7 +20,14 @@ from botctl.bot.command import Command, metadata_of
 from botctl.bot.command_builder import build
 from botctl.bot.command_files import FoundFile, find_files, import_file
 from botctl.bot.compiled import Invokable, ValidationContext
-from botctl.bot.load_errors import PACKAGE_PREFIX, FaultCollector, definition_line, describe_error, error_line
+from botctl.bot.load_errors import (
+    PACKAGE_PREFIX,
+    FaultCollector,
+    definition_line,
+    describe_error,
+    error_line,
+    missing_service,
+)
 from botctl.bot.plain_disnake import (
     INVOKABLE,
     cog_faults,
@@ -173,8 +180,7 @@ def _add_cog(
                 file.path, definition_line(cog.__init__), f"parameter {name} of {cog.__name__} has no annotation"
             )
         elif key is not Bot and not context.provides(key):
-            sentence = f"{cog.__name__} needs {label(key)}, which no service provides"
-            faults.add(file.path, definition_line(cog.__init__), sentence)
+            faults.add(file.path, definition_line(cog.__init__), missing_service(cog.__name__, key))
     file.cogs.append(cog)
 
 
@@ -199,8 +205,7 @@ def _add_handler(
         )
     for parameter in parameters[1:]:
         if not parameter.optional and parameter.key is not Bot and not context.provides(parameter.key):
-            sentence = f"{function.__name__} needs {label(parameter.key)}, which no service provides"
-            faults.add(file.path, definition_line(function), sentence)
+            faults.add(file.path, definition_line(function), missing_service(function.__name__, parameter.key))
     file.handlers.append(handler)
 
 
@@ -215,8 +220,7 @@ def _add_job(file: CommandFile, job: Job, context: ValidationContext, faults: Fa
         if parameter.key is Bot:
             faults.add(file.path, line, f"the job {job.name} needs {label(Bot)}, but may run in a process without it")
         elif not parameter.optional and parameter.key is not JobRun and not context.provides(parameter.key):
-            sentence = f"the job {job.name} needs {label(parameter.key)}, which no service provides"
-            faults.add(file.path, line, sentence)
+            faults.add(file.path, line, missing_service(f"the job {job.name}", parameter.key))
     file.jobs.append(job)
 
 

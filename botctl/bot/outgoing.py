@@ -53,14 +53,16 @@ def _clean_form(form: Any) -> Any:
     """A form's fields without secrets; files are not read."""
     if form is None:
         return None
-    return [{**field, "value": _clean_field(field["value"])} for field in form]
+    return [{**field, "value": _clean_field(field["name"], field["value"])} for field in form]
 
 
-def _clean_field(value: Any) -> Any:
+def _clean_field(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    if name != "payload_json":
+        return redact_values(value)
     try:
-        fields = json.loads(value)  # the field payload_json
+        fields = json.loads(value)
     except ValueError:
         return redact_values(value)
     return redact_json(fields, disnake.utils._to_json, redact_values)[1]  # noqa: SLF001

@@ -39,6 +39,7 @@ class PendingInteraction:
     author_notified: bool = False  # an error handler of the author got the error, and may have answered
     ctx: Context | None = None  # None in a disnake cog
     error_listeners: set[asyncio.Task[Any]] = field(default_factory=set)  # tasks of the author's error listeners
+    is_left_to_others: bool = False  # another process may claim it, since this one would only refuse it
     followed_up: bool = False  # an answer was sent after a deferral
     context: weakref.ref[Context] | None = None  # the author's, after `release_context`
 
@@ -85,6 +86,14 @@ class PendingInteraction:
             self.disposition = disposition
             self.was_answered = self.inter.response.is_done()
         return self.disposition
+
+
+def forget_original(inter: Interaction[Any]) -> None:
+    """Drop the copy of the first answer, which disnake keeps for ever once it was fetched, and never updates.
+
+    It refers back to ``inter``, so it would count as code that has the interaction.
+    """
+    inter._original_response = None  # noqa: SLF001
 
 
 @dataclass(slots=True)

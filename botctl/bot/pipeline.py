@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ from botctl.bot.decisions import (
     CommandPolicy,
     Denied,
     Disposition,
-    RoleGrants,
     Throttled,
     TooLate,
     classify,
@@ -44,6 +43,7 @@ from botctl.bot.pending import (
 from botctl.bot.translations import translate
 from botctl.bot.unanswered import Unanswered
 from botctl.core.clock import Clock
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.invocation import (
@@ -67,6 +67,8 @@ SPEAK_AT_S: Final = 2.75
 """The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
 SPEAK_DEFERRED_AT_S: Final = 885.0
 """The same for the answer after a deferral. Discord waits 15 minutes."""
+LEAVE_TO_OTHERS_S: Final = 1.0
+"""How long another process may claim an interaction that this one would only refuse."""
 _CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
 _TELL_LIMIT_S: Final = 2.0
 _POLL_S: Final = 0.05
@@ -90,7 +92,7 @@ class Pipeline:
         auditor: Auditor,
         guilds: GuildSettingsStore,
         clock: Clock,
-        roles: RoleGrants,
+        access: AccessControl,
         arrivals: Arrivals | None = None,
         limits: tuple[Limit, ...] = (),
         suggestion_limits: tuple[Limit, ...] = (),
@@ -100,10 +102,9 @@ class Pipeline:
         self.policies: dict[tuple[Kind, str], CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
         self._publish = publish
-        self.admission = CommandAdmission(limiter, guilds, clock)
+        self.admission = CommandAdmission(limiter, guilds, access, clock)
         self._auditor = auditor
         self._clock = clock
-        self._roles = roles
         self._default_policy = CommandPolicy(limits)
         self.suggestion_limits = suggestion_limits
         self._defer_after_s = defer_after_s
@@ -149,9 +150,17 @@ class Pipeline:
         return self._pending.get(inter.id)
 
     async def run(
-        self, kind: Kind, name: str, inter: Interaction[Any], work: Callable[[PendingInteraction], Awaitable[None]]
+        self,
+        kind: Kind,
+        name: str,
+        inter: Interaction[Any],
+        work: Callable[[PendingInteraction], Awaitable[None]],
+        *,
+        is_known: bool = True,
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
+
+        ``is_known``: whether this process has the command; another version of the bot may have it.
 
         Raises CancelledError if the task was cancelled, after the outcome is published and the user answered.
         """
@@ -159,17 +168,19 @@ class Pipeline:
             return
         pending = self._start(kind, name, inter)
         try:
-            await self._run_if_unclaimed(pending, work)
+            await self._run_if_unclaimed(pending, work, is_known=is_known)
         finally:
             del self._pending[inter.id], self._by_token[inter.token]
             self._invocation_ended.set()
 
     async def _run_if_unclaimed(
-        self, pending: PendingInteraction, work: Callable[[PendingInteraction], Awaitable[None]]
+        self, pending: PendingInteraction, work: Callable[[PendingInteraction], Awaitable[None]], *, is_known: bool
     ) -> None:
         inter = pending.inter
         cancellation: asyncio.CancelledError | None = None
         try:
+            if self._draining or not is_known:
+                await self._leave_to_others(pending)
             if not await self.arrivals.claim(inter.id):
                 return
         except asyncio.CancelledError as error:
@@ -192,6 +203,21 @@ class Pipeline:
         await self._complete(pending)
         if cancellation is not None:
             raise cancellation
+
+    async def _leave_to_others(self, pending: PendingInteraction) -> None:
+        """Let other processes claim ``pending`` while there is time to refuse it, or until a drain has ended."""
+        left_s = min(LEAVE_TO_OTHERS_S, self.grace_s - self._age_s(pending))
+        if left_s <= 0 or self.arrivals.is_alone:
+            return
+        pending.is_left_to_others = True
+        self._invocation_ended.set()
+        try:
+            async with asyncio.timeout(left_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        finally:
+            pending.is_left_to_others = False
 
     async def admit(self, pending: PendingInteraction) -> None:
         """Check access, limits and age. Raises Denied, Throttled or TooLate if the handler must not be called."""
@@ -257,19 +283,19 @@ class Pipeline:
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
-                await self._wait_until_idle()
+                await self._wait_until_idle(self._own)
                 await self.unanswered.wait_until_answered()
         except TimeoutError:
-            if self.in_flight:
+            if unfinished := len(self._own()):
                 template = "commands that did not finish within %.0f s and are cancelled: %d"
-                _log.warning(template, limit_s, self.in_flight)
+                _log.warning(template, limit_s, unfinished)
         finally:
-            self._hurry.set()
+            self._hurry.set()  # what is left to others is claimed now, and refused
             self._cancel_pending()
         for _ in range(2):  # disnake swallows the cancellation of a group, and goes on with its sub-command
             try:
                 async with asyncio.timeout(_CANCEL_GRACE_S):
-                    await self._wait_until_idle()
+                    await self._wait_until_idle(self._pending.values)
             except TimeoutError:
                 self._cancel_pending()
         for pending in self._pending.values():  # handlers that ignore the cancellation
@@ -280,26 +306,31 @@ class Pipeline:
         """Whether a cancellation in ``pending`` comes from the bot, and not from the handler."""
         return self._draining or pending.task.cancelling() > 0
 
-    async def _wait_until_idle(self) -> None:
-        while self._pending:
+    def _own(self) -> list[PendingInteraction]:
+        """The interactions that this process handles, or is about to claim."""
+        return [pending for pending in self._pending.values() if not pending.is_left_to_others]
+
+    async def _wait_until_idle(self, pending: Callable[[], Collection[PendingInteraction]]) -> None:
+        """Wait until ``pending()`` is empty."""
+        while pending():
             self._invocation_ended.clear()
             await self._invocation_ended.wait()
 
     def _cancel_pending(self) -> None:
         """Cancel the invocations that have no outcome yet."""
-        for pending in self._pending.values():
+        for pending in self._own():
             if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
     def _invocation(self, kind: Kind, name: str, inter: Interaction[Any]) -> Invocation:
         """Make the record of who did what; nothing is published."""
         author, guild, bot = inter.author, inter.guild_id, inter.bot
-        has_role = getattr(author, "get_role", None) if guild and inter.guild else None
+        get_role = getattr(author, "get_role", None) if guild and inter.guild else None
         return Invocation(
             id=str(inter.id),
             kind=kind,
             name=name,
-            actor=Actor(str(author.id), author.name, self._roles.roles_of(author.id, has_role)),
+            actor=Actor(str(author.id), author.name, get_role and (lambda role: get_role(int(role)))),
             at=self._clock.now(),
             started=self._clock.monotonic(),
             guild=str(guild) if guild else None,
@@ -389,7 +420,7 @@ class Pipeline:
         elif more_may_come and pending.is_deferred:
             self.unanswered.watch(pending, left_s)
         else:
-            await responses.ensure_answered(pending.inter, pending.ctx, locale)
+            await responses.ensure_answered(pending)
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
         """Log, publish and audit the outcome. There is no await, so no other task runs in between."""

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 import aiohttp
 import disnake
-from disnake import InteractionResponseType
 from disnake.interactions import Interaction, MessageInteraction
 
 from botctl.bot.context import Context
 from botctl.bot.decisions import Disposition, LocalizedMessage, should_notify_user
-from botctl.bot.pending import PendingInteraction
+from botctl.bot.pending import PendingInteraction, forget_original
 from botctl.bot.request_watch import was_refused
 from botctl.bot.translations import translate
 
@@ -43,7 +42,7 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
     if was_refused(inter, pending.disposition.error if pending.disposition else None):
         return
     responded = inter.response.is_done()
-    answered = responded and not await shows_thinking(inter, ctx)
+    answered = responded and not await shows_thinking(pending)
     if not should_notify_user(
         answered=answered, was_answered=pending.was_answered, author_notified=pending.author_notified
     ):
@@ -56,11 +55,12 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
         await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
 
 
-async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str) -> None:
+async def ensure_answered(pending: PendingInteraction) -> None:
     """Answer for a handler that returned without one, and from which nothing more comes. Raises SEND_ERRORS.
 
     Nothing is sent if a limit refused the handler's answer.
     """
+    inter, locale = pending.inter, pending.invocation.locale
     response = inter.response
     if was_refused(inter):
         return
@@ -69,8 +69,8 @@ async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: 
             await inter.response.defer()  # an acknowledgement; the user sees nothing
         else:
             await response.send_message(translate("done", locale), ephemeral=True)
-    elif await shows_thinking(inter, ctx):
-        await fill_deferral(inter, ctx, translate("done", locale))
+    elif await shows_thinking(pending):
+        await fill_deferral(inter, pending.ctx, translate("done", locale))
 
 
 async def fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
@@ -81,14 +81,13 @@ async def fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str)
         await inter.edit_original_response(text, allowed_mentions=_NO_MENTIONS)
 
 
-async def shows_thinking(inter: Interaction[Any], ctx: Context | None) -> bool:
-    """Whether the user still sees "thinking…". Discord is asked if the answer was not sent through a Context."""
-    if inter.response.type is not InteractionResponseType.deferred_channel_message:
+async def shows_thinking(pending: PendingInteraction) -> bool:
+    """Whether the user still sees "thinking…". Discord is asked if no answer was heard of."""
+    if not pending.is_deferred:
         return False
-    if ctx is not None and not ctx.thinking:
-        return False
+    forget_original(pending.inter)  # a copy that the handler fetched still says "thinking…"
     try:
-        message = await inter.original_response()  # cached by disnake, if it was edited
+        message = await pending.inter.original_response()
     except disnake.NotFound:
         return False  # the author deleted it
     return message.flags.loading

@@ -17,18 +17,18 @@ from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.catalog import Catalog, EventHandler
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot
-from botctl.bot.decisions import RoleGrants
-from botctl.bot.discord_time import ask_for_time, keep_time
+from botctl.bot.discord_time import ASK_LIMIT_S, ask_for_time, keep_time
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.login import close_bot, connect, log_in, watch_gateway
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.registration import Problems, keep_registering, require_registered
+from botctl.bot.registration import SYNC_S, Problems, keep_registering, require_registered
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
@@ -45,6 +45,10 @@ SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
 COG_LOAD_S: Final = 20.0
 """How long the connected bot waits for ``cog_load`` methods before it is ready."""
+CONNECT_S: Final = 60.0
+"""How long the login and the guilds may take: Discord sends large bots their guilds one by one."""
+START_S: Final = CONNECT_S + ASK_LIMIT_S + COG_LOAD_S + SYNC_S
+"""How long the start of the service may take."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +89,8 @@ class BotService:
 async def bot_service(
     *,
     settings: Settings,
-    access: DiscordAccess,
+    discord: DiscordAccess,
+    access: AccessControl,
     catalog: Catalog,
     bus: Bus,
     clock: Clock,
@@ -110,20 +115,20 @@ async def bot_service(
     redact_outgoing()
     fix_silent_loops()
     shorten_reconnect_logs()
-    options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
+    options = {"guild_ready_timeout": SANDBOX_READY_S} if discord.base_url else {}
     pipeline = Pipeline(
         publish=bus.publish,
         limiter=limiter,
         auditor=auditor,
         guilds=guilds,
         clock=clock,
-        roles=RoleGrants(settings.roles),
+        access=access,
         arrivals=(arrivals := Arrivals(claims=claims or NoClaims())),
         limits=parse(settings.commands.throttle),
         suggestion_limits=parse(settings.commands.autocomplete_throttle),
         defer_after_s=settings.commands.defer_after_s,
     )
-    with override_endpoint(access.base_url), follow_ups_observed(pipeline.heard_follow_up):
+    with override_endpoint(discord.base_url), follow_ups_observed(pipeline.heard_follow_up):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
@@ -144,23 +149,24 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             problems = Problems(tasks)
             _report_gateway_state(bot, problems)
-            await log_in(bot, access)
+            await log_in(bot, discord)
             await ask_for_time(bot, arrivals.clock)
-            gateway_task = await connect(bot, settings)
-            await _finish_cog_loads(bot, catalog)
-            await require_registered(bot, catalog, problems)
-            tasks.spawn(partial(watch_gateway, gateway_task), name="gateway")
-            tasks.spawn(partial(keep_registering, bot, problems), name="commands")
-            tasks.spawn(partial(keep_time, bot, arrivals.clock, arrivals.doubt), name="time")
-            for handler in catalog.handlers:
-                run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
-                tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
-            try:
+            try:  # commands arrive from now on
+                gateway_task = await connect(bot, settings)
+                tasks.spawn(partial(watch_gateway, gateway_task), name="gateway")
+                for handler in catalog.handlers:
+                    run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
+                    tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
+                await _finish_cog_loads(bot, catalog)
+                await require_registered(bot, catalog, problems)
+                tasks.spawn(partial(keep_registering, bot, problems), name="commands")
+                tasks.spawn(partial(keep_time, bot, arrivals.clock, arrivals.doubt), name="time")
                 yield service
             finally:
                 await service.drain(settings.shutdown.drain_s)
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
+            tasks.close()  # the gateway ends below; after a failed start that must not hide the failure
             await close_bot(bot)
 
 

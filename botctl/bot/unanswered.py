@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from botctl.bot import responses
-from botctl.bot.pending import PendingInteraction, log_fields
+from botctl.bot.pending import PendingInteraction, forget_original, log_fields
 from botctl.bot.translations import translate
 from botctl.core.event_loop.tasks import create_watched_task
 
@@ -85,6 +85,7 @@ class Unanswered:
     def _look(self, token: str) -> None:
         watched = self._watched[token]
         left_s = watched.deadline_s - asyncio.get_running_loop().time()
+        forget_original(watched.pending.inter)
         if left_s > 0 and watched.pending.is_held:
             watched.pause_s = min(watched.pause_s * 2, LOOK_EVERY_S, left_s)
             watched.timer = self._look_in(watched.pause_s, token)
@@ -104,7 +105,7 @@ async def _tell(pending: PendingInteraction, key: str) -> None:
     """Fill the deferred answer with the message ``key``, unless Discord says that it has been filled."""
     name, extra = pending.invocation.name, log_fields(pending.invocation)
     try:
-        if not await responses.shows_thinking(pending.inter, pending.ctx):
+        if not await responses.shows_thinking(pending):
             return
         await responses.fill_deferral(pending.inter, pending.ctx, translate(key, pending.invocation.locale))
     except responses.SEND_ERRORS as error:

@@ -14,13 +14,13 @@ from typing import Final, cast
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock
-from botctl.core.config.sources import suggest
 from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
+from botctl.core.suggest import suggest
 from botctl.ratelimit import keys
 from botctl.ratelimit.gcra import US_PER_S, current_state, rate
 from botctl.ratelimit.keys import Key, Subject

@@ -107,11 +107,11 @@ async def run_services(
     A signal during the start cancels the start. A second signal ends the drain and shortens every stop.
     Raises BotctlError if a service did not start, or failed later and cannot be restarted.
     """
-    started: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
+    started = asyncio.Event()
 
     async def serve() -> ExitCode:
         async with registry.open(*service_types) as running:
-            started.set_result(running)
+            started.set()
             on_ready(running)
             try:
                 exit_code: ExitCode = await _first_completed(signals.wait(), running.wait())
@@ -123,7 +123,7 @@ async def run_services(
             return exit_code
 
     serving = asyncio.create_task(serve(), name="serve")
-    acting = create_watched_task(_act_on_signals(signals, serving, started), name="signals")
+    acting = create_watched_task(_act_on_signals(signals, serving, started, registry), name="signals")
     try:
         return await serving
     except asyncio.CancelledError:
@@ -157,15 +157,14 @@ def run_to_completion(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode
 
 
 async def _act_on_signals(
-    signals: ShutdownSignals, serving: asyncio.Task[ExitCode], started: asyncio.Future[RunningServices]
+    signals: ShutdownSignals, serving: asyncio.Task[ExitCode], started: asyncio.Event, registry: Registry
 ) -> None:
     """Cancel the start at the first signal; shorten the stop at the second one."""
     await signals.wait()
-    if not started.done():
+    if not started.is_set():
         serving.cancel()
-        return
     await signals.wait_for_second_signal()
-    started.result().expedite()
+    registry.expedite()
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

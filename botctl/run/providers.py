@@ -74,6 +74,13 @@ def add_keys(registry: Registry) -> None:
     registry.add(api_keys, name="keys")
 
 
+def add_access(registry: Registry) -> None:
+    """Who may do what."""
+    from botctl.auth.access_control import access_control
+
+    registry.add(access_control, name="access")
+
+
 def add_migrator(registry: Registry) -> None:
     """The migrator, and the lease (a lock that expires) that it must hold. Needs the database and the audit log."""
     from botctl.migrate.runner import migrator

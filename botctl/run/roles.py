@@ -22,6 +22,7 @@ from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.jobs import Jobs
+from botctl.core.contracts.permissions import BUILT_IN_ROLES
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ConfigError, together
 from botctl.core.services.registry import Registry, load_factory
@@ -37,6 +38,7 @@ from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
     CHILD_START_S,
     CHILD_STOP_S,
+    add_access,
     add_audit,
     add_guilds,
     add_keys,
@@ -53,7 +55,6 @@ from botctl.stores.mongo import Database
 if TYPE_CHECKING:
     from botctl.bot.catalog import Catalog
 
-BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # to cancel the runs that did not finish in time, and to release the lease
 
 
@@ -142,7 +143,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
     add_redis(registry, start_s=start_s)
     add_mongo(registry, start_s=start_s)
-    for add in (add_relay, add_audit, add_guilds, add_keys, add_migrator):
+    for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
@@ -195,14 +196,14 @@ def load_commands(
     settings = loaded.settings
     builtin_jobs = {job.name for job in BUILTIN_JOBS}
     limits = parse(settings.commands.throttle)
-    checks = ValidationContext(set(settings.roles), limits, provides or registry.provides, builtin_jobs)
+    checks = ValidationContext({*settings.roles, *BUILT_IN_ROLES}, limits, provides or registry.provides, builtin_jobs)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
 
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
-    from botctl.bot.service import BotService, bot_service
+    from botctl.bot.service import START_S, BotService, bot_service
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -210,7 +211,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         bot_service,
         name="bot",
         depends_on={*catalog.dependencies, Migrated},
-        start_s=BOT_START_S,
+        start_s=START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
         drain=BotService.drain,

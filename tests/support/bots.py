@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from botctl.auth.access_control import access_control
 from botctl.bot.catalog import Catalog
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
@@ -103,6 +104,7 @@ class CustomService:
 
     open: asyncio.Event = field(default_factory=asyncio.Event)
     never: asyncio.Event = field(default_factory=asyncio.Event)
+    fails: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[str] = field(default_factory=list)
 
 
@@ -181,6 +183,7 @@ async def rig(
     port: int = 0,
     token: str = TOKEN,
     values: Mapping[type, Any] | None = None,
+    start_s: float = 15.0,
 ) -> AsyncIterator[Rig]:
     """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are more services.
 
@@ -205,6 +208,14 @@ async def rig(
             }
             for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(bot_service, name="bot", depends_on=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
+            registry.add(access_control, name="access")
+            registry.add(
+                bot_service,
+                name="bot",
+                depends_on=catalog.dependencies,
+                start_s=start_s,
+                stop_s=15.0,
+                ping=BotService.ping,
+            )
             async with registry.open() as running:
                 yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)

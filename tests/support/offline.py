@@ -12,12 +12,14 @@ from typing import Any
 from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
+from botctl.auth.access_control import CurrentAccess
+from botctl.auth.settings_grants import settings_grants
 from botctl.bot.arrivals import Arrivals
 from botctl.bot.client import Bot
-from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
+from botctl.core.contracts.access import AccessRules
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.throttle import parse
 from botctl.core.services.registry import Services
@@ -118,7 +120,7 @@ def offline(*, arrivals: Arrivals | None = None, clock: Clock | None = None, gra
         auditor=auditor,
         guilds=guilds,
         clock=clock or SystemClock(),
-        roles=RoleGrants(ROLES),
+        access=CurrentAccess(AccessRules(settings_grants(ROLES)), clock or SystemClock()),
         limits=parse("5/10s per user"),
         arrivals=arrivals,
         grace_s=grace_s,

@@ -13,13 +13,14 @@ from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Intent, Settings, ShutdownSettings
 from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
-from botctl.sandbox.console.client import Identity
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.sandbox import Sandbox
 from tests.support.bots import (
     BOT,
     GUILD,
     ROLES,
+    SECRET,
     CustomService,
     Rig,
     last_text,
@@ -84,6 +85,65 @@ async def test_stopping_the_service_drains_it(tmp_path: Path):
         await until(lambda: bot.service.in_flight == 1)
         await endless
     assert bot.results == ["cancelled"]
+
+
+STARTING = """
+    from botctl import CommandFinished, on
+    from disnake.ext import commands
+    from tests.support.bots import CustomService
+
+    class Waits(commands.Cog):
+        def __init__(self, bot: commands.InteractionBot, custom: CustomService) -> None:
+            self.bot, self.custom = bot, custom
+
+        async def cog_load(self):
+            await self.bot.wait_until_ready()
+            self.custom.calls.append("ready")
+            await self.custom.fails.wait()
+            raise RuntimeError("late")
+
+    @on(CommandFinished)
+    def heard(event: CommandFinished, custom: CustomService) -> None:
+        custom.calls.append(f"{event.name} {event.result}")
+"""
+
+
+@pytest.mark.parametrize("end", ["stopped", "failed"])
+async def test_commands_of_an_unfinished_start_are_drained(tmp_path: Path, monkeypatch, end: str):
+    """The handlers of events hear of them. The error of the start is the first failure."""
+    monkeypatch.setattr("botctl.bot.catalog.COG_LOAD_S", 0.0)
+    monkeypatch.setattr("botctl.bot.service.COG_LOAD_S", LIMIT_S)
+    custom, sandboxes = CustomService(), []
+
+    def make(url: str) -> Sandbox:
+        sandboxes.append((url, new_sandbox(url)))
+        return sandboxes[0][1]
+
+    async def start() -> None:
+        settings = Settings(roles=ROLES, shutdown=ShutdownSettings(drain_s=0.05))
+        folder = write_commands(tmp_path / "commands", a=COMMANDS, b=STARTING)
+        async with rig(folder, values={CustomService: custom}, settings=settings, make=make, start_s=LIMIT_S):
+            raise AssertionError("it has started")
+
+    custom.open.set()
+    starting = asyncio.create_task(start())
+    await until(lambda: bool(sandboxes))
+    url, sandbox = sandboxes[0]
+    await until(lambda: custom.calls == ["ready"])
+    await until(lambda: any(c["name"] == "endless" for c in sandbox.world.applications[BOT].all_commands()))
+    async with SandboxClient(url, SECRET) as client:
+        assert last_text(await client.send(SlashCall("quick"), Identity("ann"), timeout_s=LIMIT_S)) == "finished"
+        await until(lambda: custom.calls == ["ready", "quick ok"])
+        await client.send(SlashCall("endless"), Identity("bob"), timeout_s=expires(0.1))
+    if end == "stopped":
+        starting.cancel()
+    else:
+        custom.fails.set()
+    with pytest.raises(asyncio.CancelledError if end == "stopped" else CommandFaults):
+        await starting
+    assert custom.calls == ["ready", "quick ok", "endless cancelled"]
+    shown = [message.content for channel in sandbox.world.messages.values() for message in channel.values()]
+    assert any("had to stop this" in content for content in shown)
 
 
 async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: Path):

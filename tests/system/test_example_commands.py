@@ -97,6 +97,17 @@ async def test_settings_require_admin_and_reject_invalid_values(bot: Rig):
 
 
 @shared_loop
+async def test_ops_why_tells_everyone_about_themselves(bot: Rig):
+    yes = last_text(await bot.run_command("ops why", {"what": "/ops status"}, user="bob"))
+    assert "You may use ops status" in yes
+    assert "yes: moderator to user" in yes
+    no = last_text(await bot.run_command("ops why", {"what": "ops status"}, user="cat"))
+    assert "You may not use ops status" in no
+    assert "botctl auth grant" in no
+    assert "did you mean ops status" in last_text(await bot.run_command("ops why", {"what": "ops stats"}, user="cat"))
+
+
+@shared_loop
 async def test_ops_status_shows_services_to_moderators_only(bot: Rig):
     embed = (await bot.run_command("ops status", user="bob")).messages[-1].embeds[0]
     assert embed["title"] == "All is well"

@@ -30,7 +30,6 @@ from botctl.core.config.sources import (
     from_toml,
     merge,
     secret_variables,
-    suggest,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
@@ -39,6 +38,7 @@ from botctl.core.files.paths import SETTINGS_FILE, find_root
 from botctl.core.files.trust import require_trusted_code
 from botctl.core.redact import MARK, redact, register
 from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
+from botctl.core.suggest import suggest
 
 PROFILE: Key = ("profile",)
 ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret only if it contains credentials

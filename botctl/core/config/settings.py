@@ -16,9 +16,11 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from botctl.core.contracts.permissions import BUILT_IN_ROLES, PERMISSIONS, is_pattern
 from botctl.core.contracts.throttle import API_SCOPES, COMMAND_SCOPES, Scope
 from botctl.core.contracts.throttle import parse as parse_throttle
 from botctl.core.secret_parts import misread
+from botctl.core.suggest import suggest
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
@@ -93,6 +95,14 @@ class ThrottleText:
         return text
 
 
+def _check_permission(text: str) -> str:
+    """Accept a permission, a pattern or a built-in role."""
+    if not (is_pattern(text) or text in BUILT_IN_ROLES):
+        hint = suggest(text, [*PERMISSIONS, *BUILT_IN_ROLES]).removesuffix(".")
+        raise ValueError(f"{text[:60]!r} is neither a permission nor a built-in role{hint}")
+    return text
+
+
 _AsList = BeforeValidator(_list_from_text)
 DISCORD_ID = Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}")
 DiscordId = Annotated[str, BeforeValidator(_id_from_number), AfterValidator(DISCORD_ID)]
@@ -108,6 +118,7 @@ LimitValue = Annotated[
     BeforeValidator(_plain_text),
     AfterValidator(Pattern("a number, a rate like 5/2s, true or false", r"true|false|[0-9.]+(/[0-9.]*[smhd])?")),
 ]
+PermissionNames = Annotated[tuple[Annotated[str, AfterValidator(_check_permission)], ...], NoDecode, _AsList]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
 Throttle = Annotated[str, AfterValidator(ThrottleText())]
@@ -211,6 +222,13 @@ class CommandSettings(Section):
 class RoleSettings(Section):
     users: DiscordIds = Field(default=(), description="Discord users who have the role.")
     roles: DiscordIds = Field(default=(), description="Discord roles whose members have the role.")
+    permissions: PermissionNames = Field(
+        default=(),
+        description="Permissions and built-in roles that it carries (security.md). It opens commands without any.",
+    )
+    guild: DiscordId | None = Field(
+        default=None, description="The only guild in which users have the role; without it, they have it in all."
+    )
 
 
 class ShutdownSettings(Section):

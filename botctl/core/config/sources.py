@@ -5,7 +5,6 @@ Each error adds a sentence to ``faults``, and the rest is returned, so that a pe
 
 from __future__ import annotations
 
-import difflib
 import enum
 import io
 import re
@@ -25,6 +24,7 @@ from botctl.core.escape import safe
 from botctl.core.files.paths import PROJECT_VARIABLE
 from botctl.core.files.trust import TRUST_VARIABLE
 from botctl.core.secret_parts import SECRET_NAME, has_secrets
+from botctl.core.suggest import suggest
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
@@ -175,12 +175,6 @@ def _is_miswritten(name: str) -> bool:
 def _miswritten(name: str, origin: Origin) -> str:
     sentence = f"{_describe_variable(safe(name), origin)} is not read: botctl's variables are written in capitals"
     return f"{sentence}{suggest(name.upper(), [setting.variable for setting in reference()])}"
-
-
-def suggest(word: str, words: list[str]) -> str:
-    """The end of a sentence: ``; did you mean …?`` with the most similar of ``words``, or a full stop."""
-    close = difflib.get_close_matches(word, words, 1)
-    return f"; did you mean {close[0]}?" if close else "."
 
 
 def _read_text(file: Path, where: str, faults: list[str]) -> str:

@@ -10,9 +10,10 @@ from pydantic_core import ErrorDetails
 
 from botctl.core.config.reference import is_secret, reference, variable
 from botctl.core.config.settings import PRODUCTION, Settings
-from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values, suggest
+from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values
 from botctl.core.escape import safe
 from botctl.core.redact import redact, redact_patterns
+from botctl.core.suggest import suggest
 
 
 def validate(values: Values, faults: list[str]) -> Settings | None:

@@ -18,6 +18,7 @@ that of its owner and of its handler::
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -55,11 +56,11 @@ class Result(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The user. ``roles`` are those of botctl (``[roles]`` in the settings), not Discord's."""
+    """The user. ``has_role``: looks up by id whether they have a Discord role in the guild; None where unknown."""
 
     id: str
     name: str
-    roles: frozenset[str] = frozenset()
+    has_role: Callable[[str], object] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

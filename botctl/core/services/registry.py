@@ -69,6 +69,7 @@ class Registry:
         self._values: dict[Key, Any] = {}
         self._specs: dict[Key, Spec] = {}
         self._opened = False
+        self._running: RunningServices | None = None
 
     def value(self, key: type[T], value: T, *, replace: bool = False) -> None:
         """Provide an existing object as type ``key``.
@@ -139,7 +140,9 @@ class Registry:
         """
         plan = self.plan(*wanted)
         self._opened = True
-        running = RunningServices(plan, self._values, publish=self._publish, clock=self._clock, random=self._random)
+        self._running = running = RunningServices(
+            plan, self._values, publish=self._publish, clock=self._clock, random=self._random
+        )
         try:
             await running.start()
             yield running
@@ -148,6 +151,11 @@ class Registry:
             cancelled = await _finish_uncancelled(running.stop())
         if cancelled:  # an error of the block takes precedence and has been raised already
             raise asyncio.CancelledError
+
+    def expedite(self) -> None:
+        """Shorten the stop of the services, also after a start that was cancelled; see `RunningServices.expedite`."""
+        if self._running is not None:
+            self._running.expedite()
 
     def _known(self) -> Collection[Key]:
         return {*self._values, *self._specs, *_BUILT_IN}

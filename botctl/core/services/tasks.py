@@ -98,7 +98,7 @@ class Tasks:
             await asyncio.wait(tuple(self._tasks))
 
     def close(self) -> None:
-        """Stop reporting the ends of tasks. Called by the registry when the service is to stop."""
+        """Stop reporting the ends of tasks. Called by the registry when the service is to stop; a factory may do so."""
         self._closed = True
 
     @property

@@ -8,53 +8,49 @@ from datetime import UTC, datetime
 import pytest
 from disnake.ext import commands
 
+from botctl.auth.access_control import CurrentAccess
+from botctl.auth.settings_grants import settings_grants
 from botctl.bot.decisions import (
     CommandPolicy,
     Denied,
     LocalizedMessage,
-    RoleGrants,
     Throttled,
     check_access,
     classify,
     should_notify_user,
 )
+from botctl.core.clock import SystemClock
 from botctl.core.config.settings import RoleSettings
+from botctl.core.contracts.access import AccessRules
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
 from botctl.core.contracts.throttle import Verdict, parse
 from botctl.core.errors import UsageError
 
-GRANTS = RoleGrants(
-    {
-        "admin": RoleSettings(users=("100000000000000001",), roles=("200000000000000001",)),
-        "helper": RoleSettings(roles=("200000000000000001", "200000000000000002")),
-    }
+ACCESS = CurrentAccess(
+    AccessRules(
+        settings_grants(
+            {
+                "admin": RoleSettings(users=("100000000000000001",)),
+                "helper": RoleSettings(roles=("200000000000000001",)),
+            }
+        )
+    ),
+    SystemClock(),
 )
 
 
-def call(name: str = "ops status", *roles: str, kind: Kind = Kind.SLASH) -> Invocation:
-    return Invocation("1", kind, name, Actor("1", "ann", frozenset(roles)), datetime(2026, 1, 1, tzinfo=UTC), 0.0)
-
-
-@pytest.mark.parametrize(
-    ("user", "discord_roles", "roles"),
-    [
-        (100000000000000001, set(), {"admin"}),
-        (5, {200000000000000001}, {"admin", "helper"}),
-        (100000000000000001, {200000000000000002}, {"admin", "helper"}),
-        (5, {7}, set()),
-    ],
-)
-def test_roles_are_granted_by_user_id_and_by_discord_role(user: int, discord_roles: set[int], roles: set[str]):
-    assert GRANTS.roles_of(user, discord_roles.__contains__) == roles
-    assert GRANTS.roles_of(user, None) <= {"admin"}
+def call(name: str = "ops status", user: str = "1", *roles: str, kind: Kind = Kind.SLASH) -> Invocation:
+    actor = Actor(user, "ann", roles.__contains__)
+    return Invocation("1", kind, name, actor, datetime(2026, 1, 1, tzinfo=UTC), 0.0, guild="300000000000000001")
 
 
 def test_user_needs_one_of_the_roles():
     policy = CommandPolicy(roles=("admin", "helper"))
-    assert check_access(call("x", "helper"), policy, GuildSettings()) is None
-    assert check_access(call("x"), CommandPolicy(), GuildSettings()) is None
-    denied = check_access(call("x", "other"), policy, GuildSettings())
+    for allowed in (call("x", "100000000000000001"), call("x", "1", "200000000000000001")):
+        assert check_access(allowed, policy, GuildSettings(), ACCESS) is None
+    assert check_access(call("x"), CommandPolicy(), GuildSettings(), ACCESS) is None
+    denied = check_access(call("x", "1", "200000000000000002"), policy, GuildSettings(), ACCESS)
     assert denied is not None
     assert denied.reason == "needs role admin or helper"
 
@@ -84,7 +80,7 @@ def test_user_needs_one_of_the_roles():
 )
 def test_disabled_command_disables_its_sub_commands_and_components(disabled: str, kind: Kind, name: str, denied: bool):
     settings = GuildSettings(disabled=frozenset({disabled}))
-    assert bool(check_access(call(name, kind=kind), CommandPolicy(), settings)) is denied
+    assert bool(check_access(call(name, kind=kind), CommandPolicy(), settings, ACCESS)) is denied
 
 
 LIMIT = parse("5/10s per user")[0]

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from botctl.bot.discord_clock import DRIFT, DiscordClock, created_s
+from botctl.bot.discord_clock import DRIFT, TRUST_IDS_AFTER_S, DiscordClock, created_s
 from tests.support.offline import snowflake_at
 
 NOW_S = created_s(1_500_000_000_000_000_000)
@@ -91,3 +91,26 @@ def test_date_ahead_of_the_ids_makes_none_of_them_old(host: Host):
     clock.learn_id(snowflake_at(NOW_S))
     clock.learn_date(date(NOW_S + 30), sent_s=host())
     assert clock.age_s(snowflake_at(NOW_S)) < 1
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one answer", "every answer"])
+def test_wrong_date_counts_only_until_ids_are_known(host: Host, again: bool):
+    """A server whose clock is an hour fast, before the first id."""
+    clock = DiscordClock(host)
+    clock.learn_date(date(NOW_S + HOUR_S), sent_s=host())
+    clock.learn_id(snowflake_at(NOW_S))
+    assert clock.age_s(snowflake_at(NOW_S)) == pytest.approx(HOUR_S, abs=1)
+    host.discord_s += TRUST_IDS_AFTER_S
+    if again:
+        clock.learn_date(date(host.discord_s + HOUR_S), sent_s=host())
+    assert clock.age_s(snowflake_at(host.discord_s)) == 0
+    assert clock.age_s(snowflake_at(NOW_S)) == pytest.approx(TRUST_IDS_AFTER_S, abs=1)
+
+
+def test_date_still_shows_a_backlog_after_its_first_ids(host: Host):
+    clock = DiscordClock(host)
+    clock.learn_date(date(NOW_S), sent_s=host())
+    backlog = [snowflake_at(NOW_S - 60 + n) for n in range(30)]
+    for snowflake in backlog:
+        clock.learn_id(snowflake)
+    assert clock.age_s(backlog[-1]) == pytest.approx(31, abs=1)

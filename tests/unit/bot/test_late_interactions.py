@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -203,3 +204,50 @@ async def test_many_late_interactions_are_two_log_lines(caplog: pytest.LogCaptur
     assert len(lines) == 2
     assert "99 more interactions" in lines[1]
     assert "109.0 s" in lines[1]
+
+
+@pytest.mark.parametrize("why", ["late", "taken"])
+@pytest.mark.parametrize("kind", PAYLOADS)
+async def test_listeners_hear_only_of_what_is_handled(kind: str, why: str):
+    class Taken:
+        async def claim(self, interaction: int) -> bool:
+            return interaction in admitted
+
+    host, heard = Host(), []
+    arrivals = host.arrivals if why == "late" else Arrivals(DiscordClock(host.ticks), Taken())
+    with offline(arrivals=arrivals, clock=host) as rig:
+        answer_everything(rig, [])
+        for event in ("interaction", "application_command", "message_interaction", "modal_submit"):
+            rig.bot.add_listener(partial(hear, heard), f"on_{event}")
+        first = host.made(PAYLOADS[kind]())
+        host.discord_s += 60
+        last = host.made(PAYLOADS[kind]())
+        admitted = {int(last["id"])}
+        for payload in (last, first):
+            rig.receive(payload)
+            await rig.wait_until_idle()
+        assert len(heard) == 2
+        assert set(heard) == admitted
+
+
+async def hear(heard: list[int], inter: Any) -> None:
+    heard.append(inter.id)
+
+
+async def test_own_on_application_command_decides_what_runs():
+    """As in bare disnake."""
+    runs: list[str] = []
+    with offline() as rig:
+        answer_everything(rig, runs)
+
+        @rig.bot.event
+        async def on_application_command(inter):
+            runs.append("mine")
+            if len(runs) > 1:
+                await rig.bot.process_application_commands(inter)
+
+        for _ in range(2):
+            rig.receive(slash("one"))
+            await rig.wait_until_idle()
+        assert runs == ["mine", "mine", "run"]
+        assert [e.result for e in rig.finished] == ["ok"]

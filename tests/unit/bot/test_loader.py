@@ -13,7 +13,9 @@ from botctl.bot.loader import load
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.errors import CommandFaults, ConfigError
+from botctl.core.services.registry import Services
 from tests.support.bots import write_commands
+from tests.support.offline import offline
 
 GOOD = """
     from botctl import Command, Context
@@ -384,6 +386,28 @@ def test_command_beyond_the_limit_is_a_fault(tmp_path: Path):
     )
     (fault,) = faults(write_commands(tmp_path / "commands", a=body))
     assert fault == "commands/a.py:33: there are 16 user commands; Discord allows 15"
+
+
+@pytest.mark.parametrize("guild", ["None", "[1]"])
+async def test_commands_beyond_the_limit_are_not_registered(tmp_path: Path, guild: str):
+    """Those that a ``setup`` adds are counted when it has run. With skip_broken, the others remain."""
+    body = f"""
+        from disnake.ext import commands
+
+        def setup(bot):
+            for n in range(18):
+                guilds = {guild} if n < 16 else [2]
+
+                @bot.user_command(name=f"Menu {{n}}", guild_ids=guilds)
+                async def menu(inter): ...
+    """
+    catalog = load(write_commands(tmp_path / "commands", a=body), ValidationContext(), skip_broken=True)
+    with offline() as rig:
+        await catalog.install(rig.bot, Services({}))
+        names = [command.name for command in rig.bot.user_commands]
+        assert "Menu 15" not in names
+        assert {"Menu 0", "Menu 14", "Menu 16", "Menu 17"} <= set(names)
+        assert len(names) == 17
 
 
 def test_two_cogs_of_one_name_are_a_fault(tmp_path: Path):

@@ -520,12 +520,12 @@ async def test_remembered_settings_are_limited_and_skip_default_settings(monkeyp
         for guild in ("1", "2", "3"):
             rig.guilds.settings[guild] = GuildSettings(locale="de", revision=1)
         for guild in ("plain", "1", "2", "1", "3"):
-            await bot_pipeline.admission._load_settings(guild)
+            await bot_pipeline.admission.load_settings(guild)
         del rig.guilds.settings["3"]
-        await bot_pipeline.admission._load_settings("3")
+        await bot_pipeline.admission.load_settings("3")
         rig.guilds.error = ConnectionError("down")
         locales = {
-            guild: (await bot_pipeline.admission._load_settings(guild)).locale for guild in ("plain", "1", "2", "3")
+            guild: (await bot_pipeline.admission.load_settings(guild)).locale for guild in ("plain", "1", "2", "3")
         }
     assert locales == {"plain": None, "1": "de", "2": None, "3": None}
     assert set(bot_pipeline.admission._remembered) == {"1"}

@@ -264,3 +264,54 @@ async def test_automatic_deferral_comes_by_the_age_of_the_command():
         rig.receive(slash("slow") | {"id": str(snowflake_at(START_S))})
         await ended(rig)
         assert deferred_s == [pytest.approx(0.5, abs=0.1)]
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "not heard"])
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "ends"])
+async def test_answer_stays_after_the_deferral_was_fetched(heard: bool, fails: bool):
+    """The copy that disnake keeps of it still says "thinking…"."""
+    with patient() as rig:
+
+        @rig.bot.slash_command(name="later", description="x")
+        async def later(inter):
+            await inter.response.defer()
+            await inter.original_response()
+            await inter.followup.send("the answer")
+            if heard:
+                rig.bot.pipeline.heard_follow_up(inter.token)
+            if fails:
+                raise ValueError("later")
+
+        rig.receive(slash("later"))
+        await ended(rig)
+        await asyncio.sleep(1000)
+        assert rig.webhooks.answers[:2] == [("defer", ""), ("followup", "the answer")]
+        assert [kind for kind, _ in rig.webhooks.answers[2:]] == ["followup"] * fails
+
+
+async def test_task_may_fetch_the_deferral_before_its_answer():
+    with patient() as rig:
+        tasks = []
+
+        async def answer(inter: Any) -> None:
+            await asyncio.sleep(60)
+            await inter.original_response()
+            await inter.followup.send("the answer")
+
+        cog(rig, lambda inter: tasks.append(asyncio.create_task(answer(inter))))
+        rig.receive(slash("later"))
+        await asyncio.sleep(1000)
+        assert rig.webhooks.answers == [("defer", ""), ("followup", "the answer")]
+
+
+async def test_fetched_deferral_is_filled_when_nobody_has_it():
+    with patient() as rig:
+
+        @rig.bot.slash_command(name="later", description="x")
+        async def later(inter):
+            await inter.response.defer()
+            await inter.original_response()
+
+        rig.receive(slash("later"))
+        await asyncio.sleep(1)
+        assert rig.webhooks.answers == [("defer", ""), ("edit", "Done.")]

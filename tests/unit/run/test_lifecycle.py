@@ -27,6 +27,7 @@ class RunHarness:
         self.registry.add(self.service, name="service", key=RunHarness, stop_s=100, start_s=100)
         self.start_takes_s = 0.0
         self.stop_takes_s = 0.0
+        self.cancel_takes_s = 0.0
         self.drain_takes_s = 0.0
         self.fails = asyncio.Event()
         self.exit_codes: list[ExitCode] = []
@@ -42,6 +43,7 @@ class RunHarness:
             self.log.append("stopped")
         except asyncio.CancelledError:
             self.log.append("cancelled")
+            await asyncio.sleep(self.cancel_takes_s)
             raise
 
     async def work(self) -> None:
@@ -92,6 +94,15 @@ async def test_signal_during_start_cancels_the_start() -> None:
     with sent_signals((5, signal.SIGTERM)) as signals:
         assert await harness.run(signals) == ExitCode.TERMINATED
     assert harness.log == ["start", "cancelled"]
+
+
+async def test_second_signal_during_start_shortens_its_end() -> None:
+    """The bot drains then."""
+    harness = RunHarness()
+    harness.start_takes_s = harness.cancel_takes_s = 50
+    with sent_signals((5, signal.SIGTERM), (20, signal.SIGTERM)) as signals:
+        assert await harness.run(signals) == ExitCode.TERMINATED
+    assert asyncio.get_running_loop().time() < 30
 
 
 async def test_second_signal_ends_the_drain_and_shortens_the_stop() -> None:
