@@ -96,7 +96,7 @@ async def test_embedded_store_that_is_down_names_the_full_disk(tmp_path, monkeyp
     runtime = Runtime(tmp_path)
     runtime.publish("redis", pid=os.getpid(), address=f"unix://{tmp_path}/none.sock")
     monkeypatch.setattr(module, "full_disk", lambda folder: f"the disk of {folder} is full" if full else "")
-    redis, mongo = await report(Settings(redis=RedisSettings(timeout_s=0.1)), runtime)
+    redis, mongo = await report(Settings(), runtime)
     assert redis.state is StoreState.DOWN
     assert ("; the disk of" in redis.detail) is full
     assert (mongo.state, mongo.detail) == (StoreState.IDLE, "")
