@@ -178,14 +178,15 @@ class ConnectionRegistry:
             self.sweep_once(loop.time())
             due_s = loop.time() + every_s
             await asyncio.sleep(every_s)
-            late_s = loop.time() - due_s
+            now_s = loop.time()
+            late_s = now_s - due_s
             if late_s > every_s:
-                self.postpone(late_s)
+                self.postpone(late_s, now_s)
 
-    def postpone(self, late_s: float) -> None:
-        """Move the deadlines of all clients by the ``late_s`` seconds that the event loop stood still."""
+    def postpone(self, late_s: float, now_s: float) -> None:
+        """Move the deadlines of all clients by the ``late_s`` seconds, until ``now_s``, that the loop stood still."""
         for client in self.clients:
-            client.health.postpone(late_s)
+            client.health.postpone(late_s, now_s)
 
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""

@@ -211,7 +211,12 @@ async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_pa
             path.write_text(json.dumps([part | {"started": "another boot:1"}] if listed else []))
             with pytest.raises(Unreachable, match=true) as caught:
                 find_running(PART, Runtime(tmp_path))
-            assert "disk is full" in caught.value.hint
+            assert "redis.log" in caught.value.hint
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "full_disk", lambda folder: f"the disk of {folder} is full")
+                with pytest.raises(Unreachable, match=r"the disk of .* is full") as caught:
+                    find_running(PART, Runtime(tmp_path))
+                assert "Free space" in caught.value.hint
             with pytest.raises(Unreachable, match=true):
                 await embedded(PART, Runtime(tmp_path), Bus(), tasks).__aenter__()
             if not listed:

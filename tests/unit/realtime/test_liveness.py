@@ -50,6 +50,16 @@ def test_client_that_drains_its_backlog_stays_connected(
     assert close_reason(draining, now_s, DEADLINES) is None
 
 
+def test_standstill_moves_no_time_into_the_future() -> None:
+    """One client sent in the same turn of the loop, another one before it stood still."""
+    sent = health(opened_s=0, last_received_s=130, last_drained_s=20)
+    sent.postpone(100, now_s=130)
+    assert (sent.opened_s, sent.last_received_s, sent.last_drained_s) == (100, 130, 120)
+    silent = health(last_received_s=30)
+    silent.postpone(100, now_s=130)
+    assert (silent.last_received_s, silent.last_drained_s) == (130, 100)
+
+
 def test_one_lost_pong_does_not_close_the_connection() -> None:
     assert MAX_MISSED_HEARTBEATS > 2
 
