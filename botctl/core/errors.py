@@ -205,10 +205,14 @@ class DriverFault(enum.Enum):
 
 
 class Meaning(NamedTuple):
-    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better)."""
+    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better).
+
+    ``is_tls``: the two sides can never agree on a trusted connection.
+    """
 
     fault: DriverFault
     hint: str = ""
+    is_tls: bool = False
 
 
 _RAISED: Final[dict[DriverFault, type[BotctlError]]] = {
