@@ -205,14 +205,15 @@ class DriverFault(enum.Enum):
 
 
 class Meaning(NamedTuple):
-    """The meaning of one error.
+    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better).
 
-    ``hint`` says what to do (empty: the caller knows better). ``cause`` is for what no class and no code tells.
+    ``cause`` is for what no class and no code tells. ``is_tls``: the two sides can never agree on a trusted connection.
     """
 
     fault: DriverFault
     hint: str = ""
     cause: str = ""
+    is_tls: bool = False
 
 
 _RAISED: Final[dict[DriverFault, type[BotctlError]]] = {

@@ -92,6 +92,7 @@ async def test_exclusive_process_waits_until_the_owner_ends(process, monkeypatch
     starting = asyncio.create_task(waiting.__aenter__())
     await until(lambda: "this process takes over" in caplog.text, what="the log line")
     assert not starting.done()
+    monkeypatch.setattr(module, "_ACQUIRE_S", LIMIT_S)  # the owner holds the lock until its server has ended
     await owner.__aexit__(None, None, None)
     _, _, runtime = await starting
     async with process(long_lived=True) as (joined, *_):

@@ -68,4 +68,3 @@ def test_invocations_are_compared_by_identity():
     assert one == one  # noqa: PLR0124
     assert one != an_invocation()
     assert len({one, an_invocation()}) == 2
-
