@@ -139,20 +139,20 @@ class AccessRules:
     """All grants, indexed by holder. Immutable: a change makes new rules."""
 
     grants: tuple[RoleGrant, ...] = ()
-    _by_holder: Mapping[Holder, tuple[RoleGrant, ...]] = field(init=False, repr=False, compare=False)
+    _by_holder_id: Mapping[str, tuple[RoleGrant, ...]] = field(init=False, repr=False, compare=False)
     _by_guild_role: Mapping[str | None, Mapping[str, tuple[RoleGrant, ...]]] = field(
         init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        by_holder: dict[Holder, tuple[RoleGrant, ...]] = {}
+        by_holder_id: dict[str, tuple[RoleGrant, ...]] = {}  # ids hash faster than holders
         by_guild_role: dict[str | None, dict[str, tuple[RoleGrant, ...]]] = {}
         for grant in self.grants:
-            by_holder[grant.holder] = (*by_holder.get(grant.holder, ()), grant)
+            by_holder_id[grant.holder.id] = (*by_holder_id.get(grant.holder.id, ()), grant)
             if grant.holder.type is HolderType.ROLE:
                 roles = by_guild_role.setdefault(grant.guild, {})
                 roles[grant.holder.id] = (*roles.get(grant.holder.id, ()), grant)
-        object.__setattr__(self, "_by_holder", by_holder)
+        object.__setattr__(self, "_by_holder_id", by_holder_id)
         object.__setattr__(self, "_by_guild_role", by_guild_role)
 
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
@@ -160,7 +160,9 @@ class AccessRules:
         yield from requester.own
         if requester.holder.type is HolderType.CLI:
             yield _TERMINAL
-        yield from self._by_holder.get(requester.holder, ())
+        for grant in self._by_holder_id.get(requester.holder.id, ()):
+            if grant.holder.type is requester.holder.type:
+                yield grant
         if guild is not None and requester.has_role is not None:
             for place in (None, guild):
                 for role, grants in self._by_guild_role.get(place, _NO_ROLES).items():
