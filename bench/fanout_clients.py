@@ -1,8 +1,8 @@
 """The clients of bench/fanout.py, in one process: ``fanout_clients.py KIND URL KEY COUNT``.
 
 They are as cheap as possible: plain sockets that are read, and a byte that each message has once (``MARK``) that is
-counted. After a line ``ready`` on stdout, it answers each line of stdin, a number, when all clients together have got so
-many messages in all.
+counted. After a line ``ready`` on stdout, it answers each line of stdin, a number, when all clients together have got
+so many messages in all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A server of bench/fanout.py: ``fanout_server.py KIND [PROJECT]``.
 
-Its first line on stdout is ``{"url", "key"}``. Then it reads JSON lines ``{"ticks", "per_tick", "message"}`` from stdin,
-sends ``per_tick`` messages to all clients in each of so many turns of the loop, and answers with the CPU seconds that
-the process has used. The kinds:
+Its first line on stdout is ``{"url", "key"}``. Then it reads JSON lines ``{"ticks", "per_tick", "message"}`` from
+stdin, sends ``per_tick`` messages to all clients in each of so many turns of the loop, and answers with the CPU seconds
+that the process has used. The kinds:
 
 - ``broadcast``: `websockets.broadcast`.
 - ``hub``: the realtime server as `botctl run --only realtime` has it, with its sessions and keys; the event log is in
@@ -144,7 +144,7 @@ def _through(log: EventLog, server: RealtimeServer) -> Send:
     async def send(message: bytes, count: int) -> None:
         before = server.hub.counts.events
         await log.append(TOPIC, [json.loads(message)] * count)
-        while server.hub.counts.events < before + count:
+        while server.hub.counts.events < before + count:  # noqa: ASYNC110  it tells no one
             await asyncio.sleep(0.0005)
 
     return send
