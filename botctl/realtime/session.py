@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -11,10 +10,10 @@ from typing import Final, Protocol
 from websockets.exceptions import ConnectionClosed
 
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
-from botctl.core.contracts.protocols import Limiter
-from botctl.core.contracts.throttle import Limit, Scope, address_subject
+from botctl.core.contracts.throttle import Scope, address_subject
 from botctl.core.errors import STORE_FAULTS
 from botctl.realtime.hub import History, Hub, HubFull
+from botctl.realtime.limits import PolicyLimiter
 from botctl.realtime.protocol import (
     Auth,
     BadMessage,
@@ -58,7 +57,6 @@ class SessionLimits:
     """The limits of one connection."""
 
     topics: int  # subscribed to at once
-    messages: Sequence[Limit]  # rate limits of requests
 
 
 @dataclass(eq=False, slots=True)
@@ -66,7 +64,7 @@ class RealtimeSession:
     client: Socket
     hub: Hub
     keys: ApiKeys
-    limiter: Limiter
+    limiter: PolicyLimiter
     admission: Admission
     limits: SessionLimits
     key: ApiKey | None = field(default=None, init=False)
@@ -94,7 +92,7 @@ class RealtimeSession:
         if self.key is None:
             await self._authenticate(request)
             return
-        if not await self._within_limits(request.id, self.key):
+        if not await self._within_limits(request, self.key):
             return
         try:
             await self._handle_request(request, self.key)
@@ -144,13 +142,14 @@ class RealtimeSession:
         self.client.mark_authenticated()
         self._send(encode_reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
 
-    async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
+    async def _within_limits(self, request: Request, key: ApiKey) -> bool:
         """Whether the rate limits admit the message. If not, send an error, and wait until the next one can pass."""
-        subjects = {Scope.KEY: key.id, Scope.ADDRESS: address_subject(self.client.address)}
-        verdict = await self.limiter.check_subjects(MESSAGE_POLICY, subjects, self.limits.messages)
+        address = address_subject(self.client.address)
+        subjects = {Scope.KEY: key.id, Scope.ADDRESS: address, Scope.CONNECTION: str(self.client.id)}
+        verdict = await self.limiter.check(subjects, kind=type(request).__name__)
         if not verdict.allowed:
             wait_s = round(verdict.retry_after_s, 3)
-            self._send_error(request_id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
+            self._send_error(request.id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
             await asyncio.sleep(min(verdict.retry_after_s, _MAX_PAUSE_S))
         return verdict.allowed
 
@@ -172,11 +171,9 @@ class RealtimeSession:
                 self.client.push(chunk)
         for topic, history in histories.items():
             try:
-                await self.hub.join(self.client, topic, history.position)
-            except HubFull:
-                self._send_error(
-                    request.id, "too many topics", f"the server reads too many topics to add {topic}", temporary=True
-                )
+                await self.hub.join(self.client, topic, history.position, key=key.id)
+            except HubFull as error:
+                self._send_error(request.id, "too many topics", f"{error} to add {topic}", temporary=True)
             except STORE_FAULTS:  # it has the reply already, so it must reconnect with its position
                 self.client.disconnect(CloseReason.UNAVAILABLE)
             else:

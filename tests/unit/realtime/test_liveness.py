@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.realtime.budgets import BEFORE_KEY, Refill
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.liveness import MAX_MISSED_HEARTBEATS, ConnectionHealth, Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason
@@ -70,7 +71,9 @@ async def test_standstill_of_the_server_closes_no_connection(stood_still_s: floa
     standstill = Standstill()
     now_s = asyncio.get_running_loop().time()
     limits = Mock(spec=SocketLimits)
-    registry = ConnectionRegistry(Mock(), limits, DEADLINES, auditor=Mock(), clock=Mock())
+    registry = ConnectionRegistry(
+        Mock(), limits, DEADLINES, sockets=Refill(0, 0), work=BEFORE_KEY, auditor=Mock(), clock=Mock()
+    )
     client = Mock(is_open=True, health=health(opened_s=now_s, last_received_s=now_s))
     client.check_health = lambda _now_s: client.health
     registry.clients.add(client)
