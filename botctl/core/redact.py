@@ -165,8 +165,8 @@ class Redactor:
         """``text`` with `MARK` instead of registered secrets."""
         known = self._known
         has_breaks = "\n" in text or "\\n" in text
-        if has_breaks:
-            text = _replace_broken(text, known)
+        if has_breaks:  # first whole secrets that have line breaks of their own, or a part of one would be found
+            text = _replace_broken(_replace(text, (form for form in known.forms if "\n" in form)), known)
         for form in known.shortest:
             if form in text:
                 text = _replace(text, known.forms)
