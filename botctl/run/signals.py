@@ -77,7 +77,7 @@ def _say_why(limit_s: float) -> None:
 
 
 def _try_for(limit_s: float, write: Callable[[], None]) -> None:
-    """Call ``write``, but wait no longer than ``limit_s``: a pipe may have no reader, or a blocked thread hold a lock."""
+    """Call ``write``, but wait no longer than ``limit_s``: a pipe may have no reader, or a lock be held."""
     thread = threading.Thread(target=write, name="last output", daemon=True)
     with contextlib.suppress(RuntimeError):  # there is no memory for a thread
         thread.start()
