@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from bench import help_speed, ping, sandbox, start
+from bench import access, connect, fanout, flood, help_speed, ping, sandbox, start
 
 if __name__ == "__main__":
-    passed = [benchmark.main() for benchmark in (help_speed, start, ping, sandbox)]
+    passed = [benchmark.main() for benchmark in (help_speed, start, access, connect, fanout, ping, flood, sandbox)]
     sys.exit(not all(passed))

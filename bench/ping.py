@@ -79,9 +79,9 @@ class BenchProject:
     def measure(self, process: psutil.Process) -> dict[str, float]:
         """Measure CPU milliseconds of ``process`` per command, and commands per second."""
         sandbox = Runtime(self.root).live()["sandbox"]
-        asyncio.run(_load(sandbox.address, sandbox.secret or "", WARM_UP))
+        asyncio.run(load(sandbox.address, sandbox.secret or "", WARM_UP))
         before, started = process.cpu_times(), time.perf_counter()
-        asyncio.run(_load(sandbox.address, sandbox.secret or "", COMMANDS))
+        asyncio.run(load(sandbox.address, sandbox.secret or "", COMMANDS))
         after, wall_s = process.cpu_times(), time.perf_counter() - started
         cpu_s = after.user - before.user + after.system - before.system
         return {"cpu_ms": cpu_s * 1000 / COMMANDS, "per_s": COMMANDS / wall_s}
@@ -122,7 +122,7 @@ def _by_library(stats: Path) -> dict[str, float]:
     return {name: round(100 * own_s / total, 1) for name, own_s in spent.most_common(12)}
 
 
-async def _load(url: str, secret: str, commands: int) -> None:
+async def load(url: str, secret: str, commands: int) -> None:
     """Run a closed loop: ``OUTSTANDING`` users send the next command when the last is answered."""
     remaining = iter(range(commands))
     call, identity = SlashCall("ping", {}), Identity()

@@ -40,7 +40,9 @@ class Tail:
     """The position of a follower: it tells which documents are new. Does no I/O.
 
     ``after_ms``: the next read gets documents that were written from then on. It never passes the reader's clock, so a
-    writer with a fast clock hides no other entries. It decreases only when the reader's clock was set back.
+    writer with a fast clock hides no other entries. It decreases only when the reader's clock was set back. The first
+    read after that gets the entries from before it again: those with a later time are dropped, so only an entry with a
+    time between these two reads can come twice.
     """
 
     after_ms: int
@@ -56,9 +58,9 @@ class Tail:
         """Those of ``documents`` that were not in earlier calls."""
         new = [document for document in documents if document["_id"] not in self._seen]
         self._seen |= {document["_id"]: document["w"]["at"] for document in new}
-        if self._was_set_back:  # these are the entries from the time before
+        if self._was_set_back:  # those with a later time are from before that
             self._was_set_back = False
-            return []
+            return [document for document in new if document["w"]["at"] <= unix_ms(now)]
         if unix_ms(now) < self.after_ms:
             self.after_ms, self._was_set_back = unix_ms(now), True
             return new

@@ -11,7 +11,7 @@ Collection ``botctl_audit``, one document per entry, never changed::
 Times are integers, since the embedded store compares date texts by the second and cannot sort by list elements. ``x``
 is a list, so that a later version can store several entries in one document.
 
-The writer of a process creates what is missing of `INDEXES` after its first batch, so short verbs do not wait for it.
+A task of its own creates what is missing of `INDEXES` after the first batch: neither short verbs nor entries wait.
 
 `record` only appends to a queue. While MongoDB does not answer, entries wait in memory. Entries beyond the queue's size
 are counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to a file, see `spool`.
@@ -31,6 +31,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import pymongo
 from bson.binary import Binary
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -70,7 +71,13 @@ INDEXES: Final = (
     [("x.guild", 1), _AT],
     [("w.at", 1)],  # followers
 )
-"""The indexes of the collection. Each query of `log` gets its order from one, and none reads the whole log."""
+"""The indexes of the collection. Each query of `log` can get its order from one, without a sort in memory.
+
+A query whose conditions have no index of their own (the outcome, a pattern such as ``command.*``) reads that of ``at``
+backwards, with the entries, until it has found enough: all of them if few match.
+"""
+_INDEX_LIMIT_S: Final = 24 * 3600.0  # for one index: in a long log it may take hours
+_INDEX_RETRIES_S: Final = (60.0, 600.0, 3600.0)
 LAST_TRY_S: Final = 3.0  # for the last write when the process stops; the rest is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
 _PAUSES: Final = Backoff(first_s=0.1, limit_s=5.0)
@@ -110,6 +117,8 @@ class MongoAuditor:
         self._denials = DenialAggregator()
         self._wake = asyncio.Event()
         self._unreported = 0
+        self._has_written = asyncio.Event()
+        self._index_faults = ""
         self._postponed: set[Path] = set()  # spool files that this process may not read or remove
         self._outage = Outage(self.tasks, _log, _PAUSES)
 
@@ -133,7 +142,8 @@ class MongoAuditor:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[MongoAuditor]:
         """Write while the block runs; then write the rest, to a file if MongoDB does not answer."""
-        self.tasks.spawn(self._write, name="writer")
+        self.tasks.spawn(self._write, name="writer", restart=Backoff())
+        self.tasks.spawn(self._keep_indexes, name="indexes", restart=Backoff())
         try:
             yield self
         finally:
@@ -144,31 +154,52 @@ class MongoAuditor:
                 self._spool_rest()
 
     async def _write(self) -> None:
-        indexed = False
         while True:
             try:
                 await self._write_once()
             except (PyMongoError, OSError) as error:  # OSError: the spool folder
-                failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.begin_and_pause(
-                    f"audit entries wait in memory: {failed} failed ({type_name(error)})", error
-                )
+                what = f"MongoDB failed ({describe(error)})"
+                if isinstance(error, OSError):
+                    what = f"the spool failed ({error.strerror or type_name(error)})"
+                await self._outage.begin_and_pause(f"audit entries wait in memory: {what}", error)
             else:
                 self._outage.end()
-                if self.counts.written and not indexed:
-                    indexed = True
-                    await self._create_indexes()
+                if self.counts.written:
+                    self._has_written.set()
                 await self._collect()
 
-    async def _create_indexes(self) -> None:
-        """Create the missing `INDEXES`. They only make reading fast, so a failure is not an outage."""
+    async def _keep_indexes(self) -> None:
+        """Create the missing `INDEXES`, again and again until all are there. Runs as long as the writer.
+
+        They only make reading fast, so a failure is not an outage.
+        """
+        await self._has_written.wait()
+        for delay_s in itertools.chain(_INDEX_RETRIES_S, itertools.repeat(_INDEX_RETRIES_S[-1])):
+            self._report_index_faults("; ".join([fault async for fault in self._create_indexes()]))
+            if not self._index_faults:
+                break
+            await asyncio.sleep(delay_s)
+        await asyncio.get_running_loop().create_future()
+
+    async def _create_indexes(self) -> AsyncIterator[str]:
+        """Create the missing `INDEXES`. Yields why one cannot be created, and goes on with the others."""
         try:
             there = {_fields(index["key"]) for index in (await self.collection.index_information()).values()}
-            for keys in INDEXES:
-                if _fields(keys) not in there:
-                    await self.collection.create_index(keys)
         except PyMongoError as error:
-            _log.warning("audit: `botctl audit log` is slow, an index cannot be created (%s)", describe(error))
+            yield f"those that exist cannot be read: {describe(error)}"
+            return
+        for keys in INDEXES:
+            if _fields(keys) not in there:
+                try:
+                    with pymongo.timeout(_INDEX_LIMIT_S):
+                        await self.collection.create_index(keys)
+                except PyMongoError as error:
+                    yield f"{', '.join(_fields(keys))}: {describe(error)}"
+
+    def _report_index_faults(self, faults: str) -> None:
+        if faults and faults != self._index_faults:
+            _log.warning("audit: `botctl audit log` is slow, indexes cannot be created yet (%s)", faults)
+        self._index_faults = faults
 
     async def _write_once(self) -> None:
         for path in self.spool.files():
@@ -231,9 +262,13 @@ class MongoAuditor:
             await self._insert_repeated([documents[fault["index"]] for fault in faults])
 
     async def _insert_repeated(self, documents: list[Document]) -> None:
-        """Write those of ``documents`` whose id belongs to another entry, under ids of their own."""
+        """Write those of ``documents`` whose id belongs to another entry, under ids of their own.
+
+        What is stored without bytes was not written by botctl: it is another entry.
+        """
         query = {"_id": {"$in": [document["_id"] for document in documents]}}
-        written = {document["_id"]: bytes(document["b"]) async for document in self.collection.find(query, {"b": 1})}
+        stored = {document["_id"]: document.get("b") async for document in self.collection.find(query, {"b": 1})}
+        written = {key: bytes(line) for key, line in stored.items() if isinstance(line, bytes)}
         others = [document for document in documents if written.get(document["_id"]) != bytes(document["b"])]
         if not others:
             return
@@ -267,7 +302,7 @@ class MongoAuditor:
             async with LoopTimeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the stop (%s)", type_name(error))
+            _log.warning("audit: MongoDB failed at the stop (%s)", describe(error))
 
     def _spool_rest(self) -> None:
         self._take_denials(ended_only=False)

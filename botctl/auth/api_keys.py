@@ -71,6 +71,7 @@ class MongoKeys:
     clock: Clock
     signer: Signer
     malformed: Malformed = field(default_factory=lambda: Malformed(COLLECTION), init=False)
+    _malformed_active: Malformed = field(default_factory=lambda: Malformed(COLLECTION), init=False)  # of `active`
     _uses: dict[str, _Usage] = field(default_factory=dict, init=False)
 
     async def create(
@@ -216,7 +217,7 @@ class MongoKeys:
             return {}
         with _reaching_mongo:
             documents = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
-        keys, now = Malformed(COLLECTION).read(documents, self._parse), self.clock.now()
+        keys, now = self._malformed_active.read(documents, self._parse), self.clock.now()
         return {key.id: key for key in keys if key.invalid_reason(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:

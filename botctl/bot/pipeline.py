@@ -59,6 +59,7 @@ from botctl.core.contracts.invocation import (
 )
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit
+from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING
 from botctl.core.ids import error_id
 
@@ -431,7 +432,11 @@ class Pipeline:
             return invocation.outcome or outcome
         if disposition.error is not None:
             extra = log_fields(invocation) | {"error_id": error_number}
-            _log.error("%s failed, error id %s", invocation.name, error_number, exc_info=disposition.error, extra=extra)
+            if sentence := failing_store(disposition.error):
+                _log.error("%s failed, error id %s: %s", invocation.name, error_number, sentence, extra=extra)
+            else:
+                trace = disposition.error
+                _log.error("%s failed, error id %s", invocation.name, error_number, exc_info=trace, extra=extra)
         self._publish(finished_event(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome

@@ -34,6 +34,7 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
+from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING, Unreachable
 from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
@@ -211,4 +212,7 @@ async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any
             except ANYTHING as error:  # an author's function; the next event is still handled
                 if is_own_cancellation(error):
                     raise
-                _log.exception("%s failed on %s", name, event.type)
+                sentence = failing_store(error)
+                _log.error(
+                    "%s failed on %s%s", name, event.type, f": {sentence}" if sentence else "", exc_info=not sentence
+                )

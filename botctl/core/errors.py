@@ -205,10 +205,15 @@ class DriverFault(enum.Enum):
 
 
 class Meaning(NamedTuple):
-    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better)."""
+    """The meaning of one error. ``hint`` says what to do (empty: the caller knows better).
+
+    ``cause`` is for what no class and no code tells. ``is_tls``: the two sides can never agree on a trusted connection.
+    """
 
     fault: DriverFault
     hint: str = ""
+    cause: str = ""
+    is_tls: bool = False
 
 
 _RAISED: Final[dict[DriverFault, type[BotctlError]]] = {
@@ -252,6 +257,8 @@ class translated:  # noqa: N801  used like contextlib.suppress
             meaning = self._sort(error)
             if (kind := _RAISED.get(meaning.fault)) is not None:
                 sentence = self._sentence.replace("{error}", self._describe(error))
+                if meaning.cause and meaning.cause not in sentence:
+                    sentence = f"{sentence.removesuffix('.')}: {meaning.cause}."
                 raise kind(sentence, hint=meaning.hint or self._hint) from error
 
 

@@ -13,11 +13,11 @@ import base64
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote
 
-from botctl.core.secret_parts import parts
+from botctl.core.secret_parts import DELIMITERS, parts
 
 MARK: Final = "[redacted]"
 MIN_BEGINNING: Final = 4  # characters; a shorter end of a line is not taken for the beginning of a secret
@@ -33,8 +33,10 @@ _URL_SAFE: Final = str.maketrans("+/", "-_")
 # A wrapped line, also in JSON or a repr. "|" begins the later lines of a log message.
 _BREAK: Final = r"(?:[ \t|]*(?:\r?\n|(?:\\+r)?\\+n)[ \t|]*)?"
 _ESCAPED_BREAK: Final = re.compile(r"(?:\\+r)?\\+n")
+_INDENTATION: Final = " \t|\r"
 _PERCENT: Final = re.compile("%[0-9A-Fa-f]{2}")
-_SCHEME: Final = re.compile(r"[a-z+]+(?::|%3a)", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*(?::|%3a)(?:/|%2f){2}", re.IGNORECASE)
+_CONTROL: Final = re.compile(r"\x1b\[[0-?]*[@-~]\Z")  # of a terminal: the last letter is not shown
 _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")  # the end of a bot token, which contains none of them
 
 _QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: in a repr, in bytes, in JSON inside a string
@@ -117,7 +119,7 @@ class _Known(NamedTuple):
     forms: tuple[str, ...] = ()
     shortest: tuple[str, ...] = ()  # of the forms: a text without these has none of them
     plain: tuple[str, ...] = ()  # the same of the secrets
-    begun: tuple[str, ...] = ()  # forms of which the beginning is secret too
+    begun: tuple[str, ...] = ()  # the forms, and others whose beginning a text may end in
     beginnings: re.Pattern[str] | None = None  # of the length MIN_BEGINNING
     short_beginnings: frozenset[str] = frozenset()
 
@@ -125,10 +127,8 @@ class _Known(NamedTuple):
 def _know(secrets: Iterable[str]) -> _Known:
     ordered = _longest_first(secrets)
     forms = _longest_first({form for secret in ordered for form in _forms(secret)})
-    begun = _longest_first(
-        {form for form in forms if not _SCHEME.match(form)}  # "redis://" alone is no secret
-        | {"".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")) for secret in ordered}
-    )
+    encoded = {"".join(f"%{byte:02x}" for byte in secret.encode("utf-8", "surrogatepass")) for secret in ordered}
+    begun = _longest_first(encoded.union(forms))
     beginnings = "|".join(sorted({re.escape(form[:MIN_BEGINNING]) for form in begun}))
     return _Known(
         ordered,
@@ -137,8 +137,16 @@ def _know(secrets: Iterable[str]) -> _Known:
         _without_longer(ordered),
         begun,
         re.compile(beginnings),
-        frozenset(form[:length] for form in begun for length in range(1, MIN_BEGINNING)),
+        frozenset(_short_beginnings(begun, frozenset(forms))),
     )
+
+
+def _short_beginnings(begun: Iterable[str], forms: frozenset[str]) -> Iterator[str]:
+    """Not those that are a delimiter before another secret: else the colon of a question would wait for `:password`."""
+    for form in begun:
+        for start, rest in ((form[:length], form[length:]) for length in range(1, MIN_BEGINNING)):
+            if start.strip(DELIMITERS) or rest not in forms:
+                yield start
 
 
 class Redactor:
@@ -157,8 +165,8 @@ class Redactor:
         """``text`` with `MARK` instead of registered secrets."""
         known = self._known
         has_breaks = "\n" in text or "\\n" in text
-        if has_breaks:
-            text = _replace_broken(text, known)
+        if has_breaks:  # first whole secrets that have line breaks of their own, or a part of one would be found
+            text = _replace_broken(_replace(text, (form for form in known.forms if "\n" in form)), known)
         for form in known.shortest:
             if form in text:
                 text = _replace(text, known.forms)
@@ -171,21 +179,61 @@ class Redactor:
         """``text`` with `MARK` instead of registered secrets and of text that looks like a secret."""
         return redact_patterns(self.redact_values(text))
 
-    def unfinished(self, text: str) -> int:
+    def unfinished(self, text: str, *, across_lines: bool = True) -> int:
         """The length of the end of ``text`` that may be the beginning of a secret, with the line break after it.
 
-        Before a line break a beginning has at least `MIN_BEGINNING` characters, or half of all lines would end in one.
+        Before a line break a beginning has at least `MIN_BEGINNING` characters, and more than the scheme of a URL, or
+        half of all lines would end in one. Without ``across_lines`` a secret may not go on after a line break, unless
+        the break is in the secret itself.
         """
         known = self._known
         if known.beginnings is None:
             return 0
-        core = text.rstrip("\n")
-        for match in known.beginnings.finditer(core, max(0, len(core) - len(known.begun[0]))):
-            end = core[match.start() :]
-            if any(len(form) > len(end) and form.startswith(end) for form in known.begun):
-                return len(text) - match.start()
-        lengths = range(MIN_BEGINNING - 1, 0, -1)
+        starts = (_begun_at(text, known), _broken_at(text, known) if across_lines else None)
+        if known_starts := [start for start in starts if start is not None]:
+            return len(text) - min(known_starts)
+        lengths = range(min(MIN_BEGINNING - 1, len(text)), 1 if _CONTROL.search(text) else 0, -1)
         return next((length for length in lengths if text[-length:] in known.short_beginnings), 0)
+
+
+def _begun_at(text: str, known: _Known, *, is_broken: bool = False) -> int | None:
+    """Where the longest beginning of a secret stands that ``text`` ends in. It has at least `MIN_BEGINNING` characters.
+
+    Beginnings may overlap: of ``aaaaaB`` and the secret ``aaaaBc``, only the second one goes on.
+    """
+    assert known.beginnings is not None  # noqa: S101
+    at = max(0, len(text) - len(known.begun[0]))
+    while match := known.beginnings.search(text, at):
+        end = text[match.start() :]
+        if any(_goes_on(end, form, is_broken=is_broken) for form in known.begun):
+            return match.start()
+        at = match.start() + 1
+    return None
+
+
+def _goes_on(end: str, form: str, *, is_broken: bool) -> bool:
+    """Whether ``form`` begins with ``end`` and is longer. On two lines, ``redis://`` alone begins no secret."""
+    if len(form) <= len(end) or not form.startswith(end):
+        return False
+    scheme = _SCHEME.match(form) if is_broken else None
+    return scheme is None or len(end) > scheme.end()
+
+
+def _broken_at(text: str, known: _Known) -> int | None:
+    """As `_begun_at`, of a beginning with a line break in or after it, even if the break itself is not whole."""
+    core = _without_breaks(text)
+    start = None if core == text else _begun_at(core, known, is_broken=True)
+    if start is None:
+        return None
+    end = core[start:]
+    places = range(len(text) - len(end), -1, -1)
+    return next(at for at in places if _without_breaks(text[at:]).endswith(end))
+
+
+def _without_breaks(text: str) -> str:
+    """``text`` without its line breaks, and without the beginning of one at its end."""
+    core = _join_lines(text).rstrip(_INDENTATION).rstrip("\\")
+    return (core[:-1] if core.endswith("\\r") else core).rstrip("\\").rstrip(_INDENTATION)
 
 
 def _replace(text: str, forms: Iterable[str]) -> str:
@@ -198,7 +246,7 @@ def _replace(text: str, forms: Iterable[str]) -> str:
 def _join_lines(text: str) -> str:
     """``text`` without its line breaks, plain or escaped, and the indentation after them."""
     broken = _ESCAPED_BREAK.sub("\n", text) if "\\n" in text else text
-    return "".join([line.strip(" \t|\r") for line in broken.split("\n")]) if "\n" in broken else text
+    return "".join([line.strip(_INDENTATION) for line in broken.split("\n")]) if "\n" in broken else text
 
 
 def _replace_broken(text: str, known: _Known) -> str:

@@ -35,8 +35,8 @@ class SafeStream:
     """A text stream that removes registered secrets, then passes on to ``stream``.
 
     The end of a text that may be the beginning of a secret is held back until the next write, or until `finish`: a
-    secret may come in two writes, or on two lines. ``lost`` is the first error of the stream: from then on nothing is
-    written. While ``required``, it is raised.
+    secret may come in two writes, or on two lines. `flush` writes the lines that are whole. ``lost`` is the first error
+    of the stream: from then on nothing is written. While ``required``, it is raised.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -45,6 +45,7 @@ class SafeStream:
         self._stream = stream
         self._held = ""
         self._lock = threading.RLock()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.lost: OSError | None = None
         self.required = False
 
@@ -61,8 +62,22 @@ class SafeStream:
             self._put(ready)
         return len(text)
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write text in UTF-8, of which a character may come in several pieces."""
+        with self._lock:
+            self.write(self._decoder.decode(data))
+
+    def write_redacted(self, lines: str) -> None:
+        """Write whole ``lines`` that hold no secret, and flush. They pass the beginning of a line that is held back."""
+        with self._lock:
+            self._release_lines()
+            self._put(lines)
+            self._try(self._stream.flush)
+
     def flush(self) -> None:
-        self._try(self._stream.flush)
+        with self._lock:
+            self._release_lines()
+            self._try(self._stream.flush)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -70,15 +85,24 @@ class SafeStream:
 
     def finish(self) -> None:
         """Write what is held back."""
-        held, self._held = self._held, ""
-        if held:
-            self._put(redact_values(held))
-        self.flush()
+        with self._lock:
+            held, self._held = self._held + self._decoder.decode(b"", final=True), ""
+            if held:
+                self._put(redact_values(held))
+            self._try(self._stream.flush)
 
     def reveal(self, line: str) -> None:
-        """Write ``line`` as it is."""
-        self._put(f"{line}\n")
-        self.flush()
+        """Write ``line`` as it is, after all that was written before."""
+        with self._lock:
+            self.finish()
+            self._put(f"{line}\n")
+            self._try(self._stream.flush)
+
+    def _release_lines(self) -> None:
+        """Write the line that is held back, if its line break is no part of a secret: a person may wait for it."""
+        if self._held.endswith("\n"):
+            ready, self._held = _cut(self._held, across_lines=False)
+            self._put(ready)
 
     def _put(self, text: str) -> None:
         self._try(lambda: self._stream.write(text))
@@ -108,14 +132,16 @@ class SafeStream:
         return getattr(self._stream, name)
 
 
-def _cut(text: str) -> tuple[str, str]:
+def _cut(text: str, *, across_lines: bool = True) -> tuple[str, str]:
     """What may be written of ``text``, without secrets, and the rest, which may be the beginning of one."""
     clean = redact_values(text)
-    end = len(text) - unfinished(text)
+    end = len(text) - unfinished(text, across_lines=across_lines)
+    if end == len(text):
+        return clean, ""
     ready, rest = redact_values(text[:end]), text[end:]
     if ready + redact_values(rest) == clean:
         return ready, rest
-    end = len(clean) - unfinished(clean)  # the cut would be inside a secret that is whole
+    end = len(clean) - unfinished(clean, across_lines=across_lines)  # the cut would be inside a secret that is whole
     return clean[:end], clean[end:]
 
 
@@ -135,8 +161,9 @@ class SafeBuffer(io.RawIOBase):
         return bool(self._stream.isatty())
 
     def write(self, data: Any) -> int:
-        self._stream.write(bytes(data).decode("utf-8", "replace"))
-        return len(data)
+        raw = bytes(data)
+        self._stream.write_bytes(raw)
+        return len(raw)
 
     def flush(self) -> None:
         self._stream.flush()
@@ -168,6 +195,14 @@ def output_required() -> Iterator[None]:
     finally:
         if isinstance(stream, SafeStream):
             stream.required = False
+
+
+def finish_output() -> None:
+    """Write what stdout and stderr hold back."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, SafeStream):
+            with suppress(OSError):
+                stream.finish()
 
 
 def lost_output() -> OSError | None:

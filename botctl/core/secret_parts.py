@@ -79,7 +79,10 @@ SECRET_NAME: Final = re.compile(
 )
 """The end of a name (of a variable, of a setting) whose value is a secret."""
 
-_TOKEN: Final = re.compile(r"[^@/:?#\\]+")
+DELIMITERS: Final = "@/:?#\\"
+"""What a parser of addresses may cut a secret at."""
+
+_TOKEN: Final = re.compile(rf"[^{re.escape(DELIMITERS)}]+")
 _PIECE_OF_TOKEN: Final = re.compile(r"[^.]{20,}")  # Discord's tokens: the signature is as secret as the whole
 _PLAIN_HOST: Final = re.compile(r"(?:[\w.~%-]+|\[[0-9a-fA-F:.%\w]+\])(?::\d*)?")
 _USER: Final = re.compile(r"[\w.~%+-]*")
@@ -216,7 +219,7 @@ def _sequences(text: str) -> Iterator[str]:
             if last < _MAX_RUNS or i in (0, j) or j == last:
                 yield text[start : spans[j][1]]
     for i, char in enumerate(text):  # with the delimiter, as a path (/word) or a fragment (#word)
-        if char in "@/:?#\\" and (last < _MAX_RUNS or i == 0):
+        if char in DELIMITERS and (last < _MAX_RUNS or i == 0):
             yield text[i:]
 
 

@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
+from botctl.core.contracts.schedule import Schedule
 
 GRACE: Final = timedelta(seconds=5)
 """A run that would start later than this after its due time was missed."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""The clocks of two hosts of a bot may differ by this much, without a due time being run twice."""
+"""The clocks of two hosts of a bot may differ by this much, without a stored due time being replaced."""
+SET_BACK: Final = timedelta(hours=1)
+"""A clock may be set back by this much, or be behind that of another host, without a due time being run twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
     """The plan for ``job``; None: there is nothing to do yet.
 
     A run that an operator requested takes place even if the job is paused, and in addition to the scheduled runs. A
-    stored due time that is later than the schedule allows comes from a clock that was ahead, and is replaced.
+    stored due time that is later than the schedule allows comes from a clock that was ahead, and is replaced. No due
+    time up to that of the last run comes again, unless that is ahead by more than `SET_BACK`.
     """
     if record.run is not None:
         return None
@@ -41,10 +45,18 @@ def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
     if record.paused:
         return None
     if record.next_due > now:
-        is_possible = record.next_due <= job.schedule.next_after(now + CLOCK_TOLERANCE)
-        return None if is_possible else RunPlan(None, job.schedule.next_after(now))
+        is_possible = record.next_due <= next_due_after(job.schedule, record, now + CLOCK_TOLERANCE)
+        return None if is_possible else RunPlan(None, next_due_after(job.schedule, record, now))
     latest, count = job.schedule.count_due(record.next_due, now)
     next_due = job.schedule.next_after(now)
     if job.missed is MissedPolicy.SKIP and now - latest > GRACE:
         return RunPlan(None, next_due, skipped=count)
     return RunPlan(latest, next_due, skipped=count - 1)
+
+
+def next_due_after(schedule: Schedule, record: JobRecord, now: datetime) -> datetime:
+    """The first due time of ``schedule`` after ``now`` and after the job's last run, unless its clock was far ahead."""
+    last_due = record.last_due
+    if last_due is None or last_due - now > SET_BACK:
+        return schedule.next_after(now)
+    return schedule.next_after(max(now, last_due))

@@ -19,6 +19,7 @@ from botctl.core.contracts.events import Event, JobFinished, JobStarted
 from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
 from botctl.core.contracts.lease import Lease
 from botctl.core.contracts.protocols import Auditor
+from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.ids import error_id, event_id
@@ -68,7 +69,8 @@ class Runner:
         """Run or skip what is due for ``job``. Return whether there was something to do: then call this again.
 
         It does nothing while the job runs in this process. If the record has a run of this holder that does not run
-        here, the claim was written without confirmation: the run never started, and is lost.
+        here, the claim was written without confirmation: the run never started, and is lost. If it has a run of an
+        earlier holder, it could not be read when this one took over: it is taken over now.
         """
         if job.name in self._running or not lease.held:
             return False
@@ -76,8 +78,8 @@ class Runner:
         record = await self.store.get(job, now)
         if job.name in self._running:  # started while the record was read
             return False
-        if record.run is not None and record.fence == lease.fence:
-            return await self._mark_lost(record.run, record, lease)
+        if record.run is not None and record.fence <= lease.fence:
+            return await self._mark_lost(job, record.run, record, lease)
         plan = plan_run(job, record, now)
         if plan is None or record.fence > lease.fence:
             return False
@@ -88,8 +90,11 @@ class Runner:
         await self._claim_and_run(job, record, plan, lease)
         return True
 
-    async def _mark_lost(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
+    async def _mark_lost(self, job: Job, run_id: str, record: JobRecord, lease: Lease) -> bool:
         """Record and publish that the run is lost. False: another process changed the record."""
+        if record.fence < lease.fence:
+            await self.take_over(job, lease)
+            return True
         if not await self.store.mark_lost(record, lease.fence, self.clock.now()):
             return False
         _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)
@@ -162,6 +167,8 @@ class Runner:
         number = None if error is None else error_id()
         if result is RunResult.TIMEOUT:
             _log.error("job %s took longer than %g s [%s]", job.name, job.timeout_s, number, extra={"error_id": number})
+        elif error is not None and (sentence := failing_store(error)):
+            _log.error("job %s failed [%s]: %s", job.name, number, sentence, extra={"error_id": number})
         elif error is not None:
             _log.error("job %s failed [%s]", job.name, number, exc_info=error, extra={"error_id": number})
         kind = None if error is None else type(error).__name__

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -25,6 +25,7 @@ from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, STORE_FAULTS, IntegrityError
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
+from botctl.core.repeats import Repeats
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
 from botctl.jobs.runner import Runner
@@ -47,15 +48,18 @@ class Scheduler:
     runner: Runner
     lease_s: float
     complete: bool = True  # no file was left out, so a stored job that is not in `jobs` was removed from the files
+    on_lease: Callable[[], object] = bool  # called when this process gets the lease
     lease: Lease | None = None  # while this process holds it
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _draining: bool = field(default=False, init=False)
+    _repeats: Repeats = field(default_factory=Repeats, init=False)
 
     async def lead(self) -> None:
         """Schedule while holding the lease, for ever. Raises Unreachable if MongoDB does not answer."""
         while True:
             async with self.leases.lease(LEASE, ttl_s=self.lease_s) as lease:
                 self.lease = lease
+                self.on_lease()
                 try:
                     await self._schedule(lease)
                 finally:
@@ -80,6 +84,7 @@ class Scheduler:
             try:
                 await self.runner.take_over(job, lease)
             except IntegrityError as error:  # one job must not stop the others
+                self._repeats.level(logging.ERROR, job.name, str(error))
                 _log.error("job %s is not scheduled: %s", job.name, error)
         while not lease.lost.is_set():
             with self._due_times(lease):
@@ -152,8 +157,9 @@ class Scheduler:
         try:
             while self._may_run(lease) and await self.runner.run_due(job, lease):
                 pass
+            self._repeats.end(job.name)
         except (*STORE_FAULTS, IntegrityError) as error:
-            _log.warning("job %s: %s", job.name, error)
+            _log.log(self._repeats.level(logging.WARNING, job.name, str(error)), "job %s: %s", job.name, error)
         except ANYTHING as error:  # one job must not stop the others
             if is_own_cancellation(error):
                 raise
@@ -189,8 +195,10 @@ async def job_scheduler(
 ) -> AsyncIterator[Scheduler]:
     """Factory of the service. It is ready at once, with or without the lease. ``complete``: see `Scheduler`."""
     runner = Runner(MongoJobStore.of(database), services, bus.publish, auditor, clock)
-    scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s, complete)
-    tasks.spawn(scheduler.lead, name="lead", restart=Backoff())
+    lease_s = settings.jobs.lease_s
+    scheduler = Scheduler(jobs, leases, runner, lease_s, complete, tasks.recovered)
+    # To wait for a lease takes as long as it lives. Only then may MongoDB turn out to take no write.
+    tasks.spawn(scheduler.lead, name="lead", restart=Backoff(limit_s=5.0, healthy_s=2 * lease_s + 10))
     try:
         yield scheduler
     finally:

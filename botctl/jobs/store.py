@@ -3,7 +3,9 @@
 Collection ``botctl_jobs``, one document per job: the fields of `JobRecord`, with ``_id`` for its name, ``rev`` for its
 revision and ``stubborn`` for ``unresponsive``. Times are ISO 8601 text. Every change is a compare-and-swap on ``rev``.
 A new holder of the lease writes its fencing token (``fence``) into every document first, so all later writes of earlier
-holders fail. The write that claims a run also sets the next ``next_due``, so there is at most one run per due time.
+holders fail. The write that claims a run also sets the next ``next_due``, so there is at most one run per due time; a
+``next_due`` that is replaced is later than ``last_due``, unless that is more than an hour ahead of the clock (see
+`planning.next_due_after`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held
 from botctl.core.escape import safe
 from botctl.core.redact import redact
-from botctl.jobs.planning import RunPlan
+from botctl.jobs.planning import RunPlan, next_due_after
 from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_jobs"
@@ -89,7 +91,7 @@ class MongoJobStore:
                 return None
             changes: dict[str, Any] = {"schedule": job.schedule.text, "missed": job.missed, "removed": None}
             if record.schedule != job.schedule.text:
-                changes["next_due"] = iso_ms(job.schedule.next_after(now))
+                changes["next_due"] = iso_ms(next_due_after(job.schedule, record, now))
             counters: dict[str, int] = {}
             if record.run is not None:
                 changes |= _lost_changes(record.run, now)
@@ -179,7 +181,7 @@ class MongoJobStore:
                 return False
             changes: dict[str, Any] = {"paused": paused}
             if not paused:
-                changes["next_due"] = iso_ms(job.schedule.next_after(now))
+                changes["next_due"] = iso_ms(next_due_after(job.schedule, record, now))
             if await self._compare_and_swap(record, changes):
                 return True
         raise _contention(job.name)

@@ -77,12 +77,14 @@ class Frame:
 class Monitor:
     """Reads the state of the processes of ``bot``.
 
-    ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host.
+    ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host;
+    ``full_disk`` a few words if the project's disk is full.
     """
 
     bot: str
     connect: Callable[[], AbstractAsyncContextManager[Redis]]
     runs: Callable[[], Sequence[Run]] = tuple
+    full_disk: Callable[[], str] = str
     clock: Clock = field(default_factory=SystemClock)
 
     async def once(self) -> MonitorView:
@@ -91,7 +93,8 @@ class Monitor:
             async with self.connect() as redis:
                 view = await self._read(redis)
         if not view.runs:
-            hint = "Look into its log, and whether the disk is full." if self.runs() else "Start it with `botctl run`."
+            hint = "Look into its log." if self.runs() else "Start it with `botctl run`."
+            hint = "Free space on that disk." if self.full_disk() else hint
             raise Unreachable(self._no_process(), hint=hint)
         return view
 
@@ -117,5 +120,5 @@ class Monitor:
 
     def _no_process(self) -> str:
         if runs := self.runs():
-            return f"{'; '.join(map(unheard, runs))}."
+            return f"{'; '.join(filter(None, (*map(unheard, runs), self.full_disk())))}."
         return f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,8 +20,11 @@ from botctl.core.contracts.events import KeyRevoked, KeyRotated
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import STORE_FAULTS, BotctlError
+from botctl.realtime.admission import ConnectionLimits, SocketAdmission
+from botctl.realtime.budgets import Refill, WorkBudget, WorkLimits
 from botctl.realtime.liveness import Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason, encode_push
+from botctl.realtime.proxies import Network
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
 SWEEP_S: Final = 0.5  # between two checks of all deadlines
@@ -32,23 +35,9 @@ _READ_WAIT_S: Final = 1.0  # how long one read waits for a revocation
 _HEARTBEAT: Final = text_frame(encode_push("heartbeat"))
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """How many connections may be open."""
-
-    total: int
-    per_key: int
-    per_address: int
-
-    @property
-    def sockets_per_address(self) -> int:
-        """Sockets that one address may open: more than its connections, so that a request too many can get a 429."""
-        return self.per_address + max(1, self.per_address // 10)
-
-
 @dataclass(slots=True)
 class ConnectionCounts:
-    """Totals. ``rejected``: refused over a limit. ``disconnected``: closed by the server, by reason."""
+    """Totals. ``rejected``: requests over a limit. ``disconnected``: closed by the server, by reason."""
 
     opened: int = 0
     rejected: int = 0
@@ -64,6 +53,9 @@ class ConnectionRegistry:
         socket_limits: SocketLimits,
         deadlines: Deadlines,
         *,
+        sockets: Refill,
+        work: WorkLimits,
+        proxies: Sequence[Network] = (),
         auditor: Auditor,
         clock: Clock,
     ) -> None:
@@ -71,7 +63,10 @@ class ConnectionRegistry:
         self.counts = ConnectionCounts()
         self.clients: set[Socket] = set()
         self.closed = False
-        self._connection_limits = connection_limits
+        self.connection_limits = connection_limits
+        self.admission = SocketAdmission(
+            connection_limits, sockets, work, proxies=proxies, time_s=clock.monotonic, with_key=lambda: len(self._keys)
+        )
         self._deadlines = deadlines
         self._auditor = auditor
         self._clock = clock
@@ -99,18 +94,20 @@ class ConnectionRegistry:
     # --- admission -------------------------------------------------------------------------------------------------
 
     def on_open(self, client: Socket) -> bool:
-        """Add ``client``; False if a limit is reached or the server stops."""
-        address = address_subject(client.address)
-        limits = self._connection_limits
-        is_full = len(self.clients) >= limits.total or self._by_address[address] >= limits.sockets_per_address
-        if self.closed or is_full:
+        """Add ``client``, whose socket was admitted; False if the server stops."""
+        if self.closed:
             self.count_rejected()
             return False
         self.counts.opened += 1
         self.clients.add(client)
-        self._by_address[address] += 1
+        self._by_address[address_subject(client.address)] += 1
         self._heartbeat_due_s[client] = client.health.opened_s + self._deadlines.heartbeat_s * self._random.random()
         return True
+
+    @property
+    def rejected(self) -> int:
+        """How many connections a limit has refused: sockets that were not accepted, and requests."""
+        return self.counts.rejected + self.admission.refused
 
     def count_rejected(self) -> None:
         self.counts.rejected += 1
@@ -122,10 +119,7 @@ class ConnectionRegistry:
         if not self.clients:
             self._all_closed.set()
         del self._heartbeat_due_s[client]
-        address = address_subject(client.address)
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        self._leave_address(client)
         if (key_id := self._keys.pop(client, None)) is not None:
             self._by_key[key_id].discard(client)
             del self._keeps_rights[client]
@@ -136,7 +130,27 @@ class ConnectionRegistry:
 
     def exceeds_address_limit(self, client: Socket) -> bool:
         """Whether the address of ``client`` has too many connections."""
-        return self._by_address[address_subject(client.address)] > self._connection_limits.per_address
+        return self._by_address[address_subject(client.address)] > self.connection_limits.per_address
+
+    def work_budget(self, client: Socket) -> WorkBudget:
+        """The work that ``client`` may cost from now on; more with a key."""
+        return self.admission.budget(client.address, has_key=client.health.authenticated)
+
+    def move(self, client: Socket, address: str) -> bool:
+        """Count ``client`` under ``address``, for which a proxy connects; False if that address is over its limits."""
+        if self._by_address[address_subject(address)] >= self.connection_limits.sockets_per_address:
+            return False
+        self._leave_address(client)
+        client.address = address
+        self._by_address[address_subject(address)] += 1
+        client.budget.share(self.admission.shared(address, has_key=False))
+        return self.admission.admit_address(address)
+
+    def _leave_address(self, client: Socket) -> None:
+        address = address_subject(client.address)
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
 
     @contextmanager
     def checking_key(self) -> Iterator[None]:
@@ -151,7 +165,7 @@ class ConnectionRegistry:
         """See `session.Admission.admit`."""
         if key.id in self._revoked:  # during the check
             return CloseReason.KEY_ENDED
-        if len(self._by_key.get(key.id, ())) >= self._connection_limits.per_key:
+        if len(self._by_key.get(key.id, ())) >= self.connection_limits.per_key:
             return CloseReason.TOO_MANY_CONNECTIONS
         self._keys[client] = key.id
         self._keeps_rights[client] = keeps_rights
@@ -186,14 +200,15 @@ class ConnectionRegistry:
             self.sweep_once(loop.time())
             due_s = loop.time() + every_s
             await asyncio.sleep(every_s)
-            late_s = loop.time() - due_s
+            now_s = loop.time()
+            late_s = now_s - due_s
             if late_s > every_s:
-                self.postpone(late_s)
+                self.postpone(late_s, now_s)
 
-    def postpone(self, late_s: float) -> None:
-        """Move the deadlines of all clients by the ``late_s`` seconds that the event loop stood still."""
+    def postpone(self, late_s: float, now_s: float) -> None:
+        """Move the deadlines of all clients by the ``late_s`` seconds, until ``now_s``, that the loop stood still."""
         for client in self.clients:
-            client.health.postpone(late_s)
+            client.health.postpone(late_s, now_s)
 
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""

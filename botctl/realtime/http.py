@@ -1,4 +1,7 @@
-"""The HTTP pages ``/healthz``, ``/readyz`` and ``/metrics`` of the server, for GET and HEAD."""
+"""The HTTP pages ``/healthz``, ``/readyz`` and ``/metrics`` of the server, for GET and HEAD.
+
+Everyone may know whether the process runs and is ready. Why it is not, and the metrics, are for those who may see them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import http
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from websockets.datastructures import Headers
@@ -16,6 +19,7 @@ from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState
 from botctl.core.redact import redact_values
 from botctl.core.telemetry.metrics import CONTENT_TYPE, Metrics, render_prometheus
+from botctl.realtime.page_access import PageReader, PageRefusal
 
 PATH: Final = "/realtime"
 """Path of the WebSocket endpoint."""
@@ -34,28 +38,35 @@ class StatusPages:
         self._checked_at_s = float("-inf")
         self._health_task: asyncio.Task[None] | None = None
 
-    async def respond(self, request: Request) -> Response | None:
-        """Return the response to ``request``; None for `PATH`, which becomes a WebSocket connection."""
-        path = request.path.partition("?")[0]
-        if path == PATH:
-            return None
+    async def respond(self, request: Request, reader: PageReader) -> Response:
+        """Return the response to ``request`` for a page."""
         if request.method not in ("GET", "HEAD"):
-            return _response(http.HTTPStatus.METHOD_NOT_ALLOWED, _JSON, '{"error":"only GET and HEAD"}')
-        match path:
+            return refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": "GET, HEAD"})
+        match request.path.partition("?")[0]:
             case "/healthz":
                 response = _response(http.HTTPStatus.OK, _JSON, '{"alive":true}')
             case "/readyz":
-                response = await self._ready()
+                response = await self._ready(reader)
             case "/metrics":
-                response = _response(http.HTTPStatus.OK, CONTENT_TYPE, render_prometheus(self._metrics))
+                refusal = await reader.refusal()
+                response = self._metrics_page() if refusal is None else _refused(refusal)
             case _:
-                response = _response(http.HTTPStatus.NOT_FOUND, _JSON, '{"error":"there is no such page"}')
+                response = refuse(http.HTTPStatus.NOT_FOUND, "there is no such page")
         if request.method == "HEAD":
             response.body = b""
         return response
 
-    async def _ready(self) -> Response:
-        """Respond with 200 if all services of this process are healthy, else with 503 and those that are not."""
+    def _metrics_page(self) -> Response:
+        return _response(http.HTTPStatus.OK, CONTENT_TYPE, render_prometheus(self._metrics))
+
+    async def _ready(self, reader: PageReader) -> Response:
+        """Respond with 200 if all services of this process are healthy, else with 503 and those that are not.
+
+        A reader who may not see those gets 200 or 503 alone, unless it has sent a key that is refused.
+        """
+        refusal = await reader.refusal()
+        if refusal is not None and refusal.given:
+            return _refused(refusal)
         if self._health_task is None and time.monotonic() - self._checked_at_s > HEALTH_CACHE_S:
             self._health_task = asyncio.create_task(self._check_health())
         if self._health_task is not None:
@@ -67,7 +78,8 @@ class StatusPages:
             if not service.ok
         }
         ready = not not_ready and not self._draining()
-        body = json.dumps({"ready": ready, "draining": self._draining(), "not_ready": not_ready})
+        details = {"draining": self._draining(), "not_ready": not_ready} if refusal is None else {}
+        body = json.dumps({"ready": ready} | details)
         return _response(http.HTTPStatus.OK if ready else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
 
     async def _check_health(self) -> None:
@@ -78,11 +90,21 @@ class StatusPages:
             self._health_task = None
 
 
-def too_many_connections() -> Response:
-    """Return the response for an address that has or opens too many connections."""
-    response = _response(http.HTTPStatus.TOO_MANY_REQUESTS, _JSON, '{"error":"too many connections"}')
-    response.headers["Retry-After"] = "10"
+def refuse(status: http.HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response that says in one sentence why there is no other one."""
+    response = _response(status, _JSON, json.dumps({"error": sentence}))
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
     return response
+
+
+def too_many_requests(headers: Mapping[str, str]) -> Response:
+    """Return the response for an address that has or opens too many connections."""
+    return refuse(http.HTTPStatus.TOO_MANY_REQUESTS, "too many connections", headers)
+
+
+def _refused(refusal: PageRefusal) -> Response:
+    return refuse(refusal.status, refusal.sentence, refusal.headers)
 
 
 def _response(status: http.HTTPStatus, content_type: str, body: str) -> Response:

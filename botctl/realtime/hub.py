@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -22,7 +23,10 @@ from botctl.realtime.protocol import encode_events, encode_push, position_fields
 from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
 
 PAGE_SIZE: Final = 256
-MAX_TOPICS: Final = 256  # read at once; with an API key for all topics, a client may subscribe to any name
+MAX_TOPICS: Final = 256
+"""Read at once, and at least four times what one connection may subscribe to. A key that may read every topic may
+subscribe to any name, so one key may use a quarter of them."""
+_SHARES: Final = 4
 _REMEMBERED_EPOCHS: Final = 16  # per topic
 _READ_WAIT_S: Final = 1.0
 _BACKOFF: Final = Backoff(first_s=0.05, limit_s=1.0)
@@ -39,7 +43,7 @@ class Receiver(Protocol):
 
 
 class HubFull(Exception):
-    """The hub reads `MAX_TOPICS` topics already."""
+    """The hub, or the key, has all the topics that it may have. The sentence says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class _Topic:
     position: Position
     subscribers: dict[Receiver, Position] = field(default_factory=dict)
     reached: dict[str, int] = field(default_factory=dict)
+    keys: dict[Receiver, str] = field(default_factory=dict)  # by subscriber: the key that it has
 
     def begin_epoch(self, page: EventPage) -> int:
         """Remember the epoch that ``page`` ends. Returns up to where the entries of the new one were read already."""
@@ -91,12 +96,16 @@ class Hub:
     ``recover``: how many missed events a subscriber can get per topic. ``recover_bytes``: their size over all topics.
     """
 
-    def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
+    def __init__(
+        self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int, max_topics: int = MAX_TOPICS
+    ) -> None:
         self.counts = HubCounts()
         self._log = log
         self._recover = recover
         self.recover_bytes = recover_bytes
+        self._max_topics = max_topics
         self._topics: dict[str, _Topic] = {}
+        self._key_topics: dict[str, Counter[str]] = {}  # by key: its subscriptions, by topic
         self._has_topics = asyncio.Event()
         self._read_positions: dict[str, Position] = {}  # of the read under way
         self._reading: asyncio.Task[Mapping[str, EventPage]] | None = None
@@ -123,10 +132,11 @@ class Hub:
         self.counts.not_recovered += 1
         return History(Position(page.epoch, page.last), recovered=False)
 
-    async def join(self, receiver: Receiver, name: str, position: Position) -> None:
-        """Send ``receiver`` the events of the topic ``name`` after ``position`` from now on.
+    async def join(self, receiver: Receiver, name: str, position: Position, *, key: str = "") -> None:
+        """Send ``receiver``, which has ``key``, the events of the topic ``name`` after ``position`` from now on.
 
-        Raises HubFull if the hub reads `MAX_TOPICS` other topics, Unreachable if the events cannot be read.
+        Raises HubFull if the hub reads as many other topics as it may, or a quarter of them for ``key``; Unreachable if
+        the events cannot be read.
         """
         for attempt in itertools.count():
             topic = self._topics.get(name)
@@ -136,11 +146,17 @@ class Hub:
                 break  # two reads agree, so the hub has not seen the new epoch yet
             page = await self._log.read(name, position, limit=PAGE_SIZE)
             position = self._catch_up(receiver, name, position, page, forgotten=_is_forgotten(position, page))
+        of_key = self._key_topics.get(key, Counter())
+        if key and name not in of_key and len(of_key) >= self._max_topics // _SHARES:
+            raise HubFull("this key reads too many topics")
         if topic is None:
-            if len(self._topics) >= MAX_TOPICS:
-                raise HubFull
+            if len(self._topics) >= self._max_topics:
+                raise HubFull("the server reads too many topics")
             topic = self._topics[name] = _Topic(position)
             self._restart_read()
+        if key and receiver not in topic.subscribers:
+            topic.keys[receiver] = key
+            self._key_topics.setdefault(key, of_key)[name] += 1
         topic.subscribers[receiver] = position
 
     def leave(self, receiver: Receiver, names: Iterable[str]) -> None:
@@ -149,8 +165,18 @@ class Hub:
             topic = self._topics.get(name)
             if topic is not None:
                 topic.subscribers.pop(receiver, None)
+                self._leave_key(topic.keys.pop(receiver, ""), name)
                 if not topic.subscribers:
                     del self._topics[name]
+
+    def _leave_key(self, key: str, name: str) -> None:
+        """Count one subscription less of ``key`` to the topic ``name``."""
+        if (of_key := self._key_topics.get(key)) is not None:
+            of_key[name] -= 1
+            if not of_key[name]:
+                del of_key[name]
+            if not of_key:
+                del self._key_topics[key]
 
     async def run(self) -> None:
         """Read and deliver for ever. While the log cannot be read, subscribers wait and lose nothing."""

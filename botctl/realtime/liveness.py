@@ -24,11 +24,14 @@ class ConnectionHealth:
     authenticated: bool = False
     has_backlog: bool = False
 
-    def postpone(self, late_s: float) -> None:
-        """Do not count ``late_s`` seconds in which the server itself stood still: it read and sent nothing."""
-        self.opened_s += late_s
-        self.last_received_s += late_s
-        self.last_drained_s += late_s
+    def postpone(self, late_s: float, now_s: float) -> None:
+        """Do not count ``late_s`` seconds, until ``now_s``, in which the server stood still: it read and sent nothing.
+
+        What it read since, in the same turn of the event loop, was not earlier, so no time becomes later than now.
+        """
+        self.opened_s = min(now_s, self.opened_s + late_s)
+        self.last_received_s = min(now_s, self.last_received_s + late_s)
+        self.last_drained_s = min(now_s, self.last_drained_s + late_s)
 
 
 @dataclass(frozen=True, slots=True)

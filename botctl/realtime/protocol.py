@@ -35,6 +35,7 @@ class CloseReason(enum.IntEnum):
     BAD_KEY = 4501
     NOT_AUTHENTICATED = 4502
     TOO_MANY_CONNECTIONS = 4504
+    FLOOD = 4505  # more frames or bytes than a client needs, of any kind
     KEY_ENDED = 4507  # revoked, expired or replaced during the connection
 
     @property
@@ -94,7 +95,7 @@ Request = Auth | Subscribe | Unsubscribe | Ping
 def parse_request(text: str | bytes) -> Request:
     """Return the request in a client's message. Raises BadMessage."""
     try:
-        message = json.loads(text)
+        message = _parse_json(text)
     except (ValueError, RecursionError):
         raise BadMessage("a message is a JSON object") from None
     if not isinstance(message, dict):
@@ -113,6 +114,29 @@ def parse_request(text: str | bytes) -> Request:
         case "ping":
             return Ping(request_id)
     raise BadMessage("a type is auth, subscribe, unsubscribe or ping", request_id)
+
+
+def _parse_json(text: str | bytes) -> Any:
+    """Parse JSON, strictly: no NaN, no name twice, no text that UTF-8 cannot hold. Raises ValueError, RecursionError.
+
+    Python's parser takes half of a surrogate pair, which nothing behind it could write.
+    """
+    decoded = text if isinstance(text, str) else str(text, "utf-8")
+    message = json.loads(decoded, parse_constant=_refuse_constant, object_pairs_hook=_unique_names)
+    if "\\u" in decoded or not decoded.isascii():
+        json.dumps(message, ensure_ascii=False).encode()
+    return message
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        raise ValueError("a name is there twice")
+    return names
 
 
 def encode_push(kind: str, **fields: Any) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -17,24 +19,34 @@ from websockets.http11 import Request, Response
 from botctl.core.clock import Clock
 from botctl.core.config.settings import RealtimeSettings, Settings
 from botctl.core.contracts.access import AccessControl
-from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
-from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
+from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
-from botctl.realtime.connections import ConnectionLimits, ConnectionRegistry
-from botctl.realtime.http import PATH, StatusPages, too_many_connections
-from botctl.realtime.hub import Hub
+from botctl.realtime.admission import ConnectionLimits, sockets_refill
+from botctl.realtime.budgets import limits_with_key
+from botctl.realtime.connections import ConnectionRegistry
+from botctl.realtime.descriptors import needed_descriptors, raise_descriptor_limit, usable_connections
+from botctl.realtime.gate import Gate, GateRules
+from botctl.realtime.http import PATH, StatusPages
+from botctl.realtime.hub import MAX_TOPICS, Hub
+from botctl.realtime.limits import PolicyLimiter
+from botctl.realtime.listener import ACCEPTS_PER_TURN, ListeningSocket, listening_sockets
 from botctl.realtime.liveness import Deadlines
+from botctl.realtime.page_access import PageAccess
 from botctl.realtime.protocol import VERSION, encode_push
+from botctl.realtime.proxies import Network, parse_networks
 from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
+from botctl.realtime.tls import Certificate, certificate_files
 
 SERVICE_NAME: Final = "realtime"
 OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
@@ -87,45 +99,58 @@ async def realtime_server(
     """
     options = settings.realtime
     deadlines = Deadlines(options.auth_s, options.stall_s, options.heartbeat_s)
-    connection_limits = ConnectionLimits(
-        options.connections, options.connections_per_key, options.connections_per_address
-    )
+    connection_limits = _connection_limits(options)
     socket_limits = SocketLimits(options.queue_bytes, CLOSE_GRACE_S)
-    connections = ConnectionRegistry(connection_limits, socket_limits, deadlines, auditor=auditor, clock=clock)
-    hub = Hub(log, tasks, recover=options.recover, recover_bytes=options.queue_bytes // 2)
+    messages, connects = (
+        PolicyLimiter(policy, parse(limits, scopes=API_SCOPES), limiter, time_s=clock.monotonic)
+        for policy, limits in ((MESSAGE_POLICY, options.message_throttle), (CONNECT_POLICY, options.connect_throttle))
+    )
+    proxies = parse_networks(options.trusted_proxies)
+    connections = ConnectionRegistry(
+        connection_limits,
+        socket_limits,
+        deadlines,
+        sockets=sockets_refill(connects.limits),
+        work=limits_with_key(messages.limits, options.message_bytes),
+        proxies=proxies,
+        auditor=auditor,
+        clock=clock,
+    )
+    max_topics = max(MAX_TOPICS, 4 * options.topics)
+    hub = Hub(log, tasks, recover=options.recover, recover_bytes=options.queue_bytes // 2, max_topics=max_topics)
     pages = StatusPages(status, metrics, draining=lambda: connections.closed)
-    session_limits = SessionLimits(options.topics, parse(options.message_throttle, scopes=API_SCOPES))
-    connects = parse(options.connect_throttle, scopes=API_SCOPES)
-    limiter.declare("realtime", {CONNECT_POLICY: connects, MESSAGE_POLICY: session_limits.messages})
+
+    def may_see_status(key: ApiKey) -> bool:
+        return access.decide(key.requester(), STATUS_READ).allowed
+
+    page_access = PageAccess(keys, may_see_status, time_s=clock.monotonic)
+    gate = Gate(_gate_rules(options, proxies), pages, page_access, connections, connects)
+    session_limits = SessionLimits(options.topics)
+    limiter.declare("realtime", {CONNECT_POLICY: connects.limits, MESSAGE_POLICY: messages.limits})
     hello = text_frame(_encode_hello(options))
+    certificate = _certificate(options, runtime.root)
 
     async def process_request(connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, Socket)  # noqa: S101  for mypy: see create_connection
-        if (response := await pages.respond(request)) is not None:
-            return response
-        # Requests for the WebSocket are counted, not sockets: the registry limits idle sockets without a call to Redis,
-        # and clients must not lock out a probe that requests pages.
-        subjects = {Scope.ADDRESS: address_subject(connection.address)}
-        if (
-            connections.exceeds_address_limit(connection)
-            or not (await limiter.check_subjects(CONNECT_POLICY, subjects, connects)).allowed
-        ):
-            connections.count_rejected()
-            return too_many_connections()
-        return None
+        return await gate.respond(connection, request)
 
     async def handle_connection(connection: ServerConnection) -> None:
         assert isinstance(connection, Socket)  # noqa: S101
         connection.push(hello)
         try:
-            await RealtimeSession(connection, hub, keys, access, limiter, connections, session_limits).run()
+            await RealtimeSession(connection, hub, keys, access, messages, connections, session_limits).run()
         finally:
             connection.schedule_abort()
             await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
 
     host = loopback_host() if options.host == LOOPBACK else options.host
-    server = await _listen(
-        options, host, connections, _raising_exceptions(process_request), _raising_exceptions(handle_connection)
+    servers = await _listen(
+        options,
+        host,
+        connections,
+        certificate.context if certificate else None,
+        process_request=_raising_exceptions(process_request),
+        handle_connection=_raising_exceptions(handle_connection),
     )
     _register_metrics(metrics, connections, hub)
     tasks.spawn(hub.run, name="hub", restart=_RESTART)
@@ -133,15 +158,19 @@ async def realtime_server(
     tasks.spawn(partial(connections.watch_revocations, log), name="revocations", restart=_RESTART)
     tasks.spawn(partial(connections.watch_rights, access), name="rights", restart=_RESTART)
     tasks.spawn(partial(connections.recheck_keys, keys, failed=_recheck_failed), name="keys", restart=_RESTART)
-    url = _url(host, server)
+    if certificate is not None:
+        tasks.spawn(certificate.watch, name="certificate", restart=_RESTART)
+    url = _url(host, servers[0], secure=certificate is not None)
     try:
         runtime.publish(SERVICE_NAME, pid=os.getpid(), address=url)
         yield RealtimeServer(url, connections, hub)
     finally:
-        server.close(close_connections=False)
+        for server in servers:
+            server.close(close_connections=False)
         runtime.unpublish(SERVICE_NAME)
         await connections.drain(options.drain_s)
-        await server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
 
 
 def _raising_exceptions(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -162,29 +191,70 @@ async def _listen(
     options: RealtimeSettings,
     host: str,
     connections: ConnectionRegistry,
+    context: ssl.SSLContext | None,
+    *,
     process_request: object,
     handle_connection: object,
-) -> Server:
+) -> list[Server]:
+    """Listen on all addresses of ``host``."""
+    servers: list[Server] = []
+    sockets: list[ListeningSocket] = []
     try:
-        return await serve(
-            handle_connection,  # type: ignore[arg-type]
-            host,
-            options.port,
-            compression=None,
-            process_request=process_request,  # type: ignore[arg-type]
-            create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
-            open_timeout=OPEN_TIMEOUT_S,
-            ping_interval=None,  # socket.py sends pings
-            close_timeout=CLOSE_GRACE_S,
-            max_size=options.message_bytes,
-            max_queue=_MAX_QUEUED_FRAMES,
-            write_limit=WRITE_LIMIT_BYTES,
-            server_header=None,
-            logger=_library_log,
-        )
+        sockets = await listening_sockets(host, options.port, connections.admission)
+        for sock in sockets:
+            server = await serve(
+                handle_connection,  # type: ignore[arg-type]
+                sock=sock,
+                backlog=ACCEPTS_PER_TURN,
+                ssl=context,
+                ssl_handshake_timeout=OPEN_TIMEOUT_S if context else None,
+                compression=None,
+                process_request=process_request,  # type: ignore[arg-type]
+                create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
+                open_timeout=OPEN_TIMEOUT_S,
+                ping_interval=None,  # socket.py sends pings
+                close_timeout=CLOSE_GRACE_S,
+                max_size=options.message_bytes,
+                max_queue=_MAX_QUEUED_FRAMES,
+                write_limit=WRITE_LIMIT_BYTES,
+                server_header=None,
+                logger=_library_log,
+            )
+            servers.append(server)
     except OSError as error:
+        for server in servers:
+            server.close(close_connections=False)
+        for sock in sockets:
+            sock.close()
         hint = "Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port."
         raise cannot_listen("The realtime server", f"{host} port {options.port}", error, hint=hint) from error
+    return servers
+
+
+def _connection_limits(options: RealtimeSettings) -> ConnectionLimits:
+    """The limits of the settings, and no more connections than leave the rest of the process its file descriptors."""
+    descriptors = raise_descriptor_limit(options.connections)
+    total = usable_connections(options.connections, descriptors)
+    if total < options.connections:
+        _log.warning(
+            "at most %d connections, not the %d of realtime.connections: this process may open only %d files, and"
+            " commands need some of them (raise its limit: ulimit -n %d)",
+            total,
+            options.connections,
+            descriptors,
+            needed_descriptors(options.connections),
+        )
+    return ConnectionLimits(total, options.connections_per_key, options.connections_per_address)
+
+
+def _gate_rules(options: RealtimeSettings, proxies: Sequence[Network]) -> GateRules:
+    hosts = frozenset(name.lower().removesuffix(".") for name in (*options.hosts, options.host))
+    return GateRules(hosts, frozenset(origin.lower().removesuffix("/") for origin in options.origins), proxies)
+
+
+def _certificate(options: RealtimeSettings, root: Path) -> Certificate | None:
+    files = certificate_files(options, root)
+    return None if files is None else Certificate(files)
 
 
 def _encode_hello(options: RealtimeSettings) -> bytes:
@@ -193,10 +263,10 @@ def _encode_hello(options: RealtimeSettings) -> bytes:
     return encode_push("hello", protocol=VERSION, heartbeat_s=options.heartbeat_s, auth_s=options.auth_s, limits=limits)
 
 
-def _url(host: str, server: Server) -> str:
+def _url(host: str, server: Server, *, secure: bool) -> str:
     port = server.sockets[0].getsockname()[1]
     shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
-    return f"ws://{in_url(shown)}:{port}{PATH}"
+    return f"{'wss' if secure else 'ws'}://{in_url(shown)}:{port}{PATH}"
 
 
 def _recheck_failed(error: BotctlError) -> None:
@@ -211,7 +281,7 @@ def _register_metrics(metrics: Metrics, connections: ConnectionRegistry, hub: Hu
         ("botctl_realtime_held_bytes", "Bytes that wait for clients.", lambda: connections.buffered_bytes),
         ("botctl_realtime_stalled", "Clients with a backlog.", lambda: connections.stalled),
         ("botctl_realtime_opened_total", "Connections that were opened.", lambda: connection_counts.opened),
-        ("botctl_realtime_turned_away_total", "Connections rejected by a limit.", lambda: connection_counts.rejected),
+        ("botctl_realtime_turned_away_total", "Connections rejected by a limit.", lambda: connections.rejected),
         ("botctl_realtime_events_total", "Events read from the log.", lambda: counts.events),
         ("botctl_realtime_deliveries_total", "Events sent to clients.", lambda: counts.deliveries),
         ("botctl_realtime_gaps_total", "Times a client was told that events are lost.", lambda: counts.gaps),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
 from botctl.core.contracts.permissions import EVENTS
-from botctl.core.contracts.protocols import Limiter
-from botctl.core.contracts.throttle import Limit, Scope, address_subject
+from botctl.core.contracts.throttle import Scope, address_subject
 from botctl.core.errors import STORE_FAULTS
 from botctl.realtime.hub import History, Hub, HubFull
+from botctl.realtime.limits import PolicyLimiter
 from botctl.realtime.protocol import (
     Auth,
     BadMessage,
@@ -63,7 +63,6 @@ class SessionLimits:
     """The limits of one connection."""
 
     topics: int  # subscribed to at once
-    messages: Sequence[Limit]  # rate limits of requests
 
 
 @dataclass(eq=False, slots=True)
@@ -72,7 +71,7 @@ class RealtimeSession:
     hub: Hub
     keys: ApiKeys
     access: AccessControl
-    limiter: Limiter
+    limiter: PolicyLimiter
     admission: Admission
     limits: SessionLimits
     key: ApiKey | None = field(default=None, init=False)
@@ -100,7 +99,7 @@ class RealtimeSession:
         if self.key is None:
             await self._authenticate(request)
             return
-        if not await self._within_limits(request.id, self.key):
+        if not await self._within_limits(request, self.key):
             return
         try:
             await self._handle_request(request, self.key)
@@ -150,13 +149,14 @@ class RealtimeSession:
         self.client.mark_authenticated()
         self._send(encode_reply(request.id, "auth", key=_key_fields(key)))
 
-    async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
+    async def _within_limits(self, request: Request, key: ApiKey) -> bool:
         """Whether the rate limits admit the message. If not, send an error, and wait until the next one can pass."""
-        subjects = {Scope.KEY: key.id, Scope.ADDRESS: address_subject(self.client.address)}
-        verdict = await self.limiter.check_subjects(MESSAGE_POLICY, subjects, self.limits.messages)
+        address = address_subject(self.client.address)
+        subjects = {Scope.KEY: key.id, Scope.ADDRESS: address, Scope.CONNECTION: str(self.client.id)}
+        verdict = await self.limiter.check(subjects, kind=type(request).__name__)
         if not verdict.allowed:
             wait_s = round(verdict.retry_after_s, 3)
-            self._send_error(request_id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
+            self._send_error(request.id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
             await asyncio.sleep(min(verdict.retry_after_s, _MAX_PAUSE_S))
         return verdict.allowed
 
@@ -178,11 +178,9 @@ class RealtimeSession:
                 self.client.push(chunk)
         for topic, history in histories.items():
             try:
-                await self.hub.join(self.client, topic, history.position)
-            except HubFull:
-                self._send_error(
-                    request.id, "too many topics", f"the server reads too many topics to add {topic}", temporary=True
-                )
+                await self.hub.join(self.client, topic, history.position, key=key.id)
+            except HubFull as error:
+                self._send_error(request.id, "too many topics", f"{error} to add {topic}", temporary=True)
             except STORE_FAULTS:  # it has the reply already, so it must reconnect with its position
                 self.client.disconnect(CloseReason.UNAVAILABLE)
             else:
@@ -195,7 +193,8 @@ class RealtimeSession:
         return self.key is None or all(self._may_read(self.key, topic) for topic in self.topics)
 
     def _may_read(self, key: ApiKey, topic: str) -> bool:
-        return self.access.decide(key.requester(), f"{EVENTS}{topic}", key.guild).allowed
+        """Topics have the events of all guilds, so a right in one guild is not enough."""
+        return self.access.decide(key.requester(), f"{EVENTS}{topic}").allowed
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
         """Return the missed events of each topic; none of a topic whose events do not fit into the send queue."""

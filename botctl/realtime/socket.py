@@ -16,11 +16,13 @@ from typing import Any, Final, Protocol
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
+from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 from botctl.core.escape import safe
 from botctl.core.redact import redact_values
+from botctl.realtime.budgets import FRAME_UNITS, WorkBudget, read_units
+from botctl.realtime.listener import peer_of
 from botctl.realtime.liveness import ConnectionHealth
 from botctl.realtime.protocol import CloseReason
 
@@ -46,6 +48,10 @@ class ConnectionObserver(Protocol):
     """Gets every connection when it opens and when it closes."""
 
     socket_limits: SocketLimits
+
+    def work_budget(self, client: Socket) -> WorkBudget:
+        """The work that ``client`` may cost from now on."""
+        ...
 
     def on_open(self, client: Socket) -> bool:
         """Handle a new connection; False to reject it."""
@@ -90,12 +96,10 @@ class Socket(ServerConnection):
         self.disconnect_reason: CloseReason | None = None
         now_s = self.loop.time()
         self.health = ConnectionHealth(now_s, now_s, now_s)
-
-    @property
-    def address(self) -> str:
-        """The peer's address without the port."""
-        peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
+        self.address = ""  # the client's, without the port: of the peer, or what a trusted proxy says
+        self.budget: WorkBudget  # set when the connection is made
+        self._is_over_budget = False
+        protocol.recv_frame = self._receive_frame  # type: ignore[method-assign]
 
     @property
     def is_open(self) -> bool:
@@ -126,6 +130,7 @@ class Socket(ServerConnection):
 
     def mark_authenticated(self) -> None:
         self.health.authenticated = True
+        self.budget = self._observer.work_budget(self)
 
     def disconnect(self, reason: CloseReason, *, detail: str = "") -> None:
         """Close the connection: send a close frame, and abort later if the client does not answer."""
@@ -160,6 +165,8 @@ class Socket(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.address = peer_of(transport.get_extra_info("peername"))
+        self.budget = self._observer.work_budget(self)
         _set_tcp_options(transport.get_extra_info("socket"))
         if not self._observer.on_open(self):
             self.transport.abort()
@@ -182,11 +189,36 @@ class Socket(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         self.health.last_received_s = self.loop.time()
-        super().data_received(data)
+        if not self._is_over_budget:
+            if self.budget.spend(read_units(len(data)), self.health.last_received_s):
+                super().data_received(data)
+            else:
+                self._end_work()
+                self.send_data()
+        if self._is_over_budget:
+            self.transport.pause_reading()  # again each time: websockets resumes when its queue has room
         if self.protocol.close_expected():  # websockets would wait for the peer for ever
             self.schedule_abort()
         if self.transport.get_write_buffer_size() > _FLOOD_BYTES:
             self.transport.abort()
+
+    def _receive_frame(self, frame: Frame) -> None:
+        """Called by the parser for each frame of any kind, also within one read."""
+        if self.budget.spend(FRAME_UNITS, self.health.last_received_s):
+            ServerProtocol.recv_frame(self.protocol, frame)
+        else:
+            self._end_work()
+
+    def _end_work(self) -> None:
+        """Close the connection, and parse and read nothing more of it."""
+        self._is_over_budget = True
+        if self.disconnect_reason is None:
+            self.disconnect_reason = CloseReason.FLOOD
+            self._drop_queue()
+        if self.protocol.state is CONNECTING:
+            self.transport.abort()
+        self.protocol.fail(int(CloseReason.FLOOD), CloseReason.FLOOD.phrase)
+        self.schedule_abort()
 
     def eof_received(self) -> None:
         super().eof_received()

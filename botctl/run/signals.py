@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -17,8 +18,10 @@ from typing import Any, Final, NamedTuple
 from botctl.core.errors import ExitCode
 from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
+from botctl.core.safe_streams import finish_output
 
 EXIT_GRACE_S: Final = 3.0  # see `ShutdownSignals.limit_exit`
+OUTPUT_S: Final = 0.5  # how long the watchdog waits for each of its last two writes
 _log = logging.getLogger(__name__)
 
 
@@ -62,10 +65,23 @@ class Watchdog:
             except Empty:
                 break
         if limit is not None:
-            problem = f"something did not stop within {limit.seconds:.0f} s"
-            with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
-                os.write(sys.stderr.fileno(), f"botctl: {problem}; the process ends without waiting for it.\n".encode())
+            _try_for(OUTPUT_S, finish_output)
+            _try_for(OUTPUT_S, functools.partial(_say_why, limit.seconds))
             self._end_process(limit.exit_code)
+
+
+def _say_why(limit_s: float) -> None:
+    problem = f"something did not stop within {limit_s:.0f} s"
+    with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+        os.write(sys.stderr.fileno(), f"botctl: {problem}; the process ends without waiting for it.\n".encode())
+
+
+def _try_for(limit_s: float, write: Callable[[], None]) -> None:
+    """Call ``write``, but wait no longer than ``limit_s``: a pipe may have no reader, or a lock be held."""
+    thread = threading.Thread(target=write, name="last output", daemon=True)
+    with contextlib.suppress(RuntimeError):  # there is no memory for a thread
+        thread.start()
+        thread.join(limit_s)
 
 
 class ShutdownSignals:

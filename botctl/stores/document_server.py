@@ -9,6 +9,8 @@ documents held the lock of its database for 5 s. What is changed here:
   of them fails: SQLite undoes only the statement.
 - Each command that writes syncs the disk once, whatever its write concern says. So after a power failure only the last
   transaction of a write-ahead log can be torn, by which `sqlite_check` tells a power failure from damage.
+- Transactions of a client are refused, as by a standalone MongoDB. There is one SQLite connection for each database, so
+  what other clients wrote at that time was in the transaction, too: it was lost with an abort.
 - Drivers send at most `BATCH` documents in a command, so that other commands get the lock in between.
 - Commands that wait for the lock of one database hold up no command of another one: there are threads for all.
 - It listens on a Unix socket that only its user may open. nx-27017 has a TCP port and no passwords.
@@ -30,12 +32,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvloop
+from neosqlite.gridfs import GridFSBucket  # type: ignore[import-untyped]
 from nx_27017 import handler as nx  # type: ignore[import-untyped]
 from nx_27017.server import handle_client  # type: ignore[import-untyped]
 
 BATCH: Final = 1_000  # documents, or updates, that a driver sends in one command
 THREADS: Final = 256  # each connection has at most one command under way
 _WRITES: Final = {"insert", "update", "delete", "findAndModify", "bulkWrite"}
+_OF_TRANSACTIONS: Final = {"startTransaction", "autocommit", "commitTransaction", "abortTransaction"}
+_NO_TRANSACTIONS: Final = "transactions need a replica set (mongo.url): the embedded document store has none"
+_ILLEGAL_OPERATION: Final = 20  # the code of a standalone MongoDB for it
 _UNKNOWN_ERROR: Final = 8  # a code of MongoDB, which nx-27017 uses as well
 
 Message = dict[str, Any]
@@ -46,6 +52,10 @@ _log = logging.getLogger("nx_27017")
 class Handler(nx.NeoSQLiteHandler):  # type: ignore[misc]
     """Answers commands. One transaction per command that writes."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        GridFSBucket._apply_write_concern = _ignore  # noqa: SLF001  it would end the syncs of the connection
+
     def handle_insert(self, msg: Message) -> Reply:
         return self._in_one_commit(msg, super().handle_insert)
 
@@ -54,6 +64,8 @@ class Handler(nx.NeoSQLiteHandler):  # type: ignore[misc]
 
     def _in_one_commit(self, msg: Message, handle: Callable[[Message], Reply]) -> Reply:
         body = _body(msg)
+        if not _OF_TRANSACTIONS.isdisjoint(body):
+            return msg["request_id"], {"ok": 0, "code": _ILLEGAL_OPERATION, "errmsg": _NO_TRANSACTIONS}
         names = databases_written_by(body)
         if not names:
             return handle(msg)
@@ -66,7 +78,7 @@ class Handler(nx.NeoSQLiteHandler):  # type: ignore[misc]
                     connection = self.get_database(name)
                     stack.enter_context(transaction(connection.db))
                 reply = handle(msg)
-        except RolledBack as error:
+        except NotCommitted as error:
             return msg["request_id"], {"ok": 0, "code": _UNKNOWN_ERROR, "errmsg": _first_error(reply) or str(error)}
         return reply
 
@@ -79,36 +91,41 @@ class Handler(nx.NeoSQLiteHandler):  # type: ignore[misc]
         """Ignore it: every commit is synced."""
 
 
-class RolledBack(Exception):
-    """SQLite undid a whole transaction, or could not commit it: the disk is full, or fails."""
+def _ignore(*_args: Any) -> None:
+    pass
+
+
+class NotCommitted(Exception):
+    """SQLite did not commit a transaction: the disk is full, or fails."""
 
 
 @contextmanager
 def transaction(connection: Any) -> Iterator[None]:
     """A transaction of ``connection``. What was done before an error is committed, too: MongoDB undoes nothing.
 
-    Raises RolledBack if nothing of it is stored.
+    Raises NotCommitted if not all of it is stored.
     """
-    if connection.in_transaction:  # of a session of the client, which ends it
-        yield
-        return
-    connection.execute("BEGIN")
+    if not connection.in_transaction:  # else a command before failed to end its own
+        connection.execute("BEGIN")
     try:
         yield
     finally:
         if not connection.in_transaction:
-            raise RolledBack("the write was undone: the disk may be full")
+            raise NotCommitted("the write was interrupted, and may be stored in part: the disk may be full")
         try:
             connection.execute("COMMIT")
         except Exception as error:
             with contextlib.suppress(Exception):
                 connection.execute("ROLLBACK")
-            raise RolledBack(f"the write was undone: {error}") from error
+            raise NotCommitted(f"the write was not committed: {error}") from error
 
 
 def databases_written_by(body: Mapping[str, Any]) -> set[str]:
-    """The databases that the command ``body`` writes to, each of which gets a transaction. Empty in a session's own."""
-    if _WRITES.isdisjoint(body) or "autocommit" in body:
+    """The databases that the command ``body`` writes to, each of which gets a transaction.
+
+    Empty for a delete in GridFS, which nx-27017 commits itself.
+    """
+    if _WRITES.isdisjoint(body) or str(body.get("delete", "")).endswith((".files", ".chunks")):
         return set()
     names = {str(body.get("$db", "test"))}
     return names | {str(space.get("ns", "")).partition(".")[0] for space in body.get("nsInfo", ())} - {""}
@@ -126,7 +143,7 @@ def _body(msg: Message) -> dict[str, Any]:
 
 
 def _first_error(reply: Reply) -> str:
-    """The message of the first write that failed, which undid the others."""
+    """The message of the first write that failed."""
     errors = reply[1].get("writeErrors") or [{}]
     return str(errors[0].get("errmsg", ""))
 

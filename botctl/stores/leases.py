@@ -156,29 +156,35 @@ class MongoLeases:
             await self._release(taken)
 
     async def holder(self, name: str) -> LeaseHolder | None:
+        document = await self._read_held(name)
+        if document is None:
+            return None
+        with _translate_errors(name):
+            now = await server_time(self.collection)
+        silent_s = (now - document["renewed"]).total_seconds()
+        if silent_s < -MAX_AHEAD_S:  # the server's clock was set back: the time says nothing
+            return await self._watch_silence(name, document)
+        return _as_holder(document, silent_s)
+
+    async def _watch_silence(self, name: str, before: dict[str, Any]) -> LeaseHolder | None:
+        """Wait for a renewal of the lease ``before``, at most for its lifetime. Returns its holder after that."""
+        began_s = self.clock_s()
+        while self.clock_s() - began_s <= before["ttl_s"]:
+            await asyncio.sleep(POLL_S)
+            document = await self._read_held(name)
+            if document is None:
+                return None
+            if (document["fence"], document["beats"]) != (before["fence"], before["beats"]):
+                return _as_holder(document, 0.0)
+        return _as_holder(before, self.clock_s() - began_s)
+
+    async def _read_held(self, name: str) -> dict[str, Any] | None:
+        """The document of the lease, here or where an earlier botctl has it; None if no process holds it."""
         with _translate_errors(name):
             document = await self.collection.find_one({"_id": name})
             if document is None and self.earlier is not None:
                 document = await self.earlier.find_one({"_id": name})
-            if document is None or document["free"] or document["holder"] == MOVED:
-                return None
-            now = await server_time(self.collection)
-        silent_s = (now - document["renewed"]).total_seconds()
-        if silent_s < -MAX_AHEAD_S:  # the server's clock was set back: the time says nothing
-            silent_s = await self._watch_silence(name, document)
-        silent_s = max(0.0, silent_s)
-        return LeaseHolder(document["holder"].rpartition(":")[0], silent_s, float(document["ttl_s"]))
-
-    async def _watch_silence(self, name: str, before: dict[str, Any]) -> float:
-        """Wait for a renewal of the lease ``before``, at most for its lifetime. Returns the seconds without one."""
-        began_s = self.clock_s()
-        while self.clock_s() - began_s <= before["ttl_s"]:
-            await asyncio.sleep(POLL_S)
-            with _translate_errors(name):
-                document = await self.collection.find_one({"_id": name})
-            if document is None or (document["fence"], document["beats"]) != (before["fence"], before["beats"]):
-                return 0.0
-        return self.clock_s() - began_s
+        return None if document is None or document["free"] or document["holder"] == MOVED else document
 
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, on_wait: OnWait | None) -> HeldLease:
         """Wait for the lease at most ``wait_s`` (None: for ever) and take it. Calls ``on_wait`` if that takes long."""
@@ -297,6 +303,10 @@ async def server_time(collection: Collection) -> datetime:
 
 def _translate_errors(name: str) -> translated:
     return reaching_mongo(f"The holder of {name} cannot be read: MongoDB fails.")
+
+
+def _as_holder(document: dict[str, Any], silent_s: float) -> LeaseHolder:
+    return LeaseHolder(document["holder"].rpartition(":")[0], max(0.0, silent_s), float(document["ttl_s"]))
 
 
 def _fence_after(moved: LeaseRecord) -> int:

@@ -17,24 +17,16 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
-from botctl.core.driver_errors.mongo import TLS_HINT, sort
-from botctl.core.errors import (
-    BotctlError,
-    ConfigError,
-    DriverFault,
-    StoreDamaged,
-    StoreRejects,
-    Unreachable,
-    connect_hint,
-)
+from botctl.core.driver_errors.mongo import sort
+from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo
-from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
+from botctl.stores.first_call import FirstCall
 
 Database = AsyncDatabase[dict[str, Any]]
 """The service: the database of the bot."""
@@ -121,12 +113,8 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     async with _close_at_end(connect(url, timeout_s=timeout_s)) as client:
-        try:  # not `errors.translated`: the sentence depends on the meaning
+        with _FIRST_CALL.at(url):
             await client.admin.command("ping")
-        except (PyMongoError, OSError) as error:
-            if (told := _tell(url, error)) is None:
-                raise
-            raise told from error
         yield client
 
 
@@ -139,29 +127,20 @@ async def _close_at_end(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterat
             await client.close()
 
 
-def _tell(url: str, error: Exception) -> BotctlError | None:
-    """What to tell of a first call that failed with ``error``. None: it is a bug."""
-    meaning, store, text = sort(error), f"MongoDB at {display_url(url)}", _error_text(error)
-    match meaning.fault:
-        case DriverFault.WRONG if meaning.hint == TLS_HINT:
-            return StoreRejects(f"There is no trusted connection to {store}: {text}.", hint=meaning.hint)
-        case DriverFault.WRONG:
-            return StoreRejects(f"{store} rejects the connection: {text}.", hint=meaning.hint)
-        case DriverFault.DAMAGED:
-            return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
-        case DriverFault.TRANSIENT:
-            answers = isinstance(error, OperationFailure)
-            hint = meaning.hint or connect_hint("mongo.url", url, answers=answers)
-            fails = "is not ready" if answers else "does not answer"
-            return Unreachable(f"{store} {fails}: {text}.", hint=hint)
-        case DriverFault.BUG:
-            return None
-
-
 def _error_text(error: Exception) -> str:
     """The driver's message without its list of servers and timeouts."""
     text = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
     return safe(redact(text)).rstrip(".")
+
+
+_FIRST_CALL: Final = FirstCall(
+    store="MongoDB",
+    setting="mongo.url",
+    drivers=(PyMongoError, OSError),
+    answers=(OperationFailure,),
+    sort=sort,
+    text=_error_text,
+)
 
 
 async def is_embedded(client: AsyncMongoClient[dict[str, Any]]) -> bool:

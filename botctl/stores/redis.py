@@ -23,16 +23,8 @@ from redis.exceptions import (
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
-from botctl.core.driver_errors.redis import TLS_HINT, sort
-from botctl.core.errors import (
-    BotctlError,
-    ConfigError,
-    DriverFault,
-    StoreDamaged,
-    StoreRejects,
-    Unreachable,
-    connect_hint,
-)
+from botctl.core.driver_errors.redis import sort
+from botctl.core.errors import ConfigError, DriverFault
 from botctl.core.escape import safe
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.embedded import embedded, find_running
@@ -40,8 +32,8 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
-from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
+from botctl.stores.first_call import FirstCall
 
 CONNECTIONS: Final = 50
 _FIRST_WAIT_S: Final = 0.02  # after the first failed attempt to connect; doubled up to `_LAST_WAIT_S`
@@ -156,36 +148,23 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
     async with connect(url, timeout_s=timeout_s) as client:
-        try:  # not `errors.translated`: the sentence depends on the meaning
+        with _FIRST_CALL.at(url):
             await client.ping()
-        except (RedisError, OSError) as error:
-            if (told := _tell(url, error)) is None:
-                raise
-            raise told from error
         yield client
-
-
-def _tell(url: str, error: Exception) -> BotctlError | None:
-    """What to tell of a first call that failed with ``error``. None: it is a bug."""
-    meaning, store, text = sort(error), f"Redis at {display_url(url)}", _error_text(error)
-    match meaning.fault:
-        case DriverFault.WRONG if meaning.hint == TLS_HINT:
-            return StoreRejects(f"There is no trusted connection to {store}: {text}.", hint=meaning.hint)
-        case DriverFault.WRONG:
-            return StoreRejects(f"{store} rejects the connection: {text}.", hint=meaning.hint)
-        case DriverFault.DAMAGED:
-            return StoreDamaged(f"The data of {store} are damaged: {text}.", hint=meaning.hint)
-        case DriverFault.TRANSIENT:
-            answers = isinstance(error, (ResponseError, BusyLoadingError))
-            hint = meaning.hint or connect_hint("redis.url", url, answers=answers)
-            fails = "is not ready" if answers else "does not answer"
-            return Unreachable(f"{store} {fails}: {text}.", hint=hint)
-        case DriverFault.BUG:
-            return None
 
 
 def _error_text(error: Exception) -> str:
     return safe(redact(str(error))).rstrip(".")
+
+
+_FIRST_CALL: Final = FirstCall(
+    store="Redis",
+    setting="redis.url",
+    drivers=(RedisError, OSError),
+    answers=(ResponseError, BusyLoadingError),
+    sort=sort,
+    text=_error_text,
+)
 
 
 async def server_version(client: Redis) -> str:

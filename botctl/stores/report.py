@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from botctl.core.config.settings import Settings
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
+from botctl.core.files.disk import full_disk
 from botctl.core.processes.runtime import FILE, Runtime
 from botctl.core.redact import redact
 from botctl.stores import embedded_mongo, embedded_redis, mongo, redis
@@ -91,6 +92,8 @@ async def _report_store(
         detail = "" if owner is None else f"process {owner} runs it, but {FILE} does not list it"
         return StoreReport(name, True, str(folder), state, size_bytes=size_bytes, owner_pid=owner, detail=detail)
     state, version, latency_ms, detail = await _probe(part.address, ask)
+    if state is StoreState.DOWN:
+        detail = "; ".join(filter(None, (detail.removesuffix("."), full_disk(folder))))
     return StoreReport(
         name, True, display_url(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
     )

@@ -268,6 +268,22 @@ async def test_writer_creates_the_missing_indexes(mongo_db, tmp_path):
     assert len(await audit.index_information()) == len(wanted)
 
 
+@pytest.mark.parametrize("fields", [{}, {"b": "text"}, {"b": 7}], ids=str)
+async def test_document_without_bytes_is_another_entry(mongo_db, tmp_path, fields):
+    """For instance one that was written by hand."""
+    audit = mongo_db[COLLECTION]
+    await audit.insert_one({"_id": entry(1).id, **fields})
+    async with tasks_for("audit") as (tasks, watcher):
+        auditor = MongoAuditor(audit, Spool(tmp_path), tasks, 1000, 0.001, CLOCK)
+        async with auditor.running():
+            auditor.record(entry(1))
+            auditor.record(entry(2))
+            await until(lambda: auditor.counts.written == 2)
+    ids = sorted([document["_id"] async for document in audit.find({"x": {"$exists": True}})])
+    assert [ids[0].startswith(f"{entry(1).id}."), ids[1:]] == [True, [entry(2).id]]
+    assert (watcher.failures, tasks.restarts) == ([], 0)
+
+
 async def test_two_runs_of_one_interaction_are_two_entries(mongo_server, name, tmp_path, caplog):
     """The entries of an interaction that was handled twice; writing one of them again changes nothing."""
     invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), CLOCK.now(), 0.0)

@@ -57,13 +57,14 @@ def runtime(tmp_path):
     return Runtime(tmp_path)
 
 
-async def start_redis(runtime):
-    """Start the real server on the data of ``runtime``; returns the number of keys it has."""
+async def start_redis(runtime, *missing):
+    """Start the real server on the data of ``runtime``; returns the number of keys it has, none of them ``missing``."""
     address = embedded_redis.PART.new_address(runtime)
     async with (
         Child(embedded_redis.PART.launch(runtime, address)),
         connect(address, timeout_s=LIMIT_S) as client,
     ):
+        assert not missing or not await client.exists(*missing)
         return await client.dbsize()
 
 
@@ -153,9 +154,7 @@ async def test_data_are_put_back_when_they_are_not_the_cause(redis_data, runtime
     data = put(redis_data, runtime)
     address = embedded_redis.PART.new_address(runtime)
     launch = embedded_redis.PART.launch(runtime, address)
-    program = tmp_path / "valkey-server"
-    program.write_text("#!/bin/sh\necho no memory for that\nexit 1\n")
-    program.chmod(0o700)
+    program = tool(tmp_path, "echo no memory for that\nexit 1")
     repair = redis_repair.RedisRepair(data, program)
 
     with pytest.raises(ServiceFailed, match="no memory for that"):
@@ -166,9 +165,78 @@ async def test_data_are_put_back_when_they_are_not_the_cause(redis_data, runtime
 
 def test_killed_or_forbidden_redis_is_not_damaged(redis_data, runtime):
     repair = redis_repair.RedisRepair(put(redis_data, runtime), Path("/bin/false"))
-    assert repair(-signal.SIGKILL, 0) is None
-    assert redis_repair.RedisRepair(runtime.folder / "nothing", Path("/bin/false"))(1, 0) is None
+    assert repair(-signal.SIGKILL, "", 0) is None
+    assert redis_repair.RedisRepair(runtime.folder / "nothing", Path("/bin/false"))(1, "", 0) is None
     assert kept(runtime) == []
+
+
+NO_VERDICT = {
+    "killed": "kill -9 $$",
+    "aborted": "kill -ABRT $$",
+    "not loaded": "exit 127",
+    "no memory": "echo rdbGenericLoadStringObject failed allocating 30000000 bytes; exit 1",
+}
+
+
+@pytest.mark.parametrize("says", NO_VERDICT.values(), ids=NO_VERDICT)
+def test_check_without_memory_is_no_verdict_of_damage(redis_data, runtime, tmp_path, says):
+    folder = put(redis_data, runtime)
+    assert redis_repair.RedisRepair(folder, tool(tmp_path, says))(1, "no memory", 0) is None
+    assert (kept(runtime), folder.is_dir()) == ([], True)
+
+
+def test_repair_that_is_killed_puts_the_data_back(redis_data, runtime, tmp_path, caplog):
+    """It is no verdict that nothing can be saved."""
+    folder = put(redis_data, runtime)
+    damaged = damage_and_read(folder, "*.incr.aof", lambda data: zeros(data, 300))
+    program = tool(tmp_path, 'case "$1" in --fix) kill -9 $$;; *.incr.aof) exit 1;; esac')
+    assert redis_repair.RedisRepair(folder, program)(1, "", 0) is None
+    assert kept(runtime) == []
+    assert {path.name: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == damaged
+    assert "cannot be repaired now" in caplog.text
+
+
+def tool(folder, says):
+    program = folder / "valkey-server"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o700)
+    return program
+
+
+FIRST_LOG = {"cut": lambda data: data[:-300], "zeroed tail": lambda data: zeros(data, 300), "missing": None}
+
+
+@pytest.mark.parametrize("change", FIRST_LOG.values(), ids=FIRST_LOG)
+async def test_log_behind_a_damaged_one_is_not_replayed(redis_data, runtime, change):
+    """Its writes go on from data that are lost."""
+    folder = put(redis_data, runtime)
+    first = second_log(folder)
+    if change is None:
+        first.unlink()
+    else:
+        first.write_bytes(change(first.read_bytes()))
+    keys = await start_redis(runtime, "second")
+    assert KEYS // 2 <= keys < KEYS
+    assert len(kept(runtime)) == 1
+    assert await start_redis(runtime, "second") == keys
+
+
+async def test_whole_logs_are_all_replayed(redis_data, runtime):
+    second_log(put(redis_data, runtime))
+    assert await start_redis(runtime) == KEYS + 1
+    assert kept(runtime) == []
+
+
+def second_log(folder):
+    """Add a log with one key, as a rewrite that fails leaves it. Returns the path of the first one."""
+    [first] = folder.rglob("*.incr.aof")
+    [manifest] = folder.rglob("*.manifest")
+    name = first.name.replace(".2.", ".3.")
+    first.with_name(name).write_bytes(
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$6\r\nsecond\r\n$1\r\n1\r\n"
+    )
+    manifest.write_text(manifest.read_text() + f"file {name} seq 3 type i\n")
+    return first
 
 
 def checkpoint(folder):

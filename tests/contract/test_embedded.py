@@ -92,6 +92,7 @@ async def test_exclusive_process_waits_until_the_owner_ends(process, monkeypatch
     starting = asyncio.create_task(waiting.__aenter__())
     await until(lambda: "this process takes over" in caplog.text, what="the log line")
     assert not starting.done()
+    monkeypatch.setattr(module, "_ACQUIRE_S", LIMIT_S)  # the owner holds the lock until its server has ended
     await owner.__aexit__(None, None, None)
     _, _, runtime = await starting
     async with process(long_lived=True) as (joined, *_):
@@ -211,7 +212,12 @@ async def test_store_that_died_is_reported_though_its_owner_runs(process, tmp_pa
             path.write_text(json.dumps([part | {"started": "another boot:1"}] if listed else []))
             with pytest.raises(Unreachable, match=true) as caught:
                 find_running(PART, Runtime(tmp_path))
-            assert "disk is full" in caught.value.hint
+            assert "redis.log" in caught.value.hint
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "full_disk", lambda folder: f"the disk of {folder} is full")
+                with pytest.raises(Unreachable, match=r"the disk of .* is full") as caught:
+                    find_running(PART, Runtime(tmp_path))
+                assert "Free space" in caught.value.hint
             with pytest.raises(Unreachable, match=true):
                 await embedded(PART, Runtime(tmp_path), Bus(), tasks).__aenter__()
             if not listed:

@@ -99,6 +99,19 @@ async def test_resume_does_not_make_up_due_times(documents):
     assert record.next_due == JOB.schedule.next_after(later)
 
 
+async def test_replaced_due_time_is_after_the_last_run(documents):
+    """A resume, or a new schedule, on a clock that is six seconds behind the run's."""
+    store = MongoJobStore(documents[COLLECTION])
+    await store.get(JOB, NOW)
+    await claim(store, 1)
+    behind = DUE - timedelta(seconds=6)
+    await store.set_paused(JOB, behind, paused=True)
+    await store.set_paused(JOB, behind, paused=False)
+    assert (await store.get(JOB, behind)).next_due == NEXT + timedelta(minutes=1)
+    await store.take_over(make_job(nothing, "every 30s"), 2, behind)
+    assert (await store.get(JOB, behind)).next_due == NEXT + timedelta(seconds=30)
+
+
 async def test_request_is_answered_when_its_run_ends(documents):
     store = MongoJobStore(documents[COLLECTION])
     assert await store.request(JOB, "run1", NOW) == "run1"

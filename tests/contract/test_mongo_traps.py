@@ -3,7 +3,8 @@
 Each test shows the trap on the embedded store, and beside it the way that is right on every server; the contract
 states that way for all stores. A test that fails after an upgrade means a trap is gone: good news, and it is removed.
 
-What a standalone MongoDB lacks: transactions and retryable writes (replica sets only). botctl needs neither.
+What a standalone MongoDB lacks, too: transactions and retryable writes (replica sets only). botctl needs neither, and
+the embedded store refuses transactions with the same code.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -93,16 +94,18 @@ async def test_replacing_upsert_drops_the_id_of_its_filter(db):
     assert await db.x.find_one({"_id": "2"}) == {"_id": "2", "n": 1}
 
 
-async def test_aborted_transaction_also_reverts_writes_of_others(db):
-    """There is one SQLite connection per database. Instead: none; one insert is everything (see the contract)."""
-    await db.x.insert_one({"_id": "before"})
+async def test_transaction_is_refused_and_reverts_no_write_of_others(db):
+    """Instead: none; one insert is everything (see the contract)."""
     async with db.client.start_session() as session:
         await session.start_transaction()
-        await db.x.insert_one({"_id": "within"}, session=session)
+        with pytest.raises(OperationFailure, match="need a replica set") as refused:
+            await db.x.insert_one({"_id": "within"}, session=session)
+        assert refused.value.code == 20
         await db.x.insert_one({"_id": "of another client"})
-        assert await db.x.count_documents({}) == 3
         await session.abort_transaction()
-    assert await db.x.find().to_list() == [{"_id": "before"}]
+        with pytest.raises(OperationFailure, match="need a replica set"):
+            await session.with_transaction(lambda own: db.x.find_one(session=own))
+    assert await db.x.find().to_list() == [{"_id": "of another client"}]
 
 
 async def test_validators_are_not_enforced(db):

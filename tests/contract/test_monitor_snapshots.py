@@ -136,9 +136,11 @@ async def test_run_without_a_snapshot_is_not_denied(redis: Redis, connected: boo
             raise Unreachable("Redis at unix:///x does not answer.")
         yield redis
 
-    monitor = Monitor("dice", connect, lambda: (Run(77, ("bot", "jobs")),))
+    monitor = Monitor("dice", connect, lambda: (Run(77, ("bot", "jobs")),), lambda: "the disk of /x is full")
     with pytest.raises(Unreachable) as caught:
         await monitor.once()
+    if connected:
+        assert (str(caught.value)[-25:], caught.value.hint) == ("; the disk of /x is full.", "Free space on that disk.")
     if connected:
         assert str(caught.value).startswith("process 77 (bot, jobs) runs on this host, but Redis has no snapshot of it")
     assert "Start it" not in caught.value.hint

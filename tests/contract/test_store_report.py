@@ -1,15 +1,19 @@
 """`botctl stores` says that a store is up if it takes a write, and asks for no rights that botctl does not need."""
 
+import os
+
 import pytest
 from redis.exceptions import ReadOnlyError
 
+from botctl.cli.stores.command import _describe_store
 from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.processes.runtime import Runtime
 from botctl.monitor.reader import read_reports
 from botctl.monitor.snapshot import set_key
 from botctl.stores import embedded_redis
+from botctl.stores import report as module
 from botctl.stores.redis import connect, ping_redis, prove_write
-from botctl.stores.report import StoreState, report
+from botctl.stores.report import StoreReport, StoreState, report
 from tests.support.stores import server
 from tests.support.waiting import LIMIT_S
 
@@ -85,3 +89,19 @@ async def test_replica_refuses_the_proof(own_redis):
                 await prove_write(client, "dice")
         finally:
             await client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_embedded_store_that_is_down_names_the_full_disk(tmp_path, monkeypatch, full):
+    runtime = Runtime(tmp_path)
+    runtime.publish("redis", pid=os.getpid(), address=f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr(module, "full_disk", lambda folder: f"the disk of {folder} is full" if full else "")
+    redis, mongo = await report(Settings(), runtime)
+    assert redis.state is StoreState.DOWN
+    assert ("; the disk of" in redis.detail) is full
+    assert (mongo.state, mongo.detail) == (StoreState.IDLE, "")
+
+
+def test_store_that_takes_no_write_shows_why():
+    text = _describe_store(StoreReport("mongo", True, "here", StoreState.DOWN, "nx 1", 4.0, detail="its disk is full"))
+    assert text.plain.startswith("mongo  down  nx 1 · its disk is full · 4.0 ms")

@@ -108,8 +108,8 @@ class TestAdmission:
 
     @pytest.mark.parametrize(
         "name",
-        ["\u00e9" * 64, "x\u20ac" * 32, "\U0001f600" * 64, "\u202e" * 64, "\ud800" * 64],
-        ids=["two bytes", "one and three bytes", "four bytes", "overrides", "surrogates"],
+        ["\u00e9" * 64, "x\u20ac" * 32, "\U0001f600" * 64, "\u202e" * 64],
+        ids=["two bytes", "one and three bytes", "four bytes", "overrides"],
     )
     async def test_long_close_reason_is_truncated_and_keeps_the_code(self, rig: Rig, name: str) -> None:
         """It quotes a client that is not authenticated; a close frame has 123 bytes for it."""
@@ -159,21 +159,21 @@ class TestAdmission:
             with pytest.raises((OSError, ConnectionClosed, EOFError, Exception)) as error:
                 await connect(rig.server.url)
             assert not isinstance(error.value, AssertionError)
-            assert rig.server.connections.counts.rejected == 1
+            assert rig.server.connections.rejected == 1
 
     async def test_idle_sockets_per_address_are_limited(self, redis: Redis, tmp_path: Path) -> None:
         async with (
-            serving(redis, tmp_path, connections_per_address=2, connections=5) as rig,
+            serving(redis, tmp_path, connections_per_address=2, connections=9) as rig,
             contextlib.AsyncExitStack() as stack,
         ):
             host, port = rig.http.removeprefix("http://").split(":")
-            counts = rig.server.connections.counts
+            connections = rig.server.connections
             for _ in range(5):
                 _, writer = await asyncio.open_connection(host, int(port))
                 stack.callback(writer.close)
-            await until(lambda: counts.opened + counts.rejected == 5, what="all five sockets")
-            assert (counts.opened, counts.rejected) == (3, 2)
-            assert len(rig.server.connections.clients) == 3
+            await until(lambda: connections.counts.opened + connections.rejected == 5, what="all five sockets")
+            assert (connections.counts.opened, connections.rejected) == (3, 2)
+            assert len(connections.clients) == 3
 
     async def test_throttled_message_says_when_to_retry(self, redis: Redis, tmp_path: Path) -> None:
         limit = {"message_throttle": "2/1s per key"}

@@ -262,7 +262,7 @@ async def test_clock_skew_affects_only_waits_by_the_own_clock(own_clock: bool) -
         await bot.fetch_guild(int(GUILD))
         began_s = time.monotonic()
         await bot.fetch_guild(int(GUILD))
-        assert (time.monotonic() - began_s >= 2.0) is own_clock
+        assert (time.monotonic() - began_s >= 1.9) is own_clock  # it waits less by what passed before
         async with discord.http.get(f"{discord.url}/api/v10/gateway") as response:
             assert parsedate_to_datetime(response.headers["Date"]).timestamp() > time.time()
 

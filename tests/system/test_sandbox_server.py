@@ -196,9 +196,10 @@ async def test_user_and_message_commands_are_answered(discord: Discord) -> None:
 
     async with discord.bot(prepare):
         await discord.act("send", text="hello there", **{"as": "bob"})
-        shouted = await discord.act("send", type="message", name="Shout", target=None)
+        shouted = await discord.act("send", type="message", name="Shout", target=None, timeout_s=LIMIT_S)
         assert shouted["messages"][0]["content"] == "HELLO THERE"
-        (message,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
+        named = await discord.act("send", type="user", name="who is", target="@bob", timeout_s=LIMIT_S)
+        (message,) = named["messages"]
         assert (message["content"], message["ephemeral"], message["for"]) == ("bob", True, ANN)
 
 

@@ -75,6 +75,15 @@ async def test_malformed_key_is_refused(db: Any, change: dict[str, Any]) -> None
     assert key_format.parse_id(text) == key.id
 
 
+def test_malformed_document_is_logged_until_it_is_correct(caplog: Any) -> None:
+    caplog.set_level("INFO")
+    malformed, good, bad = Malformed("c"), {"_id": "a", "n": "1"}, {"_id": "a", "n": "x"}
+    for document in (bad, bad, good, bad):
+        malformed.read([document], lambda each: int(each["n"]))
+        malformed.read([], int)
+    assert caplog.text.count("the document a of c is left out") == 2
+
+
 async def test_malformed_job_does_not_stop_the_others(db: Any) -> None:
     rig = Rig(db, clock=SystemClock())
     calls: list[str] = []

@@ -50,6 +50,7 @@ from botctl.monitor import snapshot as snapshots
 from botctl.monitor.writer import SnapshotWriter
 from botctl.realtime import protocol
 from botctl.realtime.http import StatusPages
+from botctl.realtime.page_access import PageReader
 from botctl.realtime.socket import _close_phrase
 from tests.support import canary
 
@@ -174,8 +175,8 @@ async def http_page(text: str, _: Path) -> str:
     pages = StatusPages(Status(text), metrics, draining=lambda: False)
     bodies = []
     for path in ("/readyz", "/healthz", "/metrics", "/none"):
-        response = await pages.respond(Request(path, Headers(), "GET"))
-        assert response is not None
+        reader = PageReader(mock.Mock(), "127.0.0.1", is_local=True)
+        response = await pages.respond(Request(path, Headers(), "GET"), reader)
         bodies.append(bytes(response.body).decode())
     json.loads(bodies[0])
     return "\n-\n".join(bodies)
@@ -349,6 +350,7 @@ PLACES: Final = {
     "monitor/writer.py": "snapshot",
     "ratelimit/limiter.py": "no text: keys and numbers",
     "ratelimit/statistics.py": "no text: keys and numbers",
+    "realtime/gate.py": "http_page",
     "realtime/http.py": "http_page",
     "realtime/server.py": "http_page",
     "realtime/socket.py": "realtime_message",
@@ -360,6 +362,7 @@ PLACES: Final = {
     "stores/leases.py": "no text: ids and times",
     "stores/mongo.py": "no text: random ids, to prove a write",
     "stores/redis.py": "no text: a one, to prove a write",
+    "stores/redis_repair.py": "no text: the names of Redis's own files",
 }
 """For each file that lets texts out: the sink that tries it, or why no secret can be in them."""
 

@@ -6,18 +6,22 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
-from botctl.cli.output import show
+from botctl.cli.output import WIDE, show
 from botctl.cli.settings import load_settings
+from botctl.cli.text_layout import to_text, wrap_items
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import RunResult
 from botctl.core.contracts.lease import LeaseHolder
@@ -36,6 +40,8 @@ app = typer.Typer(
 
 _DIED = "its process died, or did not report for too long"
 
+_COLUMNS = ("job", "when", "next", "last run", "outcome", "took", "runs")
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", show_default=False)]
 
 
@@ -53,7 +59,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
         print_json([_as_json(status) for status in statuses])
     else:
         notes = [Text(note, "dim") for note in (*_detail_lines(statuses), _describe_scheduler(holder))]
-        show(_build_table(statuses, datetime.now(UTC)), *notes)
+        show(_JobList(_build_table(statuses, datetime.now(UTC))), *notes)
     malformed.require_none()
 
 
@@ -163,9 +169,26 @@ def _iso(at: datetime | None) -> str | None:
     return None if at is None else iso_ms(at)
 
 
+@dataclass(frozen=True)
+class _JobList:
+    """``table``, or where it is too wide, the name of each job on a line of its own, and the rest wrapped below it."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        if Measurement.get(console, options.update(max_width=WIDE), self.table).maximum <= options.max_width:
+            yield self.table
+            return
+        for name, *others in zip(*(column.cells for column in self.table.columns), strict=True):
+            yield name
+            facts = ((head, cell) for head, cell in zip(_COLUMNS[1:], others, strict=True) if cell)
+            items = [Text(f"{head} ", "dim") + to_text(cell) for head, cell in facts]
+            yield from (Text("  ") + line for line in wrap_items(items, max(1, options.max_width - 2)))
+
+
 def _build_table(statuses: list[JobStatus], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("job", "when", "next", "last run", "outcome", "took", "runs"):
+    for column in _COLUMNS:
         table.add_column(column, justify="right" if column in ("took", "runs") else "left")
     for status in statuses:
         row = _as_json(status)

@@ -63,6 +63,7 @@ class Progress:
     def __init__(self, console: Console, names: Iterable[str]) -> None:
         self._console = console
         self._states: dict[str, tuple[ServiceState, str]] = dict.fromkeys(names, (ServiceState.IDLE, ""))
+        self._printed: dict[str, tuple[ServiceState, str]] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._is_starting = True
 
@@ -87,13 +88,15 @@ class Progress:
         state = ServiceState(event.new)
         detail = event.detail or _format_seconds(event.took_s)
         self._states[event.service] = (state, detail)
+        is_repeated = self._printed.get(event.service) == (state, detail)  # a task that ends again and again
         if self._is_starting and self._live is not None:
             self._draw(self._live)
-        elif state in (
+        elif not is_repeated and state in (
             ServiceState.FAILED,
             ServiceState.DEGRADED,
             ServiceState.READY,
         ):  # ready: it has started or recovered
+            self._printed[event.service] = (state, detail)
             self._console.print(_status_line(event.service, state, detail))
 
     def _draw(self, live: Live) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox import transcript as sandbox_transcript
-from botctl.cli.sandbox.connection import Url, resolve_locator
+from botctl.cli.sandbox.connection import Url, decode_text, resolve_locator
 from botctl.cli.sandbox.incidents import incident
 from botctl.cli.sandbox.output import print_next_command, print_result
 from botctl.cli.sandbox.traffic import record, traffic
@@ -106,7 +107,8 @@ def send(
 ) -> None:
     """Use a slash command or post a message; print the reply."""
     options = SandboxOptions(project, url, as_, channel, guild).with_defaults(ctx.obj)
-    _run_once(options, timeout_s, as_json, lambda session: session.send_line(text))
+    line = decode_text(os.fsencode(text), "What you send")
+    _run_once(options, timeout_s, as_json, lambda session: session.send_line(line))
 
 
 @app.command()

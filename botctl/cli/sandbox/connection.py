@@ -79,3 +79,11 @@ class ProjectLocator:
     def bot_pid(self) -> int | None:
         """The id of the process that runs the project's bot, if one does."""
         return Runtime(self.root).holder("bot")
+
+
+def decode_text(raw: bytes, name: str) -> str:
+    """The text in ``raw``, in UTF-8 whatever the locale is. Raises UsageError, which calls it ``name``."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not text in UTF-8.", hint="Convert it first, for example with iconv.") from None

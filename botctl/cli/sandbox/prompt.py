@@ -23,6 +23,7 @@ from rich.text import Text
 
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
+from botctl.cli.sandbox.connection import decode_text
 from botctl.cli.sandbox.markdown import escape_line
 from botctl.cli.sandbox.output import print_result, render_error, render_result
 from botctl.cli.sandbox.transcript import TranscriptWriter
@@ -56,9 +57,12 @@ async def run_piped_lines(session: UserSession, transcript: TranscriptWriter) ->
     await session.resolve_defaults()
     transcript.write_header(session)
     succeeded = True
-    for line in filter(str.strip, sys.stdin):
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        line = raw.decode(errors="replace")
+        if not line.strip():
+            continue
         try:
-            result = await run_line(session, line)
+            result = await run_line(session, decode_text(raw, f"Line {number} of the input"))
         except Unreachable:
             raise
         except BotctlError as error:

@@ -40,7 +40,8 @@ def stores(project: Project = None, profile: Profile = None, as_json: AsJson = F
 def _describe_store(store: StoreReport) -> Text:
     """Two lines: the state, and the address."""
     facts = [
-        store.version or store.detail or "not running; the next command that needs it starts it",
+        store.version or ("" if store.detail else "not running; the next command that needs it starts it"),
+        store.detail,
         "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",
         "" if store.size_bytes is None else f"{decimal(store.size_bytes)} on disk",
         "" if store.owner_pid is None else f"run by pid {store.owner_pid}",

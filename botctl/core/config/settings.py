@@ -11,6 +11,7 @@ import enum
 import json
 import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -110,6 +111,15 @@ def _check_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_network(text: str) -> str:
+    """Accept an address or a network."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text[:60]!r} is not an address or a network, like 192.0.2.1 or 10.0.0.0/8") from None
+    return text
+
+
 _AsList = BeforeValidator(_list_from_text)
 DISCORD_ID = Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}")
 DiscordId = Annotated[str, BeforeValidator(_id_from_number), AfterValidator(DISCORD_ID)]
@@ -126,6 +136,11 @@ LimitValue = Annotated[
     AfterValidator(Pattern("a number, a rate like 5/2s, true or false", r"true|false|[0-9.]+(/[0-9.]*[smhd])?")),
 ]
 PermissionNames = Annotated[tuple[Annotated[str, AfterValidator(_check_permission)], ...], NoDecode, _AsList]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], NoDecode, _AsList]
+HOST_NAME = Pattern("a host name without a port, like bot.example", r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(HOST_NAME)], ...], NoDecode, _AsList]
+ORIGIN = Pattern("an origin, like https://app.example", r"(?i:https?)://[A-Za-z0-9_.\[\]:-]{1,260}")
+Origins = Annotated[tuple[Annotated[str, AfterValidator(ORIGIN)], ...], NoDecode, _AsList]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
 Throttle = Annotated[str, AfterValidator(ThrottleText())]
@@ -297,6 +312,23 @@ class JobSettings(Section):
 class RealtimeSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the realtime server listens on.")
     port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    hosts: HostNames = Field(
+        default=(),
+        description="Host names of the server. Clients may name it by these, by its address, or as localhost.",
+    )
+    origins: Origins = Field(
+        default=(), description="Web pages that may connect, beside those of the server itself: `https://app.example`."
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies, whose X-Forwarded-For and Forwarded headers count.",
+    )
+    tls_cert: str = Field(
+        default="", description="A file with the TLS certificate and its chain (PEM). Set: clients connect by wss."
+    )
+    tls_key: str = Field(
+        default="", description="A file with the certificate's private key (PEM). Empty: it is in `tls_cert` too."
+    )
     auth_s: float = Field(default=10.0, gt=0, le=300, description="How long a client may take to send its key.")
     heartbeat_s: float = Field(default=25.0, gt=0, le=300, description="The time between heartbeats.")
     stall_s: float = Field(

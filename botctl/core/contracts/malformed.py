@@ -24,18 +24,24 @@ class Malformed:
     def __init__(self, collection: str) -> None:
         self.collection = collection
         self.faults: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def read(self, documents: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], T]) -> list[T]:
-        """What ``parse`` makes of each document. Those for which it raises one of `FAULTS` are left out, and logged."""
-        read, before, self.faults = [], self.faults, {}
+        """What ``parse`` makes of each document. Those for which it raises one of `FAULTS` are left out.
+
+        That is logged once for each, until the document is correct again.
+        """
+        read, self.faults = [], {}
         for document in documents:
             try:
                 read.append(parse(document))
+                self._logged.pop(safe(document.get("_id"), 80), None)
             except FAULTS as error:
                 name = safe(document.get("_id"), 80)
                 self.faults[name] = describe_fault(error)
-                if name not in before:
+                if self._logged.get(name) != self.faults[name]:
                     _log.info("the document %s of %s is left out: %s", name, self.collection, self.faults[name])
+        self._logged |= self.faults
         return read
 
     def require_none(self) -> None:

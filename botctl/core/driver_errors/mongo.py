@@ -12,26 +12,30 @@ from typing import Any, Final
 from bson.errors import BSONError, InvalidBSON, InvalidDocument, InvalidId, InvalidStringData
 from pymongo import errors, pool_shared
 
+from botctl.core.driver_errors.by_class import meaning_by_class
 from botctl.core.driver_errors.tls import causes, is_wrong_tls
 from botctl.core.errors import DriverFault, Meaning, store_hint, translated, type_name
 
 LOGIN_HINT: Final = "Correct user and password in mongo.url (BOTCTL_MONGO__URL)."
-TLS_HINT: Final = (
-    "Check mongo.url: tls=true needs a server with TLS, and tlsCAFile=FILE the authority of its certificate."
-)
 _LATER: Final = Meaning(DriverFault.TRANSIENT)
 _NO_DNS: Final = Meaning(
     DriverFault.TRANSIENT,
     "Check that this machine can resolve names, and that the name in mongo.url (mongodb+srv://) exists.",
 )
-_NO_DISK: Final = Meaning(DriverFault.TRANSIENT, "Free space on the disk of that store, then try again.")
+_NO_DISK: Final = Meaning(
+    DriverFault.TRANSIENT, "Free space on the disk of that store, then try again.", "its disk is full"
+)
 _LOGIN: Final = Meaning(DriverFault.WRONG, LOGIN_HINT)
 _RIGHTS: Final = Meaning(
     DriverFault.WRONG,
     "Name user and password in mongo.url (BOTCTL_MONGO__URL), and give that user the role readWrite for the bot's "
     "database.",
 )
-_TLS: Final = Meaning(DriverFault.WRONG, TLS_HINT)
+_TLS: Final = Meaning(
+    DriverFault.WRONG,
+    "Check mongo.url: tls=true needs a server with TLS, and tlsCAFile=FILE the authority of its certificate.",
+    is_tls=True,
+)
 _URL: Final = Meaning(DriverFault.WRONG, "Correct mongo.url (BOTCTL_MONGO__URL).")
 _SERVER: Final = Meaning(DriverFault.WRONG, "That server cannot do what botctl needs: it needs MongoDB 4.4 or newer.")
 _FILES: Final = Meaning(
@@ -240,6 +244,7 @@ BY_TEXT: Final[Mapping[str, Meaning]] = {
     "database corruption": _SQLITE,
     "disk i/o error": _LATER,
     "database or disk is full": _NO_DISK,
+    "the disk may be full": _NO_DISK,  # document_server.py
     "database is locked": _LATER,
     "attempt to write a readonly database": _FILES,
     "unable to open database file": _FILES,
@@ -247,16 +252,18 @@ BY_TEXT: Final[Mapping[str, Meaning]] = {
 }
 """What SQLite says in the embedded document store, in lower case."""
 
+_WITHOUT_CODE: Final = (0, 1, 8)  # none, InternalError, UnknownError: nx-27017 knows no better one
+
 
 def sort(error: BaseException) -> Meaning:
     """What ``error``, of pymongo or of a socket, means."""
-    if is_wrong_tls(error):
+    if not isinstance(error, errors.OperationFailure) and is_wrong_tls(error):  # its text holds documents
         return _TLS
     if isinstance(error, errors.ConfigurationError) and _is_dns(error):
         return _NO_DNS
     if isinstance(error, errors.InvalidOperation) and "after close" in str(error):
         return _LATER  # at the stop
-    own = next((BY_CLASS[cls] for cls in type(error).__mro__ if cls in BY_CLASS), _LATER)
+    own = meaning_by_class(error, BY_CLASS, _LATER)
     return own or _by_reply(error)
 
 
@@ -267,23 +274,29 @@ def _is_dns(error: BaseException) -> bool:
 
 def _by_reply(error: BaseException) -> Meaning:
     """The worst of what a reply of the server says: one of many writes may have failed."""
-    found = [_by_text(text) or BY_CODE.get(code, _LATER) for code, text in _parts(error)]
+    found = [_by_text(code, text) or BY_CODE.get(code, _LATER) for code, text in _parts(error)]
     return min(found, key=lambda meaning: _WORST_FIRST.index(meaning.fault), default=_LATER)
 
 
 _WORST_FIRST: Final = (DriverFault.DAMAGED, DriverFault.WRONG, DriverFault.BUG, DriverFault.TRANSIENT)
 
 
-def _by_text(text: str) -> Meaning | None:
+def _by_text(code: int, text: str) -> Meaning | None:
+    if code not in _WITHOUT_CODE:
+        return None
     return next((meaning for part, meaning in BY_TEXT.items() if part in text.lower()), None)
 
 
 def _parts(error: BaseException) -> Iterator[tuple[int, str]]:
-    """Code and text of the error itself, and of each write that failed."""
-    yield getattr(error, "code", None) or 0, str(error)
+    """Code and message of the error itself, and of each write that failed.
+
+    Not the text of the error: where there are details, it holds all of them, and so what documents contain.
+    """
     details = getattr(error, "details", None)
     if not isinstance(details, Mapping):
+        yield getattr(error, "code", None) or 0, str(error)
         return
+    yield getattr(error, "code", None) or 0, str(details.get("errmsg", ""))
     listed: list[Any] = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
     listed += [getattr(error, "error", None), details.get("writeConcernError")]
     for item in listed:
@@ -292,9 +305,10 @@ def _parts(error: BaseException) -> Iterator[tuple[int, str]]:
 
 
 def describe(error: BaseException) -> str:
-    """The class of ``error``, with the server's code. The text of a driver's error holds addresses."""
-    code = getattr(error, "code", None)
-    return type_name(error) if code is None else f"{type_name(error)}, code {code}"
+    """The class of ``error``, with the server's code and a known cause. A driver's text holds addresses."""
+    code, cause = getattr(error, "code", None), sort(error).cause
+    name = type_name(error) if code is None else f"{type_name(error)}, code {code}"
+    return f"{name}: {cause}" if cause else name
 
 
 def reaching_mongo(

@@ -12,13 +12,11 @@ from typing import Final
 from redis import exceptions, sentinel
 from redis.asyncio import sentinel as async_sentinel
 
+from botctl.core.driver_errors.by_class import meaning_by_class
 from botctl.core.driver_errors.tls import causes, is_wrong_tls
 from botctl.core.errors import DriverFault, Meaning, store_hint, translated
 
 LOGIN_HINT: Final = "Correct user and password in redis.url (BOTCTL_REDIS__URL)."
-TLS_HINT: Final = (
-    "Check redis.url: rediss:// needs a server with TLS, and ssl_ca_certs=FILE the authority of its certificate."
-)
 _RIGHTS: Final = Meaning(
     DriverFault.WRONG,
     "Give the user of redis.url the rights that botctl needs (ACL SETUSER): ~botctl:* &botctl:* +@all.",
@@ -30,7 +28,11 @@ _OTHER_SERVER: Final = Meaning(
     "What answers at redis.url is not a Redis that botctl knows. It needs Redis 6.2 or Valkey, or newer.",
 )
 _URL: Final = Meaning(DriverFault.WRONG, "Correct redis.url (BOTCTL_REDIS__URL).")
-_TLS: Final = Meaning(DriverFault.WRONG, TLS_HINT)
+_TLS: Final = Meaning(
+    DriverFault.WRONG,
+    "Check redis.url: rediss:// needs a server with TLS, and ssl_ca_certs=FILE the authority of its certificate.",
+    is_tls=True,
+)
 _LATER: Final = Meaning(DriverFault.TRANSIENT)
 _REPLICA: Final = Meaning(
     DriverFault.TRANSIENT,
@@ -40,7 +42,9 @@ _FULL: Final = Meaning(
     DriverFault.TRANSIENT, "That Redis has no memory left: raise maxmemory, or delete keys of others."
 )
 _NO_DISK: Final = Meaning(
-    DriverFault.TRANSIENT, "That Redis cannot write to its disk: see its log, and free space there."
+    DriverFault.TRANSIENT,
+    "See the log of that Redis, and free space on its disk.",
+    "it cannot write to its disk",
 )
 _DAMAGED: Final = Meaning(
     DriverFault.DAMAGED,
@@ -148,6 +152,7 @@ BY_TEXT: Final[Mapping[str, Meaning]] = {
 }
 """Replies without a word of their own, in lower case: most begin with ERR."""
 
+_NO_WORD: Final = "ERR"  # the reply has no word of its own
 _WORD: Final = re.compile(r"^-?([A-Z]{2,})\b")
 _WORD_OF_SCRIPT: Final = re.compile(r"@user_script: ?\d+: -?([A-Z]{2,})\b")  # before Redis 7
 
@@ -159,19 +164,21 @@ def sort(error: BaseException) -> Meaning:
     for cause in causes(error):  # the driver may wrap a refusal in a ConnectionError
         if isinstance(cause, exceptions.AuthenticationError):
             return _LOGIN
-    own = next((BY_CLASS[cls] for cls in type(error).__mro__ if cls in BY_CLASS), _LATER)
+    own = meaning_by_class(error, BY_CLASS, _LATER)
     if own is None or own is _LATER:
         return _by_reply(error) or _LATER
     return own
 
 
 def _by_reply(error: BaseException) -> Meaning | None:
+    """By the first word of the reply. What comes after it may be a name of the user's, so it decides only for ERR."""
     text, status = str(error), getattr(error, "status_code", None)  # the driver may cut off the word
-    for part, meaning in BY_TEXT.items():
-        if part in text.lower():
-            return meaning
     found = _WORD_OF_SCRIPT.search(text) or (None if status else _WORD.search(text))
-    return BY_PREFIX.get(found[1] if found else str(status))
+    word = found[1] if found else str(status)
+    if word in BY_PREFIX and word != _NO_WORD:
+        return BY_PREFIX[word]
+    by_text = (meaning for part, meaning in BY_TEXT.items() if part in text.lower())
+    return next(by_text, BY_PREFIX.get(word))
 
 
 def reaching_redis(sentence: str, hint: str = store_hint("Redis")) -> translated:

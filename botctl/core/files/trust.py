@@ -25,6 +25,8 @@ EVERY_PROJECT: Final = "*"
 _TRUST_FILE: Final = Path("botctl", "trusted")
 _PARTS: Final = ("config", ".env", ".botctl")  # of the project's root; each is checked if it exists
 
+_MAX_LINKS: Final = 40  # in a row; Linux follows no more
+_FIXED_UIDS: Final = range(1, 500)  # accounts of the system itself, such as sync: some are in the group of root
 _UNKNOWN: Final = -1  # the id of a user that the system does not list
 
 Stat = Callable[[str | Path], os.stat_result]
@@ -71,7 +73,8 @@ def require_trusted(root: Path, env: Mapping[str, str], *, caller: Caller | None
     """
     caller = caller or this_caller(env)
     paths = (root, *(root / part for part in _PARTS), *sorted((root / "config").glob("*.toml")))
-    faults = [*_faults(paths, caller.fault, read), *_faults(root.parents, caller.fault_above, read)]
+    above = (*root.parents, *_above_links(path for path in paths if path.is_symlink()))
+    faults = [*_faults(paths, caller.fault, read), *_faults(dict.fromkeys(above), caller.fault_above, read)]
     _refuse(root, env, caller, faults)
 
 
@@ -96,19 +99,66 @@ def require_trusted_code(
     named = {folder / name.partition(".")[0] for folder in searched for name in modules}
     compiled = {folder / "__pycache__" for folder in searched}
     paths = {*map(str, searched), *(str(file) for folder in searched for file in folder.glob("*.py"))}
-    paths.update(path for tree in trees | packages | named | compiled for path in _all_in(str(tree)))
-    _refuse(root, env, caller, list(_faults(sorted(paths), caller.fault, read)))
+    paths.update(str(folder) for tree in trees for folder in tree.parents if folder.is_relative_to(root))
+    paths.update(map(str, trees | packages | named | compiled))
+    links = {path for path in paths if Path(path).is_symlink()}
+    entered: set[str] = set()
+    for tree in trees | packages | named | compiled:
+        for entry in _all_in(str(tree), entered):
+            paths.add(entry.path)
+            if entry.is_symlink():
+                links.add(entry.path)
+    faults = [*_faults(sorted(paths), caller.fault, read)]
+    faults += _faults(dict.fromkeys(_above_links(sorted(links))), caller.fault_above, read)
+    _refuse(root, env, caller, faults)
 
 
-def _all_in(tree: str) -> Iterator[str]:
-    """``tree`` and all that is in it, compiled modules too. Python imports nothing from hidden folders.
+def _all_in(tree: str, entered: set[str]) -> Iterator[os.DirEntry[str]]:
+    """All that is in ``tree``, compiled modules too, also through links, as a command or module is found.
 
-    There may be thousands at the start of each command: hence text, which is ten times as fast as `Path`.
+    Python imports nothing from hidden folders. ``entered``: the real folders so far, since a link may lead back. There
+    may be thousands of files at the start of each command: hence text, which is ten times as fast as `Path`.
     """
-    yield tree
-    for folder, folders, files in os.walk(tree):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
-        yield from (f"{folder}/{name}" for name in (*folders, *files))
+    folders = [tree]
+    while folders:
+        folder = folders.pop()
+        real = os.path.realpath(folder)
+        if real in entered:
+            continue
+        entered.add(real)
+        for entry in _entries(folder):
+            if not _is_folder(entry):
+                yield entry
+            elif not entry.name.startswith(".") and entry.name != "node_modules":
+                yield entry
+                folders.append(entry.path)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # no folder, or one that botctl cannot read
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _above_links(links: Iterable[str | Path]) -> Iterator[Path]:
+    """The folders above what each of ``links`` leads to: a user who may write there could replace it."""
+    for link in links:
+        path = Path(link)
+        for _ in range(_MAX_LINKS):
+            if not path.is_symlink():
+                break
+            path = path.parent / path.readlink()
+            yield from path.parents
+        yield from Path(os.path.realpath(link)).parents
 
 
 def _faults(paths: Iterable[str | Path], fault: Callable[[os.stat_result], str | None], read: Stat) -> Iterator[str]:
@@ -174,16 +224,36 @@ def _lines(file: Path, caller: Caller) -> list[str]:
 def _members(gid: int) -> Collection[int]:
     """The ids of all users in the group ``gid``. `_UNKNOWN` is among them if there may be others.
 
-    A directory service (LDAP) may not list its users. So a group without any known member may have many.
+    A directory service (LDAP) may not list its users. So a group without any known member may have many, unless it is
+    named like a user whose own group it is.
     """
-    users = pwd.getpwall()
-    members = {user.pw_uid for user in users if user.pw_gid == gid}
-    known = {user.pw_name: user.pw_uid for user in users}
+    members = {user.pw_uid for user in pwd.getpwall() if user.pw_gid == gid}
     try:
-        members |= {known.get(name, _UNKNOWN) for name in grp.getgrgid(gid).gr_mem}
+        group = grp.getgrgid(gid)
     except KeyError:  # in a container, the ids of a user of the host have no names
         members |= {os.geteuid()} if gid == os.getegid() else set()
+    else:
+        members |= {_uid(name) for name in group.gr_mem}
+        members |= set() if members else {_owner_of_private(group)}
+    if gid == 0:
+        return {uid for uid in members if uid not in _FIXED_UIDS} | {0}
     return members or {_UNKNOWN}
+
+
+def _uid(name: str) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return _UNKNOWN
+
+
+def _owner_of_private(group: grp.struct_group) -> int:
+    """The user with the name of ``group``, if it is that user's own group (as useradd makes one)."""
+    try:
+        user = pwd.getpwnam(group.gr_name)
+    except KeyError:
+        return _UNKNOWN
+    return user.pw_uid if user.pw_gid == group.gr_gid else _UNKNOWN
 
 
 def _user(uid: int) -> str:

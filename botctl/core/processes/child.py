@@ -38,11 +38,15 @@ def _ignore(*_args: Any) -> None:
 
 
 class _EndedEarly(ServiceFailed):
-    """The process ended while it was starting. ``status``: as in `asyncio.subprocess.Process.returncode`."""
+    """The process ended while it was starting. ``status``: as in `asyncio.subprocess.Process.returncode`.
 
-    def __init__(self, sentence: str, *, hint: str, status: int) -> None:
+    ``output``: its last line.
+    """
+
+    def __init__(self, sentence: str, *, hint: str, status: int, output: str) -> None:
         super().__init__(sentence, hint=hint)
         self.status = status
+        self.output = output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +58,12 @@ class LaunchSpec:
     folder: Path  # its working directory
     log: Path  # takes its stdout and stderr
     is_ready: Callable[[], Awaitable[bool]]  # whether it answers; OSError and TimeoutError mean no
-    prepare: Callable[[], None] = _ignore  # called before each start, to clean up after a kill
+    prepare: Callable[[], None] = _ignore  # called in a thread before each start, to clean up after a kill
     exit_error: Callable[[int, str], BotctlError | None] = _ignore  # of a failed start; gets its status and last line
-    # Called in a thread after the process has ended with ``status`` while it was starting, for the first time with 0,
-    # then 1 …. It changes what kept the process from starting, says so in a sentence for the log, and the process is
-    # started again. None: there is nothing (more) to do.
-    repair: Callable[[int, int], str | None] = _ignore  # from exit status and number of the attempt
+    # Called in a thread after the process has ended while it was starting, for the first time with 0, then 1 …. It
+    # changes what kept the process from starting, says so in a sentence for the log, and the process is started again.
+    # None: there is nothing (more) to do.
+    repair: Callable[[int, str, int], str | None] = _ignore  # from exit status, last line, number of the attempt
     env: Mapping[str, str] = field(default_factory=child_environment)
     start_s: float = 10.0
     stop_s: float = 5.0
@@ -122,7 +126,7 @@ class Child:
             try:
                 await self._start_process()
             except _EndedEarly as error:
-                done = await asyncio.to_thread(self.launch.repair, error.status, next(attempts))
+                done = await asyncio.to_thread(self.launch.repair, error.status, error.output, next(attempts))
                 if done is None or self._stopping:
                     raise
                 _log.warning("%s", done)
@@ -203,7 +207,7 @@ class Child:
         launch = self.launch
         self._started_at = time.monotonic()
         try:
-            launch.prepare()
+            await asyncio.to_thread(launch.prepare)
             with contextlib.closing(_Log(launch.log)) as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *die_with_parent(launch.command),
@@ -234,7 +238,7 @@ class Child:
                 raise error
             problem = f"{self.launch.name} {_exit_text(process.returncode)} while it was starting"
             sentence = f"{problem}: {output}" if output else f"{problem}."
-            raise _EndedEarly(sentence, hint=self._log_hint(), status=process.returncode)
+            raise _EndedEarly(sentence, hint=self._log_hint(), status=process.returncode, output=output)
 
     async def _is_ready(self) -> bool:
         try:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import StoreRestarted
 from botctl.core.errors import Held, Unreachable
+from botctl.core.files.disk import full_disk
 from botctl.core.processes.child import Child, LaunchSpec
 from botctl.core.processes.runtime import FILE, Part, Runtime
 from botctl.core.services.tasks import Tasks
@@ -107,11 +108,11 @@ def find_running(spec: PartSpec, runtime: Runtime) -> Endpoint:
 
 def _not_running(spec: PartSpec, runtime: Runtime, owner: str) -> Unreachable:
     """The part cannot be found, though its ``owner`` is up: it died and is started again, or could not be listed."""
-    return Unreachable(
-        f"{spec.title} is not running, as far as {runtime.folder / FILE} says, but {owner} is up.",
-        hint=f"Try again in some seconds. If that does not help, look into {runtime.log(spec.name)}, and whether the "
-        "disk is full.",
-    )
+    sentence = f"{spec.title} is not running, as far as {runtime.folder / FILE} says, but {owner} is up"
+    if full := full_disk(runtime.folder):
+        return Unreachable(f"{sentence}: {full}.", hint="Free space on that disk. Then it is started again.")
+    hint = f"Try again in some seconds. If that does not help, look into {runtime.log(spec.name)}."
+    return Unreachable(f"{sentence}.", hint=hint)
 
 
 async def _acquire(spec: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
@@ -179,7 +180,9 @@ async def _run_part(spec: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) ->
     child = Child(
         spec.launch(runtime, address),
         on_spawn=lambda pid: _publish(spec, runtime, pid, address),
-        on_exit=tasks.degraded,
+        on_exit=lambda detail: tasks.degraded(
+            "; ".join(filter(None, (detail.removesuffix("."), full_disk(runtime.folder))))
+        ),
         on_restart=on_restart,
     )
     try:

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, STORE_FAULTS, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.repeats import Repeats
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Tasks:
         self._cancelled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._notes: dict[str, tuple[ServiceState, str]] = {}
+        self._repeats = Repeats()
 
     def spawn(self, run: Callable[[], Awaitable[None]], *, name: str, restart: Backoff | None = None) -> None:
         """Run ``run()`` in the background until the service stops. ``name`` is unique among the service's tasks.
@@ -84,6 +86,7 @@ class Tasks:
     def recovered(self) -> None:
         """Mark the service as healthy, except for tasks that wait for their restart."""
         self._notes = {name: note for name, note in self._notes.items() if note[0] is ServiceState.RESTARTING}
+        self._repeats = Repeats()
         self._observer.on_tasks_changed()
 
     async def cancel(self) -> None:
@@ -154,7 +157,8 @@ class Tasks:
             what = f"task {name} ended: {describe_end(error)}".rstrip(".")
             expected = isinstance(error, BotctlError)  # no traceback: it would not help
             trace = None if expected else error
-            _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
+            level = self._repeats.level(logging.WARNING, name, what)
+            _log.log(level, "%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
             self._set_note(name, ServiceState.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
             await asyncio.sleep(delay_s)
             self._set_note(name, ServiceState.DEGRADED, f"{what}; it was started again")

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, cast
 
 from botctl.core.errors import ANYTHING
 from botctl.core.escape import ELLIPSIS, escape_json, escape_unprintable
-from botctl.core.redact import redact
+from botctl.core.redact import redact, redact_values
 
 MESSAGE_LIMIT: Final = 4_000  # characters
 FIELDS: Final = ("command", "guild", "user", "interaction", "error_id", "service")
@@ -69,7 +69,7 @@ def make_line(
     return LogLine(
         iso(at),
         level,
-        logger,
+        redact_values(logger),
         _truncate(redact(message)),
         {name: _to_scalar(value) for name, value in fields.items() if value is not None},
         _to_logged_error(*error) if error else None,

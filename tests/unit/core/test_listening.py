@@ -101,11 +101,11 @@ def test_only_a_taken_port_means_another_process(error: OSError, kind: type[Exce
 
 @pytest.mark.parametrize(("host", "kind"), [("127.0.0.1", Held), ("192.0.2.1", ConfigError)])
 async def test_realtime_server_reports_a_port_it_cannot_have(host: str, kind: type[Exception]) -> None:
-    unused = cast(Any, SimpleNamespace())
+    registry = cast(Any, SimpleNamespace(admission=SimpleNamespace()))
     with bound_to_loopback() as taken:
         options = RealtimeSettings(host=host, port=_listening(taken))
         with pytest.raises(kind, match="The realtime server cannot listen on"):
-            await _listen(options, host, unused, unused, unused)
+            await _listen(options, host, registry, None, process_request=None, handle_connection=None)
 
 
 def _listening(sock: socket.socket) -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from botctl.core.config.loading import load
 from botctl.core.errors import ConfigError
 from botctl.core.files.paths import find_root
-from botctl.core.files.trust import Caller, require_trusted, require_trusted_code, this_caller
+from botctl.core.files.trust import Caller, _members, require_trusted, require_trusted_code, this_caller
 
 ALICE, MALLORY, STAFF = 1001, 1002, 50
 GROUPS: dict[int, Collection[int]] = {ALICE: {ALICE}, STAFF: {ALICE, MALLORY}}
@@ -95,6 +98,88 @@ def test_modules_beside_the_commands_are_examined(root: Path) -> None:
         read = reader(root, **{path: (ALICE, ALICE, 0o777)})
         with pytest.raises(ConfigError, match="can be written"):
             require_trusted_code(root, ("src/commands",), (), {}, caller=CALLER, read=read)
+
+
+@pytest.mark.parametrize(
+    ("link", "opened"),
+    [
+        ("commands", "shared/real"),
+        ("commands", "shared/real/hi.py"),
+        ("commands", "shared/real/sub/joke.py"),
+        ("commands/sub", "shared/real/sub/joke.py"),
+        ("commands/hi.py", "shared/real/hi.py"),
+        ("commands", "shared"),
+        ("commands/hi.py", "shared/real"),
+        ("tools", "shared/real/hi.py"),
+        ("config/low.toml", "shared"),
+        (".env", "shared/real"),
+    ],
+)
+def test_what_links_lead_to_is_examined(root: Path, link: str, opened: str) -> None:
+    """Code is imported through links, too, and a folder above the target could replace it."""
+    shared = root.parent / "shared" / "real"
+    (shared / "sub").mkdir(parents=True)
+    for file in ("hi.py", "sub/joke.py", "low.toml", ".env"):
+        (shared / file).write_text("")
+    (shared / "sub" / "back").symlink_to(shared)
+    place = root / link
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    (root.parent / "hop").symlink_to(shared if link in ("commands", "tools") else shared / place.name)
+    place.symlink_to("../hop" if place.parent == root else "../../hop")
+    inode = (root.parent / opened).stat().st_ino
+
+    def read(path: str | Path, mode: int = 0o757) -> os.stat_result:
+        real = Path(path).stat()
+        mode = mode if real.st_ino == inode else 0o755
+        return os.stat_result((stat.S_IFMT(real.st_mode) | mode, 0, 0, 1, ALICE, ALICE, 0, 0, 0, 0))
+
+    examine(root, functools.partial(read, mode=0o755))
+    with pytest.raises(ConfigError, match="can be written by other users"):
+        examine(root, read)
+
+
+PASSWD = {"root": (0, 0), "sync": (5, 0), "alice": (ALICE, ALICE), "mallory": (MALLORY, STAFF), "bob": (1003, 1003)}
+
+
+@pytest.mark.parametrize(
+    ("group", "listed", "members"),
+    [
+        (("alice", ALICE, []), ["root"], {ALICE}),
+        (("alice", ALICE, ["mallory"]), ["root"], {MALLORY}),
+        (("alice", ALICE, ["no-one-knows"]), ["root"], {-1}),
+        (("staff", STAFF, []), ["root"], {-1}),
+        (("mallory", ALICE, []), ["root"], {-1}),
+        (("root", 0, []), ["root", "sync"], {0}),
+        (("root", 0, ["mallory"]), ["root", "sync", "mallory"], {0, MALLORY}),
+        (("root", 0, ["no-one-knows"]), ["root", "sync"], {0, -1}),
+        (("staff", STAFF, ["alice"]), ["root", "alice", "mallory"], {ALICE, MALLORY}),
+    ],
+    ids=str,
+)
+def test_group_has_members_that_no_list_names(
+    group: tuple[str, int, list[str]], listed: list[str], members: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory (LDAP) answers for a name, but lists no one. The group of root has system accounts such as sync."""
+
+    def user(name: str) -> SimpleNamespace:
+        return SimpleNamespace(pw_name=name, pw_uid=PASSWD[name][0], pw_gid=PASSWD[name][1])
+
+    monkeypatch.setattr("pwd.getpwall", lambda: [user(name) for name in listed])
+    monkeypatch.setattr("pwd.getpwnam", user)
+    name, gid, named = group
+    found = SimpleNamespace(gr_name=name, gr_gid=gid, gr_mem=named)
+    monkeypatch.setattr("grp.getgrgid", {gid: found}.__getitem__)
+    assert _members.__wrapped__(gid) == members
+
+
+def test_all_folders_around_the_commands_are_examined(root: Path) -> None:
+    (root / "src" / "my" / "commands").mkdir(parents=True)
+    for path in ("src", "src/my"):
+        read = reader(root, **{path: (ALICE, ALICE, 0o777)})
+        with pytest.raises(ConfigError, match="can be written"):
+            require_trusted_code(root, ("src/my/commands",), (), {}, caller=CALLER, read=read)
 
 
 def test_folder_above_must_keep_the_project_in_place(root: Path) -> None:

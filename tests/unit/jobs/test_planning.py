@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 from botctl.core.contracts.schedule import parse
-from botctl.jobs.planning import CLOCK_TOLERANCE, GRACE, plan_run
+from botctl.jobs.planning import CLOCK_TOLERANCE, GRACE, SET_BACK, next_due_after, plan_run
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -97,3 +98,36 @@ def test_due_time_from_a_clock_ahead_is_replaced(when, ahead_s):
         assert plan is None
     else:
         assert (plan.due, plan.next_due, plan.skipped) == (None, job.schedule.next_after(NOON), 0)
+
+
+@pytest.mark.parametrize("when", ["0 12 * * *", "every 1m", "every 1h"])
+@pytest.mark.parametrize("back", [timedelta(seconds=6), timedelta(minutes=10), SET_BACK])
+def test_due_time_is_not_run_again_after_a_small_step(when, back):
+    """The clock is set back, or a host whose clock is behind takes over."""
+    job = Job("tidy", nothing, parse(when))
+    ran = record(next_due=job.schedule.next_after(NOON), last_due=NOON)
+    assert plan_run(job, ran, NOON - back) is None
+
+
+def test_job_goes_on_after_its_clock_was_far_ahead():
+    job = minutely("once")
+    ran = record(next_due=at(60), last_due=NOON)
+    now = NOON - SET_BACK - timedelta(minutes=10)
+    assert plan_run(job, ran, now).next_due == now + timedelta(minutes=1)
+
+
+@given(st.sampled_from(list(MissedPolicy)), st.lists(st.floats(-300, 300) | st.floats(-10, 10), max_size=30))
+def test_no_due_time_is_run_twice_whatever_the_clock_does(missed, steps_s):
+    """It may go back again and again, by at most an hour in all, and the job may be paused and resumed."""
+    job, known, now, latest = minutely(missed), record(), NOON, NOON
+    ran: list[datetime] = []
+    for step_s in steps_s:
+        now = max(now + timedelta(seconds=step_s), latest - SET_BACK)
+        latest = max(latest, now)
+        plan = plan_run(job, known, now)
+        if plan is not None:
+            ran += [plan.due] if plan.due else []
+            known = replace(known, next_due=plan.next_due, last_due=plan.due or known.last_due)
+        if step_s > 200:
+            known = replace(known, next_due=next_due_after(job.schedule, known, now))
+    assert ran == sorted(set(ran))

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 from pymongo.errors import AutoReconnect
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.bus import Bus
@@ -72,6 +73,19 @@ async def test_exception_has_one_error_id_in_log_and_record(rig, caplog):
     assert logged.error_id == record.error_id
     assert "no luck" in str(logged.exc_info[1])
     assert rig.auditor.entries[0].error == record.error_id
+
+
+async def test_outage_in_a_job_is_logged_without_traceback(rig, caplog):
+    async def function() -> None:
+        raise RedisConnectionError("Error 111 connecting to 10.0.0.1")
+
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    assert await rig.runner.run_due(job, FakeLease())
+    record = await rig.record(job)
+    (logged,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert logged.getMessage() == f"job tidy failed [{record.error_id}]: Redis fails (ConnectionError)"
+    assert (record.outcome, logged.exc_info) == (RunResult.FAILED, None)
 
 
 @pytest.mark.parametrize(

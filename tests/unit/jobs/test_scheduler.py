@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -88,6 +89,13 @@ async def test_due_job_runs_as_soon_as_lease_is_held(scheduling):
     await until(lambda: scheduling.rig.results == ["ok"])
 
 
+async def test_lease_ends_the_report_of_an_outage(scheduling):
+    gained = asyncio.Event()
+    scheduling.scheduler.on_lease = gained.set
+    scheduling.leases.allowed.set()
+    await until(gained.is_set)
+
+
 async def test_run_is_cancelled_when_lease_is_lost(scheduling):
     scheduling.leases.allowed.set()
     await until(lambda: scheduling.calls == 1)
@@ -151,6 +159,31 @@ async def test_job_starts_at_its_due_time(scheduling):
     scheduling.leases.allowed.set()
     await until(lambda: len(scheduling.rig.events) >= 4)
     assert scheduling.rig.results[:2] == ["ok", "ok"]
+
+
+async def test_job_whose_record_was_corrected_runs_again(scheduling):
+    """Its record has a run of the last holder, and could not be read when this process took the jobs over."""
+    collection, key = scheduling.rig.store.collection, {"_id": scheduling.job.name}
+    await collection.update_one(key, {"$set": {"run": "run0", "outcome": "fine"}})
+    scheduling.leases.allowed.set()
+    await until(lambda: bool(scheduling.rig.store.malformed.faults))
+    assert scheduling.calls == 0
+    await collection.update_one(key, {"$set": {"outcome": None}})
+    scheduling.release.set()
+    await until(lambda: scheduling.rig.results == ["lost", "ok"])
+    assert scheduling.rig.events[0].run == "run0"
+
+
+async def test_malformed_record_is_reported_once(scheduling, caplog):
+    """However often its job is due."""
+    collection, key = scheduling.rig.store.collection, {"_id": scheduling.job.name}
+    await collection.update_one(key, {"$set": {"missed": "sometimes"}})
+    scheduling.leases.allowed.set()
+    await until(lambda: bool(scheduling.rig.store.malformed.faults))
+    for _ in range(3):
+        await scheduling.scheduler._run_until_idle(scheduling.job, scheduling.scheduler.lease)
+    warned = [entry for entry in caplog.records if entry.levelno > logging.INFO and "sometimes" in entry.getMessage()]
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from websockets.datastructures import Headers
@@ -13,6 +14,7 @@ from websockets.http11 import Request
 from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.http import StatusPages
+from botctl.realtime.page_access import PageReader
 from tests.support.waiting import until
 
 
@@ -36,8 +38,7 @@ class BlockingStatus:
 
 
 async def get_ready(pages: StatusPages) -> dict[str, Any]:
-    response = await pages.respond(Request("/readyz", Headers(), "GET"))
-    assert response is not None
+    response = await pages.respond(Request("/readyz", Headers(), "GET"), PageReader(Mock(), "127.0.0.1", is_local=True))
     body: dict[str, Any] = json.loads(bytes(response.body))
     return body
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.event_log import START, Entry, EventPage, Position
 from botctl.core.errors import Unreachable
-from botctl.realtime import hub as hub_module
 from botctl.realtime.hub import Hub, HubFull
 from botctl.realtime.protocol import encode_events
 from botctl.realtime.socket import text_frame
@@ -376,15 +375,36 @@ async def test_topics_without_subscribers_are_not_read() -> None:
         assert listener.offsets == []
 
 
-async def test_hub_limits_the_number_of_topics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "MAX_TOPICS", 2)
+async def test_hub_limits_the_number_of_topics() -> None:
     log, listener = MemoryLog(), Listener()
-    async with running(log) as hub:
+    async with running(log, max_topics=2) as hub:
         await hub.join(listener, "a", START)
         await hub.join(listener, "b", START)
-        with pytest.raises(HubFull):
+        with pytest.raises(HubFull, match="the server reads"):
             await hub.join(listener, "c", START)
         await hub.join(Listener(), "a", START)
+
+
+async def test_one_key_gets_a_quarter_of_the_topics() -> None:
+    """However many connections it has. Topics that it leaves are free again; other keys have their own quarter."""
+    log, listeners = MemoryLog(), [Listener() for _ in range(3)]
+    async with running(log, max_topics=8) as hub:
+        await hub.join(listeners[0], "a", START, key="k")
+        await hub.join(listeners[1], "b", START, key="k")
+        await hub.join(listeners[2], "b", START, key="k")
+        for listener in listeners:
+            with pytest.raises(HubFull, match="this key reads"):
+                await hub.join(listener, "c", START, key="k")
+        await hub.join(listeners[0], "b", START, key="k")  # one that it reads already
+        await hub.join(Listener(), "c", START, key="other")
+        hub.leave(listeners[1], ["b"])
+        with pytest.raises(HubFull):
+            await hub.join(listeners[1], "d", START, key="k")
+        hub.leave(listeners[0], ["a"])
+        await hub.join(listeners[1], "d", START, key="k")
+        for listener in listeners:
+            hub.leave(listener, ["a", "b", "c", "d"])
+        assert hub._key_topics.keys() == {"other"}
 
 
 async def test_long_page_is_written_in_few_chunks() -> None:

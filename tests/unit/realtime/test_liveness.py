@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.realtime.budgets import BEFORE_KEY, Refill
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.liveness import MAX_MISSED_HEARTBEATS, ConnectionHealth, Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason
@@ -50,6 +51,16 @@ def test_client_that_drains_its_backlog_stays_connected(
     assert close_reason(draining, now_s, DEADLINES) is None
 
 
+def test_standstill_moves_no_time_into_the_future() -> None:
+    """One client sent in the same turn of the loop, another one before it stood still."""
+    sent = health(opened_s=0, last_received_s=130, last_drained_s=20)
+    sent.postpone(100, now_s=130)
+    assert (sent.opened_s, sent.last_received_s, sent.last_drained_s) == (100, 130, 120)
+    silent = health(last_received_s=30)
+    silent.postpone(100, now_s=130)
+    assert (silent.last_received_s, silent.last_drained_s) == (130, 100)
+
+
 def test_one_lost_pong_does_not_close_the_connection() -> None:
     assert MAX_MISSED_HEARTBEATS > 2
 
@@ -60,7 +71,9 @@ async def test_standstill_of_the_server_closes_no_connection(stood_still_s: floa
     standstill = Standstill()
     now_s = asyncio.get_running_loop().time()
     limits = Mock(spec=SocketLimits)
-    registry = ConnectionRegistry(Mock(), limits, DEADLINES, auditor=Mock(), clock=Mock())
+    registry = ConnectionRegistry(
+        Mock(), limits, DEADLINES, sockets=Refill(0, 0), work=BEFORE_KEY, auditor=Mock(), clock=Mock()
+    )
     client = Mock(is_open=True, health=health(opened_s=now_s, last_received_s=now_s))
     client.check_health = lambda _now_s: client.health
     registry.clients.add(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
@@ -79,10 +78,82 @@ SHAPED = st.fixed_dictionaries(
 )
 
 
-@given(st.text() | st.binary() | JSON.map(json.dumps) | SHAPED.map(json.dumps))
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"type":"subscribe","topics":["a"],"after":{"a":{"epoch":"\ud800","offset":1}}}',
+        r'{"type":"ping","id":"\udfff"}',
+        r'{"type":"auth","key":"\uD83D"}',
+        r'{"type":"ping","more":{"\udc00":[1]}}',
+        '{"type":"ping","id":"\ud800"}',
+        b'{"type":"ping","id":"\xed\xa0\x80"}',
+        '{"type":"ping"}'.encode("utf-16"),
+        '{"type":"ping","id":' + "9" * 5000 + "}",
+        '{"type":"ping","id":1e999}',
+        '{"type":"ping","more":NaN}',
+        '{"type":"ping","more":-Infinity}',
+        '{"type":"ping","type":"auth"}',
+        '{"type":"ping","more":{"a":1,"a":2}}',
+        '{"type":"ping","more":' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        "\ufeff{}",
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_what_is_not_strict_json_is_a_bad_message(text: str | bytes) -> None:
+    with pytest.raises(BadMessage) as error:
+        parse_request(text)
+    assert len(str(error.value)) < 200
+
+
+def test_surrogate_pairs_and_all_other_text_are_json() -> None:
+    assert parse_request(r'{"type":"ping","id":"\ud83d\ude00"}') == Ping("\U0001f600")
+    assert parse_request('{"type":"ping","id":"é"}'.encode()) == Ping("é")
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
+WITH_SURROGATES = st.recursive(
+    ANY_TEXT | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+SHAPED_WITH_SURROGATES = st.fixed_dictionaries(
+    {"type": st.sampled_from(["auth", "subscribe", "unsubscribe", "ping"]), "id": ANY_TEXT},
+    optional={
+        "key": ANY_TEXT,
+        "topics": st.just(["a"]),
+        "after": st.fixed_dictionaries(
+            {"a": st.fixed_dictionaries({"epoch": ANY_TEXT, "offset": st.integers(0, 9)})}, optional={"b": ANY_TEXT}
+        ),
+        "more": WITH_SURROGATES,
+    },
+)
+
+
+@given(
+    st.text()
+    | st.binary()
+    | JSON.map(json.dumps)
+    | SHAPED.map(json.dumps)
+    | SHAPED_WITH_SURROGATES.map(json.dumps)
+    | SHAPED_WITH_SURROGATES.map(lambda message: json.dumps(message, ensure_ascii=False))
+)
 def test_any_input_is_a_request_or_a_bad_message(text: str | bytes) -> None:
-    with contextlib.suppress(BadMessage):
-        assert parse_request(text)
+    """Whatever of it is echoed, logged or given to a store can be encoded."""
+    try:
+        request = parse_request(text)
+    except BadMessage as error:
+        encode_error(error.request_id, "bad message", str(error)).decode()
+        str(error).encode()
+    else:
+        repr_of_texts = json.dumps(_fields(request), ensure_ascii=False)
+        repr_of_texts.encode()
+
+
+def _fields(request: Any) -> Any:
+    return [getattr(request, name) for name in request.__dataclass_fields__ if name != "after"] + [
+        list(position) for position in getattr(request, "after", {}).values()
+    ]
 
 
 def test_error_reply_has_the_id_of_the_bad_message() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
+import sys
 import threading
+from typing import cast
+from unittest import mock
 
 import pytest
 
 from botctl.core.errors import ExitCode
+from botctl.core.safe_streams import SafeStream, safe_streams
 from botctl.run.signals import ShutdownSignals, handle_signals
-from tests.support.waiting import LIMIT_S
+from tests.support import canary
+from tests.support.waiting import LIMIT_S, expires
 
 
 @pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -50,6 +56,31 @@ async def test_watchdog_ends_a_process_with_a_blocked_loop(capfd: pytest.Capture
     assert ended.wait(LIMIT_S)  # the loop cannot run in the meantime
     assert exit_codes == [ExitCode.TERMINATED]
     assert "did not stop within" in capfd.readouterr().err
+
+
+async def test_watchdog_writes_what_is_held_back() -> None:
+    out, printed = io.StringIO(), []
+    with canary.registered(), mock.patch.object(sys, "stdout", out), safe_streams():
+        sys.stdout.write(f"the last {canary.PASSWORD[:5]}")
+        signals = ShutdownSignals(0.01, end_process=lambda _: printed.append(out.getvalue()))
+        signals.receive(signal.SIGTERM)
+        assert signals.watchdog is not None
+        signals.watchdog.thread.join(LIMIT_S)
+    assert printed == [f"the last {canary.PASSWORD[:5]}"]
+
+
+async def test_watchdog_ends_a_process_that_blocks_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when no one reads the pipe."""
+    monkeypatch.setattr("botctl.run.signals.OUTPUT_S", expires(0.01))
+    exit_codes: list[int] = []
+    with mock.patch.object(sys, "stdout", io.StringIO()), safe_streams():
+        stream = cast(SafeStream, sys.stdout)
+        with stream._lock:
+            signals = ShutdownSignals(0.01, end_process=exit_codes.append)
+            signals.receive(signal.SIGTERM)
+            assert signals.watchdog is not None
+            signals.watchdog.thread.join(LIMIT_S)
+    assert exit_codes == [ExitCode.TERMINATED]
 
 
 async def test_cancelled_watchdog_does_not_end_the_process() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
-from botctl.stores.document_server import Handler, listen
+from botctl.stores.document_server import Handler, NotCommitted, listen, transaction
 
 _ids = itertools.count()
 
@@ -91,6 +92,57 @@ def test_write_is_not_acknowledged_if_sqlite_undid_it(store: Store) -> None:
     assert "full" in answer["errmsg"]
     assert store.run("count", "first", query={})["n"] == 1
     assert not connection.in_transaction
+
+
+def test_interrupted_write_does_not_claim_that_it_was_undone(store: Store) -> None:
+    """Whether what ended the transaction committed it is not known."""
+    connection = store.handler.get_database("bot").db
+    told = pytest.raises(NotCommitted, match="may be stored in part")
+    with told, transaction(connection):
+        connection.execute("CREATE TABLE stored (a)")
+        connection.execute("COMMIT")
+    assert connection.execute("SELECT count(*) FROM stored").fetchone() == (0,)
+
+
+def test_transaction_that_was_left_open_ends_with_the_next_write(store: Store) -> None:
+    store.handler.get_database("bot").db.execute("BEGIN")
+    assert store.insert("1")["ok"] == 1
+    assert not store.handler.get_database("bot").db.in_transaction
+
+
+@pytest.mark.parametrize("name", ["insert", "find", "commitTransaction", "abortTransaction"])
+def test_transaction_of_a_client_is_refused(store: Store, name: str) -> None:
+    """Others wrote within it, and an abort undid what was acknowledged to them."""
+    fields = {} if "Transaction" in name else {"startTransaction": True, "documents": [{"_id": "2"}]}
+    answer = store.run(name, "first", autocommit=False, txnNumber=1, **fields)
+    assert (answer["ok"], answer["code"]) == (0, 20)
+    assert store.run("count", "first", query={})["n"] == 1
+
+
+def test_file_of_gridfs_is_deleted(store: Store) -> None:
+    put_file(store)
+    for name, query in (("fs.files", {"_id": FILE}), ("fs.chunks", {"files_id": FILE})):
+        answer = store.run("delete", name, deletes=[{"q": query, "limit": 0}])
+        assert answer["ok"] == 1, answer
+    assert store.run("find", "fs.files", filter={})["cursor"]["firstBatch"] == []
+    assert store.run("find", "fs.chunks", filter={})["cursor"]["firstBatch"] == []
+
+
+def test_chunks_of_gridfs_are_written_in_one_commit_that_is_synced(store: Store) -> None:
+    put_file(store)
+    assert store.commits == 2
+    assert store.synchronous() == 2
+
+
+FILE = ObjectId()
+
+
+def put_file(store: Store) -> None:
+    """What drivers send for a file of three chunks."""
+    store.run("createIndexes", "fs.files", indexes=[{"key": {"filename": 1}, "name": "filename_1"}])
+    chunks = [{"_id": ObjectId(), "files_id": FILE, "n": n, "data": b"x"} for n in range(3)]
+    assert store.run("insert", "fs.chunks", documents=chunks)["ok"] == 1
+    assert store.run("insert", "fs.files", documents=[{"_id": FILE, "filename": "a", "length": 3}])["ok"] == 1
 
 
 @pytest.mark.parametrize("concern", [{"w": "majority", "j": True}, {"w": 1}, {"w": 0}, {}])

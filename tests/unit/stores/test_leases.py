@@ -17,7 +17,7 @@ from pymongo.errors import AutoReconnect
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import Held, Unreachable
 from botctl.stores.lease_rules import MARGIN, Candidate, LeaseRecord, LeaseState
-from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, release, renew
+from botctl.stores.leases import COLLECTION, MOVED, POLL_S, MongoLeases, acquire, read_lease, release, renew
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
 
@@ -488,6 +488,41 @@ async def test_renewal_from_a_clock_ahead_is_not_believed(alive: bool, monkeypat
         holder = await leases.holder(NAME)
     assert holder is not None
     assert (holder.expired, holder.overdue) == (not alive, not alive)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("ends", ["released", "moved"])
+async def test_lease_that_ends_while_it_is_watched_has_no_holder(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = await lease_from_a_clock_ahead(monkeypatch)
+    asking = asyncio.create_task(leases.holder(NAME))
+    await asyncio.sleep(POLL_S / 2)
+    change = {"free": True} if ends == "released" else {"holder": MOVED}
+    await leases.collection.update_one({"_id": NAME}, {"$set": change, "$inc": {"beats": 1}})
+    assert await asking is None
+
+
+@pytest.mark.looptime
+async def test_silent_holder_of_an_earlier_botctl_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease is missing in the new place: that is no renewal."""
+    old = await lease_from_a_clock_ahead(monkeypatch)
+    new = MongoLeases(MemoryDatabase()[COLLECTION], LoopClock().monotonic, earlier=old.collection)
+    holder = await new.holder(NAME)
+    assert holder is not None
+    assert holder.expired
+
+
+async def lease_from_a_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> MongoLeases:
+    """Leases with one whose holder is silent, and was renewed at a time that is still to come."""
+    collection = MemoryDatabase()[COLLECTION]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def server_time(_: object) -> datetime:
+        return now
+
+    monkeypatch.setattr("botctl.stores.leases.server_time", server_time)
+    await acquire(collection, NAME, await read_lease(collection, NAME), holder="h:1:x", ttl_s=TTL_S)
+    await collection.update_one({"_id": NAME}, {"$set": {"renewed": now + timedelta(days=1)}})
+    return MongoLeases(collection, LoopClock().monotonic)
 
 
 async def no_renewal(*_: object) -> bool:

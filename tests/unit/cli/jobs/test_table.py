@@ -10,7 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from botctl.cli.jobs.command import _as_json, _build_table, _describe_scheduler, _detail_lines, _raise_for_result
+from botctl.cli.jobs.command import (
+    _as_json,
+    _build_table,
+    _describe_scheduler,
+    _detail_lines,
+    _JobList,
+    _raise_for_result,
+)
 from botctl.core.contracts.jobs import JobRecord, MissedPolicy, RunResult
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, ExitCode
@@ -53,6 +60,20 @@ def shown(*lines: JobStatus) -> list[str]:
 )
 def test_job_is_one_line(record, line):
     assert shown(JobStatus("tidy", JOB, record)) == [line]
+
+
+@pytest.mark.parametrize("width", [40, 60, 79])
+def test_names_of_jobs_are_whole_in_narrow_terminals(width):
+    console = Console(file=io.StringIO(), width=width)
+    failed = replace(RAN, outcome=RunResult.FAILED, error_id="abcd2345")
+    statuses = [JobStatus(name, JOB, failed) for name in ("send-the-report-to-everyone", "tidy")]
+    console.print(_JobList(_build_table(statuses, NOW)))
+    lines = console.file.getvalue().splitlines()
+    assert {"send-the-report-to-everyone", "tidy"} <= {line.strip() for line in lines}
+    text = " ".join(" ".join(lines).split())
+    facts = "when every 1m next in 5 min last run 40 s ago outcome failed [abcd2345] took 12 ms runs 7"
+    assert text == f"send-the-report-to-everyone {facts} tidy {facts}"
+    assert max(map(len, lines)) <= width
 
 
 def test_job_without_code_is_marked():

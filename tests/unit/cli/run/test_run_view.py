@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from botctl.cli.run.view import Banner, fit_banner
+from botctl.cli.run.view import Banner, Progress, fit_banner
+from botctl.core.contracts.events import ServiceChanged
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 
 FACTS = [(label, "http://127.0.0.1:50381  (embedded)") for label in ("project", "discord", "redis", "mongodb", "logs")]
@@ -54,3 +55,13 @@ def test_long_command_is_not_cut(height: int) -> None:
     command = f"'/{'My folder/' * 12}.venv/bin/botctl' sandbox"
     text = printed(replace(BANNER, suggestions=[(command, "open a prompt")]), SERVICES, height=height)
     assert f"  {command}  open a prompt\n" in text
+
+
+def test_same_state_again_is_printed_once() -> None:
+    """A task that ends again and again makes its service restarting and degraded in turn."""
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=80), ["bot"])
+    for state in ("ready", "restarting", "degraded", "restarting", "degraded", "ready", "restarting", "degraded"):
+        detail = "it was started again" if state == "degraded" else ""
+        progress.update(ServiceChanged(service="bot", old="ready", new=state, detail=detail, took_s=0))
+    assert [line.split()[0] for line in out.getvalue().splitlines()] == ["✓", "!", "✓", "!"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ import pytest
 from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
 from botctl.core.processes.child import LOG_BYTES, Child, LaunchSpec
 from botctl.core.processes.process import is_running, start_time
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 SERVE = """
 import signal, socket, sys
@@ -110,6 +111,19 @@ async def test_failed_start_can_have_its_own_error(launch):
 async def test_missing_program_is_service_failed(launch):
     with pytest.raises(ServiceFailed, match="The test server"):
         await Child(launch(command=("/nonexistent/program",), is_ready=_never)).start()
+
+
+async def test_long_prepare_does_not_block_the_event_loop(launch):
+    """It may check a whole database."""
+    checked, reached = threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def prepare():
+        loop.call_soon_threadsafe(checked.set)
+        reached.append(checked.wait(LIMIT_S))
+
+    async with Child(launch(prepare=prepare)):
+        assert reached == [True]
 
 
 async def test_failing_prepare_is_service_failed(launch):

@@ -230,6 +230,18 @@ class TestRestart:
         assert record.getMessage().startswith("bot: task loop ended: ")
         assert bool(record.exc_info) is traced
 
+    async def test_same_end_again_and_again_is_logged_once(self, tasks, watcher, caplog):
+        """Also if each life was a healthy one. It is logged again after the service has recovered."""
+        caplog.set_level("WARNING")
+        run, began = runs(*[11] * 9)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(40)
+            assert (len(began), len(caplog.records)) == (4, 1)
+            tasks.recovered()
+            await asyncio.sleep(30)
+        assert len(caplog.records) == 2
+
     async def test_stopping_service_restarts_no_task(self, tasks, watcher):
         run, began = runs(5)
         async with tasks:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +59,24 @@ def test_world_survives_saving_and_loading(tmp_path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
 
+@pytest.mark.looptime
+async def test_world_that_cannot_be_saved_is_reported_once(tmp_path, caplog) -> None:
+    """The disk is full. It is reported again when it had been saved in between."""
+    saver = world_file.Saver(default_world(), tmp_path / "none" / "state.json")
+    (tmp_path / "none").touch()
+    saving = asyncio.create_task(saver.run())
+    for change in range(6):
+        if change == 3:
+            (tmp_path / "none").unlink()
+        if change == 4:
+            shutil.rmtree(tmp_path / "none")
+            (tmp_path / "none").touch()
+        saver.changed()
+        await asyncio.sleep(60)
+    saving.cancel()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
 def test_outage_ends_with_the_sandbox(tmp_path) -> None:
     world = default_world(ManualClock())
     world.guilds[GUILD].available = False
@@ -63,7 +84,11 @@ def test_outage_ends_with_the_sandbox(tmp_path) -> None:
     assert world_file.load(tmp_path / "state.json").guilds[GUILD].available
 
 
-@pytest.mark.parametrize("text", ["{}", '{"version": 99}', '{"name": "my-bot", "version": "1.0.0"}', "[1]"])
+OTHERS = ["{}", '{"version": 99}', '{"name": "my-bot", "version": "1.0.0"}', "[1]", '{"version": 1, "name": "x"}']
+NOT_JSON = ["# Notes\n", "version: 1\n", '{"version": 1, "name": ', '{"version":2,"last_id":1,', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", [*OTHERS, *NOT_JSON], ids=lambda text: text[:30])
 def test_state_file_of_another_program_stays(tmp_path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
@@ -77,11 +102,13 @@ DAMAGED = {
     "empty": b"",
     "zeros": bytes(len(WHOLE)),
     "cut": WHOLE[: len(WHOLE) // 2],
+    "cut at once": WHOLE[:5],
+    "only its first bytes, then zeros": WHOLE[:15] + bytes(100),
     "zeroed tail": WHOLE[:-100] + bytes(100),
     "not UTF-8": WHOLE[:50] + b"\xff" + WHOLE[51:],
     "a user that is none": b'{"version": 1, "last_id": 1, "users": {"1": 2}}',
     "an unknown field": WHOLE.replace(b'"bot":', b'"bat":'),
-    "too deep": b"[" * 100_000,
+    "too deep": WHOLE[:-1] + b',"x":' + b"[" * 100_000,
 }
 
 

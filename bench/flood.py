@@ -1,0 +1,116 @@
+"""``/ping`` of `botctl run` while 200 peers without a key send 2,000 frames a second to its realtime server.
+
+Idle and flooded phases of one process take turns, so that each pair is of the same minute. What is measured is what
+people notice: the slowest hundredth of the answers to /ping, and how long /healthz takes. No lease may be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.ping import BOTCTL, WARM_UP, BenchProject, load
+from bench.rounds import Threshold, report
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import Identity, SandboxClient
+from botctl.sandbox.console.command_parser import SlashCall
+
+CLIENTS = Path(__file__).parent / "flood_clients.py"
+CONNECTIONS, FRAMES_PER_S = 200, 2_000
+PHASE_S = 20.0
+USERS, PAUSE_S = 4, 0.05  # about 60 commands a second
+HEALTH_PAUSE_S = 0.1
+THRESHOLDS = [Threshold("flood", "idle", "ping_p99_ms", 1.5), Threshold("flood", "idle", "healthz_ms", 3.0)]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+async def use(root: Path) -> dict[str, float]:
+    """Use /ping and request /healthz for `PHASE_S`; return milliseconds."""
+    live = Runtime(root).live()
+    healthz = live["realtime"].address.replace("ws://", "http://").removesuffix("/realtime") + "/healthz"
+    end_s = time.perf_counter() + PHASE_S
+    pings: list[float] = []
+    checks: list[float] = []
+
+    async def user(client: SandboxClient) -> None:
+        while time.perf_counter() < end_s:
+            began_s = time.perf_counter()
+            reply = await client.send(SlashCall("ping", {}), Identity())
+            pings.append((time.perf_counter() - began_s) * 1000)
+            if not reply.answered:
+                raise SystemExit(f"not answered: {reply}")
+            await asyncio.sleep(PAUSE_S)
+
+    async def probe() -> None:
+        while time.perf_counter() < end_s:
+            began_s = time.perf_counter()
+            await asyncio.to_thread(_get, healthz)
+            checks.append((time.perf_counter() - began_s) * 1000)
+            await asyncio.sleep(HEALTH_PAUSE_S)
+
+    async with SandboxClient(live["sandbox"].address, live["sandbox"].secret or "") as client:
+        await asyncio.gather(*(user(client) for _ in range(USERS)), probe())
+    return {
+        "ping_p50_ms": percentile(pings, 0.5),
+        "ping_p99_ms": percentile(pings, 0.99),
+        "healthz_ms": percentile(checks, 0.5),
+        "healthz_p99_ms": percentile(checks, 0.99),
+    }
+
+
+def _get(url: str) -> None:
+    with urllib.request.urlopen(url, timeout=60) as response:
+        response.read()
+
+
+def flooded(root: Path) -> tuple[dict[str, float], dict[str, int]]:
+    """`use` during a flood; return also what the peers did."""
+    address = Runtime(root).live()["realtime"].address
+    command = (sys.executable, str(CLIENTS), address, str(CONNECTIONS), str(FRAMES_PER_S))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peers:
+        time.sleep(3)  # until all are connected
+        found = asyncio.run(use(root))
+        counts: dict[str, int] = json.loads(peers.communicate(timeout=60)[0])
+    return found, counts
+
+
+def leases_lost(root: Path) -> list[str]:
+    """The lines of the log that say so."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "logs").glob("*.jsonl"))
+    return [line for line in text.splitlines() if "lease" in line.lower() and "lost" in line.lower()]
+
+
+def main(rounds: int = 7) -> bool:
+    """Measure, with the bot, its jobs and the realtime server in one process, as by default."""
+    measured: dict[str, list[dict[str, float]]] = {"idle": [], "flood": []}
+    peers: list[dict[str, int]] = []
+    with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
+        project = BenchProject(Path(folder) / "flood")
+        with project.process(str(BOTCTL), "run", until="Try, in another terminal"):
+            sandbox = Runtime(project.root).live()["sandbox"]
+            asyncio.run(load(sandbox.address, sandbox.secret or "", WARM_UP))
+            for number in range(rounds):
+                measured["idle"].append(asyncio.run(use(project.root)))
+                found, counts = flooded(project.root)
+                measured["flood"].append(found)
+                peers.append(counts)
+                print(f"  round {number + 1}/{rounds}  {measured['idle'][-1]}  {found}  {counts}", file=sys.stderr)
+        lost = leases_lost(project.root)
+    passed = report("flood", measured, THRESHOLDS, peers=peers, leases_lost=lost)
+    print(f"  leases lost: {len(lost)} (none may be)")
+    return passed and not lost
+
+
+if __name__ == "__main__":
+    sys.exit(not main(*map(int, sys.argv[1:])))
