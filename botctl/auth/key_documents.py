@@ -1,7 +1,8 @@
 """The documents of API keys. Pure functions: no I/O.
 
 Collection ``botctl_api_keys``: ``{_id, name, digest, permissions, guild, created_by, created_ms, expires_ms,
-revoked_ms, replaces, replaced_by, used_ms, used_from, uses, mac}``, times in milliseconds since 1970. Of the key's text
+revoked_ms, replaces, replaced_by, used_ms, used_from, uses, mac}``, times in milliseconds since 1970; without
+``used_ms`` it was never used. Of the key's text
 only `key_format.digest` is stored.
 """
 
@@ -38,7 +39,6 @@ def key_document(key: ApiKey, key_digest: bytes, signer: Signer) -> dict[str, An
             "revoked_ms": None,
             "replaces": key.replaces,
             "replaced_by": None,
-            "used_ms": None,
             "used_from": [],
             "uses": 0,
         },
@@ -59,7 +59,7 @@ def parse_key(document: Mapping[str, Any], signer: Signer) -> ApiKey:
         revoked_at=_datetime(document, "revoked_ms"),
         replaces=value_of(document, "replaces", *_TEXT_OR_NONE),
         replaced_by=value_of(document, "replaced_by", *_TEXT_OR_NONE),
-        used_at=_datetime(document, "used_ms"),
+        used_at=_datetime(document, "used_ms") if "used_ms" in document else None,
         used_from=tuple(map(str, value_of(document, "used_from", list))),
         uses=value_of(document, "uses", int),
     )

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bson.binary import Binary
-
 from botctl.core.config.settings import Settings
 from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.processes.runtime import Runtime
@@ -54,22 +52,22 @@ class Signer:
                 hint="Put BOTCTL_AUTH__SECRET into .env of every process of the bot. This makes one: "
                 '`python -c "import secrets; print(secrets.token_urlsafe(48))"`.',
             )
-        return {**document, FIELD: Binary(self._mac(self.secret, collection, document))}
+        return {**document, FIELD: self._mac(self.secret, collection, document)}
 
     def require_signature(self, collection: str, document: Mapping[str, Any]) -> None:
         """Raise NotSigned unless this bot has signed ``document`` as it is."""
         if self.secret is None:
             raise NotSigned("it cannot be verified: auth.secret is not set")
         signature = document.get(FIELD)
-        if not isinstance(signature, bytes):
+        if not (isinstance(signature, str) and signature.isascii()):
             raise NotSigned("it is not signed by this bot")
         if not hmac.compare_digest(self._mac(self.secret, collection, document), signature):
             raise NotSigned("its signature is wrong: it was changed, or signed with another auth.secret")
 
-    def _mac(self, secret: bytes, collection: str, document: Mapping[str, Any]) -> bytes:
+    def _mac(self, secret: bytes, collection: str, document: Mapping[str, Any]) -> str:
         signed = {name: value for name, value in document.items() if name not in UNSIGNED_FIELDS}
         text = json.dumps([self.bot, collection, signed], sort_keys=True, separators=(",", ":"), default=_encode_bytes)
-        return hmac.digest(secret, text.encode(), hashlib.sha256)
+        return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
 def load_signer(settings: Settings, state_folder: Path) -> Signer:

@@ -100,7 +100,7 @@ async def test_grant_of_a_role_that_was_removed_carries_nothing(rig: GrantRig) -
 
 
 @pytest.mark.parametrize(
-    "change", [{"role": "owner"}, {"holder": "user:900000000000000109"}, {"guild": None}, {"mac": b""}]
+    "change", [{"role": "owner"}, {"holder": "user:900000000000000109"}, {"guild": None}, {"mac": ""}]
 )
 async def test_changed_grant_counts_for_nothing(rig: GrantRig, change: dict[str, Any]) -> None:
     await rig.grants.grant("viewer", USER, guild=GUILD, reason="x")

@@ -94,12 +94,12 @@ def test_new_key_is_shown_only_once(project: Project) -> None:
     created = project.call("auth", "key", "create", "ci", "--expires", "1h30m")
     text = created.out.strip()
     assert re.fullmatch(r"botctl_[a-z0-9]{12}_[0-9A-Za-z]{49}", text)
-    assert "may read all topics until" in created.err
+    assert "has events:* until" in created.err
     assert "not shown again" in created.err
     listed = project.call("auth", "key", "list", "--json")
     assert text.split("_")[2] not in listed.out
     (key,) = [key for key in listed.json if key["name"] == "ci"]
-    assert (key["topics"], key["uses"], key["revoked_at"]) == (["*"], 0, None)
+    assert (key["permissions"], key["uses"], key["revoked_at"]) == (["events:*"], 0, None)
     assert key["expires_at"] > key["created_at"]
     for path in (project.root / "logs").iterdir():
         assert text not in path.read_text()
@@ -110,6 +110,66 @@ def test_second_revocation_of_a_key_is_reported(project: Project) -> None:
     first, second = (project.call("auth", "key", "revoke", key_id) for _ in range(2))
     assert (first.code, first.out) == (0, f"Key {key_id} is revoked.\n")
     assert (second.code, f"Key {key_id} was already revoked, at 2" in second.out) == (0, True)
+
+
+def test_rotated_key_is_replaced_after_the_overlap(project: Project) -> None:
+    old = project.call("auth", "key", "create", "robot", "--permissions", "status:read", "--json").json
+    rotated = project.call("auth", "key", "rotate", old["id"])
+    assert re.fullmatch(r"botctl_[a-z0-9]{12}_[0-9A-Za-z]{49}", rotated.out.strip())
+    assert f"replaces {old['id']}" in rotated.err
+    assert "it was never used" in rotated.err
+    keys = {key["id"]: key for key in project.call("auth", "key", "list", "--json").json}
+    new = keys[keys[old["id"]]["replaced_by"]]
+    assert (new["name"], new["permissions"], new["replaces"]) == ("robot", ["status:read"], old["id"])
+    assert keys[old["id"]]["expires_at"]
+    again = project.call("auth", "key", "rotate", old["id"], "--now")
+    assert (again.code, "was rotated already" in again.err) == (2, True)
+
+
+def test_granted_role_is_explained_until_it_is_revoked(project: Project) -> None:
+    user = "900000000000000109"
+    why = ("auth", "explain", f"user:{user}", "jobs:run")
+    before = project.call(*why)
+    assert (before.code, f"user:{user} may not do jobs:run" in before.out) == (1, True)
+    assert f"botctl auth grant operator user:{user}" in before.out
+    granted = project.call("auth", "grant", "operator", user, "--reason", "on call", "--expires", "1h")
+    assert granted.out.startswith(f"Granted: operator to user {user}, by ")
+    after = project.call(*why, "--json")
+    assert (after.code, after.json["allowed"], "on call" in after.json["steps"][0]) == (0, True, True)
+    assert user in project.call("auth", "who", user).out
+    command = project.call("auth", "explain", user, "/ops status")
+    assert (command.code, "does not include the role admin or moderator" in command.out) == (1, True)
+    assert project.call("auth", "explain", user, "/ping").code == 0
+    revoke = ("auth", "revoke", "operator", f"user:{user}", "--reason", "off call")
+    assert project.call(*revoke).out == f"Revoked: operator from user:{user}.\n"
+    assert "nothing to revoke" in project.call(*revoke).out
+    assert project.call(*why).code == 1
+    audited = project.call("audit", "log", "--action", "role.*", "--json").out
+    assert all(text in audited for text in ("role.grant", "role.revoke", "off call"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("grant", "operater", "900000000000000109", "--reason", "x"),
+        ("grant", "operator", "someone", "--reason", "x"),
+        ("grant", "operator", "cli", "--reason", "x"),
+        ("grant", "operator", "role:900000000000000201", "--reason", "x"),
+        ("grant", "operator", "900000000000000109", "--reason", ""),
+        ("grant", "operator", "900000000000000109"),
+        ("explain", "900000000000000109", "jobs:walk"),
+        ("explain", "900000000000000109", "/pong"),
+        ("explain", "900000000000000109", "jobs:run", "--guild", "here"),
+        ("explain", "900000000000000109", "jobs:run", "--has-role", "admin"),
+        ("explain", "key:none", "jobs:run"),
+        ("key", "rotate", "x", "--now", "--overlap", "1h"),
+    ],
+    ids=" ".join,
+)
+def test_invalid_grants_give_a_one_line_error(project: Project, arguments: tuple[str, ...]) -> None:
+    done = project.call("auth", *arguments, "--json")
+    assert done.code == 2
+    assert json.loads(done.err)["exit_code"] == 2
 
 
 @pytest.mark.parametrize(

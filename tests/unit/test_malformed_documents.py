@@ -11,8 +11,9 @@ from botctl.audit.log import AuditLog, entry_of
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION as AUDIT
 from botctl.auth import key_format
-from botctl.auth.api_keys import COLLECTION as KEYS
 from botctl.auth.api_keys import MongoKeys
+from botctl.auth.key_documents import COLLECTION as KEYS
+from botctl.auth.signing import Signer
 from botctl.cli.audit.view import LogView
 from botctl.core.clock import SystemClock
 from botctl.core.contracts.api_keys import KeyRefused
@@ -35,6 +36,7 @@ from tests.support.stores import tasks_for
 from tests.support.waiting import until
 from tests.unit.jobs.test_scheduler import FakeLeases
 
+SIGNER = Signer(b"a secret of 32 characters or more")
 GARBAGE: tuple[dict[str, Any], ...] = ({}, {"name": 5}, {"at": "soon", "x": "?", "w": [], "b": 7}, {"rev": 0, "n": 1})
 
 
@@ -52,22 +54,26 @@ def db() -> Any:
 
 async def test_keys_are_listed_without_malformed_documents(db: Any) -> None:
     log: Any = None
-    keys = MongoKeys(db[KEYS], log, Bus(), FakeAuditor(), SystemClock())
+    keys = MongoKeys(db[KEYS], log, Bus(), FakeAuditor(), SystemClock(), SIGNER)
     key, text = await keys.create("good")
     bad = await insert_garbage(db[KEYS])
     assert [listed.id for listed in await keys.list()] == [key.id]
     assert keys.malformed.faults.keys() == bad
-    with pytest.raises(IntegrityError, match=r"5 documents of botctl_api_keys cannot be read: .*bad0 .name is missing"):
+    with pytest.raises(
+        IntegrityError, match=r"5 documents of botctl_api_keys cannot be read: .*bad0 .it is not signed by this bot"
+    ):
         keys.malformed.require_none()
     assert (await keys.active([key.id, "bad0", "bad1"])).keys() == {key.id}
     assert await keys.purge(ended_for=timedelta(0)) == 0
     assert (await keys.check(text)).id == key.id
 
 
-@pytest.mark.parametrize("change", [{"digest": None}, {"topics": "*"}, {"created_ms": "now"}, {"revoked_ms": True}])
+@pytest.mark.parametrize(
+    "change", [{"digest": None}, {"permissions": "*"}, {"created_ms": "now"}, {"revoked_ms": True}]
+)
 async def test_malformed_key_is_refused(db: Any, change: dict[str, Any]) -> None:
     log: Any = None
-    keys = MongoKeys(db[KEYS], log, Bus(), FakeAuditor(), SystemClock())
+    keys = MongoKeys(db[KEYS], log, Bus(), FakeAuditor(), SystemClock(), SIGNER)
     key, text = await keys.create("good")
     await db[KEYS].update_one({"_id": key.id}, {"$set": change})
     with pytest.raises(KeyRefused):

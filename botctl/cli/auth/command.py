@@ -10,7 +10,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Manage API keys, grant roles, and explain who may do what.",
+    help="Manage API keys and roles, and explain who may do what.",
 )
 app.add_typer(keys.app, name="key")
 app.command()(grants.grant)

@@ -71,7 +71,9 @@ def test_missing_argument_is_a_usage_error(
 def test_missing_project_is_a_config_error(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    user = "user:900000000000000101"
     given = {"SUBJECT": "global", "FIELD=VALUE...": "a=b", "GUILD": "900000000000000001"}
+    given |= {"HOLDER": user, "WHO": user, "WHAT": "jobs:run"}
     words = [given.get(str(p.metavar), "1") for p in REQUIRED_ARGUMENTS[path]]
     words += [
         word for p in CALLS[path].params if p.param_type_name == "option" and p.required for word in (p.opts[0], "1")

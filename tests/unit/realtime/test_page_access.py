@@ -31,7 +31,8 @@ class Pages:
         self.access = PageAccess(self.keys, lambda key: key.name == GOOD, time_s=lambda: 0.0)
 
     @staticmethod
-    async def check(text: str) -> Any:
+    async def check(text: str, *, address: str) -> Any:
+        assert address == REMOTE
         if text == AWAY:
             raise Unreachable("MongoDB does not answer")
         if text == REFUSED:

@@ -180,6 +180,7 @@ def test_reply_has_the_id_of_its_request() -> None:
 
 
 def test_close_codes_say_whether_to_reconnect() -> None:
-    assert {code.name for code in CloseReason if code.reconnect} == {"SHUTDOWN", "UNAVAILABLE", "SLOW", "SILENT"}
+    reconnect = {code.name for code in CloseReason if code.reconnect}
+    assert reconnect == {"SHUTDOWN", "UNAVAILABLE", "ACCESS_CHANGED", "SLOW", "SILENT"}
     assert all(4000 <= code < 5000 for code in CloseReason)
     assert all(len(code.phrase.encode()) < 124 for code in CloseReason)

@@ -1,0 +1,46 @@
+"""Each command of the command line that changes something has a permission, so that the list of them is complete."""
+
+from __future__ import annotations
+
+from botctl.core.contracts import permissions
+from tests.support.verbs import CALLS
+
+CHANGING = {
+    "audit log": permissions.AUDIT_READ,
+    "auth grant": permissions.GRANTS_ADMIN,
+    "auth revoke": permissions.GRANTS_ADMIN,
+    "auth who": permissions.GRANTS_READ,
+    "auth explain": permissions.GRANTS_READ,
+    "auth key create": permissions.KEYS_ADMIN,
+    "auth key list": permissions.KEYS_READ,
+    "auth key revoke": permissions.KEYS_ADMIN,
+    "auth key rotate": permissions.KEYS_ADMIN,
+    "jobs list": permissions.JOBS_READ,
+    "jobs pause": permissions.JOBS_WRITE,
+    "jobs resume": permissions.JOBS_WRITE,
+    "jobs run": permissions.JOBS_RUN,
+    "migrate down": permissions.MIGRATIONS_WRITE,
+    "migrate resolve": permissions.MIGRATIONS_WRITE,
+    "migrate status": permissions.MIGRATIONS_READ,
+    "migrate up": permissions.MIGRATIONS_WRITE,
+    "monitor": permissions.STATUS_READ,
+    "ratelimit list": permissions.RATELIMIT_READ,
+    "ratelimit reset": permissions.RATELIMIT_WRITE,
+    "ratelimit show": permissions.RATELIMIT_READ,
+    "settings reset": permissions.GUILD_SETTINGS_WRITE,
+    "settings set": permissions.GUILD_SETTINGS_WRITE,
+    "settings show": permissions.GUILD_SETTINGS_READ,
+    "stores": permissions.STATUS_READ,
+}
+ONLY_HERE = ("run", "init", "migrate create", "sandbox")
+"""What works with files and processes of this machine: no one can be permitted to do it from elsewhere."""
+
+
+def test_every_command_has_a_permission_or_works_here_only() -> None:
+    elsewhere = {path for path in CALLS if path not in ONLY_HERE and not path.startswith("sandbox ")}
+    assert elsewhere == CHANGING.keys()
+
+
+def test_every_permission_but_those_of_topics_is_used() -> None:
+    known = {name for name in permissions.PERMISSIONS if not name.startswith(permissions.EVENTS)}
+    assert set(CHANGING.values()) == known
