@@ -86,6 +86,7 @@ async def access_control(
     async def follow_changes() -> None:
         """Reload at each event of a change. Raises Unreachable if the log or the store cannot be read."""
         position: Position = await log.position(RoleGranted.topic)
+        await access.reload(grants)  # what changed before that position
         while True:
             page = await log.read(RoleGranted.topic, position, wait_s=_READ_WAIT_S)
             position = page.position

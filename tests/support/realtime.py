@@ -21,6 +21,7 @@ from botctl.auth.grants import role_grants
 from botctl.auth.signing import document_signer
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
@@ -60,6 +61,8 @@ class Rig:
     keys: ApiKeys
     metrics: Metrics
     auditor: RecordingAuditor
+    clock: Clock
+    access: AccessControl
     published: int = 0
 
     @property
@@ -113,7 +116,8 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
     registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:
         get = running.get
-        yield Rig(get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics), auditor)
+        services = get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics)
+        yield Rig(*services, auditor, values[Clock], get(AccessControl))
 
 
 @dataclass

@@ -16,6 +16,8 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from botctl.core.contracts.access import Holder, HolderType, Requester
+from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import Held, Unreachable
 from botctl.core.processes.runtime import Runtime
@@ -58,7 +60,7 @@ class TestAdmission:
     async def test_valid_key_authenticates(self, rig: Rig) -> None:
         async with open_client(rig.server.url) as client:
             reply = await client.request("auth", key=await rig.key("system"))
-            assert (reply["type"], reply["key"]["name"], reply["key"]["topics"]) == ("auth", "test", ["system"])
+            assert (reply["type"], reply["key"]["name"], reply["key"]["permissions"]) == ("auth", "test", ["events:system"])
             assert (await client.request("ping"))["type"] == "pong"
             assert (await client.request("auth", key="again"))["code"] == "authenticated"
 
@@ -390,6 +392,50 @@ class TestRevocation:
             async with open_client(rig.server.url) as reconnected:
                 assert "revoked" in (await reconnected.request("auth", key=key))["message"]
 
+    async def test_rotated_key_ends_now_or_after_the_overlap(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        key, short = await rig.key(), await rig.key()
+        async with (
+            open_client(rig.server.url, key, TOPIC) as client,
+            open_client(rig.server.url, short, TOPIC) as other_client,
+        ):
+            await rig.keys.rotate(short.split("_")[1], overlap=timedelta(hours=1))
+            successor = (await rig.keys.rotate(key.split("_")[1], overlap=timedelta(0))).text
+            assert await client.wait_closed() == CloseReason.KEY_ENDED
+            async with open_client(rig.server.url, successor, TOPIC):
+                assert (await other_client.request("ping"))["type"] == "pong"
+            end = rig.clock.now() + timedelta(hours=1)
+            monkeypatch.setattr(rig.clock, "now", lambda: end)
+            assert await other_client.wait_closed() == CloseReason.KEY_ENDED
+
+    @pytest.mark.parametrize("how", ["revoked", "expired"])
+    async def test_lost_right_disconnects_the_client_that_uses_it(
+        self, rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, other = await rig.key("jobs"), await rig.key("jobs")
+        holder = Holder(HolderType.KEY, key.split("_")[1])
+        grants = rig.running.get(GrantStore)
+        await grants.grant("viewer", holder, reason="a dashboard", expires_in=timedelta(hours=1))
+        await until(lambda: rig.access.decide(Requester(holder), f"events:{TOPIC}").allowed, what="the grant")
+        async with (
+            open_client(rig.server.url, key, TOPIC) as client,
+            open_client(rig.server.url, key, "jobs") as idle_client,
+            open_client(rig.server.url, other, "jobs") as other_client,
+        ):
+            if how == "revoked":
+                await grants.revoke("viewer", holder, reason="no dashboard")
+            else:
+                end = rig.clock.now() + timedelta(hours=1)
+                monkeypatch.setattr(rig.clock, "now", lambda: end)
+            assert await client.wait_closed() == CloseReason.ACCESS_CHANGED
+            assert (await idle_client.request("ping"))["type"] == "pong"  # it uses what the key has itself
+            assert (await other_client.request("ping"))["type"] == "pong"
+            assert (await idle_client.request("subscribe", topics=[TOPIC]))["code"] == "forbidden"
+
+    async def test_key_of_a_guild_reads_no_topic_of_all_guilds(self, rig: Rig) -> None:
+        _, text = await rig.keys.create("one guild", guild="900000000000000001")
+        async with open_client(rig.server.url, text) as client:
+            assert (await client.request("subscribe", topics=[TOPIC]))["code"] == "forbidden"
+
     async def test_deleted_key_disconnects_the_client_without_an_event(
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -423,8 +469,8 @@ class TestRevocation:
         key = await rig.key()
         real, checked, proceed = rig.keys.check, asyncio.Event(), asyncio.Event()
 
-        async def slow(text: str) -> Any:
-            checked_key = await real(text)
+        async def slow(text: str, **options: Any) -> Any:
+            checked_key = await real(text, **options)
             checked.set()
             await proceed.wait()
             return checked_key
@@ -448,7 +494,7 @@ class TestRevocation:
             assert await client.wait_closed() == CloseReason.KEY_ENDED
 
     async def test_unreachable_key_store_refuses_only_new_clients(self, rig: Rig) -> None:
-        async def fail(_: str) -> Any:
+        async def fail(_: str, **__: Any) -> Any:
             raise Unreachable("MongoDB is away")
 
         key = await rig.key()
