@@ -21,7 +21,7 @@ from botctl.auth.key_documents import COLLECTION, digest_of, key_document, parse
 from botctl.auth.key_format import KeyText, digest, mint, parse_id
 from botctl.auth.signing import FIELD, NotSigned, Signer
 from botctl.core.clock import Clock, iso_ms, unix_ms
-from botctl.core.config.settings import DISCORD_ID
+from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused, Rotation
 from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus

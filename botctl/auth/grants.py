@@ -19,7 +19,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from botctl.auth.settings_grants import role_permissions
 from botctl.auth.signing import Signer
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
-from botctl.core.config.settings import DISCORD_ID, RoleSettings, Settings
+from botctl.core.config.settings import RoleSettings, Settings
+from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import Holder, HolderType, RoleGrant
 from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus

@@ -13,10 +13,14 @@ from pymongo import monitoring
 
 from botctl.audit.writer import COLLECTION as AUDIT
 from botctl.audit.writer import audit_writer
-from botctl.auth.api_keys import COLLECTION as KEYS
 from botctl.auth.api_keys import api_keys
+from botctl.auth.grants import COLLECTION as GRANTS
+from botctl.auth.grants import role_grants
+from botctl.auth.key_documents import COLLECTION as KEYS
+from botctl.auth.signing import Signer
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import Settings
+from botctl.core.contracts.access import Holder, HolderType
 from botctl.core.contracts.bus import Bus
 from botctl.core.processes.runtime import Runtime
 from botctl.guilds.store import COLLECTION as GUILDS
@@ -85,8 +89,11 @@ async def test_records_that_must_last_are_journaled_others_are_not(watched: Any,
     cache: Any = SimpleNamespace(invalidate=ignore)
     async with tasks_for("x") as (tasks, _), audit_writer(db, Settings(), Runtime(tmp_path), tasks) as auditor:
         log: Any = None
-        async with api_keys(database=db, log=log, bus=bus, auditor=auditor, clock=clock, tasks=tasks) as keys:
+        services: Any = {"database": db, "bus": bus, "auditor": auditor, "clock": clock, "signer": Signer(b"s" * 32)}
+        async with api_keys(log=log, tasks=tasks, **services) as keys:
             await keys.create("a key")
+        async with role_grants(settings=Settings(), **services) as grants:
+            await grants.grant("viewer", Holder(HolderType.KEY, "a"), reason="a test")
         await GuildSettingsCache(db, cache, bus, auditor, clock).update("1", {"locale": "de"}, actor="cli")
     await Ledger(db).put(RECORD, previous=None)
     await MongoJobStore.of(db).get(next(iter(BUILTIN_JOBS)), NOW)
@@ -95,5 +102,5 @@ async def test_records_that_must_last_are_journaled_others_are_not(watched: Any,
     journaled, plain = {"w": "majority", "j": True}, {"w": "majority"}
     assert spy.concerns.pop(LEASES)[-3:] == [plain, journaled, plain], "created, taken and released"
     assert spy.concerns.pop("users") == [plain]
-    assert spy.concerns.keys() == {AUDIT, KEYS, GUILDS, LEDGER, JOBS}
+    assert spy.concerns.keys() == {AUDIT, KEYS, GRANTS, GUILDS, LEDGER, JOBS}
     assert all(concern == journaled for concerns in spy.concerns.values() for concern in concerns)

@@ -60,7 +60,11 @@ class TestAdmission:
     async def test_valid_key_authenticates(self, rig: Rig) -> None:
         async with open_client(rig.server.url) as client:
             reply = await client.request("auth", key=await rig.key("system"))
-            assert (reply["type"], reply["key"]["name"], reply["key"]["permissions"]) == ("auth", "test", ["events:system"])
+            assert (reply["type"], reply["key"]["name"], reply["key"]["permissions"]) == (
+                "auth",
+                "test",
+                ["events:system"],
+            )
             assert (await client.request("ping"))["type"] == "pong"
             assert (await client.request("auth", key="again"))["code"] == "authenticated"
 

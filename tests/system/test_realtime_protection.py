@@ -162,9 +162,11 @@ class TestProxies:
                 assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="botctl"')
             async with http.get(f"{rig.http}/readyz") as answer:
                 assert await answer.json() == {"ready": True}
-            bearer = {"Authorization": f"Bearer {await rig.key()}"}
-            async with http.get(f"{rig.http}/metrics", headers=bearer) as answer:
-                assert answer.status == 200
+            _, prober = await rig.keys.create("prober", permissions=["status:read"])
+            for key, status in ((await rig.key(), 403), (prober, 200)):
+                bearer = {"Authorization": f"Bearer {key}"}
+                async with http.get(f"{rig.http}/metrics", headers=bearer) as answer:
+                    assert answer.status == status
             async with http.get(f"{rig.http}/metrics", headers={"Authorization": "Bearer botctl_x"}) as answer:
                 assert answer.status == 401
 

@@ -18,7 +18,7 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
-from botctl.core.config.settings import DISCORD_ID
+from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import (
     AnyRole,
     Holder,

@@ -12,7 +12,7 @@ import typer
 from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
-from botctl.core.config.settings import DISCORD_ID
+from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe

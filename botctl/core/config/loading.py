@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from botctl.core.config.notices import notices
 from botctl.core.config.reference import find, is_secret, to_toml
-from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
+from botctl.core.config.settings import PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
     Key,
@@ -32,6 +32,7 @@ from botctl.core.config.sources import (
     secret_variables,
 )
 from botctl.core.config.validation import validate
+from botctl.core.config.value_types import NAME
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.files.paths import SETTINGS_FILE, find_root
