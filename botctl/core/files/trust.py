@@ -150,7 +150,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _above_links(links: Iterable[str | Path]) -> Iterator[Path]:
-    """The folders above what each of ``links`` leads to: whoever may write there could replace it."""
+    """The folders above what each of ``links`` leads to: a user who may write there could replace it."""
     for link in links:
         path = Path(link)
         for _ in range(_MAX_LINKS):
