@@ -27,7 +27,7 @@ from botctl.bot.load_errors import missing_service
 from botctl.core.contracts.invocation import ANY_COMPONENT, ANY_ID, Kind, policy_name
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, AssemblyError
-from botctl.core.signatures import parameters_of
+from botctl.core.signatures import parameters_of, unreadable_annotations
 
 T = TypeVar("T")
 Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
@@ -189,7 +189,8 @@ class _Builder:
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
         except ANYTHING as error:  # an annotation is an expression, and may raise anything
-            self._report(function, f"an annotation of {function.__name__} cannot be read: {error}")
+            for sentence in unreadable_annotations(function, function.__name__, error):
+                self._report(function, sentence)
             return None
         before = self._fault_count
         if fault := _context_fault(function.__name__, parameters):

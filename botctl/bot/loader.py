@@ -20,6 +20,7 @@ from botctl.bot.command import Command, metadata_of
 from botctl.bot.command_builder import build
 from botctl.bot.command_files import FoundFile, find_files, import_file
 from botctl.bot.compiled import Invokable, ValidationContext
+from botctl.bot.definition_faults import collect_definition_faults
 from botctl.bot.load_errors import (
     PACKAGE_PREFIX,
     FaultCollector,
@@ -41,7 +42,7 @@ from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
 from botctl.core.files.project_imports import importable
-from botctl.core.signatures import label, parameters_of
+from botctl.core.signatures import label, parameters_of, unreadable_annotations
 
 
 def load(folder: Path, context: ValidationContext, *, skip_broken: bool = False) -> Catalog:
@@ -91,7 +92,10 @@ class _Loading:
             )
             return
         try:
-            module = import_file(found, package)
+            with collect_definition_faults(
+                lambda function, sentence: self.faults.add(*location(function, path, self._folder), sentence)
+            ):
+                module = import_file(found, package)
         except ANYTHING as error:  # an author's file may raise anything
             self.faults.add(path, error_line(error, path), describe_error(error))
             if found.is_package:
@@ -172,7 +176,8 @@ def _add_cog(
     try:
         parameters = cog_services(cog)
     except ANYTHING as error:  # an annotation is an expression, and may raise anything
-        faults.add(file.path, definition_line(cog.__init__), f"an annotation of {cog.__name__} cannot be read: {error}")
+        for sentence in unreadable_annotations(cog.__init__, cog.__name__, error):
+            faults.add(file.path, definition_line(cog.__init__), sentence)
         return
     for name, key in parameters.items():
         if key is None:

@@ -168,13 +168,14 @@ def together(errors: Sequence[ConfigError]) -> ConfigError:
     """One error with the sentences and hints of all of these, which are not none. A single one stays as it is."""
     if len(errors) == 1:
         return errors[0]
-    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    given = dict.fromkeys(error.hint for error in errors if error.hint)
+    hints = [hint for hint in given if not any(other.startswith(f"{hint.rstrip('.')}, ") for other in given)]
     return ConfigError("\n".join(map(str, errors)), hint=" ".join(hints))
 
 
 class CommandFaults(FileFaults):
     folder = "commands"
-    default_hint = "Correct them, or start with --skip-broken to leave those files out."
+    default_hint = "Correct them, or start with --skip-broken to leave those command files out."
 
 
 class MigrationFaults(FileFaults):

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from botctl.core.errors import AssemblyError
+from botctl.core.errors import ANYTHING, AssemblyError
 
 Key = Any  # a class, a NewType or a generic type like list[int]; the three have no common type
 Factory = Callable[..., AbstractAsyncContextManager[Any]]
@@ -89,7 +89,7 @@ def _hints(target: Any) -> dict[str, Any]:
         return typing.get_type_hints(target)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         raise AssemblyError(
-            f"the annotations of {_location(target)} cannot be read: {error}",
+            "; ".join(unreadable_annotations(target, _location(target), error)),
             hint="botctl reads them at run time. Import the types outside `if TYPE_CHECKING:`.",
         ) from error
 
@@ -104,3 +104,24 @@ def _without_none(hint: Any) -> Any:
 def _location(target: Any) -> str:
     target = unwrap_partial(target)
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"
+
+
+def unreadable_annotations(function: Any, shown: str, error: BaseException) -> list[str]:
+    """A sentence for each annotation of ``function`` that cannot be evaluated; ``error`` is that of all together."""
+    sentences = []
+    for name, annotation in getattr(inspect.unwrap(function), "__annotations__", {}).items():
+        where = "the returned value" if name == "return" else f"parameter {name}"
+        if (fault := _fault_of(annotation, getattr(inspect.unwrap(function), "__globals__", {}))) is not None:
+            sentences.append(f"the annotation of {where} of {shown} cannot be read: {fault}")
+    return sentences or [f"an annotation of {shown} cannot be read: {error}"]
+
+
+def _fault_of(annotation: Any, names: dict[str, Any]) -> BaseException | None:
+    def probe() -> None: ...
+
+    probe.__annotations__ = {"it": annotation}
+    try:
+        typing.get_type_hints(probe, names)
+    except ANYTHING as error:  # an annotation is an expression, and may raise anything
+        return error
+    return None

@@ -76,8 +76,16 @@ def _say_why(limit_s: float) -> None:
         os.write(sys.stderr.fileno(), f"botctl: {problem}; the process ends without waiting for it.\n".encode())
 
 
+def _go_to_line_start() -> None:
+    """Move the cursor back over the ``^C`` that the terminal has echoed, so that the next line begins in column 0."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = sys.stderr.fileno()
+        if os.isatty(descriptor):
+            os.write(descriptor, b"\r")
+
+
 def _try_for(limit_s: float, write: Callable[[], None]) -> None:
-    """Call ``write``, but wait no longer than ``limit_s``: a pipe may have no reader, or a lock be held."""
+    """Call ``write``, but wait no longer than ``limit_s``: a pipe may be full, or a blocked thread hold a lock."""
     thread = threading.Thread(target=write, name="last output", daemon=True)
     with contextlib.suppress(RuntimeError):  # there is no memory for a thread
         thread.start()
@@ -120,6 +128,8 @@ class ShutdownSignals:
             self._loop.call_soon_threadsafe(self._second.set)
         if signum == signal.SIGHUP:
             discard_lost_output()
+        elif signum == signal.SIGINT:
+            _go_to_line_start()
 
     def limit_exit(self, exit_code: int) -> None:
         """Call it when all services have stopped: the process, with all its threads, must end within `EXIT_GRACE_S`."""

@@ -8,9 +8,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from redis.asyncio import BlockingConnectionPool, Redis, connection
-from redis.asyncio.connection import AbstractConnection, SSLConnection
+from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
@@ -31,11 +32,13 @@ from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
+from botctl.core.suggest import suggest
 from botctl.stores import embedded_redis
 from botctl.stores.cancellation import keep_cancellations
 from botctl.stores.first_call import FirstCall
 
 CONNECTIONS: Final = 50
+_REFUSALS: Final = (ValueError, TypeError, AttributeError, RedisError)  # the driver's, of an option that is wrong
 _FIRST_WAIT_S: Final = 0.02  # after the first failed attempt to connect; doubled up to `_LAST_WAIT_S`
 _LAST_WAIT_S: Final = 0.25
 
@@ -82,14 +85,37 @@ def connect(url: str, *, timeout_s: float) -> Redis:
             retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
         )
         _check_options(pool)
-    # The driver says what is wrong with an option in many ways, and AttributeError is one of them.
-    except (ValueError, TypeError, AttributeError, RedisError) as error:
-        sentence = f"redis.url is not the address of a Redis: {_error_text(error)}."
-        raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
+    except _REFUSALS as error:
+        raise _address_fault(url, error) from error
     except OSError as error:
         sentence = f"A file that an option of redis.url names cannot be used: {_error_text(error)}."
         raise ConfigError(sentence, hint="Correct ssl_ca_certs, ssl_certfile or ssl_keyfile in redis.url.") from error
     return Redis.from_pool(pool)
+
+
+def _address_fault(url: str, error: Exception) -> ConfigError:
+    """The option of ``url`` that the driver refuses; if there is none, its words for the address."""
+    form = "The form is redis://[user:password@]host[:port][/number]."
+    address, _, query = url.partition("?")
+    for name, value in parse_qsl(query) if _refusal(address) is None else ():
+        if (refused := _refusal(f"{address}?{urlencode({name: value})}")) is not None:
+            shown = safe(redact(name), 60)
+            sentence = f"The option {shown} of redis.url has a value that is not valid."
+            if isinstance(refused, TypeError):
+                sentence = f"redis.url has an unknown option {shown}{suggest(name, sorted(URL_QUERY_ARGUMENT_PARSERS))}"
+            return ConfigError(sentence, hint=f"Correct {shown} in redis.url, or remove it.")
+    return ConfigError(f"redis.url is not the address of a Redis: {_error_text(error)}.", hint=form)
+
+
+def _refusal(url: str) -> Exception | None:
+    """What the driver says to ``url``, apart from files that it cannot read."""
+    try:
+        _check_options(Pool.from_url(url))
+    except _REFUSALS as error:
+        return error
+    except OSError:
+        return None
+    return None
 
 
 def _check_options(pool: Pool) -> None:

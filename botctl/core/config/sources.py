@@ -24,7 +24,7 @@ from botctl.core.escape import safe
 from botctl.core.files.paths import PROJECT_VARIABLE
 from botctl.core.files.trust import TRUST_VARIABLE
 from botctl.core.secret_parts import SECRET_NAME, has_secrets
-from botctl.core.suggest import suggest
+from botctl.core.suggest import suggest_name
 
 TEST_PREFIX = "BOTCTL_TEST_"  # variables of botctl's own tests
 RESERVED_VARIABLES = frozenset(
@@ -174,7 +174,7 @@ def _is_miswritten(name: str) -> bool:
 
 def _miswritten(name: str, origin: Origin) -> str:
     sentence = f"{_describe_variable(safe(name), origin)} is not read: botctl's variables are written in capitals"
-    return f"{sentence}{suggest(name.upper(), [setting.variable for setting in reference()])}"
+    return f"{sentence}{suggest_name(name.upper(), [setting.variable for setting in reference()], prefix=ENV_PREFIX)}"
 
 
 def _read_text(file: Path, where: str, faults: list[str]) -> str:
@@ -214,7 +214,7 @@ def _parse_variable(name: str, text: str, origin: Origin, faults: list[str]) -> 
         )
         return {}
     if not tree:
-        suggestion = suggest(name, [setting.variable for setting in reference()])
+        suggestion = suggest_name(name, [setting.variable for setting in reference()], prefix=ENV_PREFIX)
         faults.append(f"{_describe_variable(name, origin)} is an unknown variable{suggestion}")
     return {key: SourcedValue(value, origin) for key, value in flatten(tree)}
 

@@ -410,7 +410,7 @@ def _no_annotation(self: Any, store) -> None:
         ({"execute": _bare_option}, "option n has no annotation"),
         ({"execute": _var_args}, "cannot be an option"),
         ({"execute": _unsupported_type}, "list"),
-        ({"execute": _unreadable}, "cannot be read"),
+        ({"execute": _unreadable}, "the annotation of parameter n of _unreadable cannot be read: name 'Nowhere'"),
         ({"execute": _upper}, "Big"),
         ({"execute": _ok, "__doc__": None}, "has no docstring"),
         ({"execute": _ok, "__doc__": "x" * 101}, "has 101 characters"),

@@ -153,6 +153,40 @@ def test_event_handlers_and_their_services_are_found(tmp_path: Path):
     assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
 
 
+def test_all_commands_that_disnake_refuses_are_reported(tmp_path: Path):
+    """It refuses the first one while the file is imported. Each has its line; what follows is checked, too."""
+    body = """
+        from disnake.ext import commands
+
+        class Cog(commands.Cog):
+            @commands.slash_command(name="Bad Name")
+            async def one(self, inter): ...
+
+            @one.sub_command(name="Also Bad")
+            async def inner(self, inter): ...
+
+            @commands.slash_command()
+            async def two(self, inter, n: "Nowhere"): ...
+
+            @commands.user_command(default_permission=True)
+            async def three(self, inter): ...
+
+            @commands.slash_command(description="x" * 200)
+            async def four(self, inter): ...
+
+        class Other(commands.Cog):
+            @commands.slash_command(name="Bad Name")
+            async def five(self, inter): ...
+    """
+    lines = faults(write_commands(tmp_path / "commands", a=body))
+    assert [int(line.split(":")[1]) for line in lines] == [5, 8, 11, 14, 17, 21]
+    assert ["should be lowercase" in line for line in lines] == [True, True, False, False, False, True]
+    assert lines[2].endswith(": the annotation of parameter n of two cannot be read: name 'Nowhere' is not defined")
+    assert "has 200 characters" in lines[4]
+    catalog = load(tmp_path / "commands", ValidationContext(), skip_broken=True)
+    assert (catalog.files, catalog.has_skipped_files) == ([], True)
+
+
 def test_services_of_plain_cogs_are_checked(tmp_path: Path):
     """The bot is found by its name, services by type; with `setup` the file makes its cogs itself."""
     body = """
@@ -166,7 +200,11 @@ def test_services_of_plain_cogs_are_checked(tmp_path: Path):
     assert load(write_commands(folder, a=body.format(more="")), ValidationContext()).dependencies == {Clock}
     assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
     assert "has no annotation" in faults(write_commands(folder, a=body.format(more=", odd")))[0]
-    assert "cannot be read" in faults(write_commands(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
+    unreadable = faults(write_commands(folder, a=body.format(more=", odd: 'Nowhere', other: 'Never'")))
+    assert [fault.partition(": ")[2] for fault in unreadable] == [
+        f"the annotation of parameter {name} of Cog cannot be read: name '{kind}' is not defined"
+        for name, kind in (("odd", "Nowhere"), ("other", "Never"))
+    ]
     assert (
         load(
             write_commands(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), ValidationContext()

@@ -100,6 +100,12 @@ def test_command_faults_lists_all_faults(count, start):
     assert "--skip-broken" in error.hint
 
 
+def test_hint_that_another_begins_with_is_said_once():
+    faults = [errors.MigrationFaults(["m:1: x"]), errors.CommandFaults(["c:1: x"]), errors.ConfigError("y", hint="Do.")]
+    assert errors.together(faults).hint == f"{errors.CommandFaults.default_hint} Do."
+    assert errors.together(faults[::-1]).hint == f"Do. {errors.CommandFaults.default_hint}"
+
+
 def test_store_hint_is_written_in_one_place():
     """So that it says the same everywhere, and can be made better everywhere."""
     package = Path(errors.__file__).parents[1]

@@ -1,7 +1,9 @@
-"""The output of a process whose terminal is gone."""
+"""The output of a process whose terminal is gone, or shows the keys that were pressed."""
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 
@@ -35,3 +37,38 @@ def test_output_to_a_closed_terminal_is_discarded() -> None:
     """Without that, print would raise OSError. Output that has a reader is kept."""
     assert run(reader_gone=True) == 7
     assert run(reader_gone=False) == 0
+
+
+ECHO = """
+import asyncio, fcntl, os, sys, termios
+from botctl.run.signals import run_cancellable
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+async def work():
+    print("ready", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        os.write(2, b"the end")
+sys.exit(asyncio.run(run_cancellable(work())))
+"""
+
+
+def test_line_after_ctrl_c_begins_where_the_echo_does() -> None:
+    """The terminal shows ^C where the cursor is, and leaves it behind that."""
+    keys, terminal = pty.openpty()
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen((sys.executable, "-c", ECHO), start_new_session=True, **streams) as child:
+        os.close(terminal)
+        read_until(keys, b"ready\r\n")
+        os.write(keys, b"\x03")
+        shown = read_until(keys, b"the end")
+        assert child.wait(LIMIT_S) == 130
+    os.close(keys)
+    assert shown == b"^C\rthe end"
+
+
+def read_until(terminal: int, end: bytes) -> bytes:
+    shown = b""
+    while not shown.endswith(end):
+        shown += os.read(terminal, 100)
+    return shown

@@ -148,12 +148,12 @@ PASSWD = {"root": (0, 0), "sync": (5, 0), "alice": (ALICE, ALICE), "mallory": (M
     [
         (("alice", ALICE, []), ["root"], {ALICE}),
         (("alice", ALICE, ["mallory"]), ["root"], {MALLORY}),
-        (("alice", ALICE, ["no-one-knows"]), ["root"], {-1}),
+        (("alice", ALICE, ["unlisted"]), ["root"], {-1}),
         (("staff", STAFF, []), ["root"], {-1}),
         (("mallory", ALICE, []), ["root"], {-1}),
         (("root", 0, []), ["root", "sync"], {0}),
         (("root", 0, ["mallory"]), ["root", "sync", "mallory"], {0, MALLORY}),
-        (("root", 0, ["no-one-knows"]), ["root", "sync"], {0, -1}),
+        (("root", 0, ["unlisted"]), ["root", "sync"], {0, -1}),
         (("staff", STAFF, ["alice"]), ["root", "alice", "mallory"], {ALICE, MALLORY}),
     ],
     ids=str,
@@ -161,7 +161,7 @@ PASSWD = {"root": (0, 0), "sync": (5, 0), "alice": (ALICE, ALICE), "mallory": (M
 def test_group_has_members_that_no_list_names(
     group: tuple[str, int, list[str]], listed: list[str], members: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory (LDAP) answers for a name, but lists no one. The group of root has system accounts such as sync."""
+    """A directory (LDAP) answers for a name, but lists none. The group of root has system accounts such as sync."""
 
     def user(name: str) -> SimpleNamespace:
         return SimpleNamespace(pw_name=name, pw_uid=PASSWD[name][0], pw_gid=PASSWD[name][1])

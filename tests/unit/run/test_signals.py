@@ -70,7 +70,7 @@ async def test_watchdog_writes_what_is_held_back() -> None:
 
 
 async def test_watchdog_ends_a_process_that_blocks_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when no one reads the pipe."""
+    """As when the reader of the pipe has stopped."""
     monkeypatch.setattr("botctl.run.signals.OUTPUT_S", expires(0.01))
     exit_codes: list[int] = []
     with mock.patch.object(sys, "stdout", io.StringIO()), safe_streams():

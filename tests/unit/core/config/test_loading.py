@@ -463,6 +463,32 @@ class TestNotices:
         assert project.faults() == f".env:2: {sentence}"
 
     @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("HOME", ""),
+            ("DISCORD__COLOUR", ""),
+            ("SHOP__TOKEN", ""),
+            ("TOKENS_OF_USERS", ""),
+            ("TOKEN", "DISCORD__TOKEN"),
+            ("DISCORD_TOKEN", "DISCORD__TOKEN"),
+            ("DISCRD__TOKN", "DISCORD__TOKEN"),
+            ("REDIS_URL", "REDIS__URL"),
+            ("REDIS__TIMEOUT", "REDIS__TIMEOUT_S"),
+        ],
+    )
+    def test_only_a_similar_variable_is_suggested(self, project: Project, name: str, meant: str) -> None:
+        end = f"; did you mean BOTCTL_{meant}?" if meant else "."
+        for variable, text in ((f"BOTCTL_{name}", "x"), (f"botctl_{name.lower()}", "x")):
+            sentence = project.faults(**{variable: text})
+            assert sentence.endswith(end)
+            assert ("did you mean" in sentence) is bool(meant)
+
+    @pytest.mark.parametrize("key", ["discord.colour", "shop.token", "home"])
+    def test_unrelated_setting_of_a_file_gets_no_suggestion(self, project: Project, key: str) -> None:
+        project.write("config/botctl.toml", f'{key} = "x"')
+        assert project.faults().endswith(f"{key.removesuffix('.token')} is an unknown setting.")
+
+    @pytest.mark.parametrize(
         ("toml", "meant"),
         [
             ('[discord]\nintents = ["message_contnt"]', "message_content"),

@@ -100,7 +100,7 @@ class TestParameters:
     def test_unresolvable_annotation_is_an_error(self):
         def wants(thing: "Nowhere"): ...  # noqa: F821  # type: ignore[name-defined]
 
-        with pytest.raises(AssemblyError, match=r"annotations of .*wants cannot be read: name 'Nowhere'") as caught:
+        with pytest.raises(AssemblyError, match=r"parameter thing of .*wants cannot be read: name 'Nowhere'") as caught:
             parameters_of(wants)
         assert "TYPE_CHECKING" in caught.value.hint
 
