@@ -133,7 +133,7 @@ async def _dispatch_component(
         raise
     if pending.ctx is None and pending.disposition is None and not pending.inter.response.is_done():
         if is_taken:
-            await pipeline.wait_for_first_answer(pending)
+            await pipeline.answering.wait_for_first_answer(pending)
         if not pending.inter.response.is_done():
             pending.set_disposition(STALE)
 

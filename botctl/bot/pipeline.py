@@ -14,15 +14,14 @@ from typing import Any, Final
 
 from disnake.interactions import Interaction
 
-from botctl.bot import responses
 from botctl.bot.admission import CommandAdmission
+from botctl.bot.answering import SPEAK_AT_S, Answering
 from botctl.bot.arrivals import Arrivals
 from botctl.bot.compiled import CompiledCommand, HandlerSpec
 from botctl.bot.context import Context
 from botctl.bot.decisions import (
     CANCELLED,
     DRAINING,
-    EXPIRED,
     TOO_LATE,
     CommandPolicy,
     Denied,
@@ -32,7 +31,6 @@ from botctl.bot.decisions import (
     classify,
 )
 from botctl.bot.pending import (
-    LateLog,
     PendingInteraction,
     default_disposition,
     finished_event,
@@ -40,8 +38,6 @@ from botctl.bot.pending import (
     started_event,
     unexpected_cancellation,
 )
-from botctl.bot.translations import translate
-from botctl.bot.unanswered import Unanswered
 from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import entry_for
@@ -63,15 +59,10 @@ from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING
 from botctl.core.ids import error_id
 
-SPEAK_AT_S: Final = 2.75
-"""The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
-SPEAK_DEFERRED_AT_S: Final = 885.0
-"""The same for the answer after a deferral. Discord waits 15 minutes."""
 LEAVE_TO_OTHERS_S: Final = 1.0
 """How long another process may claim an interaction that this one would only refuse."""
 _CANCEL_GRACE_S: Final = 1.0  # how long cancelled handlers may take to end
 _TELL_LIMIT_S: Final = 2.0
-_POLL_S: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -108,15 +99,12 @@ class Pipeline:
         self._default_policy = CommandPolicy(limits)
         self.suggestion_limits = suggestion_limits
         self._defer_after_s = defer_after_s
-        self.grace_s = grace_s
         self.arrivals = arrivals or Arrivals()
-        self.unanswered = Unanswered()
-        self._late = LateLog()
+        self.answering = Answering(self.arrivals, clock, grace_s)
         self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
         self._pending: dict[int, PendingInteraction] = {}
         self._by_token: dict[str, PendingInteraction] = {}
         self._draining = False
-        self._hurry = asyncio.Event()  # the stop waits no longer
         self._invocation_ended = asyncio.Event()
 
     def register(self, command: CompiledCommand, methods: Mapping[HandlerSpec, Callable[..., Any]]) -> None:
@@ -191,7 +179,7 @@ class Pipeline:
                 raise cancellation
             if self._draining:
                 pending.set_disposition(DRAINING)
-            elif self._is_dead(pending):
+            elif self.answering.is_dead(pending):
                 pending.set_disposition(TOO_LATE)
             else:
                 await work(pending)
@@ -206,14 +194,14 @@ class Pipeline:
 
     async def _leave_to_others(self, pending: PendingInteraction) -> None:
         """Let other processes claim ``pending`` while there is time to refuse it, or until a drain has ended."""
-        left_s = min(LEAVE_TO_OTHERS_S, self.grace_s - self._age_s(pending))
+        left_s = min(LEAVE_TO_OTHERS_S, self.answering.grace_s - self.answering.age_s(pending))
         if left_s <= 0 or self.arrivals.is_alone:
             return
         pending.is_left_to_others = True
         self._invocation_ended.set()
         try:
             async with asyncio.timeout(left_s):
-                await self._hurry.wait()
+                await self.answering.hurry.wait()
         except TimeoutError:
             pass
         finally:
@@ -222,7 +210,7 @@ class Pipeline:
     async def admit(self, pending: PendingInteraction) -> None:
         """Check access, limits and age. Raises Denied, Throttled or TooLate if the handler must not be called."""
         await self.admission.admit(pending.invocation, pending.policy)
-        if self._is_dead(pending):  # a frozen host, or stores that took long
+        if self.answering.is_dead(pending):  # a frozen host, or stores that took long
             raise TooLate
 
     async def admit_suggestions(self, command: str, inter: Interaction[Any]) -> bool:
@@ -250,7 +238,7 @@ class Pipeline:
         pending.inter = inter  # disnake makes another object for a component; the handler answers that one
         pending.ctx = ctx = Context(inter, pending.invocation)
         if handler_spec.defer:
-            ctx.defer_after(max(0.0, self._defer_after_s - self._age_s(pending)), handler_spec.defer)
+            ctx.defer_after(max(0.0, self._defer_after_s - self.answering.age_s(pending)), handler_spec.defer)
         try:
             await self._methods[handler_spec](ctx, *args, **options)
         except asyncio.CancelledError as error:  # disnake swallows it
@@ -284,13 +272,13 @@ class Pipeline:
         try:
             async with asyncio.timeout(limit_s):
                 await self._wait_until_idle(self._own)
-                await self.unanswered.wait_until_answered()
+                await self.answering.unanswered.wait_until_answered()
         except TimeoutError:
             if unfinished := len(self._own()):
                 template = "commands that did not finish within %.0f s and are cancelled: %d"
                 _log.warning(template, limit_s, unfinished)
         finally:
-            self._hurry.set()  # what is left to others is claimed now, and refused
+            self.answering.hurry.set()  # what is left to others is claimed now, and refused
             self._cancel_pending()
         for _ in range(2):  # disnake swallows the cancellation of a group, and goes on with its sub-command
             try:
@@ -300,7 +288,7 @@ class Pipeline:
                 self._cancel_pending()
         for pending in self._pending.values():  # handlers that ignore the cancellation
             self._record_outcome(pending, CANCELLED)
-        await self.unanswered.tell_all(_TELL_LIMIT_S)
+        await self.answering.unanswered.tell_all(_TELL_LIMIT_S)
 
     def _cancelled_by_bot(self, pending: PendingInteraction) -> bool:
         """Whether a cancellation in ``pending`` comes from the bot, and not from the handler."""
@@ -349,78 +337,17 @@ class Pipeline:
         self._pending[inter.id] = self._by_token[inter.token] = pending
         return pending
 
-    def _age_s(self, pending: PendingInteraction) -> float:
-        """Seconds since Discord made the interaction, at least."""
-        here_s = self._clock.monotonic() - pending.invocation.started
-        return max(here_s, self.arrivals.clock.age_s(pending.inter.id))
-
-    def _is_dead(self, pending: PendingInteraction) -> bool:
-        return self.arrivals.is_dead(pending.inter.id) and not pending.inter.response.is_done()
-
     def heard_follow_up(self, token: str) -> None:
         """Note that an answer after a deferral was sent with the interaction's ``token``."""
-        self.unanswered.answered(token)
+        self.answering.unanswered.answered(token)
         if (pending := self._by_token.get(token)) is not None:
             pending.followed_up = True
-
-    async def wait_for_first_answer(self, pending: PendingInteraction) -> None:
-        """Wait for the first answer until Discord's deadline is about to pass, or the stop waits no longer."""
-        while not (pending.inter.response.is_done() or self._hurry.is_set()):
-            left_s = self.grace_s - self._age_s(pending)
-            if left_s <= 0:
-                return
-            await asyncio.sleep(min(left_s, _POLL_S))
 
     async def _complete(self, pending: PendingInteraction) -> None:
         """Decide and record the outcome, and answer where the handler did not."""
         disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
         outcome = self._record_outcome(pending, disposition)
-        if disposition is TOO_LATE:
-            self.arrivals.note_late()
-            self._late.record(pending.invocation, self._age_s(pending))
-            return
-        if disposition is EXPIRED:
-            took_s = outcome.took_ms / 1000
-            template = "%s expired: it took %.1f s, and Discord waits 3 s for a first answer"
-            _log.warning(template, pending.invocation.name, took_s, extra=log_fields(pending.invocation))
-            return
-        await self._wait_for_error_listeners(pending)
-        try:
-            if disposition.message is None and disposition.result is Result.OK:
-                await self._ensure_answered(pending)
-            else:
-                text = responses.outcome_text(
-                    disposition, pending.invocation.locale, outcome.error_id, self._clock.now()
-                )
-                await responses.send_notice(pending, text)
-        except responses.SEND_ERRORS as error:
-            _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
-
-    async def _wait_for_error_listeners(self, pending: PendingInteraction) -> None:
-        """Let the author's error listeners answer until Discord's deadline is about to pass."""
-        while any(not task.done() for task in pending.error_listeners) and not self._hurry.is_set():
-            deadline_s = SPEAK_DEFERRED_AT_S if pending.is_deferred else self.grace_s
-            left_s = deadline_s - self._age_s(pending)
-            await asyncio.wait(pending.error_listeners, timeout=max(0.0, min(left_s, _POLL_S)))
-            if left_s <= 0:
-                return
-
-    async def _ensure_answered(self, pending: PendingInteraction) -> None:
-        """See to the answer of a handler that has returned. Raises SEND_ERRORS.
-
-        An answer may still come from code that has the interaction or its context: a task, a queue, a ``wait_for``.
-        None comes from a `Context` that is gone.
-        """
-        more_may_come = await pending.release_context()
-        if more_may_come:
-            await self.wait_for_first_answer(pending)
-        locale, left_s = pending.invocation.locale, SPEAK_DEFERRED_AT_S - self._age_s(pending)
-        if not pending.inter.response.is_done() and more_may_come and self._hurry.is_set():
-            await responses.send_notice(pending, translate("cancelled", locale))
-        elif more_may_come and pending.is_deferred:
-            self.unanswered.watch(pending, left_s)
-        else:
-            await responses.ensure_answered(pending)
+        await self.answering.answer(pending, disposition, outcome)
 
     def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
         """Log, publish and audit the outcome. There is no await, so no other task runs in between."""

@@ -361,7 +361,7 @@ COG = """
 async def bot(tmp_path_factory: pytest.TempPathFactory):
     folder = write_commands(tmp_path_factory.mktemp("bot") / "commands", all=COMMANDS, plain=COG)
     async with rig(folder) as running:
-        running.service.bot.pipeline.grace_s = 0.3
+        running.service.bot.pipeline.answering.grace_s = 0.3
         yield running
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from botctl.bot.answering import SPEAK_AT_S
 from botctl.bot.arrivals import Arrivals, Claims, NoClaims
 from botctl.bot.discord_clock import DiscordClock
-from botctl.bot.pipeline import SPEAK_AT_S
 from tests.support.offline import Offline, click, menu, offline, slash, snowflake_at
 from tests.support.services import LoopClock
 

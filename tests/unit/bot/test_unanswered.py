@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from botctl.bot.answering import SPEAK_AT_S, SPEAK_DEFERRED_AT_S
 from botctl.bot.arrivals import Arrivals
 from botctl.bot.command import Command
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.context import Context
 from botctl.bot.discord_clock import DiscordClock
-from botctl.bot.pipeline import SPEAK_AT_S, SPEAK_DEFERRED_AT_S
 from tests.support.offline import Offline, click, interaction, offline, slash, snowflake_at
 from tests.support.services import LoopClock
 
@@ -138,7 +138,7 @@ async def test_task_may_follow_up_on_a_deferral(after_s: float):
         await asyncio.sleep(1000)
         assert rig.webhooks.answers == [("defer", ""), ("followup", "the answer")]
         assert [e.result for e in rig.finished] == ["ok"]
-        assert len(rig.bot.pipeline.unanswered) == 0
+        assert len(rig.bot.pipeline.answering.unanswered) == 0
 
 
 async def test_worker_may_follow_up_on_a_deferral():
