@@ -84,16 +84,26 @@ async def access_control(
                 outage.end()
 
     async def follow_changes() -> None:
-        """Reload at each event of a change. Raises Unreachable if the log or the store cannot be read."""
-        position: Position = await log.position(RoleGranted.topic)
-        await access.reload(grants)  # what changed before that position
+        """Reload at each event of a change. Without Redis there is none; then the regular reload finds the change."""
         while True:
-            page = await log.read(RoleGranted.topic, position, wait_s=_READ_WAIT_S)
-            position = page.position
-            types = {entry.envelope.get("type") for entry in page.entries}
-            if types & {RoleGranted.type, RoleRevoked.type} or not page.complete:
-                await access.reload(grants)
+            try:
+                await _reload_at_events(access, grants, log)
+            except STORE_FAULTS as error:
+                _log.info("changes of grants are noticed within %g s, and not at once: %s", RELOAD_S, error)
+                await asyncio.sleep(RELOAD_S)
 
     tasks.spawn(reload_regularly, name="grants", restart=_RESTART)
     tasks.spawn(follow_changes, name="changes of grants", restart=_RESTART)
     yield access
+
+
+async def _reload_at_events(access: CurrentAccess, grants: GrantStore, log: EventLog) -> None:
+    """Reload at each event of a change, for ever. Raises Unreachable if the log or the store cannot be read."""
+    position: Position = await log.position(RoleGranted.topic)
+    await access.reload(grants)  # what changed before that position
+    while True:
+        page = await log.read(RoleGranted.topic, position, wait_s=_READ_WAIT_S)
+        position = page.position
+        types = {entry.envelope.get("type") for entry in page.entries}
+        if types & {RoleGranted.type, RoleRevoked.type} or not page.complete:
+            await access.reload(grants)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from botctl.auth.access_control import CurrentAccess
+from botctl.auth.access_control import CurrentAccess, access_control
 from botctl.auth.grants import COLLECTION, MongoGrants
 from botctl.auth.settings_grants import settings_grants
 from botctl.auth.signing import Signer
-from botctl.core.config.settings import RoleSettings
+from botctl.core.config.settings import RoleSettings, Settings
 from botctl.core.contracts.access import Holder, HolderType, Requester
 from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.event_log import Position
 from botctl.core.contracts.events import Event, RoleGranted, RoleRevoked
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
 from botctl.core.errors import ConfigError, Unreachable, UsageError
 from tests.support.clock import ManualClock
 from tests.support.realtime import RecordingAuditor
+from tests.support.stores import tasks_for
+from tests.support.waiting import until
 
 ANN, GUILD = "900000000000000101", "900000000000000001"
 USER = Holder(HolderType.USER, ANN)
@@ -152,3 +157,21 @@ async def test_nothing_is_granted_without_a_secret(rig: GrantRig) -> None:
     rig.grants.signer = Signer(None)
     with pytest.raises(ConfigError, match=r"auth\.secret is not set"):
         await rig.grants.grant("viewer", USER, reason="x")
+
+
+async def test_changes_are_noticed_at_once_and_without_events_too(
+    documents: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig, log = GrantRig(documents), Mock(position=AsyncMock(side_effect=Unreachable("Redis is away")))
+    monkeypatch.setattr("botctl.auth.access_control.RELOAD_S", 0.02)
+    caplog.set_level("INFO")
+    async with tasks_for("access") as (tasks, _):
+        options: Any = {"settings": Settings(roles=ROLES), "clock": rig.clock, "grants": rig.grants, "log": log}
+        async with access_control(tasks=tasks, **options) as access:
+            await rig.grants.grant("operator", USER, reason="x")
+            await until(lambda: access.decide(Requester(USER), "jobs:run").allowed, what="the grant")
+            assert "not at once: Redis is away" in caplog.text
+            log.position = AsyncMock(return_value=Position("e", 0))
+            log.read = AsyncMock(side_effect=asyncio.Event().wait)
+            await until(lambda: log.read.called, what="the events to be read again")
+            await tasks.cancel()
