@@ -22,7 +22,7 @@ class App {
     this.feed = new Feed();
     this.close = () => {};
     this.api = new Api(() => this.me && this.signedOut("Your session has ended. Sign in again to go on."));
-    this.connection = new Connection(() => this.realtime?.retry());
+    this.connection = new Connection(() => (this.realtime ? this.realtime.retry() : location.reload()));
     this.root = document.getElementById("page");
   }
 
@@ -55,9 +55,9 @@ class App {
   /** Ask again who is signed in: their rights may have changed. */
   async refresh() {
     const before = JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]);
-    const session = this.me.session.id;
+    const url = this.me.realtime;
     this.setMe(await this.api.get("/api/me"));
-    if (this.me.session.id !== session) this.connect();
+    if (this.me.realtime && this.me.realtime !== url) location.reload(); // the page may connect only to the address that came with it
     if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return;
     this.drawMenu();
     this.feed.connect(this.realtime, this.me);
@@ -72,20 +72,24 @@ class App {
   }
 
   connect() {
-    this.realtime?.stop();
-    this.realtime = null;
     if (!this.me.realtime) {
       this.connection.update({ phase: "ended", sentence: "No realtime server runs, so nothing here is live. Start one with `botctl run`." });
       return;
     }
     this.realtime = new Realtime({
       url: this.me.realtime,
-      getTicket: async () => (await this.api.post("/api/ticket")).ticket,
+      getTicket: () => this.ticket(),
       onStatus: (status) => this.connection.update(status),
       onAccess: () => this.refresh().then(() => this.realtime?.retry()).catch(() => {}),
     });
     this.feed.connect(this.realtime, this.me);
     this.realtime.start();
+  }
+
+  /** A ticket for the realtime server. Before a reconnect, look whether rights or addresses are other ones now. */
+  async ticket() {
+    if (this.realtime.attempts > 1) await this.refresh();
+    return (await this.api.post("/api/ticket")).ticket;
   }
 
   openRoom(moved) {
@@ -162,7 +166,7 @@ class App {
         el("div", { class: "brand" }, el("img", { src: "/static/icon.svg", alt: "", width: 24, height: 24 }), el("span", {}, this.me.bot)),
         el("nav", { "aria-label": "Rooms" }, this.menu),
         this.connection.element,
-        el("a", { class: "person", href: "#/me", "aria-label": "Me" }, el("span", { class: "name" }, this.me.user.name || "Operator"), el("span", { class: "muted" }, roleNames(this.me)))),
+        el("a", { class: "person", href: "#/me", "aria-label": "Me" }, el("span", { class: "name" }, this.me.user?.name || "Operator"), el("span", { class: "muted" }, roleNames(this.me)))),
       this.main);
     this.drawMenu();
   }

@@ -1,6 +1,6 @@
 // How the connection to the realtime server is, in words that are always in view.
 
-import { button, el, setText, show } from "./dom.js";
+import { button, el, prose, setText, show } from "./dom.js";
 import { plural } from "./format.js";
 
 const RECOVERED_S = 10; // for how long it says what was caught up
@@ -25,15 +25,11 @@ export class Connection {
     const [state, word, detail] = words(status);
     this.element.dataset.state = state;
     setText(this.word, word);
-    setText(this.detail, detail);
-    this.retry.hidden = !["waiting", "ended"].includes(status.phase) || !this.canRetry(status);
+    show(this.detail, prose(detail));
+    this.retry.hidden = !["waiting", "ended"].includes(status.phase);
     this.#speak(state, `${word} ${detail}`);
     if (status.phase === "waiting") this.#clock = setInterval(() => setText(this.detail, words(status)[2]), 250);
     if (state === "recovered") this.#timer = setTimeout(() => this.update({ phase: "live" }), RECOVERED_S * 1000);
-  }
-
-  canRetry(status) {
-    return !status.sentence?.startsWith("No realtime server");
   }
 
   /** The countdown is not read out; only that the state is another one. */

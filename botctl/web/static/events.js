@@ -26,7 +26,9 @@ const SENTENCES = {
   "key.rotated": (data) => [`Key ${data.name ?? data.key ?? ""}`, "", "rotated"],
   "role.granted": (data) => [data.role, ` to ${data.holder}`, "granted"],
   "role.revoked": (data) => [data.role, ` from ${data.holder}`, "revoked"],
-  "session.ended": (data) => [data.name || data.user || "Session", "", "signed out"],
+  "session.ended": (data) => ["Session", ` of ${data.user || "a link"}: ${data.reason}`, "ended"],
+  "session.changed": (data) => ["Session", ` of ${data.user || "a link"}`, "changed"],
+  "member.roles.changed": (data) => ["Discord roles", ` of ${data.user}`, "changed"],
 };
 const RESULTS = { denied: "denied", throttled: "throttled", invalid: "invalid", failed: "failed", cancelled: "cancelled", ok: "ok" };
 const GOOD = new Set(["ok", "ready", "resumed", "connected", "applied", "started", "granted", "created"]);
@@ -49,9 +51,10 @@ export class Feed {
   topics = [];
 
   connect(realtime, me) {
-    this.#stop();
+    const stopBefore = this.#stop; // afterwards, so that the positions of topics that stay are kept
     this.topics = TOPICS.filter((topic) => may(me, `events:${topic}`) || me.guilds.some((guild) => may(guild, `events:${topic}`)));
     this.#stop = this.topics.length ? realtime.subscribe(this.topics, (event) => this.#add(event)) : () => {};
+    stopBefore();
   }
 
   /** Call `listener(event)` for each new event. Returns a function that ends it. */
@@ -62,6 +65,7 @@ export class Feed {
 
   clear() {
     this.#stop();
+    this.#stop = () => {};
     this.events = [];
   }
 

@@ -42,6 +42,7 @@ export class Realtime {
   constructor({ url, getTicket, onStatus, onAccess }) {
     Object.assign(this, { url, getTicket, onStatus, onAccess });
     this.status = { phase: "connecting" };
+    this.attempts = 0;
   }
 
   start() {
@@ -113,6 +114,7 @@ export class Realtime {
 
   async #connect() {
     this.#drop();
+    this.attempts += 1;
     this.#set({ phase: "connecting", again: this.#wasLive });
     let ticket;
     try {

@@ -68,8 +68,8 @@ function run(job, page) {
     fields: [reasonField()],
     confirm: "Run",
     run: async ({ reason }) => {
-      const result = await page.realtime.act("jobs.run", { job: job.name }, reason);
-      return result.outcome ? `${job.name}: ${result.outcome}${result.took_ms === undefined ? "" : ` in ${millis(result.took_ms)}`}.` : `${job.name} was asked to run.`;
+      await page.realtime.act("jobs.run", { job: job.name }, reason);
+      return `${job.name} was asked to run.`;
     },
   });
 }

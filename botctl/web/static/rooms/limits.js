@@ -55,8 +55,7 @@ function reset(page, rows, policy) {
     confirm: "Reset",
     run: async ({ subject: who, policy: what, reason }) => {
       const result = await page.realtime.act("limits.reset", what ? { subject: who.trim(), policy: what } : { subject: who.trim() }, reason);
-      const number = result.reset?.length ?? 0;
-      return number ? `${who}: ${plural(number, "limit")} reset.` : `${who}: there was nothing to reset.`;
+      return result.reset ? `${who}: ${plural(result.reset, "limit")} reset (${result.policies.join(", ")}).` : `${who}: there was nothing to reset.`;
     },
   });
 }

@@ -8,7 +8,7 @@ import { Table } from "../table.js";
 
 const PERMISSIONS = [
   "status:read", "audit:read", "jobs:read", "jobs:run", "jobs:write", "ratelimit:read", "ratelimit:write", "guild-settings:read",
-  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin",
+  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin", "sessions:admin",
 ];
 
 export default {
@@ -32,8 +32,8 @@ function identity({ me, signOut }) {
   });
   return el("section", { class: "panel identity", "aria-label": "Who I am" },
     el("div", {},
-      el("p", { class: "words" }, me.user.name || "Operator"),
-      el("p", { class: "facts" }, me.source === "link" ? "Signed in with a link of this machine" : ["Discord user ", el("code", {}, me.user.id)],
+      el("p", { class: "words" }, me.user?.name || "Operator"),
+      el("p", { class: "facts" }, me.source === "link" ? "Signed in with a link of this machine" : ["Discord user ", el("code", {}, me.user?.id ?? "")],
         "  ·  ", me.checked_at ? ["roles were read from Discord ", moment(me.checked_at, "ago")] : "no roles of Discord are known")),
     el("div", { class: "actions" }, button("Sign out", () => leave(false)), button("Sign out everywhere…", everywhere, { class: "danger" })));
 }
@@ -87,7 +87,7 @@ function sessions(page, life) {
     key: (session) => session.id,
     empty: empty("No session is known."),
     columns: [
-      ...(mine ? [] : [{ title: "Who", value: (session) => session.name || session.user || "link" }]),
+      ...(mine ? [] : [{ title: "Who", value: (session) => session.name || session.user || `link of ${session.made_by}` }]),
       { title: "Browser", value: (session) => session.user_agent, render: (session) => [el("span", { class: "browser", title: session.user_agent }, browserName(session.user_agent ?? "")), session.current && badge("good", "this one")] },
       { title: "Address", value: (session) => session.address || "–", render: (session) => el("code", {}, session.address || "–") },
       { title: "By", value: (session) => session.source },
@@ -104,7 +104,7 @@ function sessions(page, life) {
   const load = async () => {
     show(trouble);
     try {
-      const { sessions: list } = await page.api.get(`/api/sessions${all.on ? "?all=1" : ""}`).then((answer) => (Array.isArray(answer) ? { sessions: answer } : answer));
+      const list = await page.api.get(`/api/sessions${all.on ? "?all=1" : ""}`);
       if (life.open) rows.update(list);
     } catch (failure) {
       if (life.open) show(trouble, problem(failure.message, button("Try again", load)));

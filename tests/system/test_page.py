@@ -1,0 +1,239 @@
+"""The page in a real browser, on real processes: a bot in the sandbox, and a realtime server that can be killed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import guest, wait_for_fault
+from tests.support.page_site import BOB, CAT, Site, running_site
+from tests.support.waiting import wait_for
+
+ROOMS = ("state", "jobs", "limits", "audit", "me")
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("page") / "bot") as running:
+        yield running
+
+
+def heading(page: Page) -> Any:
+    return page.get_by_role("heading", level=1)
+
+
+def rooms_of(page: Page) -> list[str]:
+    return page.get_by_role("navigation").get_by_role("link").all_inner_texts()
+
+
+def test_person_signs_in_through_the_consent_page(site: Site) -> None:
+    with guest(site.browser, site.url) as visitor:
+        visitor.page.goto(f"{site.url}/#/audit?outcome=error")
+        visitor.page.get_by_role("link", name="Sign in with Discord").click()
+        visitor.page.get_by_label("You are").select_option(label="ann")
+        visitor.page.get_by_role("button", name="Authorize").click()
+        visitor.wait_until_live()
+        expect(heading(visitor.page)).to_have_text("Audit log")  # where the person wanted to go
+        expect(visitor.page.get_by_label("Outcome")).to_have_value("error")
+        assert rooms_of(visitor.page) == ["State", "Jobs", "Limits", "Audit log", "Me"]
+
+
+def test_person_without_rights_is_told_what_a_room_needs(site: Site) -> None:
+    with site.as_person("cat") as visitor:
+        visitor.open("jobs")
+        assert rooms_of(visitor.page) == ["Me"]
+        expect(visitor.page.get_by_role("main")).to_contain_text("You need the permission jobs:read to see this.")
+        visitor.page.get_by_role("link", name="Why do I not have it?").click()
+        expect(visitor.page.get_by_role("main")).to_contain_text("To allow it, grant")
+
+
+def test_state_is_live(site: Site) -> None:
+    with site.as_person("ann") as visitor:
+        visitor.open("state")
+        expect(visitor.page.locator(".verdict .words")).to_have_text("All is well")
+        expect(visitor.page.get_by_role("table", name="Processes").locator("tbody tr")).to_have_count(2)
+        finished = visitor.page.locator(".facts-grid div", has_text="Finished").locator("dd")
+        before = int(finished.inner_text().replace(",", ""))
+        site.call("sandbox", "send", "/ping", "--as", "bob")
+        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")
+        expect(finished).to_have_text(f"{before + 1:,}")
+
+
+def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
+    with site.as_person("ann") as visitor:
+        page, keyboard = visitor.page, visitor.page.keyboard
+        visitor.open()
+        visitor.wait_until_live()
+
+        def go_to(name: str) -> None:
+            def reached() -> bool:
+                keyboard.press("Tab")
+                outline = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+                assert outline != "none", "the focus cannot be seen"
+                focused = "() => document.activeElement.ariaLabel || document.activeElement.textContent"
+                return bool(page.evaluate(focused) == name)
+
+            wait_for(reached, what=f"the focus on {name}")
+
+        go_to("Skip to the content")
+        go_to("Jobs")
+        keyboard.press("Enter")
+        expect(heading(page)).to_be_focused()
+        expect(heading(page)).to_have_text("Jobs")
+        row = page.get_by_role("row", name=re.compile("trim-events"))
+        expect(row).to_be_visible()
+        go_to("Pause trim-events")
+        keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        keyboard.press("Enter")  # without a reason nothing is done
+        expect(page.get_by_role("dialog")).to_be_visible()
+        keyboard.type("the channel moves")
+        keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(row).to_contain_text("paused")
+        expect(page.locator("#notices")).to_contain_text("trim-events is paused")
+        visitor.open("audit?action=job.pause")
+        entry = page.get_by_role("row", name=re.compile("job.pause"))
+        expect(entry).to_contain_text("the channel moves")
+        expect(entry).to_contain_text("@ann")
+    jobs = {job["name"]: job for job in site.project.call("jobs", "list", "--json").json}
+    assert jobs["trim-events"]["paused"] is True
+
+
+def test_limits_are_reset_with_a_reason(site: Site) -> None:
+    with site.as_person("ann") as visitor:
+        site.call("sandbox", "send", "/roll", "--as", "cat")
+        visitor.open("limits")
+        visitor.page.get_by_role("button", name="Reset roll", exact=True).click()
+        dialog = visitor.page.get_by_role("dialog")
+        dialog.get_by_label("Subject").fill("user:cat")
+        dialog.get_by_label("Reason").fill("a test")
+        dialog.get_by_role("button", name="Reset").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("user:80351110224678912")  # what a subject looks like
+        dialog.get_by_label("Subject").fill(f"user:{CAT}")
+        dialog.get_by_role("button", name="Reset").click()
+        expect(visitor.page.locator("#notices")).to_contain_text("reset (roll)")
+
+
+def test_lost_role_closes_the_room_at_once(site: Site) -> None:
+    site.call("auth", "grant", "viewer", BOB, "--reason", "for a while")
+    with site.as_person("bob") as visitor:
+        visitor.open("jobs")
+        expect(visitor.page.get_by_role("row", name=re.compile("expire-keys"))).to_be_visible()
+        site.call("auth", "revoke", "viewer", BOB, "--reason", "the while is over")
+        expect(visitor.page.get_by_role("main")).to_contain_text("You need the permission jobs:read to see this.")
+        expect(visitor.page.locator("#notices")).to_contain_text("Your rights have changed.")
+        assert "Jobs" not in rooms_of(visitor.page)
+
+
+def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
+    with site.as_person("ann") as visitor:
+        visitor.open("state")
+        visitor.wait_until_live()
+        site.call("sandbox", "send", "/ping", "--as", "cat")
+        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by cat")
+        site.kill_realtime()
+        word, detail = visitor.page.locator(".connection .word"), visitor.page.locator(".connection .detail")
+        expect(word).to_have_text("Reconnecting")
+        site.call("sandbox", "send", "/about", "--as", "cat")
+        site.start_realtime()
+        visitor.page.get_by_role("button", name="Connect now").click()
+        expect(word).to_have_text("Recovered")
+        expect(detail).to_have_text(re.compile(r"\d+ events? caught up"))
+        expect(visitor.page.locator(".events li", has_text="/about by cat")).to_have_count(1)
+
+
+def test_sign_out_everywhere_ends_the_other_browser(site: Site) -> None:
+    with guest(site.browser, site.url) as here, guest(site.browser, site.url) as there:
+        here.sign_in("bob")
+        there.sign_in("bob")
+        here.open("me")
+        expect(here.page.get_by_role("table", name="Sessions").locator("tbody tr").nth(1)).to_be_visible()
+        here.page.get_by_role("button", name="Sign out everywhere…").click()
+        here.page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+        expect(here.page.get_by_role("main")).to_contain_text("You are signed out everywhere.")
+        expect(there.page.get_by_role("main")).to_contain_text("Your session has ended.")
+        there.page.reload()
+        expect(there.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
+    site.states.pop("bob", None)
+
+
+def test_one_session_is_ended_from_another(site: Site) -> None:
+    with (
+        site.as_person("ann") as here,
+        guest(site.browser, site.url, user_agent=f"Firefox/ Android {HOSTILE}") as there,
+    ):
+        there.sign_in("ann")
+        here.open("me")
+        here.page.get_by_role("button", name="End the session of Firefox on Android").click()
+        here.page.get_by_role("dialog").get_by_label("Reason").fill("a lost phone")
+        here.page.get_by_role("dialog").get_by_role("button", name="End it").click()
+        expect(there.page.get_by_role("main")).to_contain_text("Your session has ended.")
+        expect(here.page.get_by_role("button", name="End the session of Firefox on Android")).to_have_count(0)
+
+
+def test_names_of_discord_users_are_text(site: Site) -> None:
+    site.add_member(HOSTILE)
+    with site.as_person("ann") as visitor, guest(site.browser, site.url, user_agent=HOSTILE) as stranger:
+        stranger.sign_in(HOSTILE)
+        expect(stranger.page.locator(".identity .words")).to_have_text(HOSTILE)
+        expect(stranger.page.get_by_role("table", name="Sessions")).to_contain_text(HOSTILE)
+        visitor.open("state")
+        visitor.wait_until_live()
+        site.call("sandbox", "send", "/ping", "--as", HOSTILE)
+        expect(visitor.page.locator(".events li").first).to_contain_text(f"/ping by {HOSTILE}")
+        visitor.open("audit?action=command.ping")
+        expect(visitor.page.get_by_role("row").nth(1)).to_contain_text(f"@{HOSTILE}")
+        assert visitor.page.locator("img[src=x]").count() == 0
+
+
+def test_page_fits_a_phone(site: Site) -> None:
+    with site.as_person("ann", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as visitor:
+        for room in ROOMS:
+            visitor.open(room)
+            expect(visitor.page.locator(".panel").first).to_be_visible()
+            assert visitor.overflow() <= 0, room
+        visitor.open("jobs")
+        visitor.page.get_by_role("button", name="Run expire-keys").tap()
+        assert visitor.overflow() <= 0
+        box = visitor.page.get_by_role("dialog").bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_has_the_contrast_of_wcag_aa(site: Site, scheme: Any) -> None:
+    with guest(site.browser, site.url, color_scheme=scheme) as stranger:
+        stranger.open()
+        expect(stranger.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
+        assert stranger.contrasts() == []
+    with site.as_person("ann", color_scheme=scheme) as visitor:
+        for room in ROOMS:
+            visitor.open(room)
+            expect(visitor.page.locator(".panel").first).to_be_visible()
+            assert visitor.contrasts() == [], room
+        visitor.open("jobs")
+        visitor.page.get_by_role("button", name="Run expire-keys").click()
+        assert visitor.contrasts() == []
+
+
+def test_reduced_motion_stops_all_animations(site: Site) -> None:
+    with guest(site.browser, site.url, reduced_motion="reduce") as visitor:
+        visitor.open()
+        expect(visitor.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
+        names = "() => [...document.querySelectorAll('*')].map((one) => getComputedStyle(one).animationName)"
+        assert set(visitor.page.evaluate(names)) == {"none"}
+
+
+def test_violation_of_the_policy_fails_a_test(site: Site) -> None:
+    """The watch of the other tests works."""
+    with guest(site.browser, site.url) as visitor:
+        visitor.open()
+        visitor.page.evaluate(f"() => {{ document.body.innerHTML = `{HOSTILE}` }}")
+        wait_for_fault(visitor)
