@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from botctl.core.processes.runtime import Runtime
 from tests.support.browser import Guest, guest, running_browser
-from tests.support.cli import STARTED_ONLY, Process, Project
+from tests.support.cli import Process, Project
 from tests.support.waiting import LIMIT_S
 
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
@@ -67,7 +67,7 @@ class Site:
         self.realtime.wait_for_exit()
 
     def start_realtime(self) -> None:
-        self.realtime = self.stack.enter_context(self.project.run("--only", "realtime", until=STARTED_ONLY))
+        self.realtime = self.stack.enter_context(self.project.run("--only", "realtime"))
 
 
 def free_port() -> int:
@@ -84,7 +84,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         project = Project(folder)
         project.add_settings(_SETTINGS.format(port=free_port()))
         stack.enter_context(project.run("--only", "bot", "--only", "jobs", "--only", "web"))
-        realtime = stack.enter_context(project.run("--only", "realtime", until=STARTED_ONLY))
+        realtime = stack.enter_context(project.run("--only", "realtime"))
         site = Site(project, browser, Runtime(project.root).live()["web"].address, realtime, stack)
         site.call("auth", "grant", "admin", ANN, "--reason", "runs the bot")
         yield site

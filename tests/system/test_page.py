@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+import botctl
 from tests.support.browser import guest, wait_for_fault
 from tests.support.page_site import BOB, CAT, Site, running_site
 from tests.support.waiting import wait_for
 
-ROOMS = ("state", "jobs", "limits", "audit", "me")
+ROOMS = sorted(path.stem for path in (Path(botctl.__file__).parent / "web/static/rooms").glob("*.js"))
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 

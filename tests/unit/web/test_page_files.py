@@ -80,6 +80,14 @@ def test_imported_modules_exist_and_have_what_is_imported(path: Path) -> None:
         assert {name.strip() for name in names.split(",")} <= exported, (path.name, target)
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_imported_names_are_used(path: Path) -> None:
+    imports, text = [], path.read_text(encoding="utf-8")
+    for names in re.findall(r"^import \{ ([^}]+) \}", text, re.MULTILINE):
+        imports += [name.strip() for name in names.split(",")]
+    assert [name for name in imports if len(re.findall(rf"\b{name}\b", text)) < 2] == []
+
+
 def test_every_file_of_a_room_is_in_the_list_of_rooms() -> None:
     assert names_in(read("rooms.js"), "NAMES = [") == {path.stem for path in (STATIC / "rooms").glob("*.js")}
 

@@ -3,7 +3,7 @@
 import { may } from "../access.js";
 import { ask, reasonField } from "../dialogs.js";
 import { badge, button, el, empty, plainPanel, show } from "../dom.js";
-import { count, millis, moment, plural } from "../format.js";
+import { count, millis, moment } from "../format.js";
 import { Table } from "../table.js";
 
 const OUTCOMES = { ok: "good", failed: "bad", timeout: "bad", lost: "bad", cancelled: "warn" };
@@ -78,7 +78,7 @@ function change(job, page, verb) {
   const word = verb === "pause" ? "Pause" : "Resume";
   ask({
     title: `${word} ${job.name}`,
-    text: verb === "pause" ? `Its due times pass until it is resumed. It ran ${plural(job.runs ?? 0, "time")}.` : "It goes on with its next due time and makes up nothing.",
+    text: verb === "pause" ? "Its due times pass until it is resumed." : "It goes on with its next due time and makes up nothing.",
     fields: [reasonField()],
     confirm: word,
     run: async ({ reason }) => {
