@@ -53,14 +53,14 @@ class Site:
         assert done.code == 0, done.err
         return done.out
 
-    def add_member(self, name: str) -> None:
-        """Add a person to the guild of the sandbox."""
+    def add_member(self, name: str) -> str:
+        """Add a person to the guild of the sandbox; return the id."""
         sandbox = Runtime(self.project.root).live()["sandbox"]
         headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
         body = json.dumps({"add_member": {"name": name}}).encode()
         request = Request(f"{sandbox.address}/_control/world", body, headers)
         with urlopen(request, timeout=LIMIT_S) as response:
-            assert response.status == 200
+            return str(json.load(response)["add_member"]["id"])
 
     def kill_realtime(self) -> None:
         self.realtime.signal(signal.SIGKILL)

@@ -102,7 +102,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         visitor.open("audit?action=job.pause")
         entry = page.get_by_role("row", name=re.compile("job.pause"))
         expect(entry).to_contain_text("the channel moves")
-        expect(entry).to_contain_text("@ann")
+        expect(entry).to_contain_text("@Ann")
     jobs = {job["name"]: job for job in site.project.call("jobs", "list", "--json").json}
     assert jobs["trim-events"]["paused"] is True
 
@@ -180,14 +180,14 @@ def test_one_session_is_ended_from_another(site: Site) -> None:
 
 
 def test_names_of_discord_users_are_text(site: Site) -> None:
-    site.add_member(HOSTILE)
+    stranger_id = site.add_member(HOSTILE)
     with site.as_person("ann") as visitor, guest(site.browser, site.url, user_agent=HOSTILE) as stranger:
         stranger.sign_in(HOSTILE)
         expect(stranger.page.locator(".identity .words")).to_have_text(HOSTILE)
         expect(stranger.page.get_by_role("table", name="Sessions")).to_contain_text(HOSTILE)
         visitor.open("state")
         visitor.wait_until_live()
-        site.call("sandbox", "send", "/ping", "--as", HOSTILE)
+        site.call("sandbox", "send", "/ping", "--as", stranger_id)
         expect(visitor.page.locator(".events li").first).to_contain_text(f"/ping by {HOSTILE}")
         visitor.open("audit?action=command.ping")
         expect(visitor.page.get_by_role("row").nth(1)).to_contain_text(f"@{HOSTILE}")

@@ -55,10 +55,10 @@ class App {
   /** Ask again who is signed in: their rights may have changed. */
   async refresh() {
     const before = JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]);
-    const { realtime, session } = this.me;
+    const session = this.me.session.id;
     this.setMe(await this.api.get("/api/me"));
-    const isMoved = this.me.realtime && this.me.realtime !== realtime; // the policy of the page allows only the address that it came with
-    if (isMoved || this.me.session.id !== session.id) location.reload(); // another tab may have signed in as someone else
+    const isMoved = this.me.realtime && this.me.realtime !== this.realtime?.url; // the page may connect only to the address that it came with
+    if (isMoved || this.me.session.id !== session) location.reload(); // another tab may have signed in as someone else
     if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return;
     this.drawMenu();
     this.feed.connect(this.realtime, this.me);
