@@ -20,11 +20,11 @@ from botctl.core.contracts.events import KeyRevoked, KeyRotated
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import STORE_FAULTS, BotctlError
+from botctl.core.http.proxies import Network
 from botctl.realtime.admission import ConnectionLimits, SocketAdmission
 from botctl.realtime.budgets import Refill, WorkBudget, WorkLimits
 from botctl.realtime.liveness import Deadlines, close_reason
 from botctl.realtime.protocol import CloseReason, encode_push
-from botctl.realtime.proxies import Network
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
 SWEEP_S: Final = 0.5  # between two checks of all deadlines

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -27,8 +28,10 @@ from botctl.core.contracts.service_state import describe_end
 from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.http.proxies import Network, parse_networks
+from botctl.core.http.tls import Certificate, certificate_files
 from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
-from botctl.core.processes.runtime import Runtime
+from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.admission import ConnectionLimits, sockets_refill
@@ -43,10 +46,8 @@ from botctl.realtime.listener import ACCEPTS_PER_TURN, ListeningSocket, listenin
 from botctl.realtime.liveness import Deadlines
 from botctl.realtime.page_access import PageAccess
 from botctl.realtime.protocol import VERSION, encode_push
-from botctl.realtime.proxies import Network, parse_networks
 from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
-from botctl.realtime.tls import Certificate, certificate_files
 
 SERVICE_NAME: Final = "realtime"
 OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
@@ -124,7 +125,7 @@ async def realtime_server(
         return access.decide(key.requester(), STATUS_READ).allowed
 
     page_access = PageAccess(keys, may_see_status, time_s=clock.monotonic)
-    gate = Gate(_gate_rules(options, proxies), pages, page_access, connections, connects)
+    gate = Gate(_gate_rules(settings, runtime, proxies, clock), pages, page_access, connections, connects)
     session_limits = SessionLimits(options.topics)
     limiter.declare("realtime", {CONNECT_POLICY: connects.limits, MESSAGE_POLICY: messages.limits})
     hello = text_frame(_encode_hello(options))
@@ -247,13 +248,18 @@ def _connection_limits(options: RealtimeSettings) -> ConnectionLimits:
     return ConnectionLimits(total, options.connections_per_key, options.connections_per_address)
 
 
-def _gate_rules(options: RealtimeSettings, proxies: Sequence[Network]) -> GateRules:
-    hosts = frozenset(name.lower().removesuffix(".") for name in (*options.hosts, options.host))
-    return GateRules(hosts, frozenset(origin.lower().removesuffix("/") for origin in options.origins), proxies)
+def _gate_rules(settings: Settings, runtime: Runtime, proxies: Sequence[Network], clock: Clock) -> GateRules:
+    options, page = settings.realtime, settings.web.url
+    hosts = frozenset(
+        name.lower().removesuffix(".")
+        for name in (*options.hosts, options.host, urlsplit(page or "").hostname or options.host)
+    )
+    origins = frozenset(origin.lower().removesuffix("/") for origin in (*options.origins, *([page] if page else [])))
+    return GateRules(hosts, origins, proxies, PartAddress(runtime, "web", clock).get)
 
 
 def _certificate(options: RealtimeSettings, root: Path) -> Certificate | None:
-    files = certificate_files(options, root)
+    files = certificate_files("realtime", options.tls_cert, options.tls_key, root)
     return None if files is None else Certificate(files)
 
 

@@ -14,7 +14,12 @@ INVALID_WARN_AT: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
-    """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself."""
+    """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself.
+
+    ``client_id`` and ``client_secret``: of the sandbox's application, for OAuth2. Those of Discord are settings.
+    """
 
     token: str = field(repr=False)
     base_url: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
