@@ -73,7 +73,9 @@ function filterForm(filters, guilds) {
     : text("guild", "id");
   const form = el("form", { class: "filters", "aria-label": "Filters", on: { submit: (event) => {
     event.preventDefault();
-    location.hash = `#/audit?${query(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])))}`;
+    const wanted = `#/audit?${query(Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()])))}`;
+    if (location.hash === wanted) window.dispatchEvent(new Event("hashchange")); // the same filters again: read again
+    else location.hash = wanted;
   } } },
     field("Action", text("action", "command.*")),
     field("Who", text("actor", "name or id")),
