@@ -11,8 +11,9 @@ import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from botctl.core.clock import iso_ms
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.permissions import OWNER, any_covers
 
@@ -80,6 +81,20 @@ class RoleGrant:
         if guild is None and self.holder.type is _ROLE:
             return False
         return self.guild is None or self.guild == guild
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON types."""
+        return {
+            "role": self.role,
+            "holder": str(self.holder),
+            "guild": self.guild,
+            "permissions": sorted(self.permissions),
+            "source": self.source,
+            "by": self.granted_by,
+            "at": self.granted_at and iso_ms(self.granted_at),
+            "expires_at": self.expires_at and iso_ms(self.expires_at),
+            "reason": self.reason,
+        }
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
