@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,15 @@ from tests.support.page_site import Site, running_site
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 DESKTOP = {"width": 1280, "height": 800}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-COMMANDS = ("/ping", "/roll", "/8ball question:Tea?", "/about", "/ops status", "/poll question:Tea? answers:Yes, No")
-CALLS = 60
+CALLS = (
+    ("ping", "ann", {}),
+    ("roll", "bob", {}),
+    ("8ball", "cat", {"question": "Tea?"}),
+    ("about", "bob", {}),
+    ("roll", "cat", {}),
+    ("ops status", "cat", {}),  # without a right
+)
+SECONDS = 62
 
 
 def main() -> None:
@@ -49,8 +57,11 @@ def main() -> None:
 
 def _send_commands(site: Site) -> None:
     """People use the bot, some of them too often or without a right."""
-    for _ in range(CALLS):
-        site.project.call("sandbox", "send", random.choice(COMMANDS), "--as", random.choice(("ann", "bob", "cat")))
+    for second in range(SECONDS):
+        for _ in range(random.choice((0, 1, 1, 2, 3)) + second // 20):
+            name, person, options = random.choice(CALLS)
+            site.command(name, person, **options)
+        time.sleep(1)
 
 
 def _pause_a_job(ann: Guest) -> None:

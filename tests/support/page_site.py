@@ -21,6 +21,10 @@ from tests.support.waiting import LIMIT_S
 
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
 _SETTINGS = """
+[roles.owner]
+users = ["{ann}"]
+permissions = ["owner"]
+
 [realtime]
 port = {port}
 drain_s = 0.5
@@ -55,12 +59,18 @@ class Site:
 
     def add_member(self, name: str) -> str:
         """Add a person to the guild of the sandbox; return the id."""
+        return str(self._sandbox("world", {"add_member": {"name": name}})["add_member"]["id"])
+
+    def command(self, name: str, user: str, **options: str) -> None:
+        """Use a slash command as ``user``, a name or an id; the bot has answered when this returns."""
+        self._sandbox("send", {"type": "slash", "name": name, "options": options, "as": user, "timeout_s": LIMIT_S})
+
+    def _sandbox(self, endpoint: str, body: dict[str, Any]) -> Any:
         sandbox = Runtime(self.project.root).live()["sandbox"]
         headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
-        body = json.dumps({"add_member": {"name": name}}).encode()
-        request = Request(f"{sandbox.address}/_control/world", body, headers)
+        request = Request(f"{sandbox.address}/_control/{endpoint}", json.dumps(body).encode(), headers)
         with urlopen(request, timeout=LIMIT_S) as response:
-            return str(json.load(response)["add_member"]["id"])
+            return json.load(response)
 
     def kill_realtime(self) -> None:
         self.realtime.signal(signal.SIGKILL)
@@ -78,13 +88,11 @@ def free_port() -> int:
 
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
-    """A new bot in ``folder`` with its page, and a realtime server of its own; ann is an admin of the whole bot."""
+    """A new bot in ``folder`` with its page, and a realtime server of its own; ann is its owner."""
     with ExitStack() as stack:
         browser = stack.enter_context(running_browser())
         project = Project(folder)
-        project.add_settings(_SETTINGS.format(port=free_port()))
+        project.add_settings(_SETTINGS.format(ann=ANN, port=free_port()))
         stack.enter_context(project.run("--only", "bot", "--only", "jobs", "--only", "web"))
         realtime = stack.enter_context(project.run("--only", "realtime"))
-        site = Site(project, browser, Runtime(project.root).live()["web"].address, realtime, stack)
-        site.call("auth", "grant", "admin", ANN, "--reason", "runs the bot")
-        yield site
+        yield Site(project, browser, Runtime(project.root).live()["web"].address, realtime, stack)

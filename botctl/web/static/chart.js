@@ -30,9 +30,9 @@ export class Chart {
   }
 }
 
-/** The smallest of 1, 2, 5, 10, 20, 50, … that is not below `value`, at least 2. */
+/** The smallest of 2, 4, 6, 8, 10, 20, 40, … that is not below `value`. */
 function niceTop(value) {
   for (let size = 1; ; size *= 10) {
-    for (const step of [1, 2, 5]) if (step * size >= Math.max(2, value)) return step * size;
+    for (const step of [2, 4, 6, 8, 10]) if (step * size >= value) return step * size;
   }
 }

@@ -114,30 +114,53 @@ function processes() {
   return { element: panel("Processes", table.element), update: ({ processes: rows }) => rows && table.update(sorted(rows, (row) => row.proc)) };
 }
 
+/** The services of each process. Where there are several processes, those that are well are folded. */
 function services() {
-  const groups = el("div");
-  const element = panel("Services", groups);
-  let shown = "";
+  const place = el("div");
+  const element = panel("Services", place);
+  const groups = new Map();
   const update = ({ services: rows, processes: table }) => {
     if (!rows) return;
-    const all = sorted(rows, (row) => `${row.proc} ${row.well ? 1 : 0} ${row.name}`);
-    const now = JSON.stringify(all);
-    if (now === shown) return;
-    shown = now;
-    const names = [...new Set(all.map((row) => row.proc))];
-    show(groups, names.length ? names.map((proc) => serviceGroup(proc, table?.get(proc)?.roles ?? [], all.filter((row) => row.proc === proc))) : empty("No service runs."));
+    const all = sorted(rows, (row) => `${row.well ? 1 : 0} ${row.name}`);
+    const names = [...new Set(all.map((row) => row.proc))].sort();
+    for (const proc of groups.keys()) if (!names.includes(proc)) groups.delete(proc);
+    for (const proc of names) {
+      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc, names.length === 1));
+      groups.get(proc).update(all.filter((row) => row.proc === proc), table?.get(proc)?.roles ?? []);
+    }
+    const shown = names.map((proc) => groups.get(proc).element);
+    if (shown.length !== place.children.length || shown.some((one, at) => place.children[at] !== one)) show(place, shown.length ? shown : empty("No service runs."));
   };
   return { element, update };
 }
 
-function serviceGroup(proc, roles, rows) {
-  const well = rows.filter((row) => row.well).length;
-  return el("div", { class: "group" },
-    el("h3", {}, el("span", {}, el("code", {}, proc), roles.length ? ` ${roles.join(", ")}` : ""), el("span", {}, well === rows.length ? `all ${well} well` : `${well} of ${rows.length} well`)),
-    el("ul", { class: "tiles" }, rows.map((row) => el("li", { class: row.well ? null : "unwell" },
-      badge(row.well ? "good" : row.state === "starting" ? "busy" : "warn", row.name),
-      el("span", { class: "value" }, row.well && row.took_ms !== null ? millis(row.took_ms) : row.state),
-      row.detail && el("span", { class: "note" }, row.detail)))));
+function serviceGroup(proc, isOpen) {
+  const name = el("span", {}, el("code", {}, proc));
+  const roles = el("span");
+  const sum = el("span", { class: "end" });
+  const list = el("ul", { class: "tiles" });
+  const element = el("details", { class: "group", open: isOpen }, el("summary", {}, name, roles, sum), list);
+  let shown = "";
+  let wasWell = true;
+  const update = (rows, names) => {
+    const now = JSON.stringify([rows, names]);
+    if (now === shown) return;
+    shown = now;
+    const well = rows.filter((row) => row.well).length;
+    setText(roles, names.join(", "));
+    setText(sum, well === rows.length ? `all ${well} well` : `${well} of ${rows.length} well`);
+    if (wasWell && well < rows.length) element.open = true;
+    wasWell = well === rows.length;
+    show(list, rows.map(serviceTile));
+  };
+  return { element, update };
+}
+
+function serviceTile(row) {
+  return el("li", { class: row.well ? null : "unwell" },
+    badge(row.well ? "good" : row.state === "starting" ? "busy" : "warn", row.name),
+    el("span", { class: "value" }, row.well && row.took_ms >= 0.1 ? millis(row.took_ms) : row.state),
+    row.detail && el("span", { class: "note" }, row.detail));
 }
 
 function shards() {
