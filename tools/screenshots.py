@@ -38,9 +38,9 @@ def main() -> None:
             expect(stranger.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
             _take(stranger, "signed-out")
         with (
-            site.as_person("ann", viewport=DESKTOP) as ann,
-            site.as_person("ann", viewport=DESKTOP, color_scheme="dark") as dark,
-            site.as_person("ann", **PHONE) as phone,
+            site.ann_elsewhere(viewport=DESKTOP) as ann,
+            site.ann_elsewhere(viewport=DESKTOP, color_scheme="dark") as dark,
+            site.ann_elsewhere(**PHONE) as phone,
         ):
             for visitor in (ann, dark, phone):
                 visitor.open("state")

@@ -94,7 +94,7 @@ class Guest:
         self.wait_until_live()
 
     def wait_until_live(self) -> None:
-        expect(self.page.locator(".connection .word")).to_have_text("Live")
+        expect(self.page.locator(".connection:is([data-state=live], [data-state=recovered])")).to_be_visible()
 
     def contrasts(self) -> list[dict[str, Any]]:
         """All visible texts with too little contrast for WCAG AA: ``text``, ``ratio``, ``least``."""

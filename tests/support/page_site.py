@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -16,8 +16,8 @@ from playwright.sync_api import Browser
 
 from botctl.core.processes.runtime import Runtime
 from tests.support.browser import Guest, guest, running_browser
-from tests.support.cli import Process, Project
-from tests.support.waiting import LIMIT_S
+from tests.support.cli import READY, Process, Project
+from tests.support.waiting import LIMIT_S, wait_for
 
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
 _SETTINGS = """
@@ -33,23 +33,42 @@ drain_s = 0.5
 
 @dataclass
 class Site:
-    """A running bot with its page, and the browser. ``states``: the cookies of people who have signed in."""
+    """A running bot with its page, and the browser. ann is the owner of the bot."""
 
     project: Project
     browser: Browser
     url: str
     realtime: Process
     stack: ExitStack
-    states: dict[str, Any] = field(default_factory=dict)
+    _ann: Guest | None = None
 
     @contextmanager
-    def as_person(self, name: str, **options: Any) -> Iterator[Guest]:
-        """A browser in which ``name`` is signed in."""
-        if name not in self.states:
-            with guest(self.browser, self.url) as first:
-                first.sign_in(name)
-                self.states[name] = first.context.storage_state()
-        with guest(self.browser, self.url, storage_state=self.states[name], **options) as visitor:
+    def ann(self) -> Iterator[Guest]:
+        """The browser of ann, in which all that use this are signed in; it is at the start of the page."""
+        if self._ann is None:
+            self._ann = self.stack.enter_context(guest(self.browser, self.url))
+            self._ann.sign_in("ann")
+        else:
+            self._ann.open()
+        yield self._ann
+        assert self._ann.faults == []
+
+    @contextmanager
+    def ann_elsewhere(self, **options: Any) -> Iterator[Guest]:
+        """Another window of ann, with ``options`` of a browser context."""
+        if self._ann is None:
+            with self.ann():
+                pass
+        assert self._ann
+        cookies = self._ann.context.storage_state()
+        with guest(self.browser, self.url, storage_state=cookies, **options) as visitor:
+            yield visitor
+
+    @contextmanager
+    def person(self, name: str, **options: Any) -> Iterator[Guest]:
+        """A browser of its own with ``options``, in which ``name`` signs in."""
+        with guest(self.browser, self.url, **options) as visitor:
+            visitor.sign_in(name)
             yield visitor
 
     def call(self, *words: str) -> str:
@@ -77,7 +96,14 @@ class Site:
         self.realtime.wait_for_exit()
 
     def start_realtime(self) -> None:
+        """Start it again, and wait until the page server names its address in the policy of the page."""
         self.realtime = self.stack.enter_context(self.project.run("--only", "realtime"))
+        wait_for(lambda: "ws://" in self.policy(), what="the realtime server in the policy")
+
+    def policy(self) -> str:
+        """The content security policy of the page."""
+        with urlopen(self.url, timeout=LIMIT_S) as response:
+            return str(response.headers["Content-Security-Policy"])
 
 
 def free_port() -> int:
@@ -88,11 +114,14 @@ def free_port() -> int:
 
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
-    """A new bot in ``folder`` with its page, and a realtime server of its own; ann is its owner."""
+    """A new bot in ``folder`` with its page, and a realtime server in a process of its own."""
     with ExitStack() as stack:
-        browser = stack.enter_context(running_browser())
         project = Project(folder)
         project.add_settings(_SETTINGS.format(ann=ANN, port=free_port()))
-        stack.enter_context(project.run("--only", "bot", "--only", "jobs", "--only", "web"))
+        bot = stack.enter_context(project.process("run", "--only", "bot", "--only", "jobs", "--only", "web"))
+        browser = stack.enter_context(running_browser())  # while the bot starts
+        bot.wait_for_output(READY)
         realtime = stack.enter_context(project.run("--only", "realtime"))
-        yield Site(project, browser, Runtime(project.root).live()["web"].address, realtime, stack)
+        site = Site(project, browser, Runtime(project.root).live()["web"].address, realtime, stack)
+        wait_for(lambda: "ws://" in site.policy(), what="the realtime server in the policy")
+        yield site

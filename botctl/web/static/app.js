@@ -12,6 +12,8 @@ import { loadRooms } from "./rooms.js";
 
 const REFRESH_AFTER_S = 30; // how old what we know of the person may be when the page is looked at again
 const TIMES_EVERY_S = 5;
+const RELOADED = "botctl-reloaded"; // when the page was loaded again because of its policy
+const RELOAD_EVERY_S = 30;
 const WANTED = "botctl-room"; // where the person wanted to go before the sign-in
 
 class App {
@@ -32,6 +34,7 @@ class App {
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden && this.me && Date.now() - this.meAt > REFRESH_AFTER_S * 1000) this.refresh().catch(() => {});
     });
+    document.addEventListener("securitypolicyviolation", (event) => event.effectiveDirective === "connect-src" && this.reloadForPolicy());
     setInterval(refreshTimes, TIMES_EVERY_S * 1000);
     await this.load();
   }
@@ -85,6 +88,13 @@ class App {
     });
     this.feed.connect(this.realtime, this.me);
     this.realtime.start();
+  }
+
+  /** The page was loaded while no realtime server ran, so its policy allows none: load it again, but not again and again. */
+  reloadForPolicy() {
+    if (Date.now() - Number(sessionStorage.getItem(RELOADED) ?? 0) < RELOAD_EVERY_S * 1000) return;
+    sessionStorage.setItem(RELOADED, String(Date.now()));
+    location.reload();
   }
 
   /** A ticket for the realtime server. Before a reconnect, look whether rights or addresses are other ones now. */
