@@ -44,11 +44,12 @@ def guilds_of(rules: AccessRules, session: Session) -> list[str]:
 
 def rights_of(rules: AccessRules, session: Session, now: datetime) -> str:
     """The fingerprint of everything that the session may do now."""
-    held = [
-        (guild, *sorted(held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)))
-        for guild in (None, *guilds_of(rules, session))
-        for requester in (session.requester(guild),)
-    ]
+    held = {}
+    for guild in (None, *guilds_of(rules, session)):
+        requester = session.requester(guild)
+        rights = held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)
+        if rights:
+            held[guild or ""] = sorted(rights)
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
