@@ -112,7 +112,7 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
     values: dict[Any, Any] = {
         Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
         Redis: redis,
-        Database: database or MemoryDatabase(),
+        Database: MemoryDatabase() if database is None else database,
         Bus: bus,
         Clock: SystemClock(),
         Runtime: Runtime(root, long_lived=True),
