@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -23,28 +22,11 @@ from botctl.core.contracts.access import (
 from botctl.core.contracts.api_keys import ApiKey
 from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.callers import Caller, guilds_with, readable_guilds
+from tests.support.people import Person
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ApiKey("k", "name", ("events:jobs",), NOW, "ann")
 GUILDS = ("1", "2", "3")
-
-
-@dataclass(frozen=True)
-class Person:
-    """A caller with Discord roles: by guild, those that the person has there."""
-
-    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    id: str = "session:s"
-    expires_at: datetime | None = None
-
-    def requester(self, guild: str | None = None) -> Requester:
-        return Requester(Holder(HolderType.USER, "7"), self.roles.get(guild or "", frozenset()).__contains__)
-
-    def guilds(self) -> tuple[str, ...]:
-        return tuple(self.roles)
-
-    def principal(self) -> Principal:
-        return Principal("user", "7", "ann")
 
 
 @dataclass(frozen=True)
