@@ -25,6 +25,7 @@ from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.callers import SessionTickets
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.lease import LeaseHolder, Leases
@@ -44,6 +45,7 @@ from botctl.realtime.server import RealtimeServer, realtime_server
 from botctl.run.realtime import state_sources
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
+from tests.support.people import KnownTickets
 from tests.support.waiting import LIMIT_S, expires, until
 
 TOPIC = DrainStarted.topic
@@ -81,6 +83,7 @@ class Rig:
     clock: Clock
     access: AccessControl
     leases: KnownHolder
+    tickets: KnownTickets
     published: int = 0
 
     @property
@@ -107,17 +110,18 @@ class Rig:
 @asynccontextmanager
 async def serving(redis: Redis, root: Path, *, database: Any = None, **options: Any) -> AsyncIterator[Rig]:
     """A server with ``options`` of ``[realtime]``; keys are in memory unless there is a ``database``."""
-    bus, auditor, leases = Bus(), RecordingAuditor(), KnownHolder()
+    bus, auditor, leases, tickets = Bus(), RecordingAuditor(), KnownHolder(), KnownTickets()
     registry = Registry(publish=bus.publish)
     values: dict[Any, Any] = {
         Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
         Redis: redis,
-        Database: database or MemoryDatabase(),
+        Database: MemoryDatabase() if database is None else database,
         Bus: bus,
         Clock: SystemClock(),
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
         Leases: leases,
+        SessionTickets: tickets,
     }
     for key, value in values.items():
         registry.value(key, value)
@@ -142,7 +146,7 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
     async with registry.open() as running:
         get = running.get
         services = get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics)
-        yield Rig(*services, auditor, values[Clock], get(AccessControl), leases)
+        yield Rig(*services, auditor, values[Clock], get(AccessControl), leases, tickets)
 
 
 @dataclass
