@@ -17,7 +17,7 @@ from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
 from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.event_log import EventLog, Position
-from botctl.core.contracts.events import KeyRevoked, KeyRotated
+from botctl.core.contracts.events import KeyRevoked, KeyRotated, SessionEnded
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import STORE_FAULTS, BotctlError
@@ -240,7 +240,7 @@ class ConnectionRegistry:
             client.disconnect(CloseReason.KEY_ENDED)
 
     async def watch_revocations(self, log: EventLog) -> None:
-        """Disconnect clients when their key is revoked, for ever. `recheck_keys` finds what this misses.
+        """Disconnect clients when their key is revoked or their session ended, for ever. `recheck_keys` finds what this misses.
 
         Raises Unreachable if the log cannot be read.
         """
@@ -252,6 +252,8 @@ class ConnectionRegistry:
                 envelope = entry.envelope
                 if envelope.get("type") == KeyRevoked.type:
                     self.disconnect_caller(str(envelope["data"].get("key")))
+                elif envelope.get("type") == SessionEnded.type:
+                    self.disconnect_caller(str(envelope["data"].get("session")))
                 elif envelope.get("type") == KeyRotated.type:
                     self._end_rotated(envelope["data"])
 
