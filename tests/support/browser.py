@@ -103,8 +103,10 @@ class Guest:
         return [text for text in found if text["ratio"] < text["least"]]
 
     def overflow(self) -> int:
-        """By how many pixels the page is wider than the window."""
-        return int(self.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth"))
+        """By how many pixels the page is wider than the screen, which is what a phone would zoom out by."""
+        return int(
+            self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        )
 
 
 def chromium() -> str:
