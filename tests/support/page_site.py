@@ -20,10 +20,16 @@ from tests.support.cli import READY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
 
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
+GUILD = "900000000000000001"
 _SETTINGS = """
 [roles.owner]
 users = ["{ann}"]
 permissions = ["owner"]
+
+[roles.auditor]
+users = ["{bob}"]
+guild = "{guild}"
+permissions = ["audit:read"]
 
 [realtime]
 port = {port}
@@ -33,7 +39,7 @@ drain_s = 0.5
 
 @dataclass
 class Site:
-    """A running bot with its page, and the browser. ann is the owner of the bot."""
+    """A running bot with its page, and the browser. ann is its owner, bob may read the audit log of one guild."""
 
     project: Project
     browser: Browser
@@ -117,7 +123,7 @@ def running_site(folder: Path) -> Iterator[Site]:
     """A new bot in ``folder`` with its page, and a realtime server in a process of its own."""
     with ExitStack() as stack:
         project = Project(folder)
-        project.add_settings(_SETTINGS.format(ann=ANN, port=free_port()))
+        project.add_settings(_SETTINGS.format(ann=ANN, bob=BOB, guild=GUILD, port=free_port()))
         bot = stack.enter_context(project.process("run", "--only", "bot", "--only", "jobs", "--only", "web"))
         browser = stack.enter_context(running_browser())  # while the bot starts
         bot.wait_for_output(READY)

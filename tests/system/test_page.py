@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 import botctl
 from tests.support.browser import Guest, guest, wait_for_fault
-from tests.support.page_site import BOB, CAT, Site, running_site
+from tests.support.page_site import BOB, CAT, GUILD, Site, running_site
 from tests.support.waiting import wait_for
 
 ROOMS = sorted(path.stem for path in (Path(botctl.__file__).parent / "web/static/rooms").glob("*.js"))
@@ -124,6 +124,39 @@ def test_limits_are_reset_with_a_reason(site: Site) -> None:
         dialog.get_by_label("Subject").fill(f"user:{CAT}")
         dialog.get_by_role("button", name="Reset").click()
         expect(visitor.page.locator("#notices")).to_contain_text("reset (roll)")
+
+
+def test_older_audit_entries_come_page_by_page(site: Site) -> None:
+    with site.ann() as visitor:
+        visitor.page.route(
+            "**/api/audit?*", lambda route: route.continue_(url=route.request.url.replace("limit=50", "limit=3"))
+        )
+        visitor.open("audit")
+        rows = visitor.page.get_by_role("table", name="Entries").locator("tbody tr")
+        expect(rows).to_have_count(3)
+        first = rows.all_inner_texts()
+        visitor.page.get_by_role("button", name="Load older entries").click()
+        expect(rows).to_have_count(6)
+        assert rows.all_inner_texts()[:3] == first
+        visitor.page.unroute_all()
+
+
+def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> None:
+    site.command("ping", "cat")
+    with site.person("bob") as visitor:
+        assert rooms_of(visitor.page) == ["Audit log", "Me"]
+        expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
+        assert visitor.page.get_by_label("Guild").locator("option").count() == 1
+        visitor.open(f"audit?guild={GUILD}0&actor=cat")
+        expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
+        row = visitor.page.get_by_role("row", name=re.compile("command.ping")).first
+
+        def shown() -> bool:
+            visitor.page.get_by_role("button", name="Filter").click()
+            return row.is_visible()
+
+        wait_for(shown, what="the entry")
+        expect(row).to_contain_text("@cat")
 
 
 def test_lost_role_closes_the_room_at_once(site: Site) -> None:
