@@ -240,7 +240,9 @@ class ConnectionRegistry:
             client.disconnect(CloseReason.KEY_ENDED)
 
     async def watch_revocations(self, log: EventLog) -> None:
-        """Disconnect clients when their key is revoked or their session ends, for ever. `recheck_keys` finds missed keys.
+        """Disconnect clients when their key is revoked, or their session ends, for ever.
+
+        `recheck_keys` finds the keys that this misses.
 
         Raises Unreachable if the log cannot be read.
         """

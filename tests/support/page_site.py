@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from playwright.sync_api import Browser
 
 from botctl.core.processes.runtime import Runtime
-from tests.support.browser import Guest, guest, running_browser
+from tests.support.browser import Guest, chromium, guest, running_browser
 from tests.support.cli import READY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
 
@@ -121,6 +121,7 @@ def free_port() -> int:
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
     """A new bot in ``folder`` with its page, and a realtime server in a process of its own."""
+    chromium()  # before anything starts
     with ExitStack() as stack:
         project = Project(folder)
         project.add_settings(_SETTINGS.format(ann=ANN, bob=BOB, guild=GUILD, port=free_port()))
