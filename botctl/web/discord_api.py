@@ -17,6 +17,7 @@ import aiohttp
 
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import Unreachable
+from botctl.core.escape import without_surrogates
 from botctl.core.version import __version__
 from botctl.web.oauth import OAuthApplication, parse_token, revocation_body, token_body
 
@@ -29,6 +30,7 @@ _AGENT: Final = f"DiscordBot (https://github.com/botctl/botctl, {__version__})"
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _SERVER_ERROR: Final = 500
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+_MAX_NAME: Final = 64  # Discord: 32
 _UNAUTHORIZED: Final = 401
 _NOT_THERE: Final = (403, 404)  # the person, or the bot itself
 _log = logging.getLogger(__name__)
@@ -77,7 +79,8 @@ class DiscordApi:
             finally:
                 await self._revoke(application, token)
             user = _require_ok(answer)
-            return DiscordUser(str(user["id"]), str(user.get("global_name") or user.get("username") or user["id"]))
+            name = str(user.get("global_name") or user.get("username") or user["id"])
+            return DiscordUser(str(user["id"]), without_surrogates(name)[:_MAX_NAME])
 
     async def member_roles(self, guild: str, user: str) -> frozenset[str]:
         """The ids of the roles that ``user`` has in ``guild``; none if they are not in it, or the bot is not."""

@@ -17,6 +17,7 @@ from botctl.bot.member_changes import watch_member_changes
 from botctl.core.contracts.access import Holder, HolderType
 from botctl.core.contracts.audit_entry import Principal, encode_line, make_entry
 from botctl.core.contracts.events import MemberRolesChanged, SessionChanged, SessionEnded
+from botctl.core.errors import Held
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
@@ -397,6 +398,13 @@ class TestOutage:
             return (await page.get("/api/me")).status in (200, 401)
 
         return check
+
+
+async def test_port_of_another_program_is_named(rig: WebRig, shared: Redis, discord: Discord, tmp_path: Path) -> None:
+    port = int(rig.url.rpartition(":")[2])
+    with pytest.raises(Held, match=r"The web page cannot listen on 127\.0\.0\.1 port \d+: address already in use"):
+        async with serving_web(shared, tmp_path, discord.url, port=port):
+            pass
 
 
 async def test_address_is_published_and_gone_after_the_stop(shared: Redis, discord: Discord, tmp_path: Path) -> None:

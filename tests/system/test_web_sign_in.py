@@ -203,6 +203,14 @@ async def test_name_of_a_person_cannot_break_out(page: Browser, discord: Discord
         user.global_name = before
 
 
+async def test_browser_may_call_itself_anything(page: Browser, rig: WebRig) -> None:
+    back = await page.consent(CAT)
+    agent = "\udcff\udc80 <b>" + "é" * 300
+    assert (await page.get(str(back), User_Agent=agent)).status == 303
+    assert (await page.me())["user"]["id"] == CAT
+    assert len((await rig.sessions.list(CAT))[0].user_agent) == 200
+
+
 async def test_link_signs_in_once_and_looking_at_it_uses_nothing_up(page: Browser, other: Browser, rig: WebRig) -> None:
     token = await rig.sessions.create_link("operator", timedelta(minutes=10))
     path = f"/auth/link/{token}"

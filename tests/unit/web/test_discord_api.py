@@ -74,6 +74,14 @@ async def test_token_is_revoked_also_if_discord_does_not_say_who_it_is() -> None
     assert asked[-1][1].endswith("/token/revoke")
 
 
+async def test_name_is_text_that_can_be_written() -> None:
+    user = {"id": USER, "username": "ann", "global_name": "A\ud800nn" + "x" * 100}
+    async with api(reply(TOKEN), reply(user), reply({})) as (discord, _):
+        name = (await discord.identify(APP, "code", "v" * 43)).name
+    assert name.startswith("A?nnx")
+    assert len(name) == 64
+
+
 async def test_failed_revocation_does_not_fail_the_sign_in() -> None:
     async with api(reply(TOKEN), reply({"id": USER, "username": "ann"}), reply({}, 500)) as (discord, _):
         assert (await discord.identify(APP, "code", "v" * 43)).name == "ann"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.web.rules import SHELL, RequestFacts, Site, local_path, request_fault
+from botctl.web.rules import SHELL, RequestFacts, Site, local_path, request_fault, site_url
 
 LOCAL = Site("dice", "http://127.0.0.1:8760", frozenset({"127.0.0.1"}), "http://127.0.0.1:9000")
 PUBLIC = Site("dice", "https://bot.example", frozenset({"bot.example"}), "https://discord.com")
@@ -49,8 +49,24 @@ def test_headers_let_nothing_in_from_outside() -> None:
     assert policy["connect-src"] == "'self' wss://bot.example"
     assert policy["form-action"] == "'self' https://discord.com"
     assert headers["Strict-Transport-Security"]
+    other_port = Site("dice", "https://bot.example:8760", PUBLIC.hosts, PUBLIC.discord)
+    assert "Strict-Transport-Security" not in other_port.headers(None), "http on that host may be someone else's"
     assert "Strict-Transport-Security" not in LOCAL.headers(None)
     assert "connect-src 'self';" in LOCAL.headers(None)["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Bot.Example", "https://bot.example"),
+        ("https://bot.example:443", "https://bot.example"),
+        ("https://bot.example:8760", "https://bot.example:8760"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:8760", "http://[::1]:8760"),
+    ],
+)
+def test_address_is_written_as_browsers_write_an_origin(url: str, origin: str) -> None:
+    assert site_url(url) == origin
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?name=a&b=c", "/audit/2026-01-01", "/#/jobs", "/a%20b"])
