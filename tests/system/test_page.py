@@ -197,6 +197,29 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
         assert any(re.search(r"^Recovered\s+\d+ events? caught up", text) for text in shown), shown
 
 
+def test_failures_say_what_to_do_next(site: Site) -> None:
+    with guest(site.browser, site.url) as stranger:
+        stranger.page.route("**/api/me", lambda route: route.abort())
+        stranger.open()
+        expect(stranger.page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+        stranger.page.unroute_all()
+        stranger.page.get_by_role("button", name="Try again").click()
+        expect(stranger.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
+    with site.ann_elsewhere() as visitor:
+        visitor.page.route_web_socket("**/realtime", lambda socket: socket.close(code=4504))
+        visitor.page.route(
+            "**/api/audit?*", lambda route: route.fulfill(status=503, json={"message": "Redis is away."})
+        )
+        visitor.open("audit")
+        expect(visitor.page.get_by_role("alert")).to_contain_text("Redis is away.")
+        expect(visitor.page.locator(".connection")).to_contain_text(
+            "Close other tabs of this page, then connect again."
+        )
+        visitor.page.unroute_all()
+        visitor.page.get_by_role("button", name="Try again").click()
+        expect(visitor.page.get_by_role("table", name="Entries")).to_be_visible()
+
+
 def test_sign_out_everywhere_ends_the_other_browser(site: Site) -> None:
     with guest(site.browser, site.url) as here, guest(site.browser, site.url) as there:
         here.sign_in("bob")
