@@ -50,12 +50,10 @@ class Site:
 
     @contextmanager
     def ann(self) -> Iterator[Guest]:
-        """The browser of ann, in which all that use this are signed in; it is at the start of the page."""
+        """The browser of ann, which all tests that use this share; it is wherever the last one left it."""
         if self._ann is None:
             self._ann = self.stack.enter_context(guest(self.browser, self.url))
             self._ann.sign_in("ann")
-        else:
-            self._ann.open()
         yield self._ann
         assert self._ann.faults == []
 
