@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -46,25 +46,30 @@ class Site:
     url: str
     realtime: Process
     stack: ExitStack
-    _ann: Guest | None = None
+    _shared: dict[str, Guest] = field(default_factory=dict)
 
     @contextmanager
-    def ann(self) -> Iterator[Guest]:
-        """The browser of ann, which all tests that use this share; it is wherever the last one left it."""
-        if self._ann is None:
-            self._ann = self.stack.enter_context(guest(self.browser, self.url))
-            self._ann.sign_in("ann")
-        yield self._ann
-        assert self._ann.faults == []
+    def shared(self, name: str = "") -> Iterator[Guest]:
+        """The browser of ``name``, or of someone who is not signed in.
+
+        All tests that use this share it, because a browser costs a second; it is wherever the last one left it.
+        """
+        if name not in self._shared:
+            self._shared[name] = self.stack.enter_context(guest(self.browser, self.url))
+            if name:
+                self._shared[name].sign_in(name)
+        visitor = self._shared[name]
+        yield visitor
+        visitor.page.unroute_all()
+        assert visitor.faults == []
 
     @contextmanager
     def ann_elsewhere(self, **options: Any) -> Iterator[Guest]:
         """Another window of ann, with ``options`` of a browser context."""
-        if self._ann is None:
-            with self.ann():
+        if "ann" not in self._shared:
+            with self.shared("ann"):
                 pass
-        assert self._ann
-        cookies = self._ann.context.storage_state()
+        cookies = self._shared["ann"].context.storage_state()
         with guest(self.browser, self.url, storage_state=cookies, **options) as visitor:
             yield visitor
 

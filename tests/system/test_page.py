@@ -61,7 +61,7 @@ def test_person_without_rights_is_told_what_a_room_needs(site: Site) -> None:
 
 
 def test_state_is_live(site: Site) -> None:
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         visitor.open("state")
         expect(visitor.page.locator(".verdict .words")).to_have_text("All is well")
         expect(visitor.page.get_by_role("table", name="Processes").locator("tbody tr")).to_have_count(2)
@@ -73,7 +73,7 @@ def test_state_is_live(site: Site) -> None:
 
 
 def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         page, keyboard = visitor.page, visitor.page.keyboard
         visitor.open()
         visitor.wait_until_live()
@@ -112,7 +112,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
 
 
 def test_limits_are_reset_with_a_reason(site: Site) -> None:
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         site.command("roll", "cat")
         visitor.open("limits")
         visitor.page.get_by_role("button", name="Reset roll", exact=True).click()
@@ -127,7 +127,7 @@ def test_limits_are_reset_with_a_reason(site: Site) -> None:
 
 
 def test_older_audit_entries_come_page_by_page(site: Site) -> None:
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         visitor.page.route(
             "**/api/audit?*", lambda route: route.continue_(url=route.request.url.replace("limit=50", "limit=3"))
         )
@@ -138,12 +138,12 @@ def test_older_audit_entries_come_page_by_page(site: Site) -> None:
         visitor.page.get_by_role("button", name="Load older entries").click()
         expect(rows).to_have_count(6)
         assert rows.all_inner_texts()[:3] == first
-        visitor.page.unroute_all()
 
 
 def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> None:
     site.command("ping", "cat")
-    with site.person("bob") as visitor:
+    with site.shared("bob") as visitor:
+        visitor.open("audit")
         assert rooms_of(visitor.page) == ["Audit log", "Me"]
         expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
         assert visitor.page.get_by_label("Guild").locator("option").count() == 1
@@ -161,7 +161,7 @@ def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> Non
 
 def test_lost_role_closes_the_room_at_once(site: Site) -> None:
     site.call("auth", "grant", "viewer", BOB, "--reason", "for a while")
-    with site.person("bob") as visitor:
+    with site.shared("bob") as visitor:
         visitor.open("jobs")
         expect(visitor.page.get_by_role("row", name=re.compile("expire-keys"))).to_be_visible()
         site.call("auth", "revoke", "viewer", BOB, "--reason", "the while is over")
@@ -171,7 +171,7 @@ def test_lost_role_closes_the_room_at_once(site: Site) -> None:
 
 
 def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         visitor.open("state")
         visitor.wait_until_live()
         site.command("ping", "cat")
@@ -198,7 +198,7 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
 
 
 def test_failures_say_what_to_do_next(site: Site) -> None:
-    with guest(site.browser, site.url) as stranger:
+    with site.shared() as stranger:
         stranger.page.route("**/api/me", lambda route: route.abort())
         stranger.open()
         expect(stranger.page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
@@ -222,8 +222,8 @@ def test_failures_say_what_to_do_next(site: Site) -> None:
 
 def test_sign_out_everywhere_ends_the_other_browser(site: Site) -> None:
     with guest(site.browser, site.url) as here, guest(site.browser, site.url) as there:
-        here.sign_in("bob")
-        there.sign_in("bob")
+        here.sign_in("cat")
+        there.sign_in("cat")
         here.open("me")
         expect(here.page.get_by_role("table", name="Sessions").locator("tbody tr").nth(1)).to_be_visible()
         here.page.get_by_role("button", name="Sign out everywhere…").click()
@@ -236,7 +236,7 @@ def test_sign_out_everywhere_ends_the_other_browser(site: Site) -> None:
 
 def test_one_session_is_ended_from_another(site: Site) -> None:
     with (
-        site.ann() as here,
+        site.shared("ann") as here,
         guest(site.browser, site.url, user_agent=f"Firefox/ Android {HOSTILE}") as there,
     ):
         there.sign_in("ann")
@@ -250,7 +250,7 @@ def test_one_session_is_ended_from_another(site: Site) -> None:
 
 def test_names_of_discord_users_are_text(site: Site) -> None:
     stranger_id = site.add_member(HOSTILE)
-    with site.ann() as visitor, guest(site.browser, site.url, user_agent=HOSTILE) as stranger:
+    with site.shared("ann") as visitor, guest(site.browser, site.url, user_agent=HOSTILE) as stranger:
         stranger.sign_in(HOSTILE)
         expect(stranger.page.locator(".identity .words")).to_have_text(HOSTILE)
         expect(stranger.page.get_by_role("table", name="Sessions")).to_contain_text(HOSTILE)
@@ -291,11 +291,11 @@ def test_all_text_has_the_contrast_of_wcag_aa(site: Site) -> None:
             visitor.page.emulate_media(color_scheme=scheme)
             assert visitor.contrasts() == [], f"{what}, {scheme}"
 
-    with guest(site.browser, site.url) as stranger:
+    with site.shared() as stranger:
         stranger.open()
         expect(stranger.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
         check(stranger, "signed out")
-    with site.ann() as visitor:
+    with site.shared("ann") as visitor:
         for room in ROOMS:
             visitor.open(room)
             expect(visitor.page.locator(".room table").first).to_be_visible()  # its data are there
@@ -307,7 +307,8 @@ def test_all_text_has_the_contrast_of_wcag_aa(site: Site) -> None:
 
 
 def test_reduced_motion_stops_all_animations(site: Site) -> None:
-    with guest(site.browser, site.url, reduced_motion="reduce") as visitor:
+    with site.shared() as visitor:
+        visitor.page.emulate_media(reduced_motion="reduce")
         visitor.open()
         expect(visitor.page.get_by_role("link", name="Sign in with Discord")).to_be_visible()
         names = "() => [...document.querySelectorAll('*')].map((one) => getComputedStyle(one).animationName)"

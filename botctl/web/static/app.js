@@ -121,6 +121,7 @@ class App {
       show(view, empty("There is no such room.", "Choose one from the menu."));
     } else if (!mayOpen(this.me, room)) {
       show(view, this.locked(room));
+      if (moved) this.refresh().catch(() => {}); // the right may have been granted a moment ago
     } else {
       this.close = room.open(view, this.page(query)) ?? (() => {});
     }
