@@ -1,4 +1,4 @@
-"""A signed-in person, and the tickets with which persons open realtime connections."""
+"""A signed-in person, decisions about them, and the tickets with which persons open realtime connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from botctl.core.contracts.access import Holder, HolderType, Requester
+from botctl.core.contracts.access import AccessDecision, AccessRules, Holder, HolderType, Need, Requester, decide
 from botctl.core.contracts.audit_entry import Principal
 
 
@@ -36,3 +36,14 @@ class KnownTickets:
 
     async def redeem(self, ticket: str) -> Person | None:
         return self.people.pop(ticket, None)
+
+
+@dataclass(frozen=True)
+class FixedAccess:
+    """Decisions by rules that do not change, at one time."""
+
+    rules: AccessRules
+    now: datetime
+
+    def decide(self, requester: Requester, need: Need, guild: str | None = None) -> AccessDecision:
+        return decide(self.rules, requester, need, guild, self.now)
