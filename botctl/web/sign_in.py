@@ -123,7 +123,6 @@ class SignIn:
         if session is None:
             sentence = "Discord does not say which roles you have. Try again in a moment."
             return page("You are not signed in", sentence, status=503, link=_TRY_AGAIN)
-        context.cookies[context.site.sign_in_cookie] = None
         await self._begin(session, context, request)
         return redirect(started["to"], status=303)
 

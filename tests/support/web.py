@@ -27,19 +27,20 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.grants import GrantStore
-from botctl.core.contracts.protocols import Auditor
+from botctl.core.contracts.protocols import Auditor, Limiter
 from botctl.core.contracts.sessions import SessionStore
 from botctl.core.processes.runtime import Runtime
-from botctl.core.services.registry import Registry, RunningServices
+from botctl.core.services.registry import Registry, RunningServices, Tasks
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
-from botctl.ratelimit.limiter import rate_limiter
+from botctl.ratelimit.limiter import RedisLimiter
 from botctl.sandbox.model.tokens import client_secret
 from botctl.stores.mongo import Database
 from botctl.web.server import WebServer, web_server
 from tests.support.discord import ADMIN, BOT, MODERATOR, SECRET, TOKEN
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.realtime import RecordingAuditor
+from tests.support.waiting import LIMIT_S
 
 COOKIE = "botctl-bot-session"
 ROLES = {
@@ -86,6 +87,13 @@ class WebRig:
 
 
 @asynccontextmanager
+async def patient_limiter(redis: Redis, settings: Settings, tasks: Tasks) -> AsyncIterator[Limiter]:
+    """A limiter that also waits for Redis on a loaded machine, instead of counting alone."""
+    async with RedisLimiter(redis, settings.bot, tasks, LIMIT_S).running() as limiter:
+        yield limiter
+
+
+@asynccontextmanager
 async def serving_web(
     redis: Redis,
     root: Path,
@@ -116,7 +124,7 @@ async def serving_web(
     }
     for key, value in values.items():
         registry.value(key, value)
-    services = (event_log, relay, rate_limiter, document_signer, role_grants, access_control)
+    services = (event_log, relay, patient_limiter, document_signer, role_grants, access_control)
     for factory in (*services, one_time_tokens, sessions, audit_reader):
         registry.add(factory)
     registry.add(web_server, name="web", depends_on=[Relay], ping=WebServer.ping)

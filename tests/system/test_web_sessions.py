@@ -203,6 +203,7 @@ class TestEnding:
             assert (await twin.me())["user"]["id"] == ANN
             await rig.sessions.revoke_all(ANN, reason="test")
             assert await twin.me() is None
+            assert twin.cookie() == "", "the browser forgets what opens nothing"
 
 
 class TestRights:
