@@ -180,8 +180,10 @@ def test_decode_of_other_bytes_raises_value_error(data):
         decode(data)
 
 
-@pytest.mark.parametrize("long_lived", [True, False], ids=["botctl run", "short verb"])
-async def test_only_a_process_of_interactions_gives_redis_little_time(long_lived, redis_server, mongo_server, tmp_path):
+@pytest.mark.parametrize(("long_lived", "limit_s"), [(True, CACHE_TIMEOUT_S), (False, 60)], ids=["run", "short verb"])
+async def test_only_a_process_of_interactions_gives_redis_little_time(
+    long_lived, limit_s, redis_server, mongo_server, tmp_path
+):
     async with (
         redis.connect(redis_server, timeout_s=LIMIT_S) as client,
         mongo.connect(mongo_server, timeout_s=LIMIT_S) as mongo_client,
@@ -192,9 +194,9 @@ async def test_only_a_process_of_interactions_gives_redis_little_time(long_lived
             bus=Bus(),
             auditor=Recorder(),
             clock=ManualClock(),
-            settings=Settings(redis=RedisSettings(timeout_s=60)),
+            settings=Settings(redis=RedisSettings(timeout_s=expires(60))),
             runtime=Runtime(tmp_path, long_lived=long_lived),
             tasks=tasks,
         ) as guilds,
     ):
-        assert guilds.cache.timeout_s == (CACHE_TIMEOUT_S if long_lived else 60)
+        assert guilds.cache.timeout_s == limit_s

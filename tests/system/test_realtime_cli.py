@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -21,7 +22,9 @@ from tests.support.cli import STARTED_ONLY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLE = re.search(r"```python\n(.*?)```", (DOCS / "realtime.md").read_text(), re.DOTALL)
+EXAMPLE, LIBRARY_EXAMPLE = (
+    re.search(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL) for page in ("realtime.md", "client.md")
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +50,25 @@ def serving(project: Project, port: int = 0) -> Iterator[Process]:
 
 
 @contextmanager
-def run_client(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Run the client of the docs; yields it with its stdout."""
-    assert EXAMPLE
-    command = (sys.executable, "-c", EXAMPLE[1], url, key)
+def run_client(
+    url: str, key: str, example: re.Match[str] | None = EXAMPLE
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run a client of the docs; yields it with its stdout."""
+    assert example
+    command = (sys.executable, "-c", example[1], url, key)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
         assert client.stdout
         try:
             yield client, client.stdout
         finally:
             client.kill()
+
+
+def subscribed(url: str) -> int:
+    """How many subscriptions the server at ``url`` has, by its metrics."""
+    with urlopen(f"http://{urlsplit(url).netloc}/metrics") as answer:
+        text = answer.read().decode()
+    return int(float(re.search(r"^botctl_realtime_subscriptions ([\d.]+)", text, re.MULTILINE)[1]))  # type: ignore[index]
 
 
 def test_separate_process_streams_the_events_of_the_bot(project: Project) -> None:
@@ -69,6 +81,11 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         with run_client(url, created["key"]) as (client, stdout):
             assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
+            assert stdout.readline().split() == ["event", "command.finished"]
+            with run_client(url, created["key"], LIBRARY_EXAMPLE) as (_, library_stdout):
+                wait_for(lambda: subscribed(url) == 2, what="the second client")
+                assert "Pong!" in project.call("sandbox", "send", "/ping").out
+                assert library_stdout.readline().split() == ["command.finished", "ping"]
             assert stdout.readline().split() == ["event", "command.finished"]
             server.signal(signal.SIGKILL)
             server.wait_for_exit()

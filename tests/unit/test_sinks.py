@@ -334,6 +334,7 @@ PLACES: Final = {
     "cli/init/scaffold.py": "no text: the files of a new project",
     "cli/sandbox/traffic.py": "sandbox: its own redaction, model/redaction.py",
     "cli/sandbox/transcript.py": "sandbox: what was typed and answered there",
+    "client/client.py": "no text: the key, and the requests of the program that uses it",
     "core/files/private.py": "sandbox: its world and attachments; .gitignore",
     "core/processes/embedded.py": "event",
     "core/processes/runtime.py": "private: .botctl, for this user's processes, holds the sandbox's secret",
