@@ -115,7 +115,8 @@ class SecretFiles:
     def _is_of_system(self, path: Path) -> bool:
         """Whether Docker, Kubernetes or systemd has made the file, with the mode that they choose."""
         folders = [_DOCKER, *([Path(folder)] if (folder := self.env.get(CREDENTIALS)) else [])]
-        return any(path.is_relative_to(folder) and ".." not in path.parts for folder in folders)
+        own = path.parent.resolve()  # the file may be a link, as those of Kubernetes are
+        return any(own.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def differences(layers: Iterable[Values]) -> Iterator[str]:

@@ -75,6 +75,6 @@ def _require_own(path: Path, info: os.stat_result, caller: Caller) -> None:
     """Raise SecretFileError if another user could have written the file, or could replace it."""
     if fault := caller.fault(info):
         raise SecretFileError(f"{fault}; use `chown` and `chmod 600`")
-    for folder in path.resolve().parents:
+    for folder in dict.fromkeys((*path.absolute().parents, *path.resolve().parents)):
         if fault := caller.fault_above(folder.stat()):
             raise SecretFileError(f"is in {folder}, which {fault}")

@@ -79,6 +79,17 @@ def test_file_that_others_could_have_written_is_refused(tmp_path: Path) -> None:
         read_secret(path, CALLER)
 
 
+def test_link_that_others_could_have_replaced_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    (tmp_path / "open").mkdir()
+    link = tmp_path / "open" / "link"
+    link.symlink_to(tmp_path / "token")
+    assert read_secret(link, CALLER).text == SECRET
+    link.parent.chmod(0o777)
+    with pytest.raises(SecretFileError, match=f"is in {link.parent}, which can be written"):
+        read_secret(link, CALLER)
+
+
 def test_file_of_the_system_has_its_own_mode(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(SECRET)

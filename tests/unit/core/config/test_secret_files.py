@@ -199,6 +199,9 @@ def test_mode_of_a_file_that_the_system_made_is_its_own(project: Project, monkey
     monkeypatch.setattr("botctl.core.config.secret_files._DOCKER", project.root / "run-secrets")
     path = project.write("run-secrets/token", TOKEN, 0o666)
     assert project.load(BOTCTL_DISCORD__TOKEN_FILE=str(path)).notices == ()
+    (project.root / "run").symlink_to(project.root / "run-secrets")  # as /var/run is
+    (project.root / "run-secrets" / "link").symlink_to("token")
+    assert project.load(BOTCTL_DISCORD__TOKEN_FILE="run/link").notices == ()
     around = f"{project.root}/run-secrets/../secrets/token"
     project.write("secrets/token", TOKEN, 0o666)
     assert "can be written by other users" in project.fault(BOTCTL_DISCORD__TOKEN_FILE=around)
