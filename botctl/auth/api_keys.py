@@ -31,7 +31,7 @@ from botctl.core.contracts.malformed import FAULTS, Malformed, describe_fault, m
 from botctl.core.contracts.permissions import EVENTS, EVERY_EVENT, PERMISSIONS, is_pattern
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.driver_errors.mongo import reaching_mongo
-from botctl.core.errors import STORE_FAULTS, IntegrityError, UsageError
+from botctl.core.errors import STORE_FAULTS, IntegrityError, NotFound, UsageError
 from botctl.core.escape import safe
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.services.tasks import Backoff, Tasks
@@ -129,7 +129,7 @@ class MongoKeys:
         try:
             key, newly_revoked = await self._change(key_id, {"revoked_ms": unix_ms(self.clock.now())})
         except IntegrityError as error:
-            await self._delete(key_id, actor)
+            await self._delete(key_id, actor, reason)
             raise IntegrityError(
                 f"{error} It opened nothing, and is deleted now.", hint="Nothing is left to do."
             ) from error
@@ -170,18 +170,21 @@ class MongoKeys:
             if result.matched_count:
                 return parse_key(changed, self.signer), True
 
-    async def _delete(self, key_id: str, actor: Principal) -> None:
+    async def _delete(self, key_id: str, actor: Principal, reason: str) -> None:
         """Delete a document that is malformed, or not signed by this bot."""
         with _reaching_mongo:
             await self.collection.delete_one({"_id": key_id})
         target = Target("key", safe(key_id, MAX_NAME))
-        self.auditor.record(make_entry("key.delete", actor, at=self.clock.now(), iface=actor.type, target=target))
+        iface = "cli" if actor.type == "cli" else "api"
+        self.auditor.record(
+            make_entry("key.delete", actor, at=self.clock.now(), iface=iface, target=target, reason=reason or None)
+        )
 
     async def _find(self, key_id: str) -> Mapping[str, Any]:
         with _reaching_mongo:
             document = await self.collection.find_one({"_id": key_id})
         if document is None:
-            raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
+            raise NotFound(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
         return document
 
     async def _require(self, key_id: str) -> ApiKey:

@@ -4,6 +4,7 @@ The tree::
 
     BotctlError                    1   something failed
     ├── UsageError                 2   the command line or an argument is wrong
+    │   └── NotFound               2   it names something that does not exist
     ├── WorkPending                3   something must be done first
     ├── IntegrityError             4   what is stored contradicts itself
     │   └── StoreDamaged           4   a store holds damaged data
@@ -72,6 +73,10 @@ class BotctlError(Exception):
 
 class UsageError(BotctlError):
     exit_code = ExitCode.USAGE
+
+
+class NotFound(UsageError):
+    """There is no such job, key, grant or policy."""
 
 
 class WorkPending(BotctlError):

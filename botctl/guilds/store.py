@@ -34,6 +34,7 @@ from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another change succeeded
+_INTERFACES: Final = {"cli": "cli", "user": "discord"}  # of a change without a reason, by the type of its actor
 _reading: Final = reaching_mongo("The settings of this guild cannot be read: MongoDB fails.")
 _before_the_write: Final = reaching_mongo("The settings were not changed: MongoDB fails.")
 _writing: Final = reaching_mongo(
@@ -59,15 +60,22 @@ class GuildSettingsCache:
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
         """See `GuildSettingsStore`. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
+        principal = current_operator() if actor == "cli" else Principal("user", actor)
+        return (await self.change(guild, changes, actor=principal))[0]
+
+    async def change(
+        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, reason: str = ""
+    ) -> tuple[GuildSettings, bool]:
+        """See `GuildSettingsStore`. Raises as `update`."""
         for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
             if not diff(old, new):
-                return old
+                return old, False
             new = replace(new, revision=old.revision + 1)
             if await self._compare_and_swap(guild, old, new):
-                self._publish_change(guild, old, new, actor)
-                return new
+                self._publish_change(guild, diff(old, new), actor, reason)
+                return new, True
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
     async def _read(self, guild: str) -> GuildSettings:
@@ -89,18 +97,20 @@ class GuildSettingsCache:
         finally:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
-    def _publish_change(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
-        changes = diff(old, new)
-        self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
-        from_discord = actor != "cli"
+    def _publish_change(
+        self, guild: str, changes: Mapping[str, tuple[Any, Any]], actor: Principal, reason: str
+    ) -> None:
+        shown = {"cli": "cli", "user": actor.id}.get(actor.type, f"{actor.type}:{actor.id}")
+        self.bus.publish(GuildSettingsChanged(guild=guild, actor=shown, changes=dict(changes)))
         self.auditor.record(
             make_entry(
                 "guild.settings.set",
-                Principal("user", actor) if from_discord else current_operator(),
+                actor,
                 at=self.clock.now(),
-                iface="discord" if from_discord else "cli",
+                iface="api" if reason else _INTERFACES.get(actor.type, "api"),
                 target=Target("guild", guild),
                 guild=guild,
+                reason=reason or None,
                 changes=[Change(key, before, after) for key, (before, after) in changes.items()],
             )
         )

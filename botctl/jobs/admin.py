@@ -19,7 +19,7 @@ from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, RunResult, S
 from botctl.core.contracts.lease import LeaseHolder, Leases
 from botctl.core.contracts.malformed import Malformed, describe_fault, malformed_error
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
+from botctl.core.errors import BotctlError, Held, NotFound, Unreachable
 from botctl.core.escape import safe
 from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.ids import event_id
@@ -94,7 +94,7 @@ class JobAdmin:
     async def set_paused(self, name: str, *, paused: bool) -> bool:
         """Pause or resume a job of the code or the store. Return whether that was a change.
 
-        Raises UsageError if there is no such job, Held if other processes changed the record at each attempt.
+        Raises NotFound if there is no such job, Held if other processes changed the record at each attempt.
         """
         changed = await self.runner.store.set_paused(await self._find_job(name), self.clock.now(), paused=paused)
         if changed:
@@ -107,7 +107,7 @@ class JobAdmin:
         It does not wait for a run that ignores its cancellation. ``notify`` gets a sentence when the run has to wait.
 
         Raises:
-            UsageError: there is no such job.
+            NotFound: there is no such job.
             Held: other processes changed the record at each attempt, or another request replaced this one.
             BotctlError: no process schedules, and the job cannot run here (`blocked_by`).
         """
@@ -136,7 +136,7 @@ class JobAdmin:
             return jobs[name]
         if name not in records:
             known = ", ".join(sorted({*jobs, *records}))
-            raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {known}.")
+            raise NotFound(f"there is no job {name[:40]!r}.", hint=f"Choose from: {known}.")
         try:
             return records[name].stored_job
         except ValueError as error:

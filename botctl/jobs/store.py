@@ -186,7 +186,7 @@ class MongoJobStore:
                 return True
         raise _contention(job.name)
 
-    async def request(self, job: Job, run_id: str, now: datetime) -> str:
+    async def request(self, job: SchedulableJob, run_id: str, now: datetime) -> str:
         """Ask for a run. Return its id, or that of an open request. Raises Held after `MAX_ATTEMPTS` conflicts."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)

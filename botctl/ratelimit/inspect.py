@@ -14,11 +14,11 @@ from typing import Final, cast
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
+from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
 from botctl.core.driver_errors.redis import reaching_redis
-from botctl.core.errors import UsageError
+from botctl.core.errors import NotFound
 from botctl.core.escape import safe
 from botctl.core.suggest import suggest
 from botctl.ratelimit import keys
@@ -93,7 +93,7 @@ class Inspector:
             return sorted(filter(keys.is_command, (await self._declared()).get("bot", {})))
 
     async def statuses(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
-        """The limits that ``subject`` has used, all at one moment. Raises UsageError if there is no such policy."""
+        """The limits that ``subject`` has used, all at one moment. Raises NotFound if there is no such policy."""
         with _reaching_redis:
             declared = await self._declared()
             matches = await self._matching_keys(subject, await self._find(policy, declared))
@@ -129,7 +129,7 @@ class Inspector:
     async def _find(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> set[str] | None:
         """The policies that an operator means by ``policy``; None for all.
 
-        Raises UsageError if there is no such policy, which must not look like an unused one.
+        Raises NotFound if there is no such policy, which must not look like an unused one.
         """
         if policy is None:
             return None
@@ -141,7 +141,7 @@ class Inspector:
         if not found and any(declared.values()):
             shown = sorted({keys.display_name(name) for name in names})
             sentence = f"there is no policy {safe(policy, 60)!r}{suggest(keys.display_name(policy), shown)}"
-            raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
+            raise NotFound(sentence, hint="`botctl ratelimit list` shows them.")
         return found
 
     async def _matching_keys(self, subject: Subject, policies: set[str] | None) -> list[tuple[Key, bytes]]:
@@ -179,17 +179,31 @@ class Inspector:
 
 
 async def reset(
-    inspector: Inspector, auditor: Auditor, clock: Clock, subject: Subject, policy: str | None
+    inspector: Inspector,
+    auditor: Auditor,
+    clock: Clock,
+    subject: Subject,
+    policy: str | None,
+    *,
+    actor: Principal | None = None,
+    reason: str = "",
 ) -> list[Key]:
-    """`Inspector.reset` with an audit entry, ``ratelimit.reset``."""
+    """`Inspector.reset` with an audit entry, ``ratelimit.reset``. ``actor``: by default, the operator."""
     removed = await inspector.reset(subject, policy)
     changes = [
         Change("limits", None, len(removed)),
         *([Change("policy", None, keys.display_name(policy))] if policy else []),
     ]
-    target = Target(subject.scope, subject.id)
     auditor.record(
-        make_entry("ratelimit.reset", current_operator(), at=clock.now(), iface="cli", target=target, changes=changes)
+        make_entry(
+            "ratelimit.reset",
+            actor or current_operator(),
+            at=clock.now(),
+            iface="api" if actor else "cli",
+            target=Target(subject.scope, subject.id),
+            reason=reason or None,
+            changes=changes,
+        )
     )
     return removed
 

@@ -1,4 +1,4 @@
-"""The open connections: limits, API keys, heartbeats and deadlines."""
+"""The open connections: limits, callers (keys and sessions), heartbeats and deadlines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
+from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.event_log import EventLog, Position
 from botctl.core.contracts.events import KeyRevoked, KeyRotated
 from botctl.core.contracts.protocols import Auditor
@@ -65,16 +66,21 @@ class ConnectionRegistry:
         self.closed = False
         self.connection_limits = connection_limits
         self.admission = SocketAdmission(
-            connection_limits, sockets, work, proxies=proxies, time_s=clock.monotonic, with_key=lambda: len(self._keys)
+            connection_limits,
+            sockets,
+            work,
+            proxies=proxies,
+            time_s=clock.monotonic,
+            with_key=lambda: len(self._callers),
         )
         self._deadlines = deadlines
         self._auditor = auditor
         self._clock = clock
         self._by_address: Counter[str] = Counter()
-        self._by_key: dict[str, set[Socket]] = {}
-        self._keys: dict[Socket, str] = {}
+        self._by_caller: dict[str, set[Socket]] = {}  # by id
+        self._callers: dict[Socket, Caller] = {}
         self._keeps_rights: dict[Socket, Callable[[], bool]] = {}
-        self._valid_until: dict[str, datetime] = {}  # by key, if it expires
+        self._valid_until: dict[str, datetime] = {}  # by caller, if it expires
         self._all_closed = asyncio.Event()
         self._revoked: set[str] = set()  # kept while a check may have read an older state
         self._checks_in_progress = 0
@@ -120,11 +126,11 @@ class ConnectionRegistry:
             self._all_closed.set()
         del self._heartbeat_due_s[client]
         self._leave_address(client)
-        if (key_id := self._keys.pop(client, None)) is not None:
-            self._by_key[key_id].discard(client)
+        if (caller := self._callers.pop(client, None)) is not None:
+            self._by_caller[caller.id].discard(client)
             del self._keeps_rights[client]
-            if not self._by_key[key_id]:
-                del self._by_key[key_id]
+            if not self._by_caller[caller.id]:
+                del self._by_caller[caller.id]
         if client.disconnect_reason is not None:
             self.counts.disconnected[client.disconnect_reason.phrase] += 1
 
@@ -153,32 +159,32 @@ class ConnectionRegistry:
             del self._by_address[address]
 
     @contextmanager
-    def checking_key(self) -> Iterator[None]:
-        """See `session.Admission.checking_key`."""
+    def checking(self) -> Iterator[None]:
+        """See `session.Admission.checking`."""
         self._checks_in_progress += 1
         try:
             yield
         finally:
             self._checks_in_progress -= 1
 
-    def admit(self, client: Socket, key: ApiKey, keeps_rights: Callable[[], bool]) -> CloseReason | None:
+    def admit(self, client: Socket, caller: Caller, keeps_rights: Callable[[], bool]) -> CloseReason | None:
         """See `session.Admission.admit`."""
-        if key.id in self._revoked:  # during the check
+        if caller.id in self._revoked:  # during the check
             return CloseReason.KEY_ENDED
-        if len(self._by_key.get(key.id, ())) >= self.connection_limits.per_key:
+        if len(self._by_caller.get(caller.id, ())) >= self.connection_limits.per_key:
             return CloseReason.TOO_MANY_CONNECTIONS
-        self._keys[client] = key.id
+        self._callers[client] = caller
         self._keeps_rights[client] = keeps_rights
-        self._by_key.setdefault(key.id, set()).add(client)
-        self._end_by(key.id, key.expires_at)
+        self._by_caller.setdefault(caller.id, set()).add(client)
+        self._end_by(caller.id, caller.expires_at)
         return None
 
-    def record_refused_key(self, client: Socket, reason: str) -> None:
-        """See `session.Admission.record_refused_key`. The auditor merges entries of one address."""
+    def record_refused(self, client: Socket, what: str, reason: str) -> None:
+        """See `session.Admission.record_refused`. The auditor merges entries of one address."""
         address = address_subject(client.address)
         self._auditor.record(
             make_entry(
-                "key.use",
+                f"{what}.use",
                 Principal("address", address),
                 at=self._clock.now(),
                 iface="api",
@@ -213,9 +219,9 @@ class ConnectionRegistry:
     def sweep_once(self, now_s: float) -> None:
         """Disconnect clients that are over a deadline at ``now_s``; send due heartbeats to the others."""
         now = self._clock.now()
-        for key_id in [key_id for key_id, end in self._valid_until.items() if end <= now]:
-            del self._valid_until[key_id]
-            self.disconnect_key(key_id)
+        for caller_id in [caller_id for caller_id, end in self._valid_until.items() if end <= now]:
+            del self._valid_until[caller_id]
+            self.disconnect_caller(caller_id)
         for client in tuple(self.clients):
             if not client.is_open:
                 continue  # the handshake and the close have their own timeouts
@@ -227,10 +233,10 @@ class ConnectionRegistry:
                 client.push(_HEARTBEAT)
                 client.send_keepalive_ping()
 
-    def disconnect_key(self, key_id: str) -> None:
-        """Disconnect all clients with the key ``key_id``, which is revoked, replaced or expired."""
-        self._revoked.add(key_id)
-        for client in tuple(self._by_key.get(key_id, ())):
+    def disconnect_caller(self, caller_id: str) -> None:
+        """Disconnect all clients of a key or session that was revoked, replaced or has expired."""
+        self._revoked.add(caller_id)
+        for client in tuple(self._by_caller.get(caller_id, ())):
             client.disconnect(CloseReason.KEY_ENDED)
 
     async def watch_revocations(self, log: EventLog) -> None:
@@ -245,7 +251,7 @@ class ConnectionRegistry:
             for entry in page.entries:
                 envelope = entry.envelope
                 if envelope.get("type") == KeyRevoked.type:
-                    self.disconnect_key(str(envelope["data"].get("key")))
+                    self.disconnect_caller(str(envelope["data"].get("key")))
                 elif envelope.get("type") == KeyRotated.type:
                     self._end_rotated(envelope["data"])
 
@@ -256,17 +262,17 @@ class ConnectionRegistry:
         except (KeyError, TypeError, ValueError):
             return  # not as botctl writes it: `recheck_keys` finds out
         if end.tzinfo is None or end <= self._clock.now():
-            self.disconnect_key(key_id)  # also one that is being checked
+            self.disconnect_caller(key_id)  # also one that is being checked
         else:
             self._end_by(key_id, end)
 
-    def _end_by(self, key_id: str, end: datetime | None) -> None:
-        """Remember that a key is not valid after ``end``. What was known before may only be earlier."""
+    def _end_by(self, caller_id: str, end: datetime | None) -> None:
+        """Remember that a caller is not valid after ``end``. What was known before may only be earlier."""
         if end is not None:
-            self._valid_until[key_id] = min(end, self._valid_until.get(key_id, end))
+            self._valid_until[caller_id] = min(end, self._valid_until.get(caller_id, end))
 
     async def watch_rights(self, access: AccessControl) -> None:
-        """Disconnect clients that use a right which their key has lost, for ever: grants change, and they expire."""
+        """Disconnect clients that use a right which they have lost, for ever: grants change, and they expire."""
         rules, due = access.rules, access.rules.next_expiry(self._clock.now())
         while True:
             await asyncio.sleep(RIGHTS_S)
@@ -284,7 +290,7 @@ class ConnectionRegistry:
         """Disconnect clients whose key is no longer valid, for ever."""
         while True:
             await asyncio.sleep(RECHECK_S)
-            key_ids = list(self._by_key)
+            key_ids = {caller.id for caller in self._callers.values() if isinstance(caller, ApiKey)}
             try:
                 active = await keys.active(key_ids)
             except STORE_FAULTS as error:
@@ -294,15 +300,15 @@ class ConnectionRegistry:
                 if key_id in active:
                     self._end_by(key_id, active[key_id].expires_at)
                 else:
-                    self.disconnect_key(key_id)
+                    self.disconnect_caller(key_id)
             self._forget_revoked()
 
     def _forget_revoked(self) -> None:
-        """Forget revoked keys without connections, unless a key is being checked. Later checks find it in the store."""
+        """Forget callers that ended and have no connections, unless one is being checked: the store knows of them."""
         if not self._checks_in_progress:
-            self._revoked.intersection_update(self._by_key)
-            for key_id in self._valid_until.keys() - self._by_key.keys():
-                del self._valid_until[key_id]
+            self._revoked.intersection_update(self._by_caller)
+            for caller_id in self._valid_until.keys() - self._by_caller.keys():
+                del self._valid_until[caller_id]
 
     # --- shutdown --------------------------------------------------------------------------------------------------
 

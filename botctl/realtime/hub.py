@@ -3,6 +3,7 @@
 Each subscriber has a position (epoch and offset, see `events.log`) in each topic. Each page of the log is encoded once,
 for all subscribers whose position is where the page begins. Another one gets only the events after its own position, so
 that none comes twice. When events are lost (in Redis, or the hub is too far behind), the subscriber gets a ``gap``.
+One that may read some guilds only gets their events; its position moves on with those that it does not get.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from botctl.core.contracts.callers import Guilds
 from botctl.core.contracts.event_log import Entry, EventLog, EventPage, Position
 from botctl.core.errors import STORE_FAULTS
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
-from botctl.realtime.protocol import encode_events, encode_push, position_fields
-from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
+from botctl.realtime.event_frames import PageFrames, size_bytes, within
+from botctl.realtime.protocol import encode_push, position_fields
+from botctl.realtime.socket import text_frame
 
 PAGE_SIZE: Final = 256
 MAX_TOPICS: Final = 256
-"""Read at once, and at least four times what one connection may subscribe to. A key that may read every topic may
-subscribe to any name, so one key may use a quarter of them."""
+"""Read at once, and at least four times what one connection may subscribe to. A client that may read every topic may
+subscribe to any name, so one key or session may use a quarter of them."""
 _SHARES: Final = 4
 _REMEMBERED_EPOCHS: Final = 16  # per topic
 _READ_WAIT_S: Final = 1.0
@@ -43,7 +46,7 @@ class Receiver(Protocol):
 
 
 class HubFull(Exception):
-    """The hub, or the key, has all the topics that it may have. The sentence says which."""
+    """The hub, or the caller, has all the topics that it may have. The sentence says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,15 @@ class HubCounts:
 
 
 @dataclass(slots=True)
+class _Subscriber:
+    """``position``: up to where it has the events. ``caller``: the id of its key or session."""
+
+    position: Position
+    guilds: Guilds
+    caller: str
+
+
+@dataclass(slots=True)
 class _Topic:
     """``position``: up to where the hub has read. Each subscriber may be at another one.
 
@@ -78,9 +90,8 @@ class _Topic:
     """
 
     position: Position
-    subscribers: dict[Receiver, Position] = field(default_factory=dict)
+    subscribers: dict[Receiver, _Subscriber] = field(default_factory=dict)
     reached: dict[str, int] = field(default_factory=dict)
-    keys: dict[Receiver, str] = field(default_factory=dict)  # by subscriber: the key that it has
 
     def begin_epoch(self, page: EventPage) -> int:
         """Remember the epoch that ``page`` ends. Returns up to where the entries of the new one were read already."""
@@ -105,7 +116,7 @@ class Hub:
         self.recover_bytes = recover_bytes
         self._max_topics = max_topics
         self._topics: dict[str, _Topic] = {}
-        self._key_topics: dict[str, Counter[str]] = {}  # by key: its subscriptions, by topic
+        self._caller_topics: dict[str, Counter[str]] = {}  # by caller: its subscriptions, by topic
         self._has_topics = asyncio.Event()
         self._read_positions: dict[str, Position] = {}  # of the read under way
         self._reading: asyncio.Task[Mapping[str, EventPage]] | None = None
@@ -116,8 +127,8 @@ class Hub:
         """Number of subscriptions over all topics."""
         return sum(len(topic.subscribers) for topic in self._topics.values())
 
-    async def history(self, name: str, after: Position | None, *, limit_bytes: int) -> History:
-        """Return the events of the topic ``name`` after ``after``; without ``after`` only the current position.
+    async def history(self, name: str, after: Position | None, *, limit_bytes: int, guilds: Guilds = None) -> History:
+        """Return the events of ``guilds`` in the topic ``name`` after ``after``; without it only the current position.
 
         Events that do not fit into ``limit_bytes`` are not recovered. Raises Unreachable.
         """
@@ -125,58 +136,63 @@ class Hub:
             topic = self._topics.get(name)
             return History(topic.position if topic else await self._log.position(name), recovered=True)
         page = await self._log.read(name, after, limit=self._recover + 1)
-        size_bytes = _size_bytes(name, page)
-        if page.complete and len(page.entries) <= self._recover and size_bytes <= limit_bytes:
-            self.counts.recovered += 1
-            return History(page.position, recovered=True, entries=page.entries, size_bytes=size_bytes)
+        if page.complete and len(page.entries) <= self._recover:
+            entries = within(page.entries, guilds)
+            size = size_bytes(name, page, entries)
+            if size <= limit_bytes:
+                self.counts.recovered += 1
+                return History(page.position, recovered=True, entries=entries, size_bytes=size)
         self.counts.not_recovered += 1
         return History(Position(page.epoch, page.last), recovered=False)
 
-    async def join(self, receiver: Receiver, name: str, position: Position, *, key: str = "") -> None:
-        """Send ``receiver``, which has ``key``, the events of the topic ``name`` after ``position`` from now on.
+    async def join(
+        self, receiver: Receiver, name: str, position: Position, *, guilds: Guilds = None, caller: str = ""
+    ) -> None:
+        """Send ``receiver``, a connection of ``caller``, the events of the topic ``name`` after ``position`` from now.
 
-        Raises HubFull if the hub reads as many other topics as it may, or a quarter of them for ``key``; Unreachable if
-        the events cannot be read.
+        Only those of ``guilds``. Raises HubFull if the hub reads as many other topics as it may, or a quarter of them
+        for ``caller``; Unreachable if the events cannot be read.
         """
+        subscriber = _Subscriber(position, guilds, caller)
         for attempt in itertools.count():
-            topic = self._topics.get(name)
+            topic, position = self._topics.get(name), subscriber.position
             if topic is None or not _is_ahead(topic.position, position):
                 break
             if topic.position.epoch != position.epoch and attempt:
                 break  # two reads agree, so the hub has not seen the new epoch yet
             page = await self._log.read(name, position, limit=PAGE_SIZE)
-            position = self._catch_up(receiver, name, position, page, forgotten=_is_forgotten(position, page))
-        of_key = self._key_topics.get(key, Counter())
-        if key and name not in of_key and len(of_key) >= self._max_topics // _SHARES:
-            raise HubFull("this key reads too many topics")
+            frames, forgotten = PageFrames(name, page), _is_forgotten(position, page)
+            self._catch_up(receiver, name, subscriber, page, frames, forgotten=forgotten)
+        of_caller = self._caller_topics.get(caller, Counter())
+        if caller and name not in of_caller and len(of_caller) >= self._max_topics // _SHARES:
+            raise HubFull("this client reads too many topics")
         if topic is None:
             if len(self._topics) >= self._max_topics:
                 raise HubFull("the server reads too many topics")
             topic = self._topics[name] = _Topic(position)
             self._restart_read()
-        if key and receiver not in topic.subscribers:
-            topic.keys[receiver] = key
-            self._key_topics.setdefault(key, of_key)[name] += 1
-        topic.subscribers[receiver] = position
+        if caller and receiver not in topic.subscribers:
+            self._caller_topics.setdefault(caller, of_caller)[name] += 1
+        topic.subscribers[receiver] = subscriber
 
     def leave(self, receiver: Receiver, names: Iterable[str]) -> None:
         """Send ``receiver`` no more events of the topics ``names``."""
         for name in names:
             topic = self._topics.get(name)
             if topic is not None:
-                topic.subscribers.pop(receiver, None)
-                self._leave_key(topic.keys.pop(receiver, ""), name)
+                if (left := topic.subscribers.pop(receiver, None)) is not None:
+                    self._count_leave(left.caller, name)
                 if not topic.subscribers:
                     del self._topics[name]
 
-    def _leave_key(self, key: str, name: str) -> None:
-        """Count one subscription less of ``key`` to the topic ``name``."""
-        if (of_key := self._key_topics.get(key)) is not None:
-            of_key[name] -= 1
-            if not of_key[name]:
-                del of_key[name]
-            if not of_key:
-                del self._key_topics[key]
+    def _count_leave(self, caller: str, name: str) -> None:
+        """Count one subscription less of ``caller`` to the topic ``name``."""
+        if (of_caller := self._caller_topics.get(caller)) is not None:
+            of_caller[name] -= 1
+            if not of_caller[name]:
+                del of_caller[name]
+            if not of_caller:
+                del self._caller_topics[caller]
 
     async def run(self) -> None:
         """Read and deliver for ever. While the log cannot be read, subscribers wait and lose nothing."""
@@ -221,35 +237,45 @@ class Hub:
         read = topic.begin_epoch(page) if page.epoch != topic.position.epoch else 0
         before, topic.position = topic.position, page.position
         self.counts.events += len(page.entries)
-        self.counts.deliveries += len(page.entries) * len(topic.subscribers)
-        page_chunks = _encode_page(name, page, 0) if page.complete else None
+        frames = PageFrames(name, page)
         forgotten = _is_forgotten(before, page)
-        for receiver, position in topic.subscribers.items():
-            if page_chunks is not None and position == before:
-                for chunk in page_chunks:
+        for receiver, subscriber in topic.subscribers.items():
+            position, guilds = subscriber.position, subscriber.guilds
+            self.counts.deliveries += len(page.entries) if guilds is None else frames.count(guilds)
+            if page.complete and position == before:
+                for chunk in frames.whole(guilds):
                     receiver.push(chunk)
-                topic.subscribers[receiver] = page.position
+                subscriber.position = page.position
             else:  # a receiver beyond the page that joined after the loss has read more than the hub
                 lost = forgotten and position >= before and _is_forgotten(position, page)
-                topic.subscribers[receiver] = self._catch_up(receiver, name, position, page, forgotten=lost, read=read)
+                self._catch_up(receiver, name, subscriber, page, frames, forgotten=lost, read=read)
 
     def _catch_up(
-        self, receiver: Receiver, name: str, position: Position, page: EventPage, *, forgotten: bool, read: int = 0
-    ) -> Position:
-        """Send ``receiver`` the events of ``page`` after its ``position``; return its new position.
+        self,
+        receiver: Receiver,
+        name: str,
+        subscriber: _Subscriber,
+        page: EventPage,
+        frames: PageFrames,
+        *,
+        forgotten: bool,
+        read: int = 0,
+    ) -> None:
+        """Send ``receiver`` the events of ``page`` after the position of ``subscriber``, and move that on.
 
         ``forgotten``: the log lost the events that it saw last, and reuses their offsets. The gap then begins after
         those that the log still has, in a new epoch too: the receiver gets none of them again. ``read``: the hub had
         read the entries up to there before the epoch.
         """
+        position = subscriber.position
         last_offset = position.offset
         if forgotten or not _is_contiguous(position, page):
             self.counts.gaps += 1
             last_offset = max(_start_offset(page), page.had(position), read)
             receiver.push(text_frame(encode_push("gap", **position_fields(name, Position(page.epoch, last_offset)))))
-        for chunk in _encode_page(name, page, last_offset):
+        for chunk in frames.after(last_offset, subscriber.guilds):
             receiver.push(chunk)
-        return Position(page.epoch, max(last_offset, page.position.offset))
+        subscriber.position = Position(page.epoch, max(last_offset, page.position.offset))
 
 
 def _is_forgotten(position: Position, page: EventPage) -> bool:
@@ -272,15 +298,3 @@ def _is_contiguous(position: Position, page: EventPage) -> bool:
 def _start_offset(page: EventPage) -> int:
     """The offset after which ``page`` begins."""
     return page.entries[0].offset - 1 if page.entries else page.position.offset
-
-
-def _size_bytes(name: str, page: EventPage) -> int:
-    """Return the most that ``page`` needs as frames: for each event the data, topic, position and header."""
-    (empty_push,) = encode_events(name, page.epoch, [Entry(page.last, b"")])
-    return sum(len(empty_push) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
-
-
-def _encode_page(name: str, page: EventPage, last_offset: int) -> list[bytes]:
-    """Return the entries of ``page`` after ``last_offset`` as joined frames."""
-    entries = [entry for entry in page.entries if entry.offset > last_offset]
-    return list(chunks(map(text_frame, encode_events(name, page.epoch, entries))))

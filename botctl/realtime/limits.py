@@ -11,6 +11,8 @@ from botctl.realtime.budgets import LocalLimits
 
 KIND_LIMITS: Final[Mapping[str, Sequence[Limit]]] = {
     "Subscribe": parse("10/1s burst 100 per connection, 100/1s burst 2000 per key", scopes=API_SCOPES),
+    "Watch": parse("2/1s burst 20 per connection, 10/1s burst 200 per key", scopes=API_SCOPES),
+    "Do": parse("2/1s burst 20 per connection, 5/1s burst 50 per key", scopes=API_SCOPES),
 }
 """Limits of requests of one kind that read a store, by the name of their class. In memory only."""
 

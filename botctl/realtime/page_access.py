@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
+from botctl.core.contracts.api_keys import ApiKeys, KeyRefused
+from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
 from botctl.core.errors import STORE_FAULTS
@@ -30,9 +31,9 @@ class PageRefusal:
 
 
 class PageAccess:
-    """Checks the keys of requests for pages. ``may_see``: whether a key has `STATUS_READ`."""
+    """Checks the keys of requests for pages. ``may_see``: whether a caller has `STATUS_READ`."""
 
-    def __init__(self, keys: ApiKeys, may_see: Callable[[ApiKey], bool], *, time_s: Callable[[], float]) -> None:
+    def __init__(self, keys: ApiKeys, may_see: Callable[[Caller], bool], *, time_s: Callable[[], float]) -> None:
         self._keys = keys
         self._may_see = may_see
         self._limits = LocalLimits(_LIMITS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ class CloseReason(enum.IntEnum):
 
     SHUTDOWN = 4001
     UNAVAILABLE = 4003  # the event log or the keys cannot be read
-    ACCESS_CHANGED = 4007  # the key lost a right that the connection uses
+    ACCESS_CHANGED = 4007  # the caller lost a right that the connection uses
     SLOW = 4008  # the client takes no data
     SILENT = 4012  # the client sends nothing, not even pongs
     BAD_MESSAGE = 4500
@@ -36,7 +36,7 @@ class CloseReason(enum.IntEnum):
     NOT_AUTHENTICATED = 4502
     TOO_MANY_CONNECTIONS = 4504
     FLOOD = 4505  # more frames or bytes than a client needs, of any kind
-    KEY_ENDED = 4507  # revoked, expired or replaced during the connection
+    KEY_ENDED = 4507  # the key or session was revoked, expired or replaced during the connection
 
     @property
     def reconnect(self) -> bool:
@@ -59,10 +59,11 @@ class BadMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Authenticate with an API key. This is the first message of a connection."""
+    """Authenticate, with an API key or the ticket of a signed-in person. This is the first message of a connection."""
 
     id: RequestId
-    key: str
+    key: str | None = None
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,46 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Send the tables of ``states``, and then their changes."""
+
+    id: RequestId
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """Send no more changes of ``states``."""
+
+    id: RequestId
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Do ``action``. What its arguments and the reason may be is checked by `actions`."""
+
+    id: RequestId
+    action: str
+    args: Mapping[str, Any]
+    reason: str  # empty if it is missing
+
+
+@dataclass(frozen=True, slots=True)
+class ListActions:
+    """Send the actions that the client may do."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Answer with a pong."""
 
     id: RequestId
 
 
-Request = Auth | Subscribe | Unsubscribe | Ping
+Request = Auth | Subscribe | Unsubscribe | Watch | Unwatch | Do | ListActions | Ping
 
 
 def parse_request(text: str | bytes) -> Request:
@@ -103,17 +137,12 @@ def parse_request(text: str | bytes) -> Request:
     request_id = message.get("id")
     if not (request_id is None or _is_id(request_id)):
         raise BadMessage(f"an id is a whole number, or a text of up to {MAX_ID} characters")
-    match message.get("type"):
-        case "auth":
-            return Auth(request_id, _require_text(message, "key", request_id))
-        case "subscribe":
-            topics = _parse_topics(message, request_id)
-            return Subscribe(request_id, topics, _parse_after(message, topics, request_id))
-        case "unsubscribe":
-            return Unsubscribe(request_id, _parse_topics(message, request_id))
-        case "ping":
-            return Ping(request_id)
-    raise BadMessage("a type is auth, subscribe, unsubscribe or ping", request_id)
+    kind = message.get("type")
+    parse = _PARSERS.get(kind) if isinstance(kind, str) else None
+    if parse is None:
+        *others, last = _PARSERS
+        raise BadMessage(f"a type is {', '.join(others)} or {last}", request_id)
+    return parse(message, request_id)
 
 
 def _parse_json(text: str | bytes) -> Any:
@@ -177,6 +206,33 @@ def _require_text(message: Mapping[str, Any], name: str, request_id: RequestId) 
     return value
 
 
+def _parse_auth(message: Mapping[str, Any], request_id: RequestId) -> Auth:
+    if "ticket" not in message:
+        return Auth(request_id, key=_require_text(message, "key", request_id))
+    if "key" in message:
+        raise BadMessage("auth has a key or a ticket, not both", request_id)
+    return Auth(request_id, ticket=_require_text(message, "ticket", request_id))
+
+
+def _parse_subscribe(message: Mapping[str, Any], request_id: RequestId) -> Subscribe:
+    topics = _parse_topics(message, request_id)
+    return Subscribe(request_id, topics, _parse_after(message, topics, request_id))
+
+
+def _parse_states(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
+    states = message.get("states")
+    if not isinstance(states, list) or not states or not all(isinstance(name, str) for name in states):
+        raise BadMessage("states is a list of names of states", request_id)
+    return tuple(dict.fromkeys(states))
+
+
+def _parse_do(message: Mapping[str, Any], request_id: RequestId) -> Do:
+    args, reason = message.get("args") or {}, message.get("reason") or ""
+    if not isinstance(args, dict) or not isinstance(reason, str):
+        raise BadMessage("args is an object, and reason is a text", request_id)
+    return Do(request_id, _require_text(message, "action", request_id), args, reason)
+
+
 def _parse_topics(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
     topics = message.get("topics")
     if not isinstance(topics, list) or not topics or not all(isinstance(t, str) and is_topic(t) for t in topics):
@@ -199,3 +255,16 @@ def _parse_position(value: object, request_id: RequestId) -> Position:
             if len(epoch) <= _MAX_EPOCH and 0 <= offset <= _MAX_OFFSET:
                 return Position(epoch, offset)
     raise BadMessage('a position is {"epoch": text, "offset": whole number}', request_id)
+
+
+_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any], RequestId], Request]]] = {
+    "auth": _parse_auth,
+    "subscribe": _parse_subscribe,
+    "unsubscribe": lambda message, request_id: Unsubscribe(request_id, _parse_topics(message, request_id)),
+    "watch": lambda message, request_id: Watch(request_id, _parse_states(message, request_id)),
+    "unwatch": lambda message, request_id: Unwatch(request_id, _parse_states(message, request_id)),
+    "do": _parse_do,
+    "actions": lambda _, request_id: ListActions(request_id),
+    "ping": lambda _, request_id: Ping(request_id),
+}
+"""What makes a request of a message, by its type."""

@@ -19,11 +19,13 @@ from websockets.http11 import Request, Response
 from botctl.core.clock import Clock
 from botctl.core.config.settings import RealtimeSettings, Settings
 from botctl.core.contracts.access import AccessControl
-from botctl.core.contracts.api_keys import ApiKey, ApiKeys
+from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.callers import Caller, SessionTickets
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
+from botctl.core.contracts.states import StateSources
 from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
@@ -31,7 +33,9 @@ from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loo
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
+from botctl.realtime.actions import ActionControls, Actions
 from botctl.realtime.admission import ConnectionLimits, sockets_refill
+from botctl.realtime.authentication import Authenticator
 from botctl.realtime.budgets import limits_with_key
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.descriptors import needed_descriptors, raise_descriptor_limit, usable_connections
@@ -46,6 +50,7 @@ from botctl.realtime.protocol import VERSION, encode_push
 from botctl.realtime.proxies import Network, parse_networks
 from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
+from botctl.realtime.states import StateHub
 from botctl.realtime.tls import Certificate, certificate_files
 
 SERVICE_NAME: Final = "realtime"
@@ -70,6 +75,7 @@ class RealtimeServer:
     url: str
     connections: ConnectionRegistry
     hub: Hub
+    states: StateHub
 
     async def ping(self) -> str:
         """Return the number of connections as a text for the service registry."""
@@ -88,8 +94,11 @@ async def realtime_server(
     auditor: Auditor,
     metrics: Metrics,
     status: StatusSource,
+    sources: StateSources,
+    controls: ActionControls,
     clock: Clock,
     tasks: Tasks,
+    tickets: SessionTickets | None = None,
 ) -> AsyncIterator[RealtimeServer]:
     """Run the server until the block ends.
 
@@ -118,14 +127,21 @@ async def realtime_server(
     )
     max_topics = max(MAX_TOPICS, 4 * options.topics)
     hub = Hub(log, tasks, recover=options.recover, recover_bytes=options.queue_bytes // 2, max_topics=max_topics)
+    states = StateHub(sources, clock)
     pages = StatusPages(status, metrics, draining=lambda: connections.closed)
-
-    def may_see_status(key: ApiKey) -> bool:
-        return access.decide(key.requester(), STATUS_READ).allowed
-
-    page_access = PageAccess(keys, may_see_status, time_s=clock.monotonic)
+    page_access = PageAccess(keys, partial(_may_see_status, access), time_s=clock.monotonic)
     gate = Gate(_gate_rules(options, proxies), pages, page_access, connections, connects)
-    session_limits = SessionLimits(options.topics)
+    new_session = partial(
+        RealtimeSession,
+        hub=hub,
+        states=states,
+        actions=Actions(controls, access, auditor, clock),
+        authenticator=Authenticator(keys, tickets),
+        access=access,
+        limiter=messages,
+        admission=connections,
+        limits=SessionLimits(options.topics),
+    )
     limiter.declare("realtime", {CONNECT_POLICY: connects.limits, MESSAGE_POLICY: messages.limits})
     hello = text_frame(_encode_hello(options))
     certificate = _certificate(options, runtime.root)
@@ -138,7 +154,7 @@ async def realtime_server(
         assert isinstance(connection, Socket)  # noqa: S101
         connection.push(hello)
         try:
-            await RealtimeSession(connection, hub, keys, access, messages, connections, session_limits).run()
+            await new_session(connection).run()
         finally:
             connection.schedule_abort()
             await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
@@ -152,18 +168,22 @@ async def realtime_server(
         process_request=_raising_exceptions(process_request),
         handle_connection=_raising_exceptions(handle_connection),
     )
-    _register_metrics(metrics, connections, hub)
-    tasks.spawn(hub.run, name="hub", restart=_RESTART)
-    tasks.spawn(connections.sweep, name="deadlines", restart=_RESTART)
-    tasks.spawn(partial(connections.watch_revocations, log), name="revocations", restart=_RESTART)
-    tasks.spawn(partial(connections.watch_rights, access), name="rights", restart=_RESTART)
-    tasks.spawn(partial(connections.recheck_keys, keys, failed=_recheck_failed), name="keys", restart=_RESTART)
-    if certificate is not None:
-        tasks.spawn(certificate.watch, name="certificate", restart=_RESTART)
+    _register_metrics(metrics, connections, hub, states)
+    background: dict[str, Callable[[], Awaitable[None]]] = {
+        "hub": hub.run,
+        "deadlines": connections.sweep,
+        "revocations": partial(connections.watch_revocations, log),
+        "rights": partial(connections.watch_rights, access),
+        "keys": partial(connections.recheck_keys, keys, failed=_recheck_failed),
+        **states.tasks(),
+        **({"certificate": certificate.watch} if certificate is not None else {}),
+    }
+    for name, run in background.items():
+        tasks.spawn(run, name=name, restart=_RESTART)
     url = _url(host, servers[0], secure=certificate is not None)
     try:
         runtime.publish(SERVICE_NAME, pid=os.getpid(), address=url)
-        yield RealtimeServer(url, connections, hub)
+        yield RealtimeServer(url, connections, hub, states)
     finally:
         for server in servers:
             server.close(close_connections=False)
@@ -252,6 +272,10 @@ def _gate_rules(options: RealtimeSettings, proxies: Sequence[Network]) -> GateRu
     return GateRules(hosts, frozenset(origin.lower().removesuffix("/") for origin in options.origins), proxies)
 
 
+def _may_see_status(access: AccessControl, caller: Caller) -> bool:
+    return access.decide(caller.requester(), STATUS_READ).allowed
+
+
 def _certificate(options: RealtimeSettings, root: Path) -> Certificate | None:
     files = certificate_files(options, root)
     return None if files is None else Certificate(files)
@@ -273,11 +297,12 @@ def _recheck_failed(error: BotctlError) -> None:
     _log.warning("the keys of open connections could not be checked: %s", error)
 
 
-def _register_metrics(metrics: Metrics, connections: ConnectionRegistry, hub: Hub) -> None:
+def _register_metrics(metrics: Metrics, connections: ConnectionRegistry, hub: Hub, states: StateHub) -> None:
     connection_counts, counts = connections.counts, hub.counts
     metrics.watch_connections(lambda: len(connections.clients))
     for name, help_text, read in (
         ("botctl_realtime_subscriptions", "Subscriptions to topics.", lambda: hub.subscriptions),
+        ("botctl_realtime_watches", "States that clients watch.", lambda: states.watches),
         ("botctl_realtime_held_bytes", "Bytes that wait for clients.", lambda: connections.buffered_bytes),
         ("botctl_realtime_stalled", "Clients with a backlog.", lambda: connections.stalled),
         ("botctl_realtime_opened_total", "Connections that were opened.", lambda: connection_counts.opened),

@@ -248,8 +248,9 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
-    from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
+    from botctl.run.realtime import CLOSE_GRACE_S, RealtimeServer, add_controls, realtime_server
 
+    add_controls(registry)
     stop_s = loaded.settings.realtime.drain_s + CLOSE_GRACE_S + 2.0
     return registry.add(
         realtime_server, name="realtime", depends_on=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping

@@ -27,14 +27,21 @@ from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import DrainStarted
+from botctl.core.contracts.lease import LeaseHolder, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.metrics import Metrics, process_metrics
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
+from botctl.guilds.store import guild_settings_store
+from botctl.jobs.control import job_control
+from botctl.jobs.store import job_store
+from botctl.ratelimit.control import limit_control
 from botctl.ratelimit.limiter import rate_limiter
+from botctl.realtime.actions import action_controls
 from botctl.realtime.server import RealtimeServer, realtime_server
+from botctl.run.realtime import state_sources
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.waiting import LIMIT_S, expires, until
@@ -51,6 +58,16 @@ class RecordingAuditor:
 
 
 @dataclass
+class KnownHolder:
+    """The leases, of which the test says who holds them: MongoDB in memory has none."""
+
+    held_by: LeaseHolder | None = None
+
+    async def holder(self, _name: str) -> LeaseHolder | None:
+        return self.held_by
+
+
+@dataclass
 class Rig:
     """A running server with its services."""
 
@@ -63,6 +80,7 @@ class Rig:
     auditor: RecordingAuditor
     clock: Clock
     access: AccessControl
+    leases: KnownHolder
     published: int = 0
 
     @property
@@ -70,11 +88,11 @@ class Rig:
         """The base URL of the HTTP pages."""
         return self.server.url.replace("ws://", "http://").removesuffix("/realtime")
 
-    def publish(self, count: int = 1, *, padding: str = "") -> None:
-        """Publish ``count`` numbered events."""
+    def publish(self, count: int = 1, *, padding: str = "", guild: str | None = None) -> None:
+        """Publish ``count`` numbered events, which are of ``guild``."""
         for _ in range(count):
             self.published += 1
-            self.bus.publish(DrainStarted(reason=padding, in_flight=self.published, limit_s=0))
+            self.bus.publish(DrainStarted(reason=padding, in_flight=self.published, limit_s=0, guild=guild))
 
     async def wait_for_relay(self) -> None:
         """Wait until all published events are in the log."""
@@ -89,7 +107,7 @@ class Rig:
 @asynccontextmanager
 async def serving(redis: Redis, root: Path, *, database: Any = None, **options: Any) -> AsyncIterator[Rig]:
     """A server with ``options`` of ``[realtime]``; keys are in memory unless there is a ``database``."""
-    bus, auditor = Bus(), RecordingAuditor()
+    bus, auditor, leases = Bus(), RecordingAuditor(), KnownHolder()
     registry = Registry(publish=bus.publish)
     values: dict[Any, Any] = {
         Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
@@ -99,6 +117,7 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         Clock: SystemClock(),
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
+        Leases: leases,
     }
     for key, value in values.items():
         registry.value(key, value)
@@ -111,13 +130,19 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         role_grants,
         access_control,
         process_metrics,
+        job_store,
+        job_control,
+        limit_control,
+        guild_settings_store,
+        action_controls,
+        state_sources,
     ):
         registry.add(factory)
     registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:
         get = running.get
         services = get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics)
-        yield Rig(*services, auditor, values[Clock], get(AccessControl))
+        yield Rig(*services, auditor, values[Clock], get(AccessControl), leases)
 
 
 @dataclass

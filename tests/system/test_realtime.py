@@ -41,6 +41,9 @@ async def rig(redis: Redis, tmp_path: Path) -> AsyncIterator[Rig]:
         yield running
 
 
+GUILD = "900000000000000001"
+
+
 def _signal_call(function: Any, called: asyncio.Event) -> Any:
     """Wrap ``function``: set ``called`` at each call."""
 
@@ -232,8 +235,8 @@ class TestTopics:
 
     async def test_event_is_encoded_once_for_all_clients(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         encoded = []
-        real = __import__("botctl.realtime.hub", fromlist=["text_frame"]).text_frame
-        monkeypatch.setattr("botctl.realtime.hub.text_frame", lambda data: encoded.append(data) or real(data))
+        real = __import__("botctl.realtime.event_frames", fromlist=["text_frame"]).text_frame
+        monkeypatch.setattr("botctl.realtime.event_frames.text_frame", lambda data: encoded.append(data) or real(data))
         key = await rig.key()
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(open_client(rig.server.url, key, TOPIC)) for _ in range(5)]
@@ -435,10 +438,36 @@ class TestRevocation:
             assert (await other_client.request("ping"))["type"] == "pong"
             assert (await idle_client.request("subscribe", topics=[TOPIC]))["code"] == "forbidden"
 
-    async def test_key_of_a_guild_reads_no_topic_of_all_guilds(self, rig: Rig) -> None:
-        _, text = await rig.keys.create("one guild", guild="900000000000000001")
-        async with open_client(rig.server.url, text) as client:
-            assert (await client.request("subscribe", topics=[TOPIC]))["code"] == "forbidden"
+    async def test_key_of_a_guild_gets_and_recovers_only_events_of_its_guild(self, rig: Rig) -> None:
+        _, text = await rig.keys.create("one guild", guild=GUILD)
+        async with (
+            open_client(rig.server.url, text, TOPIC) as client,
+            open_client(rig.server.url, await rig.key(), TOPIC) as other,
+        ):
+            for guild in (None, GUILD, "900000000000000002", GUILD):
+                rig.publish(guild=guild)
+            await client.wait_for_events(2)
+            await other.wait_for_events(4)
+            assert (client.numbers, client.offsets) == ([2, 4], [2, 4])
+            assert client.of_type("gap") == []
+        after = {TOPIC: client.position[TOPIC] | {"offset": 1}}
+        async with open_client(rig.server.url, text, TOPIC, after=after) as client:
+            rig.publish(guild=GUILD)
+            await client.wait_for_events(3)
+            assert client.numbers == [2, 4, 5]
+
+    async def test_lost_right_in_a_guild_disconnects_the_client(self, rig: Rig) -> None:
+        """The key has a right of its own in one guild, and by a grant in another."""
+        key, text = await rig.keys.create("one guild", guild=GUILD)
+        holder, grants = Holder(HolderType.KEY, key.id), rig.running.get(GrantStore)
+        await grants.grant("viewer", holder, guild="900000000000000002", reason="a dashboard")
+        await until(lambda: bool(rig.access.rules.guilds_of(holder)), what="the grant")
+        async with open_client(rig.server.url, text, TOPIC) as client:
+            rig.publish(guild="900000000000000002")
+            rig.publish(guild=GUILD)
+            await client.wait_for_events(2)
+            await grants.revoke("viewer", holder, guild="900000000000000002", reason="no dashboard")
+            assert await client.wait_closed() == CloseReason.ACCESS_CHANGED
 
     async def test_deleted_key_disconnects_the_client_without_an_event(
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -460,7 +489,7 @@ class TestRevocation:
         key = await rig.key()
         async with open_client(rig.server.url, key) as client:
             for _ in range(3):
-                connections.disconnect_key((await rig.key()).split("_")[1])
+                connections.disconnect_caller((await rig.key()).split("_")[1])
             await rig.keys.revoke(key.split("_")[1])
             assert await client.wait_closed() == CloseReason.KEY_ENDED
         await until(lambda: not connections.clients)

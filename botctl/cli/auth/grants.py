@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -17,7 +17,6 @@ from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
-from botctl.core.clock import iso_ms
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import (
     AnyRole,
@@ -75,7 +74,7 @@ def grant(
         lambda admin: admin.grants.grant(role, whom, guild=guild, expires_in=lifetime, reason=reason),
     )
     if as_json:
-        print_json(_as_json(granted))
+        print_json(granted.as_json())
     else:
         print(f"{'Granted' if is_new else 'Changed'}: {describe_grant(granted)}{_until(granted)}.")
 
@@ -120,7 +119,7 @@ def who(
     grants, malformed = _with_admin(project, profile, read)
     shown = [each for each in grants if whom in (None, each.holder) and role in (None, each.role)]
     if as_json:
-        print_json([_as_json(each) for each in shown])
+        print_json([each.as_json() for each in shown])
     elif shown:
         _show_grants(shown)
     elif not malformed.faults:
@@ -246,17 +245,3 @@ def _show_grants(grants: Sequence[RoleGrant]) -> None:
 
 def _until(granted: RoleGrant) -> str:
     return f", until {granted.expires_at:%Y-%m-%d %H:%M} UTC" if granted.expires_at else ""
-
-
-def _as_json(granted: RoleGrant) -> dict[str, Any]:
-    return {
-        "role": granted.role,
-        "holder": str(granted.holder),
-        "guild": granted.guild,
-        "permissions": sorted(granted.permissions),
-        "source": granted.source,
-        "by": granted.granted_by,
-        "at": granted.granted_at and iso_ms(granted.granted_at),
-        "expires_at": granted.expires_at and iso_ms(granted.expires_at),
-        "reason": granted.reason,
-    }

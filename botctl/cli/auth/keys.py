@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.table import Table
@@ -19,7 +18,6 @@ from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
-from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.permissions import EVENTS, EVERY_EVENT
@@ -108,7 +106,7 @@ def _print_key(api_key: ApiKey, text: str, *, as_json: bool) -> None:
     try:
         with output_required():
             if as_json:
-                print_json(_as_json(api_key) | {"key": text})
+                print_json(api_key.as_json() | {"key": text})
             else:
                 print(text)
             sys.stdout.flush()
@@ -128,7 +126,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
     keys, malformed = _with_keys(project, profile, read)
     if as_json:
-        print_json([_as_json(api_key) for api_key in keys])
+        print_json([api_key.as_json() for api_key in keys])
     elif keys or not malformed.faults:
         _show_keys(keys)
     malformed.require_none()
@@ -178,7 +176,7 @@ def revoke(
     """Revoke a key, and close the connections that use it."""
     api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
-        print_json(_as_json(api_key))
+        print_json(api_key.as_json())
     elif is_newly_revoked:
         print(f"Key {api_key.id} is revoked.")
     else:
@@ -193,11 +191,6 @@ def _with_keys(project: Path | None, profile: str | None, operation: Callable[[A
             return await operation(keys)
 
     return asyncio.run(call())
-
-
-def _as_json(api_key: ApiKey) -> dict[str, Any]:
-    values = dataclasses.asdict(api_key)
-    return {name: iso_ms(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def _format_time(at: datetime | None) -> str:

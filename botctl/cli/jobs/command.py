@@ -22,8 +22,7 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import WIDE, show
 from botctl.cli.settings import load_settings
 from botctl.cli.text_layout import to_text, wrap_items
-from botctl.core.clock import iso_ms
-from botctl.core.contracts.jobs import RunResult
+from botctl.core.contracts.jobs import RunResult, record_fields
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.errors import BotctlError, Held
@@ -149,24 +148,14 @@ def _raise_for_result(name: str, report: RunReport) -> None:
 def _as_json(status: JobStatus) -> dict[str, Any]:
     """A job as JSON: times are ISO 8601 in UTC; unknown values are null."""
     job, record = status.job, status.record
-    times = ("next_due", "last_due", "last_run", "last_end")
-    others = ("outcome", "detail", "error_id", "took_ms", "run", "runs", "skipped", "lost", "fence")
     return {
         "name": status.name,
         "about": job.summary if job else None,
         "schedule": job.schedule.text if job else record.schedule if record else None,
         "missed": job.missed if job else record.missed if record else None,
         "declared": job is not None,
-        "removed": _iso(record.removed) if record else None,
-        "paused": record.paused if record else False,
-        "stubborn": record.unresponsive if record else False,
-        **{key: _iso(getattr(record, key, None)) for key in times},
-        **{key: getattr(record, key, None) for key in others},
+        **record_fields(record),
     }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else iso_ms(at)
 
 
 @dataclass(frozen=True)

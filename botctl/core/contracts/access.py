@@ -11,8 +11,9 @@ import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from botctl.core.clock import iso_ms
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.permissions import OWNER, any_covers
 
@@ -71,6 +72,20 @@ class RoleGrant:
         if guild is None and self.holder.type is _ROLE:
             return False
         return self.guild is None or self.guild == guild
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON types."""
+        return {
+            "role": self.role,
+            "holder": str(self.holder),
+            "guild": self.guild,
+            "permissions": sorted(self.permissions),
+            "source": self.source,
+            "by": self.granted_by,
+            "at": self.granted_at and iso_ms(self.granted_at),
+            "expires_at": self.expires_at and iso_ms(self.expires_at),
+            "reason": self.reason,
+        }
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -164,6 +179,11 @@ class AccessRules:
         """When the next of these grants expires; None if none does."""
         ends = (grant.expires_at for grant in self.grants)
         return min((end for end in ends if end is not None and end > now), default=None)
+
+    def guilds_of(self, holder: Holder) -> frozenset[str]:
+        """The guilds for which ``holder`` itself has a grant; those of Discord roles are not looked at."""
+        grants = self._by_holder_id.get(holder.id, ())
+        return frozenset(grant.guild for grant in grants if grant.guild is not None and grant.holder == holder)
 
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
         """The grants of ``requester``; those of Discord roles only for roles that it has in ``guild``."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
+from botctl.core.clock import iso_ms
 from botctl.core.contracts.access import GrantSource, Holder, HolderType, Requester, RoleGrant
 from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.malformed import Malformed
@@ -44,11 +45,23 @@ class ApiKey:
             return f"it has expired{replaced}"
         return None
 
-    def requester(self) -> Requester:
+    def requester(self, guild: str | None = None) -> Requester:  # noqa: ARG002  a key asks the same everywhere
         """The key as who asks, with its own permissions. Grants may add to them."""
         holder = Holder(HolderType.KEY, self.id)
         own = RoleGrant("", holder, frozenset(self.permissions), self.guild, GrantSource.KEY)
         return Requester(holder, own=(own,))
+
+    def guilds(self) -> tuple[str, ...]:
+        """See `callers.Caller.guilds`."""
+        return () if self.guild is None else (self.guild,)
+
+    def principal(self) -> Principal:
+        """The key as an actor."""
+        return Principal("key", self.id, self.name)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON types."""
+        return {name: iso_ms(value) if isinstance(value, datetime) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeVar
 
+from botctl.core.clock import iso_ms
+from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.schedule import Schedule, parse
-from botctl.core.errors import UsageError
+from botctl.core.errors import NotFound
 from botctl.core.signatures import Key, parameters_of
 
 LEASE: Final = "jobs"
 """The name of the lease (`botctl.core.contracts.lease`) that the process that schedules jobs holds."""
 TIMEOUT_S: Final = 300.0
+_TIMES: Final = ("next_due", "last_due", "last_run", "last_end")  # of a record
 _JOB_ATTRIBUTE: Final = "__botctl_job__"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 
@@ -182,11 +185,42 @@ class JobRecord:
         return StoredJob(self.name, parse(self.schedule), self.missed)
 
 
+def record_fields(record: JobRecord | None) -> dict[str, Any]:
+    """The fields of ``record`` that people read, as JSON types: times are ISO 8601 in UTC, unknown values are None."""
+    others = ("outcome", "detail", "error_id", "took_ms", "run", "runs", "skipped", "lost", "fence")
+    return {
+        "removed": record and record.removed and iso_ms(record.removed),
+        "paused": record is not None and record.paused,
+        "stubborn": record is not None and record.unresponsive,
+        **{name: (at := getattr(record, name, None)) and iso_ms(at) for name in _TIMES},
+        **{name: getattr(record, name, None) for name in others},
+    }
+
+
 class JobStore(Protocol):
     """Read access to the records of the bot's jobs."""
 
     async def all(self) -> Sequence[JobRecord]:
         """The records of all jobs ever scheduled or paused, by name. Raises Unreachable if it gets no answer."""
+        ...
+
+
+class JobControl(Protocol):
+    """What operators do from elsewhere. Each call is audited with its actor and reason, if it changes something.
+
+    Every method raises NotFound if no job of that name was ever scheduled, Held if other processes changed its record
+    at each attempt, Unreachable if the store does not answer.
+    """
+
+    async def request_run(self, name: str, *, actor: Principal, reason: str) -> str:
+        """Ask the process that schedules for a run of a job now; returns the id of the run. Does not wait for it.
+
+        Raises Held if no process schedules.
+        """
+        ...
+
+    async def set_paused(self, name: str, *, paused: bool, actor: Principal, reason: str) -> bool:
+        """Pause or resume a job; returns whether that was a change."""
         ...
 
 
@@ -196,9 +230,9 @@ class Jobs(tuple[Job, ...]):
     __slots__ = ()
 
     def named(self, name: str) -> Job:
-        """The job called ``name``. Raises UsageError if there is none."""
+        """The job called ``name``. Raises NotFound if there is none."""
         for job in self:
             if job.name == name:
                 return job
         known = ", ".join(sorted(job.name for job in self))
-        raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {known}.")
+        raise NotFound(f"there is no job {name[:40]!r}.", hint=f"Choose from: {known}.")

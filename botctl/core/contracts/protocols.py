@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from botctl.core.contracts.audit_entry import AuditEntry
+from botctl.core.contracts.audit_entry import AuditEntry, Principal
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
@@ -35,6 +35,20 @@ class Limiter(Protocol):
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
         """Tell `botctl ratelimit` all limits of ``owner`` (a part of botctl), by policy name. Never waits."""
+        ...
+
+
+class LimitControl(Protocol):
+    async def reset(self, subject: str, policy: str | None, *, actor: Principal, reason: str) -> Sequence[str]:
+        """Make all calls of ``policy`` (of all without it) available to ``subject`` (``user:1234``) again; audit it.
+
+        Returns the policy of each limit that was reset.
+
+        Raises:
+            UsageError: nothing can be counted for ``subject``.
+            NotFound: there is no such policy.
+            Unreachable: Redis does not answer.
+        """
         ...
 
 
@@ -65,6 +79,12 @@ class GuildSettingsStore(Protocol):
             UsageError: there is no such setting, or the value is not valid.
             Unreachable: the store does not answer. The sentence says whether the change may have been made.
         """
+        ...
+
+    async def change(
+        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, reason: str = ""
+    ) -> tuple[GuildSettings, bool]:
+        """As `update`, for any actor. Also returns whether something changed; only then it is audited."""
         ...
 
 

@@ -34,7 +34,7 @@ Stat = Callable[[str | Path], os.stat_result]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ProjectUsers:
     """Who runs botctl. ``uids``: the users who may own a project. ``members``: the users in a group, by its id."""
 
     uids: frozenset[int]
@@ -65,21 +65,23 @@ class Caller:
         return bool(info.st_mode & group) and not set(self.members(info.st_gid)) <= self.uids
 
 
-def this_caller(env: Mapping[str, str]) -> Caller:
+def project_users(env: Mapping[str, str]) -> ProjectUsers:
     """The user of this process, root, and for root the user who has called sudo."""
     uid = os.geteuid()
     sudo = env.get("SUDO_UID", "")
     called_by = {int(sudo)} if uid == 0 and sudo.isascii() and sudo.isdigit() else set()
-    return Caller(frozenset({0, uid} | called_by), _members)
+    return ProjectUsers(frozenset({0, uid} | called_by), _members)
 
 
-def require_trusted(root: Path, env: Mapping[str, str], *, caller: Caller | None = None, read: Stat = os.stat) -> None:
+def require_trusted(
+    root: Path, env: Mapping[str, str], *, caller: ProjectUsers | None = None, read: Stat = os.stat
+) -> None:
     """Raise ConfigError if another user could have written the settings of the project in ``root``.
 
     ``root`` is absolute and without symbolic links. The project is trusted anyway if `TRUST_VARIABLE` or the user's
     file of trusted projects names it.
     """
-    caller = caller or this_caller(env)
+    caller = caller or project_users(env)
     paths = (root, *(root / part for part in _PARTS), *sorted((root / "config").glob("*.toml")))
     above = (*root.parents, *_above_links(path for path in paths if path.is_symlink()))
     faults = [*_faults(paths, caller.fault, read), *_faults(dict.fromkeys(above), caller.fault_above, read)]
@@ -92,7 +94,7 @@ def require_trusted_code(
     modules: Iterable[str],
     env: Mapping[str, str],
     *,
-    caller: Caller | None = None,
+    caller: ProjectUsers | None = None,
     read: Stat = os.stat,
 ) -> None:
     """Raise ConfigError if another user could have written what botctl may import from the project.
@@ -100,7 +102,7 @@ def require_trusted_code(
     These are what the settings name, ``folders`` relative to ``root`` and ``modules`` with dots, and what these can
     import: the modules in ``root`` and beside each of the folders. Modules that are not there are installed ones.
     """
-    caller = caller or this_caller(env)
+    caller = caller or project_users(env)
     trees = {root / folder for folder in folders}
     searched = {root, *(tree.parent for tree in trees)}
     packages = {file.parent for folder in searched for file in folder.glob("*/__init__.py")}
@@ -182,7 +184,7 @@ def _faults(paths: Iterable[str | Path], fault: Callable[[os.stat_result], str |
             yield f"{safe(str(path))} {found}"
 
 
-def _refuse(root: Path, env: Mapping[str, str], caller: Caller, faults: Sequence[str]) -> None:
+def _refuse(root: Path, env: Mapping[str, str], caller: ProjectUsers, faults: Sequence[str]) -> None:
     """Raise ConfigError for the first of ``faults``, unless the project is trusted by name."""
     if not faults or is_trusted_by_name(root, env, caller):
         return
@@ -224,7 +226,7 @@ def _trust_file(env: Mapping[str, str]) -> Path | None:
     return Path(home) / ".config" / _TRUST_FILE if home.startswith("/") else None
 
 
-def _lines(file: Path, caller: Caller) -> list[str]:
+def _lines(file: Path, caller: ProjectUsers) -> list[str]:
     """The lines of ``file``. There are none if it is missing, or if another user could have written it."""
     try:
         with file.open(encoding="utf-8", errors="surrogateescape") as lines:

@@ -11,7 +11,7 @@ from typing import Any
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import Job, Jobs
-from botctl.core.errors import ConfigError, MigrationFaults, UsageError
+from botctl.core.errors import ConfigError, MigrationFaults, NotFound
 from botctl.core.services.registry import Registry
 from botctl.jobs.admin import JobAdmin, job_admin
 from botctl.jobs.builtin import BUILTIN_JOBS
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
     """The job administration. It can run the job named ``run`` in this process, unless a migration is pending.
 
-    A command file that cannot be loaded is logged and left out. Raises UsageError if no job has that name, or
+    A command file that cannot be loaded is logged and left out. Raises NotFound if no job has that name, or
     ConfigError if a file that may define it was left out.
     """
     registry = build_shared_registry(loaded, bus=Bus())
@@ -57,7 +57,7 @@ def _load_jobs(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
 def _find_job(jobs: Jobs, name: str, *, is_complete: bool) -> Job:
     try:
         return jobs.named(name)
-    except UsageError as error:
+    except NotFound as error:
         if is_complete:
             raise
         sentence = f"there is no job {name[:40]!r} in the files that can be loaded."

@@ -13,6 +13,7 @@ CLASSES = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issu
 CODES = {
     "BotctlError": 1,
     "UsageError": 2,
+    "NotFound": 2,
     "WorkPending": 3,
     "IntegrityError": 4,
     "NeedsDecision": 5,

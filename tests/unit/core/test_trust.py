@@ -17,11 +17,11 @@ import pytest
 from botctl.core.config.loading import load
 from botctl.core.errors import ConfigError
 from botctl.core.files.paths import find_root
-from botctl.core.files.trust import Caller, _members, require_trusted, require_trusted_code, this_caller
+from botctl.core.files.trust import ProjectUsers, _members, project_users, require_trusted, require_trusted_code
 
 ALICE, MALLORY, STAFF = 1001, 1002, 50
 GROUPS: dict[int, Collection[int]] = {ALICE: {ALICE}, STAFF: {ALICE, MALLORY}}
-CALLER = Caller(frozenset({0, ALICE}), GROUPS.__getitem__)
+CALLER = ProjectUsers(frozenset({0, ALICE}), GROUPS.__getitem__)
 Reader = Callable[[str | Path], os.stat_result]
 
 
@@ -245,7 +245,7 @@ def test_only_root_may_have_been_called_by_sudo(
     uid: int, sudo_uid: str | None, owners: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    assert this_caller({} if sudo_uid is None else {"SUDO_UID": sudo_uid}).uids == owners
+    assert project_users({} if sudo_uid is None else {"SUDO_UID": sudo_uid}).uids == owners
 
 
 def test_search_in_the_parents_ends_at_a_refused_project(root: Path) -> None:

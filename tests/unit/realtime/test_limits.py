@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from unittest.mock import AsyncMock, Mock
 
+import pytest
+
 from botctl.core.contracts.throttle import API_SCOPES, Scope, Verdict, parse
-from botctl.realtime.limits import PolicyLimiter
+from botctl.realtime import protocol
+from botctl.realtime.limits import KIND_LIMITS, PolicyLimiter
 
 SUBJECTS = {Scope.KEY: "k", Scope.ADDRESS: "192.0.2.1", Scope.CONNECTION: "c"}
 
@@ -28,12 +31,13 @@ async def test_messages_over_the_limit_cost_no_call_to_the_store() -> None:
     assert asked.call_count == 3
 
 
-async def test_subscriptions_of_one_connection_are_limited_by_kind() -> None:
+@pytest.mark.parametrize(("kind", "burst"), [("Subscribe", 100), ("Watch", 20), ("Do", 20)])
+async def test_requests_of_one_connection_are_limited_by_kind(kind: str, burst: int) -> None:
     limited, asked = limiter("1000/1s per key", [0.0])
-    allowed = [(await limited.check(SUBJECTS, kind="Subscribe")).allowed for _ in range(150)]
-    assert sum(allowed) == asked.call_count == 100
+    allowed = [(await limited.check(SUBJECTS, kind=kind)).allowed for _ in range(150)]
+    assert sum(allowed) == asked.call_count == burst
     other = SUBJECTS | {Scope.CONNECTION: "d"}
-    assert (await limited.check(other, kind="Subscribe")).allowed
+    assert (await limited.check(other, kind=kind)).allowed
     assert (await limited.check(SUBJECTS, kind="Ping")).allowed
 
 
@@ -42,3 +46,7 @@ async def test_limit_per_connection_counts() -> None:
     assert (await limited.check(SUBJECTS)).allowed
     assert not (await limited.check(SUBJECTS)).allowed
     assert (await limited.check(SUBJECTS | {Scope.CONNECTION: "d"})).allowed
+
+
+def test_every_limited_kind_is_a_request() -> None:
+    assert all(hasattr(protocol, kind) for kind in KIND_LIMITS)

@@ -1,0 +1,52 @@
+"""The realtime server with what it needs of other features: states for clients to watch, and actions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from botctl.auth.settings_grants import settings_grants
+from botctl.auth.states import GrantStates, KeyStates
+from botctl.core.clock import Clock
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.grants import GrantStore
+from botctl.core.contracts.jobs import JobStore
+from botctl.core.contracts.states import StateSources
+from botctl.core.services.registry import Registry
+from botctl.jobs.control import job_control
+from botctl.jobs.states import JobStates
+from botctl.monitor.states import MonitorStates
+from botctl.ratelimit.control import limit_control
+from botctl.ratelimit.inspect import Inspector
+from botctl.ratelimit.states import LimitStates
+from botctl.realtime.actions import action_controls
+from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
+
+__all__ = ["CLOSE_GRACE_S", "RealtimeServer", "add_controls", "realtime_server", "state_sources"]
+
+
+def add_controls(registry: Registry) -> None:
+    """What the server reads and does for its clients. Needs all shared services."""
+    registry.add(job_control, name="job control")
+    registry.add(limit_control, name="limit control")
+    registry.add(action_controls, name="actions")
+    registry.add(state_sources, name="states")
+
+
+@asynccontextmanager
+async def state_sources(
+    *, settings: Settings, redis: Redis, jobs: JobStore, keys: ApiKeys, grants: GrantStore, clock: Clock
+) -> AsyncIterator[StateSources]:
+    """Factory of the service."""
+    yield StateSources(
+        (
+            MonitorStates(redis, settings.bot, clock),
+            JobStates(jobs),
+            LimitStates(Inspector(redis, settings.bot), clock),
+            KeyStates(keys),
+            GrantStates(settings_grants(settings.roles), grants),
+        )
+    )
