@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from websockets.asyncio.server import serve
 
-from botctl.client import ConnectionEnded, EventGap, OutcomeUnknown, RealtimeClient, RequestFailed
+from botctl.client import ConnectionEnded, EventGap, OutcomeUnknown, RealtimeClient, RequestFailed, WatchedState
 from botctl.client.client import EventItem
 from botctl.core.contracts.event_log import Position
+from botctl.core.contracts.jobs import Job
+from botctl.core.contracts.schedule import parse
+from botctl.jobs.store import MongoJobStore
+from botctl.stores.mongo import Database
 from tests.support.realtime import TOPIC, Rig, serving
 from tests.support.waiting import LIMIT_S, expires, until
 
@@ -22,6 +28,7 @@ from tests.support.waiting import LIMIT_S, expires, until
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botctl.realtime.server.CLOSE_GRACE_S", 0.2)
     monkeypatch.setattr("botctl.client.client._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("botctl.realtime.states.EVERY_S", 0.02)
 
 
 @pytest.fixture
@@ -44,6 +51,17 @@ async def began(client: RealtimeClient, events: AsyncIterator[EventItem]) -> asy
     first = asyncio.ensure_future(anext(events))
     await until(lambda: TOPIC in client.positions, what="the subscription")
     return first  # type: ignore[return-value]
+
+
+async def next_state(states: AsyncIterator[WatchedState], key: str) -> Mapping[str, Any]:
+    async with asyncio.timeout(LIMIT_S):
+        return (await anext(states)).items[key]
+
+
+async def add_job(rig: Rig) -> None:
+    async def clean() -> None: ...
+
+    await MongoJobStore.of(rig.running.get(Database)).get(Job("cleanup", clean, parse("every 1h")), datetime.now(UTC))
 
 
 async def disconnect(rig: Rig) -> None:
@@ -114,6 +132,50 @@ class TestEvents:
                 assert len(stream) <= 10 + 1
                 await take(events, 1)
                 received += 1
+
+
+class TestStatesAndActions:
+    async def test_state_follows_actions_over_a_broken_connection(self, rig: Rig) -> None:
+        """The client pauses a job, sees it in the state, and the audit log says who and why."""
+        await add_job(rig)
+        key, text = await rig.keys.create("ops", permissions=["jobs:*"])
+        async with RealtimeClient(rig.server.url, text) as client:
+            states = client.watch("jobs")
+            assert not (await next_state(states, "cleanup"))["paused"]
+            done = await client.do("jobs.pause", job="cleanup", reason="too noisy")
+            assert done == {"job": "cleanup", "paused": True, "changed": True}
+            assert (await next_state(states, "cleanup"))["paused"]
+            await disconnect(rig)
+            again = await next_state(states, "cleanup")
+            assert again["paused"]
+            await client.do("jobs.resume", job="cleanup", reason="quiet again")
+            assert not (await next_state(states, "cleanup"))["paused"]
+            await states.aclose()  # type: ignore[attr-defined]
+            await until(lambda: rig.server.states.watches == 0)
+            assert {action["action"] for action in await client.actions()} == {"jobs.run", "jobs.pause", "jobs.resume"}
+        audited = [(e.action, e.actor.id, e.reason) for e in rig.auditor.entries if e.actor.type == "key"]
+        assert audited == [("job.pause", key.id, "too noisy"), ("job.resume", key.id, "quiet again")]
+
+    @pytest.mark.parametrize(
+        ("action", "arguments", "code"),
+        [
+            ("jobs.pause", {"job": "nothing"}, "not found"),
+            ("jobs.stop", {"job": "cleanup"}, "bad request"),
+            ("limits.reset", {"subject": "user:1"}, "forbidden"),
+            ("jobs.run", {"job": "cleanup"}, "held"),
+        ],
+    )
+    async def test_refused_action_says_why(self, rig: Rig, action: str, arguments: dict[str, str], code: str) -> None:
+        await add_job(rig)
+        async with RealtimeClient(rig.server.url, (await rig.keys.create("ops", permissions=["jobs:*"]))[1]) as client:
+            with pytest.raises(RequestFailed) as refused:
+                await client.do(action, reason="why not", **arguments)
+            assert refused.value.code == code
+
+    async def test_forbidden_state_fails_its_reader(self, rig: Rig) -> None:
+        async with RealtimeClient(rig.server.url, await rig.key()) as client:
+            with pytest.raises(RequestFailed, match="jobs:read"):
+                await anext(client.watch("jobs"))
 
 
 class TestEnds:

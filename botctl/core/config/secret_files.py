@@ -17,7 +17,7 @@ from botctl.core.config.reference import is_secret, reference
 from botctl.core.config.sources import Key, Layer, Origin, SourcedValue, Values, secret_of_file
 from botctl.core.escape import safe
 from botctl.core.files.secret_file import SecretFileError, read_secret
-from botctl.core.files.trust import is_trusted_by_name, this_caller
+from botctl.core.files.trust import is_trusted_by_name, project_users
 from botctl.core.redact import register
 from botctl.core.suggest import suggest_name
 
@@ -65,7 +65,7 @@ class SecretFiles:
         if secret is None or self._is_trusted:
             return
         info = (self.root / ".env").stat()
-        if stat.S_ISREG(info.st_mode) and this_caller(self.env).is_exposed(info):
+        if stat.S_ISREG(info.st_mode) and project_users(self.env).is_exposed(info):
             self.remarks.append(f".env has {'.'.join(secret)}, and other users can read it: `chmod 600 .env`.")
 
     def _credential_names(self, folder: str) -> Iterable[str]:
@@ -97,7 +97,7 @@ class SecretFiles:
         """The secret in the file at ``path``. ``what``: the beginning of a sentence about it."""
         has_own_mode = self._is_trusted or self._is_of_system(path)
         try:
-            found = read_secret(path, None if has_own_mode else this_caller(self.env))
+            found = read_secret(path, None if has_own_mode else project_users(self.env))
         except FileNotFoundError:
             self.faults.append(f"{what} does not exist.")
         except SecretFileError as error:
@@ -110,7 +110,7 @@ class SecretFiles:
 
     @property
     def _is_trusted(self) -> bool:
-        return is_trusted_by_name(self.root, self.env, this_caller(self.env))
+        return is_trusted_by_name(self.root, self.env, project_users(self.env))
 
     def _is_of_system(self, path: Path) -> bool:
         """Whether Docker, Kubernetes or systemd has made the file, with the mode that they choose."""

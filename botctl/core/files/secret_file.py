@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from botctl.core.files.trust import Caller
+from botctl.core.files.trust import ProjectUsers
 
 MAX_BYTES: Final = 16_384
 
@@ -25,7 +25,7 @@ class SecretFile:
     is_exposed: bool
 
 
-def read_secret(path: Path, caller: Caller | None) -> SecretFile:
+def read_secret(path: Path, caller: ProjectUsers | None) -> SecretFile:
     """The secret in the file at ``path``: its only line, without the line break.
 
     ``caller``: whose file it must be; None if the system has made it, with a mode of its own. Raises FileNotFoundError,
@@ -71,7 +71,7 @@ def _require_regular(info: os.stat_result) -> None:
         raise SecretFileError("is a folder" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
 
 
-def _require_own(path: Path, info: os.stat_result, caller: Caller) -> None:
+def _require_own(path: Path, info: os.stat_result, caller: ProjectUsers) -> None:
     """Raise SecretFileError if another user could have written the file, or could replace it."""
     if fault := caller.fault(info):
         raise SecretFileError(f"{fault}; use `chown` and `chmod 600`")

@@ -201,7 +201,7 @@ def _refuse(root: Path, env: Mapping[str, str], caller: ProjectUsers, faults: Se
     )
 
 
-def is_trusted_by_name(root: Path, env: Mapping[str, str], caller: Caller) -> bool:
+def is_trusted_by_name(root: Path, env: Mapping[str, str], caller: ProjectUsers) -> bool:
     """Whether `TRUST_VARIABLE` or the user's file of trusted projects names the project in ``root``."""
     if _is_named(root, env.get(TRUST_VARIABLE, "").split(os.pathsep)):
         return True

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.files.secret_file import MAX_BYTES, SecretFileError, parse_secret, read_secret
-from botctl.core.files.trust import Caller, this_caller
+from botctl.core.files.trust import ProjectUsers, project_users
 
 SECRET = "pa55-wörd of the test"
-CALLER = this_caller({})
-STRANGER = Caller(frozenset({4242}), lambda _: {4242})
+CALLER = project_users({})
+STRANGER = ProjectUsers(frozenset({4242}), lambda _: {4242})
 
 
 @given(
