@@ -31,7 +31,7 @@ TOP_LEVEL_COMMANDS: Final = (
     _command(OPERATE, "ratelimit", "Show and reset rate limits."),
     _command(OPERATE, "audit", "Read the audit log."),
     _command(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
-    _command(ACCESS, "auth", "Manage API keys and roles, and explain who may do what."),
+    _command(ACCESS, "auth", "Manage API keys, roles and sessions, and explain who may do what."),
     _command(DEVELOP, "sandbox", "Use the bot in the local Discord."),
     _command(DEVELOP, "init", "Create a new bot in the folder DIR."),
 )

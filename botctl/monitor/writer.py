@@ -53,7 +53,7 @@ class SnapshotWriter:
     metrics: Metrics
     status: StatusSource
     tasks: Tasks
-    roles: tuple[str, ...]  # of this process: bot, realtime, jobs, stores
+    roles: tuple[str, ...]  # of this process: bot, realtime, jobs, web, stores
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0  # snapshots so far

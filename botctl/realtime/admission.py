@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from botctl.core.contracts.throttle import Limit, Scope, address_subject
+from botctl.core.http.proxies import Network, is_trusted
 from botctl.realtime.budgets import BEFORE_KEY, Buckets, Refill, TokenBucket, WorkBudget, WorkLimits
-from botctl.realtime.proxies import Network, is_trusted
 
 _FEWEST_SOCKETS: Final = Refill(50, 500)
 """Sockets that one address may always open: pages need some too, and a request over a limit gets a 429."""

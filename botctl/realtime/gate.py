@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -11,13 +11,13 @@ from typing import Final
 from websockets.http11 import Request, Response
 
 from botctl.core.contracts.throttle import Scope, address_subject
+from botctl.core.http.origins import host_fault, origin_fault
+from botctl.core.http.proxies import Network, client_address, has_proxy_headers
+from botctl.core.http.rate_limit_headers import throttled_headers, too_many_headers
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.http import PATH, StatusPages, refuse, too_many_requests
 from botctl.realtime.limits import PolicyLimiter
-from botctl.realtime.origins import host_fault, origin_fault
 from botctl.realtime.page_access import PageAccess, PageReader
-from botctl.realtime.proxies import Network, client_address, has_proxy_headers
-from botctl.realtime.rate_limit_headers import throttled_headers, too_many_headers
 from botctl.realtime.socket import Socket
 
 _RETRY_S: Final = 10  # when to try again after too many connections at once
@@ -25,11 +25,15 @@ _RETRY_S: Final = 10  # when to try again after too many connections at once
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """What the settings allow: names of the server and origins of pages in lower case, and proxies."""
+    """What the settings allow: names of the server and origins of pages in lower case, and proxies.
+
+    ``own_page``: the origin of the bot's own web page, if it runs; asked for when an origin is not among the others.
+    """
 
     hosts: frozenset[str]
     origins: frozenset[str]
     proxies: Sequence[Network]
+    own_page: Callable[[], str | None] = lambda: None
 
 
 class Gate:
@@ -54,7 +58,7 @@ class Gate:
         if (fault := self._fault(request)) is not None:
             self._connections.count_rejected()
             return fault
-        address = client_address(client.address, request.headers, self._rules.proxies)
+        address = client_address(client.address, request.headers.get_all, self._rules.proxies)
         if address != client.address and not self._connections.move(client, address):
             return self._too_many()
         if request.path.partition("?")[0] != PATH:
@@ -66,7 +70,8 @@ class Gate:
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
         if fault := host_fault(hosts, self._rules.hosts):
             return refuse(http.HTTPStatus.MISDIRECTED_REQUEST, fault)
-        if fault := origin_fault(origins, hosts, self._rules.origins):
+        fault = origin_fault(origins, hosts, self._rules.origins)
+        if fault and origins != [self._rules.own_page()]:
             return refuse(http.HTTPStatus.FORBIDDEN, fault)
         return None
 

@@ -12,8 +12,8 @@ from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
 from botctl.core.errors import STORE_FAULTS
+from botctl.core.http.rate_limit_headers import throttled_headers
 from botctl.realtime.budgets import LocalLimits
-from botctl.realtime.rate_limit_headers import throttled_headers
 
 _POLICY: Final = "realtime.pages"
 _LIMITS: Final = parse("2/1s burst 30 per address", scopes=API_SCOPES)  # of pages that are requested with a key

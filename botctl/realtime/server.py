@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -20,17 +21,20 @@ from botctl.core.clock import Clock
 from botctl.core.config.settings import RealtimeSettings, Settings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
-from botctl.core.contracts.callers import Caller, SessionTickets
+from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
+from botctl.core.contracts.sessions import SessionStore
 from botctl.core.contracts.states import StateSources
 from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
+from botctl.core.http.proxies import Network, parse_networks
+from botctl.core.http.tls import Certificate, certificate_files
 from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
-from botctl.core.processes.runtime import Runtime
+from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.actions import ActionControls, Actions
@@ -39,6 +43,7 @@ from botctl.realtime.authentication import Authenticator
 from botctl.realtime.budgets import limits_with_key
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.descriptors import needed_descriptors, raise_descriptor_limit, usable_connections
+from botctl.realtime.ended_callers import recheck, watch_ends, watch_rights
 from botctl.realtime.gate import Gate, GateRules
 from botctl.realtime.http import PATH, StatusPages
 from botctl.realtime.hub import MAX_TOPICS, Hub
@@ -47,11 +52,9 @@ from botctl.realtime.listener import ACCEPTS_PER_TURN, ListeningSocket, listenin
 from botctl.realtime.liveness import Deadlines
 from botctl.realtime.page_access import PageAccess
 from botctl.realtime.protocol import VERSION, encode_push
-from botctl.realtime.proxies import Network, parse_networks
 from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 from botctl.realtime.states import StateHub
-from botctl.realtime.tls import Certificate, certificate_files
 
 SERVICE_NAME: Final = "realtime"
 OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
@@ -98,7 +101,7 @@ async def realtime_server(
     controls: ActionControls,
     clock: Clock,
     tasks: Tasks,
-    tickets: SessionTickets | None = None,
+    sessions: SessionStore | None = None,
 ) -> AsyncIterator[RealtimeServer]:
     """Run the server until the block ends.
 
@@ -130,13 +133,13 @@ async def realtime_server(
     states = StateHub(sources, clock)
     pages = StatusPages(status, metrics, draining=lambda: connections.closed)
     page_access = PageAccess(keys, partial(_may_see_status, access), time_s=clock.monotonic)
-    gate = Gate(_gate_rules(options, proxies), pages, page_access, connections, connects)
+    gate = Gate(_gate_rules(settings, runtime, proxies, clock), pages, page_access, connections, connects)
     new_session = partial(
         RealtimeSession,
         hub=hub,
         states=states,
         actions=Actions(controls, access, auditor, clock),
-        authenticator=Authenticator(keys, tickets),
+        authenticator=Authenticator(keys, sessions),
         access=access,
         limiter=messages,
         admission=connections,
@@ -172,9 +175,9 @@ async def realtime_server(
     background: dict[str, Callable[[], Awaitable[None]]] = {
         "hub": hub.run,
         "deadlines": connections.sweep,
-        "revocations": partial(connections.watch_revocations, log),
-        "rights": partial(connections.watch_rights, access),
-        "keys": partial(connections.recheck_keys, keys, failed=_recheck_failed),
+        "ended callers": partial(watch_ends, connections, log, clock),
+        "rights": partial(watch_rights, connections, access, clock),
+        "callers": partial(recheck, connections, keys, sessions, failed=_recheck_failed),
         **states.tasks(),
         **({"certificate": certificate.watch} if certificate is not None else {}),
     }
@@ -267,9 +270,14 @@ def _connection_limits(options: RealtimeSettings) -> ConnectionLimits:
     return ConnectionLimits(total, options.connections_per_key, options.connections_per_address)
 
 
-def _gate_rules(options: RealtimeSettings, proxies: Sequence[Network]) -> GateRules:
-    hosts = frozenset(name.lower().removesuffix(".") for name in (*options.hosts, options.host))
-    return GateRules(hosts, frozenset(origin.lower().removesuffix("/") for origin in options.origins), proxies)
+def _gate_rules(settings: Settings, runtime: Runtime, proxies: Sequence[Network], clock: Clock) -> GateRules:
+    options, page = settings.realtime, settings.web.url
+    hosts = frozenset(
+        name.lower().removesuffix(".")
+        for name in (*options.hosts, options.host, urlsplit(page or "").hostname or options.host)
+    )
+    origins = frozenset(origin.lower().removesuffix("/") for origin in (*options.origins, *([page] if page else [])))
+    return GateRules(hosts, origins, proxies, PartAddress(runtime, "web", clock).get)
 
 
 def _may_see_status(access: AccessControl, caller: Caller) -> bool:
@@ -277,7 +285,7 @@ def _may_see_status(access: AccessControl, caller: Caller) -> bool:
 
 
 def _certificate(options: RealtimeSettings, root: Path) -> Certificate | None:
-    files = certificate_files(options, root)
+    files = certificate_files("realtime", options.tls_cert, options.tls_key, root)
     return None if files is None else Certificate(files)
 
 

@@ -89,6 +89,7 @@ _ROLE_TAKEN = {
     ProcessRole.BOT: "is already the bot",
     ProcessRole.REALTIME: "is already the realtime server",
     ProcessRole.JOBS: "already runs the jobs",
+    ProcessRole.WEB: "already serves the web page",
     ProcessRole.STORES: "already runs the stores",
 }
 

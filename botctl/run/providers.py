@@ -22,6 +22,9 @@ CHILD_START_S: Final = 40.0  # a child process has 30 s to be ready; 10 s until 
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
+IDLE_STOP_S: Final = 1.0  # a service that has nothing to stop
+
+
 def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """A registry with the settings, the clock and the bus. For the flags see `roles.build_shared_registry`."""
     registry = Registry(publish=bus.publish)
@@ -83,6 +86,15 @@ def add_access(registry: Registry) -> None:
     from botctl.auth.access_control import access_control
 
     registry.add(access_control, name="access")
+
+
+def add_sessions(registry: Registry) -> None:
+    """The sessions of people. Needs Redis, the signer and the audit log."""
+    from botctl.auth.one_time import one_time_tokens
+    from botctl.auth.sessions import sessions
+
+    registry.add(one_time_tokens, name="tokens", stop_s=IDLE_STOP_S)
+    registry.add(sessions, name="sessions", stop_s=IDLE_STOP_S)
 
 
 def add_migrator(registry: Registry) -> None:

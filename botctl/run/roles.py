@@ -38,6 +38,7 @@ from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
     CHILD_START_S,
     CHILD_STOP_S,
+    IDLE_STOP_S,
     add_access,
     add_audit,
     add_guilds,
@@ -46,6 +47,7 @@ from botctl.run.providers import (
     add_mongo,
     add_redis,
     add_relay,
+    add_sessions,
     build_base_registry,
     discover_migrations,
 )
@@ -68,10 +70,11 @@ class ProcessRole(enum.StrEnum):
     BOT = "bot"
     REALTIME = "realtime"
     JOBS = "jobs"
+    WEB = "web"
     STORES = "stores"
 
 
-DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS)
+DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS, ProcessRole.WEB)
 
 
 def build_run_registry(
@@ -106,6 +109,8 @@ def build_run_registry(
         raise together(errors)
     if ProcessRole.REALTIME in roles:
         service_types.append(_add_realtime(registry, loaded))
+    if ProcessRole.WEB in roles:
+        service_types.append(_add_web(registry))
     return registry, tuple(service_types)
 
 
@@ -143,7 +148,7 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
     add_redis(registry, start_s=start_s)
     add_mongo(registry, start_s=start_s)
-    for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_migrator):
+    for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_sessions, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
@@ -255,3 +260,11 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
     return registry.add(
         realtime_server, name="realtime", depends_on=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping
     )
+
+
+def _add_web(registry: Registry) -> type:
+    from botctl.audit.pages import audit_reader
+    from botctl.web.server import STOP_S, WebServer, web_server
+
+    registry.add(audit_reader, name="audit log", stop_s=IDLE_STOP_S)
+    return registry.add(web_server, name="web", depends_on=[Migrated, Relay], stop_s=STOP_S, ping=WebServer.ping)

@@ -24,7 +24,7 @@ CALLS_AND_LINES = {
     "audit log": r"success  cli:\S+  key\.create",
     "jobs list": r"trim-events +every 1h",
     "migrate status": r"0001_guild_revisions +applied",
-    "monitor --once": r"pid \d+ +bot, jobs, realtime",
+    "monitor --once": r"pid \d+ +bot, jobs, realtime, web",
     "ratelimit list": r"ping +5/10s per user, 50/10s per guild",
     "sandbox send /ping": r"Pong!",
     "settings show 900000000000000001": r"locale +-",

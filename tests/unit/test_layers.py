@@ -20,7 +20,7 @@ from tests.support.waiting import LIMIT_S
 PACKAGE = Path(botctl.__file__).parent
 CLIENTS = {"AsyncMongoClient", "MongoClient", "Redis", "StrictRedis", "ConnectionPool", "BlockingConnectionPool"}
 MAKERS = {"from_url", "from_pool"}
-MAX_LOCAL_IMPORTS = 25
+MAX_LOCAL_IMPORTS = 29
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

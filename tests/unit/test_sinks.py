@@ -52,6 +52,7 @@ from botctl.realtime import protocol
 from botctl.realtime.http import StatusPages
 from botctl.realtime.page_access import PageReader
 from botctl.realtime.socket import _close_phrase
+from botctl.web.responses import json_error, json_response, page
 from tests.support import canary
 
 ROOT: Final = Path(__file__).parents[2] / "botctl"
@@ -178,6 +179,15 @@ async def http_page(text: str, _: Path) -> str:
         reader = PageReader(mock.Mock(), "127.0.0.1", is_local=True)
         response = await pages.respond(Request(path, Headers(), "GET"), reader)
         bodies.append(bytes(response.body).decode())
+    json.loads(bodies[0])
+    return "\n-\n".join(bodies)
+
+
+@sink
+async def web_page(text: str, _: Path) -> str:
+    """What the web server answers, as JSON and as a page."""
+    responses = (json_response({"text": text}), json_error(400, text), page(text, text, link=(text, text)))
+    bodies = [bytes(response.body).decode() for response in responses]  # type: ignore[arg-type]
     json.loads(bodies[0])
     return "\n-\n".join(bodies)
 
@@ -327,6 +337,8 @@ PLACES: Final = {
     "auth/api_keys.py": "no text: ids, hashes and the operator's names",
     "auth/grants.py": "no text: ids, roles and the operator's reasons",
     "auth/signatures.py": "no text: signatures of keys and grants, and the number of them",
+    "auth/one_time.py": "no text: signed values under hashes of their tokens",
+    "auth/sessions.py": "event",
     "auth/signing.py": "private: the secret that signs keys, in a file for the bot's own user",
     "bot/claims.py": "no text: ids",
     "bot/context.py": "discord_request",
@@ -367,6 +379,10 @@ PLACES: Final = {
     "stores/mongo.py": "no text: random ids, to prove a write",
     "stores/redis.py": "no text: a one, to prove a write",
     "stores/redis_repair.py": "no text: the names of Redis's own files",
+    "web/api.py": "web_page",
+    "web/responses.py": "web_page",
+    "web/server.py": "web_page",
+    "web/static_files.py": "no text: the files of the page",
 }
 """For each file that lets texts out: the sink that tries it, or why no secret can be in them."""
 

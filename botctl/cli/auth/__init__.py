@@ -1,1 +1,1 @@
-"""``botctl auth``: create, list and revoke API keys of the realtime server. Read `command` first."""
+"""``botctl auth``: API keys, grants of roles, and sessions of the web page. Read `command` first."""

@@ -171,7 +171,7 @@ def parse_holder(text: str) -> Holder:
         return Holder(HolderType.USER, text)
     if text == HolderType.CLI:
         return Holder(HolderType.CLI, "")
-    if kind not in set(HolderType) - {HolderType.CLI} or not number or not number.isprintable():
+    if kind not in set(HolderType) - {HolderType.CLI, HolderType.SESSION} or not number or not number.isprintable():
         raise UsageError(f"{safe(text, 60)!r} names no one who can have a role.", hint=f"Write {_FORMS}.")
     if kind in (HolderType.USER, HolderType.ROLE) and not DISCORD_ID.matches(number):
         raise UsageError(f"{safe(number, 40)!r} is not {DISCORD_ID.description}.", hint="Copy it in Discord.")

@@ -31,7 +31,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run(
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="ROLE", help="Start only this role: bot, realtime, jobs or stores. Repeatable."),
+        typer.Option(
+            "--only", metavar="ROLE", help="Start only this role: bot, realtime, jobs, web or stores. Repeatable."
+        ),
     ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Start without the command files that cannot be loaded.")

@@ -222,6 +222,8 @@ class RunView:
             facts.append((_LABELS["sandbox"], "the real Discord"))
         if "realtime" in embedded:
             facts.append(("realtime", embedded["realtime"].address))
+        if "web" in embedded:
+            facts.append(("web page", embedded["web"].address))
         facts.append(("logs", f"{settings.logs.folder}/{FILE_NAME}"))
         if not _LABELS.keys().isdisjoint(embedded):
             facts.append(

@@ -32,6 +32,7 @@ from botctl.core.config.value_types import (
     RedisUrl,
     RoleName,
     Throttle,
+    WebUrl,
 )
 
 PRODUCTION: Final = "production"
@@ -148,7 +149,26 @@ class RoleSettings(Section):
 class AuthSettings(Section):
     secret: AuthSecret | None = Field(
         default=None,
-        description="Signs keys and grants; at least 32 characters. With the embedded store botctl makes one.",
+        description="Signs keys, grants and sessions; at least 32 characters. With the embedded store botctl makes"
+        " one.",
+    )
+    client_id: DiscordId | None = Field(
+        default=None, description="The id of the application at Discord, for signing in. The sandbox needs none."
+    )
+    client_secret: SecretStr | None = Field(
+        default=None, description="The client secret of the application at Discord (OAuth2 page of the portal)."
+    )
+    session_s: int = Field(
+        default=604_800, ge=60, le=7_776_000, description="After how long people have to sign in again in any case."
+    )
+    idle_s: int = Field(
+        default=86_400, ge=60, le=7_776_000, description="After how long without a request a session ends."
+    )
+    recheck_s: int = Field(
+        default=300,
+        ge=5,
+        le=86_400,
+        description="How old the Discord roles of a signed-in person may be, before they are read again.",
     )
     previous_secret: AuthSecret | None = Field(
         default=None,
@@ -266,6 +286,28 @@ class RealtimeSettings(Section):
     )
 
 
+class WebSettings(Section):
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the web page is served on.")
+    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    url: WebUrl | None = Field(
+        default=None,
+        description="The page's address in a browser, such as https://bot.example. Needed if `host` is not loopback.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies, whose X-Forwarded-For and Forwarded headers count.",
+    )
+    tls_cert: str = Field(
+        default="", description="A file with the TLS certificate and its chain (PEM). Set: the page is served by https."
+    )
+    tls_key: str = Field(
+        default="", description="A file with the certificate's private key (PEM). Empty: it is in `tls_cert` too."
+    )
+    sign_in_throttle: ApiThrottle = Field(
+        default="20/1m burst 40 per address", description="How often one address may try to sign in."
+    )
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
     limits: dict[LimitName, LimitValue] = Field(
@@ -293,13 +335,14 @@ class Settings(Section):
         default_factory=dict,
         description="botctl's roles: each is a table of the Discord users and Discord roles that have it.",
     )
-    auth: AuthSettings = Field(default=AuthSettings(), description="API keys and grants.")
+    auth: AuthSettings = Field(default=AuthSettings(), description="API keys, grants and sessions.")
     shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
     logs: LogSettings = Field(default=LogSettings(), description="Logs.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
     migrate: MigrateSettings = Field(default=MigrateSettings(), description="Migrations of MongoDB.")
     jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
     realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
+    web: WebSettings = Field(default=WebSettings(), description="The web page.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` for each."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from ipaddress import ip_address
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -31,7 +32,19 @@ def validate(values: Values, faults: list[str]) -> Settings | None:
         return None
     if settings.profile == PRODUCTION and settings.discord.token is None:
         faults.append("profile production needs discord.token; set BOTCTL_DISCORD__TOKEN. It never uses the sandbox.")
+    if settings.web.url is None and not _is_loopback(settings.web.host):
+        origin = _origin(("web", "host"), values)
+        faults.append(
+            _with_origin(origin, "web.host is not loopback, so web.url must be set, such as https://bot.example.")
+        )
     return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _nest(values: Values) -> dict[str, object]:

@@ -132,6 +132,11 @@ HOST_NAME = Pattern("a host name without a port, like bot.example", r"[A-Za-z0-9
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(HOST_NAME)], ...], NoDecode, AsList]
 ORIGIN = Pattern("an origin, like https://app.example", r"(?i:https?)://[A-Za-z0-9_.\[\]:-]{1,260}")
 Origins = Annotated[tuple[Annotated[str, AfterValidator(ORIGIN)], ...], NoDecode, AsList]
+WEB_URL = Pattern(
+    "an https:// address without a path, like https://bot.example, or an http:// one of loopback",
+    r"(?i:https)://[A-Za-z0-9_.\[\]:-]{1,260}|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?",
+)
+WebUrl = Annotated[str, AfterValidator(WEB_URL)]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
 Throttle = Annotated[str, AfterValidator(ThrottleText())]

@@ -19,18 +19,23 @@ from botctl.core.contracts.permissions import OWNER, any_covers
 
 
 class HolderType(enum.StrEnum):
-    """What has a role. ``CLI``: the operator at the terminal, who has `OWNER` without a grant."""
+    """What has a role.
+
+    ``CLI``: the operator at the terminal, who has `OWNER` without a grant. ``SESSION``: a session that was opened with
+    a one-time link, which has the role of the link and no grants.
+    """
 
     USER = "user"
     ROLE = "role"
     KEY = "key"
     JOB = "job"
     CLI = "cli"
+    SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """``id``: of the Discord user, the Discord role or the API key; the name of the job; ``uid:<number>``."""
+    """``id``: of the Discord user, Discord role, API key or session; the name of the job; ``uid:<number>``."""
 
     type: HolderType
     id: str
@@ -40,11 +45,15 @@ class Holder:
 
 
 class GrantSource(enum.StrEnum):
-    """Where a grant comes from. ``KEY``: the key's own permissions. ``BUILT_IN``: no one granted it."""
+    """Where a grant comes from.
+
+    ``KEY``: the key's own permissions. ``LINK``: the one-time link of a session. ``BUILT_IN``: no one granted it.
+    """
 
     SETTINGS = "settings"
     STORE = "store"
     KEY = "key"
+    LINK = "link"
     BUILT_IN = "built-in"
 
 
@@ -184,6 +193,10 @@ class AccessRules:
         """The guilds for which ``holder`` itself has a grant; those of Discord roles are not looked at."""
         grants = self._by_holder_id.get(holder.id, ())
         return frozenset(grant.guild for grant in grants if grant.guild is not None and grant.holder == holder)
+
+    def discord_roles(self) -> Mapping[str | None, frozenset[str]]:
+        """The ids of the Discord roles that have grants, by the guild of the grant; None: by grants without one."""
+        return {guild: frozenset(roles) for guild, roles in self._by_guild_role.items()}
 
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
         """The grants of ``requester``; those of Discord roles only for roles that it has in ``guild``."""

@@ -22,6 +22,7 @@ _NOUNS = {
     HolderType.KEY: "key",
     HolderType.JOB: "job",
     HolderType.CLI: "operator at the terminal",
+    HolderType.SESSION: "session",
 }
 
 
@@ -52,6 +53,8 @@ def describe_grant(grant: RoleGrant) -> str:
     """``operator to user 123 in guild 456, by ann: on call``."""
     if grant.source is GrantSource.KEY:
         return f"the permissions of the key {grant.holder.id}{_describe_scope(grant)}"
+    if grant.source is GrantSource.LINK:
+        return f"{grant.role}, by a one-time link from {grant.granted_by}"
     if grant.source is GrantSource.BUILT_IN:
         return f"{grant.role}, built in: {grant.reason}"
     origin = "the settings" if grant.source is GrantSource.SETTINGS else grant.granted_by or "an unknown operator"
@@ -91,6 +94,8 @@ def _no_grant(decision: AccessDecision) -> str:
 def _describe_change(decision: AccessDecision) -> str:
     """What would allow it: the role to grant, and the command for it."""
     need, holder = decision.need, decision.requester.holder
+    if holder.type is HolderType.SESSION:
+        return "To allow it, sign in with Discord, or make a link with another role: `botctl auth link --role …`."
     roles = list(need.names) if isinstance(need, AnyRole) else roles_with(need)
     scope = "" if decision.guild is None else f" --guild {decision.guild}"
     grant = f'`botctl auth grant {roles[0]} {holder}{scope} --reason "…"`'

@@ -53,7 +53,7 @@ class AuditOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` (an API key), ``address`` or ``system``."""
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` (an API key), ``session``, ``address`` or ``system``."""
 
     type: str
     id: str

@@ -26,8 +26,11 @@ class DiscordAccess:
 
     ``reread``: reads the sources of the settings again, and raises ConfigError if one of them is wrong. None: the token
     is not from the settings.
+    ``client_id`` and ``client_secret``: of the sandbox's application, for OAuth2. Those of Discord are settings.
     """
 
     token: str = field(repr=False)
     base_url: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
     reread: Callable[[], TokenFound] | None = field(default=None, repr=False, compare=False)

@@ -262,6 +262,34 @@ class RoleRevoked(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded(Event):
+    """A session was ended. ``user``: of Discord; empty for a session by a link. Its connections are closed."""
+
+    topic = "access"
+    session: str
+    user: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionChanged(Event):
+    """The rights of a session, or the Discord roles that it knows of, have changed."""
+
+    topic = "access"
+    session: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRolesChanged(Event):
+    """In ``guild``, ``user`` got or lost a Discord role that has grants, or has left. Needs the intent ``members``."""
+
+    topic = "access"
+    user: str
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The sender of an event. ``bot``: the bot's name. ``proc``: ``host:pid`` of the process."""

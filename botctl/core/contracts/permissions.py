@@ -34,6 +34,7 @@ KEYS_READ: Final = "keys:read"
 KEYS_ADMIN: Final = "keys:admin"
 GRANTS_READ: Final = "grants:read"
 GRANTS_ADMIN: Final = "grants:admin"
+SESSIONS_ADMIN: Final = "sessions:admin"
 
 _TOPIC_PERMISSIONS: Final = {
     f"{EVENTS}{topic}": f"Read the events of the topic `{topic}`."
@@ -56,6 +57,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         KEYS_ADMIN: "Create, rotate and revoke API keys.",
         GRANTS_READ: "See who has which role, and why.",
         GRANTS_ADMIN: "Grant and revoke roles.",
+        SESSIONS_ADMIN: "See who is signed in, and end sessions.",
         **_TOPIC_PERMISSIONS,
     }
 )
@@ -70,7 +72,7 @@ _VIEWER: Final = frozenset(
     | {permission for permission in _TOPIC_PERMISSIONS if permission != f"{EVENTS}access"}
 )
 _OPERATOR: Final = _VIEWER | {AUDIT_READ, JOBS_RUN, JOBS_WRITE, RATELIMIT_WRITE, GUILD_SETTINGS_WRITE}
-_ADMIN: Final = _OPERATOR | {KEYS_READ, KEYS_ADMIN, GRANTS_READ, MIGRATIONS_WRITE, EVERY_EVENT}
+_ADMIN: Final = _OPERATOR | {KEYS_READ, KEYS_ADMIN, GRANTS_READ, SESSIONS_ADMIN, MIGRATIONS_WRITE, EVERY_EVENT}
 BUILT_IN_ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {VIEWER: _VIEWER, OPERATOR: _OPERATOR, ADMIN: _ADMIN, OWNER: frozenset({EVERYTHING})}
 )

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, ConfigError, Held
 from botctl.core.files.paths import state_folder
 from botctl.core.processes.process import is_running, start_time, terminate
@@ -25,7 +26,7 @@ from botctl.core.processes.process import is_running, start_time, terminate
 _log = logging.getLogger(__name__)
 
 FILE: Final = "runtime.json"
-RUN_LOCKS: Final = ("bot", "realtime", "jobs", "stores")
+RUN_LOCKS: Final = ("bot", "realtime", "jobs", "web", "stores")
 """The locks of a `botctl run`: its roles."""
 _NOBODY: Final = "0"  # in a free lock: no process has this id
 _NOT_PERMITTED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -230,6 +231,27 @@ class Runtime:
         except OSError as error:
             new_file.unlink(missing_ok=True)
             raise _file_error("written", path, error) from error
+
+
+class PartAddress:
+    """The address of the live part ``name``, for servers that need it often: it is looked up once in `LOOK_S`."""
+
+    LOOK_S: Final = 1.0
+
+    def __init__(self, runtime: Runtime, name: str, clock: Clock) -> None:
+        self._runtime = runtime
+        self._name = name
+        self._clock = clock
+        self._address: str | None = None
+        self._looked_s = float("-inf")
+
+    def get(self) -> str | None:
+        """The address; None if the part does not run."""
+        now_s = self._clock.monotonic()
+        if now_s - self._looked_s >= self.LOOK_S:
+            part = self._runtime.live().get(self._name)
+            self._address, self._looked_s = part.address if part else None, now_s
+        return self._address
 
 
 def _parse_part(item: dict[str, Any]) -> Part:

@@ -23,7 +23,7 @@ from botctl.core.redact import register
 from botctl.core.services.tasks import Tasks
 from botctl.sandbox.control.identity_probe import is_sandbox
 from botctl.sandbox.model.limits import Limits
-from botctl.sandbox.model.tokens import bot_token
+from botctl.sandbox.model.tokens import DEFAULT_BOT, bot_token, client_secret
 from botctl.sandbox.web import openapi_check
 
 NAME: Final = "sandbox"
@@ -44,7 +44,9 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         token = bot_token(secret)
         register(secret)
         register(token)
-        yield DiscordAccess(token, endpoint.address)
+        oauth_secret = client_secret(secret, DEFAULT_BOT)
+        register(oauth_secret)
+        yield DiscordAccess(token, endpoint.address, client_id=DEFAULT_BOT, client_secret=oauth_secret)
 
 
 def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:

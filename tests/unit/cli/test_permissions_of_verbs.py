@@ -12,6 +12,8 @@ CHANGING = {
     "auth who": permissions.GRANTS_READ,
     "auth explain": permissions.GRANTS_READ,
     "auth sign-again": permissions.GRANTS_ADMIN,
+    "auth sessions list": permissions.SESSIONS_ADMIN,
+    "auth sessions revoke": permissions.SESSIONS_ADMIN,
     "auth key create": permissions.KEYS_ADMIN,
     "auth key list": permissions.KEYS_READ,
     "auth key revoke": permissions.KEYS_ADMIN,
@@ -33,7 +35,7 @@ CHANGING = {
     "settings show": permissions.GUILD_SETTINGS_READ,
     "stores": permissions.STATUS_READ,
 }
-ONLY_HERE = ("run", "init", "migrate create", "sandbox")
+ONLY_HERE = ("run", "init", "migrate create", "sandbox", "auth link", "auth url")
 """What works with files and processes of this machine: no one can be permitted to do it from elsewhere."""
 
 

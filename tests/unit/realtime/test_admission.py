@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from botctl.core.contracts.throttle import API_SCOPES, parse
+from botctl.core.http.proxies import parse_networks
 from botctl.realtime.admission import ConnectionLimits, SocketAdmission, sockets_refill
 from botctl.realtime.budgets import BEFORE_KEY, Refill
 from botctl.realtime.descriptors import RESERVE, needed_descriptors, usable_connections
-from botctl.realtime.proxies import parse_networks
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.realtime.origins import host_fault, origin_fault
+from botctl.core.http.origins import host_fault, origin_fault
 
 NAMES = frozenset({"bot.example"})
 ORIGINS = frozenset({"https://app.example"})

@@ -17,8 +17,10 @@ _HOST: Final = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]?#,]+)(?::(?P
 _MAX_SHOWN: Final = 100
 
 
-def host_fault(hosts: Sequence[str], allowed: Collection[str]) -> str | None:
-    """Return what is wrong with the Host header (all its values), or None.
+def host_fault(
+    hosts: Sequence[str], allowed: Collection[str], *, advice: str = "add that name to realtime.hosts if it is"
+) -> str | None:
+    """Return what is wrong with the Host header (all its values), or None. ``advice``: how to allow its name.
 
     Allowed are addresses, ``localhost``, and the names in ``allowed`` (lower case). A request without Host is allowed:
     a browser always sends one.
@@ -31,7 +33,7 @@ def host_fault(hosts: Sequence[str], allowed: Collection[str]) -> str | None:
     name = _normalized(match["name"])
     if _is_address(name) or name == "localhost" or name in allowed:
         return None
-    return f"the server is not called {name[:_MAX_SHOWN]!r}: add that name to realtime.hosts if it is"
+    return f"the server is not called {name[:_MAX_SHOWN]!r}: {advice}"
 
 
 def origin_fault(origins: Sequence[str], hosts: Sequence[str], allowed: Collection[str]) -> str | None:

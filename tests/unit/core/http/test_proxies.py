@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
-from botctl.realtime.proxies import client_address, has_proxy_headers, is_trusted, parse_networks
+from botctl.core.http.proxies import client_address, has_proxy_headers, is_trusted, parse_networks
 
 PROXIES = parse_networks(["127.0.0.1", "10.0.0.0/8", "::1"])
 
@@ -16,7 +16,7 @@ def address(*pairs: tuple[str, str], peer: str = "127.0.0.1") -> str:
     headers = Headers()
     for name, value in pairs:
         headers[name] = value
-    return client_address(peer, headers, PROXIES)
+    return client_address(peer, headers.get_all, PROXIES)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_headers_of_other_peers_are_not_believed() -> None:
     for name, value in (("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=192.0.2.7")):
         assert address((name, value), peer="203.0.113.1") == "203.0.113.1"
         headers = Headers([(name, value)])
-        assert client_address("127.0.0.1", headers, ()) == "127.0.0.1"
+        assert client_address("127.0.0.1", headers.get_all, ()) == "127.0.0.1"
 
 
 def test_contradicting_headers_are_not_believed() -> None:

@@ -1,4 +1,4 @@
-"""The server's TLS certificate, from files. Renewed files are taken without a restart."""
+"""A server's TLS certificate, from files. Renewed files are taken without a restart."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from botctl.core.config.settings import RealtimeSettings
 from botctl.core.errors import ConfigError
 
 RELOAD_S: Final = 30.0  # between two looks at the files
-_HINT: Final = "Set realtime.tls_cert and realtime.tls_key to PEM files of one certificate."
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where the certificate (with its chain) and its private key are. They may be one file."""
+    """Where the certificate (with its chain) and its private key are. They may be one file.
+
+    ``section``: of the settings that name them.
+    """
 
     cert: Path
     key: Path
+    section: str = "realtime"
+
+    @property
+    def hint(self) -> str:
+        return f"Set {self.section}.tls_cert and {self.section}.tls_key to PEM files of one certificate."
 
     def state(self) -> tuple[object, ...]:
         """What changes when they are replaced. Raises OSError."""
@@ -63,14 +69,14 @@ class Certificate:
             await asyncio.to_thread(self.reload_if_changed)
 
 
-def certificate_files(options: RealtimeSettings, root: Path) -> CertificateFiles | None:
-    """The files of the settings; None without TLS. Raises ConfigError."""
-    if not options.tls_cert:
-        if options.tls_key:
-            raise ConfigError("realtime.tls_key is set, but not realtime.tls_cert.", hint=_HINT)
-        return None
-    cert = root / options.tls_cert
-    return CertificateFiles(cert, root / options.tls_key if options.tls_key else cert)
+def certificate_files(section: str, cert: str, key: str, root: Path) -> CertificateFiles | None:
+    """The files that ``tls_cert`` and ``tls_key`` of ``section`` name; None without TLS. Raises ConfigError."""
+    files = CertificateFiles(root / cert, root / (key or cert), section)
+    if cert:
+        return files
+    if key:
+        raise ConfigError(f"{section}.tls_key is set, but not {section}.tls_cert.", hint=files.hint)
+    return None
 
 
 def load(context: ssl.SSLContext, files: CertificateFiles) -> None:
@@ -80,7 +86,9 @@ def load(context: ssl.SSLContext, files: CertificateFiles) -> None:
             path.read_bytes()
         except OSError as error:
             reason = (error.strerror or "it cannot be read").lower()
-            raise ConfigError(f"The file of realtime.{name}, {path}, cannot be read: {reason}.", hint=_HINT) from error
+            raise ConfigError(
+                f"The file of {files.section}.{name}, {path}, cannot be read: {reason}.", hint=files.hint
+            ) from error
     if stat.S_IMODE(files.key.stat().st_mode) & stat.S_IRWXO:
         raise ConfigError(
             f"The TLS key {files.key} can be read by every user of this machine.",
@@ -89,7 +97,7 @@ def load(context: ssl.SSLContext, files: CertificateFiles) -> None:
     try:
         context.load_cert_chain(files.cert, files.key, password=_no_password)
     except (OSError, ValueError) as error:
-        raise ConfigError(_why_refused(files, error), hint=_HINT) from error
+        raise ConfigError(_why_refused(files, error), hint=files.hint) from error
 
 
 def _why_refused(files: CertificateFiles, error: Exception) -> str:

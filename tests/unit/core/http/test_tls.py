@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from botctl.core.config.settings import RealtimeSettings
 from botctl.core.errors import ConfigError
-from botctl.realtime.tls import Certificate, CertificateFiles, certificate_files
+from botctl.core.http.tls import Certificate, CertificateFiles, certificate_files
 from tests.support.certificates import make_certificate
 
 
@@ -136,10 +135,10 @@ def test_file_without_a_certificate_is_refused(files: CertificateFiles) -> None:
 
 
 def test_files_are_relative_to_the_project(tmp_path: Path) -> None:
-    found = certificate_files(RealtimeSettings(tls_cert="tls/cert.pem", tls_key="/etc/key.pem"), tmp_path)
+    found = certificate_files("realtime", "tls/cert.pem", "/etc/key.pem", tmp_path)
     assert found == CertificateFiles(tmp_path / "tls" / "cert.pem", Path("/etc/key.pem"))
-    both = certificate_files(RealtimeSettings(tls_cert="both.pem"), tmp_path)
+    both = certificate_files("realtime", "both.pem", "", tmp_path)
     assert both == CertificateFiles(tmp_path / "both.pem", tmp_path / "both.pem")
-    assert certificate_files(RealtimeSettings(), tmp_path) is None
-    with pytest.raises(ConfigError, match=r"not realtime\.tls_cert"):
-        certificate_files(RealtimeSettings(tls_key="key.pem"), tmp_path)
+    assert certificate_files("web", "", "", tmp_path) is None
+    with pytest.raises(ConfigError, match=r"not web\.tls_cert"):
+        certificate_files("web", "", "key.pem", tmp_path)

@@ -7,17 +7,16 @@ and of their list only what trusted proxies have written: the rightmost address 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
-
-from websockets.datastructures import Headers
 
 Network = IPv4Network | IPv6Network
 
 FORWARDED_FOR: Final = "X-Forwarded-For"
 FORWARDED: Final = "Forwarded"
-_PROXY_HEADERS: Final = (FORWARDED, "Via", "X-Real-IP")  # and those that begin with X-Forwarded-
+_FORWARDED_PREFIX: Final = "x-forwarded-"
+_PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})  # and those with the prefix
 _MAX_HOPS: Final = 20
 _PAIR: Final = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)=(?:([\w!#$%&\'*+.^`|~:\[\]-]+)|"([^"\\]*)")\s*', re.ASCII)
 
@@ -33,25 +32,24 @@ def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     return ip is not None and any(ip in network for network in trusted)
 
 
-def has_proxy_headers(headers: Headers) -> bool:
-    """Whether the request has passed a proxy that says so."""
-    return any(name.lower().startswith("x-forwarded-") for name in headers) or any(
-        name in headers for name in _PROXY_HEADERS
-    )
+def has_proxy_headers(names: Iterable[str]) -> bool:
+    """Whether a request with headers of these ``names`` has passed a proxy that says so."""
+    return any(name.lower().startswith(_FORWARDED_PREFIX) or name.lower() in _PROXY_HEADERS for name in names)
 
 
-def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> str:
+def client_address(peer: str, get_all: Callable[[str], Sequence[str]], trusted: Sequence[Network]) -> str:
     """Return the address of the client that the connection of ``peer`` serves; ``peer`` if that is not certain.
 
+    ``get_all``: returns all values of a header, by its name.
     It is not certain where the headers contradict each other: then the client has written one of them.
     """
     if not is_trusted(peer, trusted):
         return peer
     lists = []
-    if FORWARDED_FOR in headers:
-        lists.append([part.strip() for part in ",".join(headers.get_all(FORWARDED_FOR)).split(",")])
-    if FORWARDED in headers:
-        lists.append(list(_forwarded_for(",".join(headers.get_all(FORWARDED)))))
+    if values := get_all(FORWARDED_FOR):
+        lists.append([part.strip() for part in ",".join(values).split(",")])
+    if values := get_all(FORWARDED):
+        lists.append(list(_forwarded_for(",".join(values))))
     found = {_rightmost_client(hops, trusted) for hops in lists}
     address = found.pop() if len(found) == 1 else None
     return peer if address is None else str(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from botctl.core.contracts.throttle import API_SCOPES, parse
-from botctl.realtime.rate_limit_headers import throttled_headers, too_many_headers
+from botctl.core.http.rate_limit_headers import throttled_headers, too_many_headers
 
 
 def test_headers_tell_limit_and_wait() -> None:

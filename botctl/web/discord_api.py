@@ -1,0 +1,144 @@
+"""The few requests to Discord that signing in needs: who someone is, and which roles they have in a guild.
+
+Each takes a bounded time, and waits as Discord says after 429.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.errors import Unreachable
+from botctl.core.version import __version__
+from botctl.web.oauth import OAuthApplication, OAuthRefused, parse_token, revocation_body, token_body
+
+LIMIT_S: Final = 8.0
+"""How long one of these questions may take, with its repetitions."""
+GUILDS_PER_PAGE: Final = 200
+_DISCORD: Final = "https://discord.com"
+_API: Final = "/api/v10"
+_AGENT: Final = f"DiscordBot (https://github.com/botctl/botctl, {__version__})"
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+_SERVER_ERROR: Final = 500
+_log = logging.getLogger(__name__)
+
+
+class DiscordUser(NamedTuple):
+    """A Discord user."""
+
+    id: str
+    name: str
+
+
+class _Answer(NamedTuple):
+    status: int
+    text: str
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.text)
+        except ValueError as error:
+            raise Unreachable("Discord's answer cannot be read.") from error
+
+
+class DiscordApi:
+    """Discord, or the sandbox, as ``access`` says. Every method raises Unreachable if it does not answer in time."""
+
+    def __init__(self, http: aiohttp.ClientSession, access: DiscordAccess) -> None:
+        self.origin = access.base_url or _DISCORD
+        self._http = http
+        self._bot = {"Authorization": f"Bot {access.token}"}
+
+    @property
+    def consent_page(self) -> str:
+        return f"{self.origin}/oauth2/authorize"
+
+    async def identify(self, application: OAuthApplication, code: str, verifier: str) -> DiscordUser:
+        """Who has given ``code``. Discord's token is revoked before this returns, and kept nowhere.
+
+        Raises OAuthRefused if Discord does not accept the code.
+        """
+        async with self._bounded():
+            answer = await self._send("POST", "/oauth2/token", _FORM, token_body(application, code, verifier))
+            token = parse_token(application, answer.text)
+            try:
+                answer = await self._send("GET", "/users/@me", {"Authorization": f"Bearer {token}"})
+            finally:
+                await self._revoke(application, token)
+        user = _require_ok(answer)
+        return DiscordUser(str(user["id"]), str(user.get("global_name") or user.get("username") or user["id"]))
+
+    async def member_roles(self, guild: str, user: str) -> frozenset[str]:
+        """The ids of the roles that ``user`` has in ``guild``; none if they are not in it, or the bot is not."""
+        async with self._bounded():
+            answer = await self._send("GET", f"/guilds/{guild}/members/{user}", self._bot)
+        if answer.status in (403, 404):
+            return frozenset()
+        return frozenset(map(str, _require_ok(answer)["roles"]))
+
+    async def guilds(self) -> list[str]:
+        """The first `GUILDS_PER_PAGE` guilds of the bot."""
+        async with self._bounded():
+            answer = await self._send("GET", f"/users/@me/guilds?limit={GUILDS_PER_PAGE}", self._bot)
+        return [str(guild["id"]) for guild in _require_ok(answer)]
+
+    async def guild_roles(self, guild: str) -> frozenset[str]:
+        """The ids of the roles that ``guild`` has."""
+        async with self._bounded():
+            answer = await self._send("GET", f"/guilds/{guild}/roles", self._bot)
+        return frozenset() if answer.status in (403, 404) else frozenset(str(r["id"]) for r in _require_ok(answer))
+
+    async def _revoke(self, application: OAuthApplication, token: str) -> None:
+        """Revoke ``token``. If that fails, the sign-in goes on: the token can only tell a name, and no one keeps it."""
+        try:
+            answer = await self._send("POST", "/oauth2/token/revoke", _FORM, revocation_body(application, token))
+            _require_ok(answer)
+        except Unreachable as error:
+            _log.warning("a token of a sign-in could not be revoked at Discord; it ends by itself: %s", error)
+
+    async def _send(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> _Answer:
+        """Send a request, again after 429. The caller limits the time."""
+        while True:
+            headers = {**headers, "User-Agent": _AGENT}
+            url = f"{self.origin}{_API}{path}"
+            async with self._http.request(method, url, headers=headers, data=body, allow_redirects=False) as response:
+                answer = _Answer(response.status, await response.text(errors="replace"))
+            if answer.status != 429:  # noqa: PLR2004
+                return answer
+            await asyncio.sleep(_wait_s(response.headers.get("Retry-After", "")))
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                yield
+        except TimeoutError as error:
+            raise Unreachable(f"Discord did not answer within {LIMIT_S:g} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(f"Discord cannot be reached ({type(error).__name__}).") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unreachable("Discord's answer has an unknown form.") from error
+
+
+def _require_ok(answer: _Answer) -> Any:
+    if answer.status >= _SERVER_ERROR or not 200 <= answer.status < 300:  # noqa: PLR2004
+        raise Unreachable(f"Discord answered with status {answer.status}.")
+    return answer.json()
+
+
+def _wait_s(retry_after: str) -> float:
+    """The seconds in a Retry-After header; one if it has none."""
+    try:
+        return min(max(float(retry_after), 0.05), LIMIT_S)
+    except ValueError:
+        return 1.0
+
+
+__all__ = ["DiscordApi", "DiscordUser", "OAuthRefused"]

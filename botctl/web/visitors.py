@@ -1,0 +1,153 @@
+"""Who sends a request: the session of its cookie, with rights that are current.
+
+Each request asks the store, so an ended session ends with the next request. The Discord roles of a person are read
+again when they are old. While Discord does not answer, the last known ones count; `Session.checked_at` tells their age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from botctl.core.clock import Clock
+from botctl.core.contracts.access import AccessControl, AccessRules, held_permissions, held_roles
+from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.events import MemberRolesChanged
+from botctl.core.contracts.sessions import Session, SessionSource, SessionStore
+from botctl.core.errors import STORE_FAULTS, Unreachable
+from botctl.web.member_roles import MemberRoleReader
+
+RETRY_S: Final = 30.0
+"""How long Discord is not asked again for the roles of a person after it did not answer."""
+_ATTEMPTS: Final = 5
+_READ_WAIT_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Visit(NamedTuple):
+    """A request with a session. ``new_text``: what its cookie gets, if the rights have changed."""
+
+    session: Session
+    new_text: str | None = None
+
+
+def guilds_of(rules: AccessRules, session: Session) -> list[str]:
+    """The guilds in which the session could have a right, in order."""
+    return sorted(rules.guilds_of(session.requester().holder).union(session.guilds()))
+
+
+def rights_of(rules: AccessRules, session: Session, now: datetime) -> str:
+    """The fingerprint of everything that the session may do now."""
+    held = [
+        (guild, *sorted(held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)))
+        for guild in (None, *guilds_of(rules, session))
+        for requester in (session.requester(guild),)
+    ]
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
+
+
+class Visitors:
+    """Finds sessions, and keeps them current. ``recheck``: how old member roles may be."""
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        access: AccessControl,
+        reader: MemberRoleReader | None,
+        clock: Clock,
+        recheck: timedelta,
+    ) -> None:
+        self._sessions = sessions
+        self._access = access
+        self._reader = reader
+        self._clock = clock
+        self._recheck = recheck
+        self._refreshing: dict[str, asyncio.Task[Session | None]] = {}
+        self._failed_at_s: dict[str, float] = {}
+
+    async def visit(self, text: str) -> Visit | None:
+        """The session that ``text`` opens; None if there is none. Raises Unreachable if Redis does not answer."""
+        for _ in range(_ATTEMPTS):  # other requests of the page may change the session at the same time
+            found = await self._sessions.find(text)
+            if found is None:
+                return None
+            session = found.session
+            if self._is_old(session):
+                session = await self.refresh(session) or session
+            rights = rights_of(self._access.rules, session, self._clock.now())
+            if rights == session.rights or found.replaced:
+                return Visit(session)
+            renewed = replace(session, rights=rights)
+            new_text = await self._sessions.renew(text, renewed)
+            if new_text is not None:
+                return Visit(renewed, new_text)
+        return None
+
+    async def member_roles(self, user: str) -> Mapping[str, frozenset[str]]:
+        """The roles of ``user`` by guild, read now. Raises Unreachable."""
+        return {} if self._reader is None else await self._reader.read(user)
+
+    async def refresh(self, session: Session) -> Session | None:
+        """Read the member roles of ``session`` again; once for all requests that wait for it.
+
+        None if Discord does not answer, or the session has ended.
+        """
+        task = self._refreshing.get(session.id)
+        if task is None:
+            task = asyncio.create_task(self._refresh(session), name=f"refresh {session.id}")
+            self._refreshing[session.id] = task
+            task.add_done_callback(lambda done: self._forget(session.id, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, session_id: str, task: asyncio.Task[Session | None]) -> None:
+        del self._refreshing[session_id]
+        if not task.cancelled():
+            task.exception()  # those who wait for it get it; there may be none
+
+    async def follow_members(self, log: EventLog) -> None:
+        """Read the roles of a person again when the bot hears that they have changed. Never returns."""
+        while True:
+            try:
+                await self._follow(log)
+            except STORE_FAULTS as error:
+                _log.info("changes of Discord roles are noticed within %s, and not at once: %s", self._recheck, error)
+                await asyncio.sleep(_READ_WAIT_S)
+
+    async def _follow(self, log: EventLog) -> None:
+        topic = MemberRolesChanged.topic
+        position = await log.position(topic)
+        while True:
+            page = await log.read(topic, position, wait_s=_READ_WAIT_S)
+            position = page.position
+            envelopes = (entry.envelope for entry in page.entries)
+            users = {str(e["data"].get("user")) for e in envelopes if e.get("type") == MemberRolesChanged.type}
+            for user in users:
+                for session in await self._sessions.list(user):
+                    await self.refresh(session)
+
+    def _is_old(self, session: Session) -> bool:
+        if self._reader is None or session.source is SessionSource.LINK or session.checked_at is None:
+            return False
+        if self._clock.monotonic() - self._failed_at_s.get(session.id, -RETRY_S) < RETRY_S:
+            return False
+        is_due = self._clock.now() - session.checked_at >= self._recheck
+        return is_due or not self._reader.known_guilds(session.user) <= session.member_roles.keys()
+
+    async def _refresh(self, session: Session) -> Session | None:
+        checked_at = self._clock.now()
+        try:
+            roles = await self.member_roles(session.user)
+        except Unreachable as error:
+            if len(self._failed_at_s) > 10_000:  # noqa: PLR2004  bounded, whatever happens
+                self._failed_at_s.clear()
+            self._failed_at_s[session.id] = self._clock.monotonic()
+            _log.info("the Discord roles of user %s stay as they were: %s", session.user, error)
+            return None
+        self._failed_at_s.pop(session.id, None)
+        return await self._sessions.update(session.id, roles, checked_at)
