@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,11 @@ from websockets.exceptions import ConnectionClosed
 from botctl.auth.access_control import access_control
 from botctl.auth.api_keys import api_keys
 from botctl.auth.grants import role_grants
+from botctl.auth.one_time import one_time_tokens
+from botctl.auth.sessions import sessions
 from botctl.auth.signing import document_signer
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.config.settings import RealtimeSettings, RoleSettings, Settings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.audit_entry import AuditEntry
@@ -105,12 +107,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def serving(redis: Redis, root: Path, *, database: Any = None, **options: Any) -> AsyncIterator[Rig]:
+async def serving(
+    redis: Redis, root: Path, *, database: Any = None, roles: Mapping[str, RoleSettings] | None = None, **options: Any
+) -> AsyncIterator[Rig]:
     """A server with ``options`` of ``[realtime]``; keys are in memory unless there is a ``database``."""
     bus, auditor, leases = Bus(), RecordingAuditor(), KnownHolder()
     registry = Registry(publish=bus.publish)
     values: dict[Any, Any] = {
-        Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
+        Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options)), roles=dict(roles or {})),
         Redis: redis,
         Database: database or MemoryDatabase(),
         Bus: bus,
@@ -136,6 +140,8 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         guild_settings_store,
         action_controls,
         state_sources,
+        one_time_tokens,
+        sessions,
     ):
         registry.add(factory)
     registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
