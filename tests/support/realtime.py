@@ -116,7 +116,7 @@ async def serving(
     values: dict[Any, Any] = {
         Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options)), roles=dict(roles or {})),
         Redis: redis,
-        Database: database or MemoryDatabase(),
+        Database: MemoryDatabase() if database is None else database,
         Bus: bus,
         Clock: SystemClock(),
         Runtime: Runtime(root, long_lived=True),

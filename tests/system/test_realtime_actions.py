@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +24,10 @@ from botctl.jobs.store import MongoJobStore
 from botctl.ratelimit.keys import state_prefix
 from botctl.realtime.protocol import CloseReason
 from botctl.stores.mongo import Database
+from tests.support import ROOT
+from tests.support.people import sign_in, ticket_of
 from tests.support.realtime import TOPIC, Client, Rig, open_client, serving
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT_S, until
 
 GUILD, OTHER = "900000000000000001", "900000000000000002"
 WHY = "it is noisy"
@@ -273,3 +278,55 @@ class TestActions:
             assert (reply["code"], reply["temporary"]) == ("unavailable", True)
         (entry,) = entries(rig, "job.")
         assert entry.outcome == "unknown"
+
+    async def test_client_of_the_docs_pauses_a_job_that_fails(self, rig: Rig) -> None:
+        store = await add_job(rig)
+        _, text = await key_with(rig, "jobs:*")
+        example = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "realtime.md").read_text(), re.DOTALL)[1]
+        command = (sys.executable, "-c", example, rig.server.url, text, "cleanup")
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        await until(lambda: rig.server.states.watches == 1, what="the client to watch")
+        await store.collection.update_one({"_id": "cleanup"}, {"$set": {"outcome": "failed"}})
+        async with asyncio.timeout(LIMIT_S):
+            out, _ = await process.communicate()
+        assert "'changed': True" in out.decode()
+        assert (await store.all())[0].paused
+
+
+class TestPeople:
+    """Callers that are signed-in persons: they have Discord roles in guilds."""
+
+    async def test_ticket_opens_one_connection_with_the_rights_of_the_person(self, rig: Rig) -> None:
+        moderator = Holder(HolderType.ROLE, "500000000000000001")
+        await rig.running.get(GrantStore).grant("operator", moderator, guild=GUILD, reason="they moderate")
+        await until(lambda: bool(rig.access.rules.grants), what="the grant")
+        session = await sign_in(rig, {GUILD: frozenset({moderator.id}), OTHER: frozenset()})
+        ticket = await ticket_of(rig, session)
+        async with open_client(rig.server.url) as client, open_client(rig.server.url) as again:
+            reply = await client.request("auth", ticket=ticket)
+            assert reply["session"] == {"id": session.id.removeprefix("session:"), "user": "7", "name": "ann"}
+            assert (await client.request("subscribe", topics=[TOPIC]))["type"] == "subscribe"
+            for guild in (None, OTHER, GUILD):
+                rig.publish(guild=guild)
+            await client.wait_for_events(1)
+            assert client.numbers == [3]
+            assert (await client.request("watch", states=["jobs"]))["code"] == "forbidden"
+            assert [offer["action"] for offer in (await client.request("actions"))["actions"]] == ["guild-settings.set"]
+            done = await act(client, "guild-settings.set", guild=GUILD, setting="locale", value="de")
+            assert done["result"]["changed"] is True
+            refused = await again.request("auth", ticket=ticket)
+            assert (refused["code"], await again.wait_closed()) == ("bad ticket", CloseReason.BAD_KEY)
+        actors = [(e.action, e.actor.type, e.actor.id, e.outcome) for e in rig.auditor.entries]
+        assert ("guild.settings.set", "user", "7", "success") in actors
+        assert ("ticket.use", "address", "127.0.0.1", "denied") in actors
+
+    async def test_person_is_disconnected_when_the_grant_of_the_guild_ends(self, rig: Rig) -> None:
+        moderator, grants = Holder(HolderType.ROLE, "500000000000000001"), rig.running.get(GrantStore)
+        await grants.grant("operator", moderator, guild=GUILD, reason="they moderate")
+        await until(lambda: bool(rig.access.rules.grants), what="the grant")
+        session = await sign_in(rig, {GUILD: frozenset({moderator.id})})
+        async with open_client(rig.server.url) as client:
+            await client.request("auth", ticket=await ticket_of(rig, session))
+            await client.request("subscribe", topics=[TOPIC])
+            await grants.revoke("operator", moderator, guild=GUILD, reason="they left")
+            assert await client.wait_closed() == CloseReason.ACCESS_CHANGED

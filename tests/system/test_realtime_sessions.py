@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from botctl.core.config.settings import RoleSettings
-from botctl.core.contracts.sessions import Session, SessionSource, SessionStore, new_session_id
+from botctl.core.contracts.sessions import Session, SessionStore
 from botctl.realtime.protocol import CloseReason
+from tests.support.people import sign_in, ticket_of
 from tests.support.realtime import TOPIC, Client, Rig, open_client, serving
 from tests.support.waiting import until
 
-GUILD, ROLE, PERSON = "900000000000000001", "900000000000000201", "900000000000000101"
+GUILD, ROLE = "900000000000000001", "900000000000000201"
+ROLES = {GUILD: frozenset({ROLE})}
 
 
 @pytest.fixture(autouse=True)
@@ -31,31 +32,12 @@ async def rig(redis: Redis, tmp_path: Path) -> AsyncIterator[Rig]:
         yield running
 
 
-async def sign_in(rig: Rig, *, role: str = "", **fields: object) -> Session:
-    """A session by a link with ``role``, or of a person who has the Discord role `ROLE` in `GUILD`."""
-    now = rig.clock.now()
-    session = Session(
-        id=new_session_id(),
-        source=SessionSource.LINK if role else SessionSource.DISCORD,
-        created_at=now,
-        seen_at=now,
-        expires_at=now + timedelta(hours=1),
-        user="" if role else PERSON,
-        name="" if role else "ann",
-        role=role,
-        made_by="root",
-        member_roles={} if role else {GUILD: frozenset({ROLE})},
-    )
-    await store(rig).create(session)
-    return session
-
-
 def store(rig: Rig) -> SessionStore:
     return rig.running.get(SessionStore)
 
 
 async def enter(rig: Rig, client: Client, session: Session) -> dict[str, object]:
-    return await client.request("auth", ticket=await store(rig).ticket(session))
+    return await client.request("auth", ticket=await ticket_of(rig, session))
 
 
 async def test_ticket_opens_one_connection_with_the_rights_of_the_person(rig: Rig) -> None:
@@ -75,7 +57,7 @@ async def test_ticket_opens_one_connection_with_the_rights_of_the_person(rig: Ri
 
 
 async def test_person_gets_the_events_of_the_guild_of_their_role(rig: Rig) -> None:
-    session = await sign_in(rig)
+    session = await sign_in(rig, ROLES)
     async with open_client(rig.server.url) as client:
         await enter(rig, client, session)
         assert (await client.request("watch", states=["services"]))["code"] == "forbidden"
@@ -92,7 +74,7 @@ async def test_end_or_change_of_a_session_closes_its_sockets(
     rig: Rig, change: str, event_arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of the two ways alone is enough: the other one is switched off."""
-    session, other = await sign_in(rig), await sign_in(rig, role="viewer")
+    session, other = await sign_in(rig, ROLES), await sign_in(rig, role="viewer")
     async with open_client(rig.server.url) as client, open_client(rig.server.url) as bystander:
         await enter(rig, client, session)
         await enter(rig, bystander, other)
@@ -111,7 +93,7 @@ async def test_session_that_changes_while_its_ticket_is_checked_is_not_admitted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the check has read is old by then; the next ticket finds the session as it is."""
-    session, sessions = await sign_in(rig), store(rig)
+    session, sessions = await sign_in(rig, ROLES), store(rig)
     redeem = sessions.redeem
 
     async def slow_redeem(ticket: str) -> Session | None:

@@ -1,8 +1,11 @@
-"""Each command of the command line that changes something has a permission, so that the list of them is complete."""
+"""Each command, action, state and topic has a permission, so that the list of them is complete."""
 
 from __future__ import annotations
 
 from botctl.core.contracts import permissions
+from botctl.core.contracts.events import BY_TYPE
+from botctl.core.contracts.states import STATE_PERMISSIONS
+from botctl.realtime.actions import ACTIONS
 from tests.support.verbs import CALLS
 
 CHANGING = {
@@ -47,3 +50,36 @@ def test_every_command_has_a_permission_or_works_here_only() -> None:
 def test_every_permission_but_those_of_topics_is_used() -> None:
     known = {name for name in permissions.PERMISSIONS if not name.startswith(permissions.EVENTS)}
     assert set(CHANGING.values()) == known
+
+
+ACTION_VERBS = {
+    "jobs.run": "jobs run",
+    "jobs.pause": "jobs pause",
+    "jobs.resume": "jobs resume",
+    "limits.reset": "ratelimit reset",
+    "keys.revoke": "auth key revoke",
+    "grants.revoke": "auth revoke",
+    "guild-settings.set": "settings set",
+}
+STATE_VERBS = {
+    "processes": "monitor",
+    "services": "monitor",
+    "shards": "monitor",
+    "counts": "monitor",
+    "jobs": "jobs list",
+    "limits": "ratelimit list",
+    "keys": "auth key list",
+    "grants": "auth who",
+}
+
+
+def test_actions_and_states_need_the_permission_of_their_command() -> None:
+    assert {name: CHANGING[verb] for name, verb in ACTION_VERBS.items()} == {
+        name: action.permission for name, action in ACTIONS.items()
+    }
+    assert {name: CHANGING[verb] for name, verb in STATE_VERBS.items()} == STATE_PERMISSIONS
+
+
+def test_every_topic_has_a_permission() -> None:
+    topics = {event.topic for event in BY_TYPE.values() if event.__module__.startswith("botctl.")}
+    assert {f"{permissions.EVENTS}{topic}" for topic in topics} <= permissions.PERMISSIONS.keys()

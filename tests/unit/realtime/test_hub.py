@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.event_log import START, Entry, EventPage, Position
 from botctl.core.errors import Unreachable
+from botctl.realtime import event_frames
 from botctl.realtime.hub import Hub, HubFull
 from botctl.realtime.protocol import encode_events
 from botctl.realtime.socket import text_frame
@@ -42,6 +43,11 @@ class MemoryLog:
             self.last[topic] = self.last.get(topic, 0) + 1
             self.entries.setdefault(topic, []).append(Entry(self.last[topic], b"%d" % next(self.serials)))
         self._appended.set()
+
+    def append_of(self, topic: str, guild: object) -> None:
+        """Append an event whose envelope has ``guild``."""
+        self.append(topic)
+        self.entries[topic][-1] = Entry(self.last[topic], json.dumps({"guild": guild, "data": {}}).encode())
 
     def trim(self, topic: str, keep: int) -> None:
         self.entries[topic] = self.entries[topic][-keep:]
@@ -452,6 +458,122 @@ async def test_history_size_is_an_upper_bound_of_its_frames() -> None:
         assert fits.recovered
         larger = await hub.history("a", Position("e1", 10), limit_bytes=history.size_bytes - 1)
         assert (larger.recovered, larger.entries, larger.size_bytes) == (False, (), 0)
+
+
+EVERY_ONE: Any = None
+OF_GUILD = {name: frozenset(name.split("+")) for name in ("1", "2", "1+2", "3")} | {"every": EVERY_ONE}
+
+
+async def test_subscriber_of_a_guild_gets_its_events_and_no_gap() -> None:
+    log, here, there, every = MemoryLog(), Listener(), Listener(), Listener()
+    async with running(log) as hub:
+        for listener, guilds in ((here, OF_GUILD["1"]), (there, OF_GUILD["2"]), (every, None)):
+            await hub.join(listener, "a", START, guilds=guilds)
+        for guild in ("1", None, "2", "1", 1, ["1"], "11"):
+            log.append_of("a", guild)
+        log.append("a")  # whose envelope is no object
+        await until(lambda: every.offsets == [1, 2, 3, 4, 5, 6, 7, 8])
+        assert (here.offsets, there.offsets) == ([1, 4], [3])
+        assert here.gaps == there.gaps == []
+        assert hub.counts.deliveries == 8 + 2 + 1
+        history = await hub.history("a", Position("e1", 1), limit_bytes=1000, guilds=OF_GUILD["1"])
+        assert ([entry.offset for entry in history.entries], history.position.offset) == ([4], 8)
+        late = Listener()
+        await hub.join(late, "a", Position("e1", 2), guilds=OF_GUILD["1"])  # behind the hub
+        assert late.offsets == [4]
+
+
+async def test_page_is_encoded_once_for_each_set_of_guilds(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, encoded, parsed = MemoryLog(), [], []
+    real, guild_of = event_frames.encode_events, event_frames.guild_of
+    monkeypatch.setattr(event_frames, "encode_events", lambda *page: encoded.append(page) or real(*page))
+    monkeypatch.setattr(event_frames, "guild_of", lambda entry: parsed.append(entry) or guild_of(entry))
+    listeners = {name: [Listener() for _ in range(5)] for name in ("every", "1", "1+2")}
+    async with running(log) as hub:
+        for name, same in listeners.items():
+            for listener in same:
+                await hub.join(listener, "a", START, guilds=OF_GUILD[name])
+        for _ in range(10):
+            log.append_of("a", "1")
+        await until(lambda: all(len(listener.offsets) == 10 for same in listeners.values() for listener in same))
+    assert len(encoded) == 3 * hub.counts.events // 10 == 3
+    assert len(parsed) == 10
+
+
+async def test_events_are_not_parsed_for_subscribers_of_all_guilds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_frames, "guild_of", None)
+    log, listener = MemoryLog(), Listener()
+    async with running(log) as hub:
+        await hub.join(listener, "a", START)
+        log.append_of("a", "1")
+        await until(lambda: listener.offsets == [1])
+
+
+GUILD_ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.sampled_from(["1", "2", "4", None])),
+        st.tuples(st.sampled_from(["join", "rejoin"]), st.sampled_from([*OF_GUILD])),
+        st.tuples(st.sampled_from(["turn", "turn", "leave", "lose"]), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60)
+@given(GUILD_ACTIONS)
+def test_no_event_of_another_guild_leaks_and_none_of_its_own_is_missing(actions: list[tuple[str, Any]]) -> None:
+    asyncio.run(_run_guild_actions(actions))
+
+
+async def _run_guild_actions(actions: list[tuple[str, Any]]) -> None:
+    """What each listener gets is compared with the ledger of all events, from where it joined up to where it left."""
+    log, lost = MemoryLog(), False
+    ledger: dict[int, str | None] = {}
+    listeners: list[tuple[Listener, Any, int, list[int]]] = []  # guilds, joined after, left after
+    log.append_of("a", None)
+    async with running(log) as hub:
+        for action, which in actions:
+            if action == "append":
+                log.append_of("a", which)
+                ledger[log.last["a"]] = which
+            elif action in ("join", "rejoin"):
+                listener, guilds = Listener(), OF_GUILD[which]
+                after = Position("e1", 1) if action == "rejoin" and not lost else None
+                history = await hub.history("a", after, limit_bytes=100_000, guilds=guilds)
+                listener.messages += [
+                    {"type": "event", "offset": entry.offset, "event": entry.envelope} for entry in history.entries
+                ]
+                began = after.offset if after else history.position.offset
+                listeners.append((listener, guilds, began, []))
+                await hub.join(listener, "a", history.position, guilds=guilds)
+            elif action == "leave" and (joined := [each for each in listeners if not each[3]]):
+                joined[0][3].append(1)
+                hub.leave(joined[0][0], ["a"])
+            elif action == "lose" and len(log.entries["a"]) > 1:
+                lost = True
+                log.trim("a", 1)
+                log.reset("a")
+                log.append_of("a", None)
+            else:
+                await asyncio.sleep(0)
+        for _ in range(100):
+            log.append_of("a", "1")
+            log.append_of("a", "2")
+        ledger |= {log.last["a"] - 199 + n: "12"[n % 2] for n in range(200)}
+        end = {"1": log.last["a"] - 1, "2": log.last["a"]}
+        present = [each for each in listeners if not each[3]]
+        await until(lambda: all(_has_last(listener, guilds, end) for listener, guilds, _, _ in present))
+    for listener, guilds, began, left in listeners:
+        got = [(m["offset"], m["event"]["guild"]) for m in listener.messages if m["type"] == "event"]
+        assert guilds is None or {guild for _, guild in got} <= guilds
+        if not lost:
+            due = [(n, guild) for n, guild in ledger.items() if n > began and (guilds is None or guild in guilds)]
+            assert got == (due[: len(got)] if left else due)
+
+
+def _has_last(listener: Listener, guilds: Any, end: Mapping[str, int]) -> bool:
+    last = max((offset for guild, offset in end.items() if guilds is None or guild in guilds), default=None)
+    return last is None or last in listener.offsets
 
 
 ACTIONS = st.lists(

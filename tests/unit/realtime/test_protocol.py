@@ -14,9 +14,13 @@ from botctl.realtime.protocol import (
     Auth,
     BadMessage,
     CloseReason,
+    Do,
+    ListActions,
     Ping,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
     encode_error,
     encode_events,
     encode_reply,
@@ -34,7 +38,13 @@ JSON = st.recursive(
     ("message", "request_"),
     [
         ({"type": "auth", "key": "k"}, Auth(None, "k")),
+        ({"type": "auth", "ticket": "t", "id": 7}, Auth(7, ticket="t")),
         ({"type": "ping", "id": "a"}, Ping("a")),
+        ({"type": "watch", "id": 1, "states": ["jobs", "no such", "jobs"]}, Watch(1, ("jobs", "no such"))),
+        ({"type": "unwatch", "states": ["jobs"]}, Unwatch(None, ("jobs",))),
+        ({"type": "do", "id": 1, "action": "a", "args": {"b": 1}, "reason": "c"}, Do(1, "a", {"b": 1}, "c")),
+        ({"type": "do", "action": "a"}, Do(None, "a", {}, "")),
+        ({"type": "actions", "id": 1}, ListActions(1)),
         ({"type": "subscribe", "id": 1, "topics": ["a", "b", "a"]}, Subscribe(1, ("a", "b"), {})),
         (
             {"type": "subscribe", "topics": ["a"], "after": {"a": {"epoch": "e", "offset": 3}}},
@@ -52,6 +62,16 @@ def test_valid_messages_are_parsed(message: dict[str, Any], request_: object) ->
     [
         {"type": "auth"},
         {"type": "auth", "key": 1},
+        {"type": "auth", "ticket": None},
+        {"type": "auth", "ticket": "t", "key": "k"},
+        {"type": "watch"},
+        {"type": "watch", "states": []},
+        {"type": "watch", "states": [1]},
+        {"type": "unwatch", "states": "jobs"},
+        {"type": "do"},
+        {"type": "do", "action": 1},
+        {"type": "do", "action": "a", "args": [1]},
+        {"type": "do", "action": "a", "reason": 1},
         {"type": "subscribe"},
         {"type": "subscribe", "topics": []},
         {"type": "subscribe", "topics": "a"},
@@ -65,6 +85,8 @@ def test_valid_messages_are_parsed(message: dict[str, Any], request_: object) ->
         {"type": "ping", "id": True},
         {"type": "ping", "id": "x" * 65},
         {"type": None},
+        {"type": []},
+        {"type": "dance"},
     ],
 )
 def test_invalid_messages_are_rejected(message: dict[str, Any]) -> None:
@@ -73,8 +95,11 @@ def test_invalid_messages_are_rejected(message: dict[str, Any]) -> None:
 
 
 SHAPED = st.fixed_dictionaries(
-    {"type": st.sampled_from(["auth", "subscribe", "unsubscribe", "ping"]), "id": JSON},
-    optional={"topics": JSON, "after": JSON, "key": JSON},
+    {
+        "type": st.sampled_from(["auth", "subscribe", "unsubscribe", "watch", "unwatch", "do", "actions", "ping"]),
+        "id": JSON,
+    },
+    optional=dict.fromkeys(["topics", "after", "key", "ticket", "states", "action", "args", "reason"], JSON),
 )
 
 
