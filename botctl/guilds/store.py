@@ -34,7 +34,6 @@ from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
 MAX_ATTEMPTS: Final = 20  # each failed one means that another change succeeded
-_INTERFACES: Final = {"cli": "cli", "user": "discord"}  # of a change without a reason, by the type of its actor
 _reading: Final = reaching_mongo("The settings of this guild cannot be read: MongoDB fails.")
 _before_the_write: Final = reaching_mongo("The settings were not changed: MongoDB fails.")
 _writing: Final = reaching_mongo(
@@ -60,11 +59,12 @@ class GuildSettingsCache:
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
         """See `GuildSettingsStore`. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
-        principal = current_operator() if actor == "cli" else Principal("user", actor)
-        return (await self.change(guild, changes, actor=principal))[0]
+        if actor == "cli":
+            return (await self.change(guild, changes, actor=current_operator(), iface="cli"))[0]
+        return (await self.change(guild, changes, actor=Principal("user", actor), iface="discord"))[0]
 
     async def change(
-        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, reason: str = ""
+        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, iface: str = "api", reason: str = ""
     ) -> tuple[GuildSettings, bool]:
         """See `GuildSettingsStore`. Raises as `update`."""
         for _ in range(MAX_ATTEMPTS):
@@ -74,7 +74,7 @@ class GuildSettingsCache:
                 return old, False
             new = replace(new, revision=old.revision + 1)
             if await self._compare_and_swap(guild, old, new):
-                self._publish_change(guild, diff(old, new), actor, reason)
+                self._publish_change(guild, diff(old, new), actor, iface, reason)
                 return new, True
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
@@ -98,7 +98,7 @@ class GuildSettingsCache:
             await self.cache.invalidate(guild)  # also if the write was not confirmed
 
     def _publish_change(
-        self, guild: str, changes: Mapping[str, tuple[Any, Any]], actor: Principal, reason: str
+        self, guild: str, changes: Mapping[str, tuple[Any, Any]], actor: Principal, iface: str, reason: str
     ) -> None:
         shown = {"cli": "cli", "user": actor.id}.get(actor.type, f"{actor.type}:{actor.id}")
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=shown, changes=dict(changes)))
@@ -107,7 +107,7 @@ class GuildSettingsCache:
                 "guild.settings.set",
                 actor,
                 at=self.clock.now(),
-                iface="api" if reason else _INTERFACES.get(actor.type, "api"),
+                iface=iface,
                 target=Target("guild", guild),
                 guild=guild,
                 reason=reason or None,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import Principal, Target, make_entry
-from botctl.core.contracts.jobs import LEASE, JobControl, JobRecord, StoredJob
+from botctl.core.contracts.jobs import LEASE, JobRecord, StoredJob
 from botctl.core.contracts.lease import Leases
 from botctl.core.contracts.malformed import describe_fault, malformed_error
 from botctl.core.contracts.protocols import Auditor
@@ -16,7 +14,6 @@ from botctl.core.errors import Held, NotFound
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.jobs.store import COLLECTION, MongoJobStore
-from botctl.stores.mongo import Database
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +54,6 @@ class StoredJobControl:
         target = Target("job", name)
         entry = make_entry(action, actor, at=self.clock.now(), iface="api", target=target, reason=reason, op=op)
         self.auditor.record(entry)
-
-
-@asynccontextmanager
-async def job_control(
-    *, database: Database, leases: Leases, auditor: Auditor, clock: Clock
-) -> AsyncIterator[JobControl]:
-    """Factory of the service."""
-    yield StoredJobControl(MongoJobStore.of(database), leases, auditor, clock)
 
 
 def _stored_job(record: JobRecord) -> StoredJob:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from botctl.core.clock import Clock
-from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Principal
-from botctl.core.contracts.protocols import Auditor, LimitControl
+from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import UsageError
 from botctl.ratelimit.inspect import Inspector, reset
 from botctl.ratelimit.keys import parse_subject
@@ -32,11 +28,3 @@ class RedisLimitControl:
             raise UsageError(f"{error}.") from None
         keys = await reset(self.inspector, self.auditor, self.clock, parsed, policy, actor=actor, reason=reason)
         return [key.policy for key in keys]
-
-
-@asynccontextmanager
-async def limit_control(
-    *, redis: Redis, settings: Settings, auditor: Auditor, clock: Clock
-) -> AsyncIterator[LimitControl]:
-    """Factory of the service."""
-    yield RedisLimitControl(Inspector(redis, settings.bot), auditor, clock)

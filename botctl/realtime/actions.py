@@ -7,8 +7,7 @@ fails or changes nothing is recorded here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -58,14 +57,6 @@ class ActionControls:
     keys: ApiKeys
     grants: GrantStore
     guilds: GuildSettingsStore
-
-
-@asynccontextmanager
-async def action_controls(
-    *, jobs: JobControl, limits: LimitControl, keys: ApiKeys, grants: GrantStore, guilds: GuildSettingsStore
-) -> AsyncIterator[ActionControls]:
-    """Factory of the service."""
-    yield ActionControls(jobs, limits, keys, grants, guilds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,14 +239,19 @@ class Hub:
         self.counts.events += len(page.entries)
         frames = PageFrames(name, page)
         forgotten = _is_forgotten(before, page)
+        limited = [subscriber for subscriber in topic.subscribers.values() if subscriber.guilds is not None]
+        unlimited = len(topic.subscribers) - len(limited)
+        self.counts.deliveries += len(page.entries) * unlimited
+        self.counts.deliveries += sum(frames.count(subscriber.guilds) for subscriber in limited)
+        complete, after = page.complete, page.position
+        everything = frames.whole(None) if complete and unlimited else []  # looked up once: the loop is the fan-out
         for receiver, subscriber in topic.subscribers.items():
-            position, guilds = subscriber.position, subscriber.guilds
-            self.counts.deliveries += len(page.entries) if guilds is None else frames.count(guilds)
-            if page.complete and position == before:
-                for chunk in frames.whole(guilds):
+            if complete and subscriber.position == before:
+                for chunk in everything if subscriber.guilds is None else frames.whole(subscriber.guilds):
                     receiver.push(chunk)
-                subscriber.position = page.position
+                subscriber.position = after
             else:  # a receiver beyond the page that joined after the loss has read more than the hub
+                position = subscriber.position
                 lost = forgotten and position >= before and _is_forgotten(position, page)
                 self._catch_up(receiver, name, subscriber, page, frames, forgotten=lost, read=read)
 

@@ -14,24 +14,26 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.jobs import JobStore
+from botctl.core.contracts.lease import Leases
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.contracts.states import StateSources
 from botctl.core.services.registry import Registry
-from botctl.jobs.control import job_control
+from botctl.jobs.control import StoredJobControl
 from botctl.jobs.states import JobStates
+from botctl.jobs.store import MongoJobStore
 from botctl.monitor.states import MonitorStates
-from botctl.ratelimit.control import limit_control
+from botctl.ratelimit.control import RedisLimitControl
 from botctl.ratelimit.inspect import Inspector
 from botctl.ratelimit.states import LimitStates
-from botctl.realtime.actions import action_controls
+from botctl.realtime.actions import ActionControls
 from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
+from botctl.stores.mongo import Database
 
-__all__ = ["CLOSE_GRACE_S", "RealtimeServer", "add_controls", "realtime_server", "state_sources"]
+__all__ = ["CLOSE_GRACE_S", "RealtimeServer", "action_controls", "add_controls", "realtime_server", "state_sources"]
 
 
 def add_controls(registry: Registry) -> None:
     """What the server reads and does for its clients. Needs all shared services."""
-    registry.add(job_control, name="job control")
-    registry.add(limit_control, name="limit control")
     registry.add(action_controls, name="actions")
     registry.add(state_sources, name="states")
 
@@ -49,4 +51,27 @@ async def state_sources(
             KeyStates(keys),
             GrantStates(settings_grants(settings.roles), grants),
         )
+    )
+
+
+@asynccontextmanager
+async def action_controls(
+    *,
+    settings: Settings,
+    redis: Redis,
+    database: Database,
+    leases: Leases,
+    keys: ApiKeys,
+    grants: GrantStore,
+    guilds: GuildSettingsStore,
+    auditor: Auditor,
+    clock: Clock,
+) -> AsyncIterator[ActionControls]:
+    """Factory of the service."""
+    yield ActionControls(
+        jobs=StoredJobControl(MongoJobStore.of(database), leases, auditor, clock),
+        limits=RedisLimitControl(Inspector(redis, settings.bot), auditor, clock),
+        keys=keys,
+        grants=grants,
+        guilds=guilds,
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.config.settings import RedisSettings, Settings
-from botctl.core.contracts.audit_entry import encode_line
+from botctl.core.contracts.audit_entry import Principal, encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
@@ -89,6 +89,18 @@ async def test_change_is_published_and_audited_with_both_values(stores):
     assert (second["actor"]["type"], second["via"]["iface"]) == ("cli", "cli")
     assert second["target"] == {"type": "guild", "id": GUILD}
     assert second["action"] == "guild.settings.set"
+
+
+async def test_change_of_any_actor_says_whether_it_was_one(stores):
+    store_a, key = stores[0], Principal("key", "k", "desk")
+    with store_a.bus.subscribe(GuildSettingsChanged, name="test") as events:
+        for changed in (True, False):
+            new, was_changed = await store_a.change(GUILD, {"locale": "de"}, actor=key, reason="they asked")
+            assert (new.locale, new.revision, was_changed) == ("de", 1, changed)
+        (event,) = events.take()
+    assert event.actor == "key:k"
+    (entry,) = store_a.auditor.entries
+    assert (entry.actor, entry.reason, entry.via.iface) == (key, "they asked", "api")
 
 
 async def test_update_with_same_value_is_no_change(stores):

@@ -1,4 +1,4 @@
-"""Signed-in persons: one without a store, and sessions in Redis."""
+"""Signed-in persons: one without a store, decisions about them, and sessions in Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from botctl.core.contracts.access import Holder, HolderType, Requester
+from botctl.core.contracts.access import AccessDecision, AccessRules, Holder, HolderType, Need, Requester, decide
 from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.sessions import Session, SessionSource, SessionStore, new_session_id
 
@@ -52,3 +52,14 @@ async def sign_in(rig: Rig, roles: Mapping[str, frozenset[str]] | None = None, *
 
 async def ticket_of(rig: Rig, session: Session) -> str:
     return await rig.running.get(SessionStore).ticket(session)
+
+
+@dataclass(frozen=True)
+class FixedAccess:
+    """Decisions by rules that do not change, at one time."""
+
+    rules: AccessRules
+    now: datetime
+
+    def decide(self, requester: Requester, need: Need, guild: str | None = None) -> AccessDecision:
+        return decide(self.rules, requester, need, guild, self.now)

@@ -37,13 +37,10 @@ from botctl.core.telemetry.metrics import Metrics, process_metrics
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
 from botctl.guilds.store import guild_settings_store
-from botctl.jobs.control import job_control
 from botctl.jobs.store import job_store
-from botctl.ratelimit.control import limit_control
 from botctl.ratelimit.limiter import rate_limiter
-from botctl.realtime.actions import action_controls
 from botctl.realtime.server import RealtimeServer, realtime_server
-from botctl.run.realtime import state_sources
+from botctl.run.realtime import action_controls, state_sources
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.waiting import LIMIT_S, expires, until
@@ -135,8 +132,6 @@ async def serving(
         access_control,
         process_metrics,
         job_store,
-        job_control,
-        limit_control,
         guild_settings_store,
         action_controls,
         state_sources,

@@ -19,6 +19,7 @@ from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.jobs import Job
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.contracts.schedule import parse
+from botctl.core.contracts.states import STATE_PERMISSIONS
 from botctl.core.errors import Unreachable
 from botctl.jobs.store import MongoJobStore
 from botctl.ratelimit.keys import state_prefix
@@ -72,7 +73,7 @@ class TestStates:
         store = await add_job(rig)
         _, text = await key_with(rig, "*")
         async with open_client(rig.server.url, text) as client:
-            names = ["processes", "services", "shards", "counts", "jobs", "limits", "keys", "grants"]
+            names = list(STATE_PERMISSIONS)
             reply = await client.request("watch", states=names)
             assert list(reply["states"]) == names
             jobs = reply["states"]["jobs"]

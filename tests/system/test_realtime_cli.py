@@ -11,13 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psutil
 import pytest
+from websockets.sync.client import connect
 
+from botctl.core.contracts.states import STATE_PERMISSIONS
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
 from tests.support.cli import READY, STARTED_ONLY, Process, Project
@@ -107,6 +109,46 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
+
+
+def test_client_runs_a_job_and_sees_what_the_commands_show(project: Project) -> None:
+    created = project.call("auth", "key", "create", "desk", "--permissions", "*", "--json").json
+    with project.process("run", "--only", "realtime", "--only", "jobs", until=STARTED_ONLY.lower()) as both:
+        wait_for(lambda: project.parts().get("realtime") == both.pid, what="the server")
+        with connect(address(project)) as server:
+            jobs: dict[str, Any] = {}  # the job as the pushes say
+
+            def receive() -> Any:
+                message = json.loads(server.recv(timeout=LIMIT_S))
+                if message["type"] == "change" and message["key"] == "sample-stores":
+                    jobs.update(message["value"])
+                return message
+
+            def request(kind: str, **fields: Any) -> Any:
+                server.send(json.dumps({"type": kind, "id": 1} | fields))
+                while (reply := receive()).get("id") != 1:
+                    pass
+                return reply
+
+            request("auth", key=created["key"])
+            states = request("watch", states=list(STATE_PERMISSIONS))["states"]
+            wanted = {"action": "jobs.run", "args": {"job": "sample-stores"}, "reason": "a look at the stores"}
+            while (done := request("do", **wanted))["type"] != "done":
+                assert done["code"] in ("not found", "held", "throttled"), done  # the scheduler starts
+            run = done["result"]["run"]
+            while jobs.get("outcome") != "ok":
+                receive()
+            seen = project.call("monitor", "--json").json
+            rows = {"processes": seen["processes"], "services": seen["services"], "counts": [seen["totals"]]}
+            for name, shown in rows.items():
+                assert {frozenset(value) for value in states[name].values()} == {frozenset(row) for row in shown}
+            listed = project.call("jobs", "list", "--json").json
+            assert jobs.keys() == listed[0].keys() - {"about", "declared"}
+        both.signal(signal.SIGTERM)
+        assert both.wait_for_exit() == 143
+    (entry,) = project.call("audit", "log", "--action", "job.request", "--outcome", "success", "--json").json
+    assert (entry["op"], entry["reason"], entry["via"]["iface"]) == (run, "a look at the stores", "api")
+    assert entry["actor"] == {"type": "key", "id": created["id"], "name": "desk"}
 
 
 def test_new_key_is_shown_only_once(project: Project) -> None:

@@ -82,9 +82,12 @@ class GuildSettingsStore(Protocol):
         ...
 
     async def change(
-        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, reason: str = ""
+        self, guild: str, changes: Mapping[str, Any], *, actor: Principal, iface: str = "api", reason: str = ""
     ) -> tuple[GuildSettings, bool]:
-        """As `update`, for any actor. Also returns whether something changed; only then it is audited."""
+        """As `update`, for any actor. Also returns whether something changed; only then it is audited.
+
+        ``iface``: where it was done, as in `Via`.
+        """
         ...
 
 

@@ -6,12 +6,14 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from botctl.core.contracts.access import AccessRules
+from botctl.core.contracts.api_keys import ApiKey
 from botctl.core.contracts.permissions import PERMISSIONS
 from botctl.core.contracts.states import STATE_PERMISSIONS
 from botctl.core.errors import ConfigError, Held, IntegrityError, NotFound, StoreRejects, Unreachable, UsageError
@@ -20,10 +22,12 @@ from botctl.realtime.actions import ACTIONS, ActionRefused, Actions, Performed
 from botctl.realtime.protocol import Do
 from tests.support import ROOT
 from tests.support.clock import ManualClock
+from tests.support.people import FixedAccess
 from tests.support.realtime import RecordingAuditor
-from tests.unit.core.contracts.test_callers import KEY, Access
 
 PAGE = (ROOT / "docs" / "realtime.md").read_text(encoding="utf-8")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = ApiKey("k", "name", (), NOW, "ann")
 MAY = replace(KEY, permissions=("*",))
 REQUEST = Do(1, "jobs.pause", {"job": "cleanup"}, "noisy")
 
@@ -44,7 +48,7 @@ def acting(monkeypatch: pytest.MonkeyPatch, end: BaseException | Performed) -> t
     changed = replace(ACTIONS["jobs.pause"], perform=Ends(end))
     monkeypatch.setattr(module, "ACTIONS", {**ACTIONS, "jobs.pause": changed})
     auditor = RecordingAuditor()
-    return Actions(Mock(), Access(AccessRules()), auditor, ManualClock()), auditor
+    return Actions(Mock(), FixedAccess(AccessRules(), NOW), auditor, ManualClock()), auditor
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from botctl.core.contracts.states import STATE_PERMISSIONS
 from botctl.core.errors import Unreachable
 from botctl.realtime import states
 from botctl.realtime.states import EVERY_S, StateHub, changes
+from tests.support.listener import Listener
 from tests.support.stores import tasks_for
-from tests.unit.realtime.test_hub import Listener
 
 Table = dict[str, dict[str, Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,35 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts.access import (
-    AccessDecision,
     AccessRules,
     Holder,
     HolderType,
-    Need,
-    Requester,
     RoleGrant,
-    decide,
 )
 from botctl.core.contracts.api_keys import ApiKey
 from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.callers import Caller, guilds_with, readable_guilds
-from tests.support.people import Person
+from tests.support.people import FixedAccess, Person
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ApiKey("k", "name", ("events:jobs",), NOW, "ann")
 GUILDS = ("1", "2", "3")
 
 
-@dataclass(frozen=True)
-class Access:
-    rules: AccessRules
-
-    def decide(self, requester: Requester, need: Need, guild: str | None = None) -> AccessDecision:
-        return decide(self.rules, requester, need, guild, NOW)
-
-
-def granted(*grants: RoleGrant) -> Access:
-    return Access(AccessRules(grants))
+def granted(*grants: RoleGrant) -> FixedAccess:
+    return FixedAccess(AccessRules(grants), NOW)
 
 
 @pytest.mark.parametrize(
