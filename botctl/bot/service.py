@@ -22,6 +22,7 @@ from botctl.bot.discord_time import ASK_LIMIT_S, ask_for_time, keep_time
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.login import close_bot, connect, log_in, watch_gateway
+from botctl.bot.member_changes import watch_member_changes
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
@@ -150,6 +151,7 @@ async def bot_service(
             limiter.declare("bot", bot.policies())
             problems = Problems(tasks)
             _report_gateway_state(bot, problems)
+            watch_member_changes(bot, access, bus.publish)
             await log_in(bot, token := CurrentToken(discord))
             await ask_for_time(bot, arrivals.clock)
             try:  # commands arrive from now on

@@ -39,6 +39,11 @@ def _escape_json_char(char: str) -> str:
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
+def without_surrogates(text: str) -> str:
+    """``text`` with ``?`` instead of lone surrogates (half characters), which UTF-8 cannot encode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def safe(value: object, limit: int = 200) -> str:
     """``str(value)`` escaped, on one line of at most ``limit`` characters. If it is cut, it ends in …."""
     text = str(value)

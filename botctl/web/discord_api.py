@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -16,8 +17,9 @@ import aiohttp
 
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import Unreachable
+from botctl.core.escape import without_surrogates
 from botctl.core.version import __version__
-from botctl.web.oauth import OAuthApplication, OAuthRefused, parse_token, revocation_body, token_body
+from botctl.web.oauth import OAuthApplication, parse_token, revocation_body, token_body
 
 LIMIT_S: Final = 8.0
 """How long one of these questions may take, with its repetitions."""
@@ -27,6 +29,10 @@ _API: Final = "/api/v10"
 _AGENT: Final = f"DiscordBot (https://github.com/botctl/botctl, {__version__})"
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _SERVER_ERROR: Final = 500
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+_MAX_NAME: Final = 64  # Discord: 32
+_UNAUTHORIZED: Final = 401
+_NOT_THERE: Final = (403, 404)  # the person, or the bot itself
 _log = logging.getLogger(__name__)
 
 
@@ -67,33 +73,32 @@ class DiscordApi:
         """
         async with self._bounded():
             answer = await self._send("POST", "/oauth2/token", _FORM, token_body(application, code, verifier))
-            token = parse_token(application, answer.text)
+            token = _parse_token(application, answer)
             try:
                 answer = await self._send("GET", "/users/@me", {"Authorization": f"Bearer {token}"})
             finally:
                 await self._revoke(application, token)
-        user = _require_ok(answer)
-        return DiscordUser(str(user["id"]), str(user.get("global_name") or user.get("username") or user["id"]))
+            user = _require_ok(answer)
+            name = str(user.get("global_name") or user.get("username") or user["id"])
+            return DiscordUser(str(user["id"]), without_surrogates(name)[:_MAX_NAME])
 
     async def member_roles(self, guild: str, user: str) -> frozenset[str]:
         """The ids of the roles that ``user`` has in ``guild``; none if they are not in it, or the bot is not."""
         async with self._bounded():
             answer = await self._send("GET", f"/guilds/{guild}/members/{user}", self._bot)
-        if answer.status in (403, 404):
-            return frozenset()
-        return frozenset(map(str, _require_ok(answer)["roles"]))
+            return frozenset() if answer.status in _NOT_THERE else frozenset(map(str, _require_ok(answer)["roles"]))
 
     async def guilds(self) -> list[str]:
         """The first `GUILDS_PER_PAGE` guilds of the bot."""
         async with self._bounded():
             answer = await self._send("GET", f"/users/@me/guilds?limit={GUILDS_PER_PAGE}", self._bot)
-        return [str(guild["id"]) for guild in _require_ok(answer)]
+            return [str(guild["id"]) for guild in _require_ok(answer)]
 
     async def guild_roles(self, guild: str) -> frozenset[str]:
         """The ids of the roles that ``guild`` has."""
         async with self._bounded():
             answer = await self._send("GET", f"/guilds/{guild}/roles", self._bot)
-        return frozenset() if answer.status in (403, 404) else frozenset(str(r["id"]) for r in _require_ok(answer))
+            return frozenset() if answer.status in _NOT_THERE else frozenset(str(r["id"]) for r in _require_ok(answer))
 
     async def _revoke(self, application: OAuthApplication, token: str) -> None:
         """Revoke ``token``. If that fails, the sign-in goes on: the token can only tell a name, and no one keeps it."""
@@ -127,18 +132,20 @@ class DiscordApi:
             raise Unreachable("Discord's answer has an unknown form.") from error
 
 
+def _parse_token(application: OAuthApplication, answer: _Answer) -> str:
+    if answer.status >= _SERVER_ERROR:
+        raise Unreachable(f"Discord answered with status {answer.status}.")
+    if answer.status == _UNAUTHORIZED:
+        _log.warning("Discord refuses auth.client_id and auth.client_secret, so no one can sign in")
+    return parse_token(application, answer.text)
+
+
 def _require_ok(answer: _Answer) -> Any:
-    if answer.status >= _SERVER_ERROR or not 200 <= answer.status < 300:  # noqa: PLR2004
+    if not 200 <= answer.status < 300:  # noqa: PLR2004
         raise Unreachable(f"Discord answered with status {answer.status}.")
     return answer.json()
 
 
 def _wait_s(retry_after: str) -> float:
     """The seconds in a Retry-After header; one if it has none."""
-    try:
-        return min(max(float(retry_after), 0.05), LIMIT_S)
-    except ValueError:
-        return 1.0
-
-
-__all__ = ["DiscordApi", "DiscordUser", "OAuthRefused"]
+    return min(float(retry_after), LIMIT_S) if _SECONDS.fullmatch(retry_after) else 1.0

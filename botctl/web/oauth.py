@@ -18,6 +18,8 @@ _VERIFIER_LENGTH: Final = 64  # characters; RFC 7636: 43 to 128
 _AUTHORIZE: Final = "https://discord.com/oauth2/authorize"
 _REVOKE: Final = "https://discord.com/api/oauth2/token/revoke"
 _CHALLENGE_METHOD: Final = "S256"
+_NO_TOKEN: Final = (OAuth2Error, Warning, ValueError, KeyError, AttributeError, TypeError)
+"""What oauthlib raises for an answer without a token: a Warning for another scope, the last ones for other JSON."""
 
 
 class OAuthRefused(Exception):
@@ -81,9 +83,9 @@ def parse_token(application: OAuthApplication, body: str) -> str:
     client = WebApplicationClient(application.client_id)
     try:
         answer = client.parse_request_body_response(body, scope=[SCOPE])
-    except (OAuth2Error, Warning, ValueError) as error:  # oauthlib raises a Warning for another scope
+        return str(answer["access_token"])
+    except _NO_TOKEN as error:
         raise OAuthRefused("Discord did not accept this sign-in.") from error
-    return str(answer["access_token"])
 
 
 def revocation_body(application: OAuthApplication, token: str) -> str:

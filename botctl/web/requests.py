@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -19,7 +20,7 @@ from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.sessions import Session
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import ANYTHING, BotctlError, UsageError
-from botctl.core.escape import safe
+from botctl.core.escape import safe, without_surrogates
 from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.http.proxies import Network, client_address
 from botctl.core.ids import error_id
@@ -28,6 +29,7 @@ from botctl.web.rules import RequestFacts, Site, request_fault
 from botctl.web.visitors import Visit, Visitors
 
 MAX_BODY_BYTES: Final = 16_384
+BODY_S: Final = 10.0
 CSRF_HEADER: Final = "X-CSRF-Token"
 _RETRY_S: Final = "5"
 _MAX_AGENT: Final = 200
@@ -65,7 +67,8 @@ class RequestContext:
             raise RequestRefused(401, "You are not signed in, or your session has ended.")
         token = request.headers.get(CSRF_HEADER, "")
         is_read = request.method in ("GET", "HEAD")
-        if not is_read and not hmac.compare_digest(token.encode("utf-8", "replace"), session.csrf.encode()):
+        is_known = bool(session.csrf) and hmac.compare_digest(token.encode("utf-8", "replace"), session.csrf.encode())
+        if not is_read and not is_known:
             raise RequestRefused(403, f"A change needs the header {CSRF_HEADER} with the csrf of /api/me.")
         return session
 
@@ -85,7 +88,7 @@ CONTEXT: Final = web.RequestKey("context", RequestContext)
 
 def user_agent(request: web.Request) -> str:
     """The browser, as it calls itself."""
-    return request.headers.get("User-Agent", "")[:_MAX_AGENT]
+    return without_surrogates(request.headers.get("User-Agent", ""))[:_MAX_AGENT]
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
@@ -93,7 +96,10 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json" and request.can_read_body:
         raise RequestRefused(400, "The body must be JSON, with the content type application/json.")
     try:
-        value = json.loads(await request.read() or b"{}")
+        async with asyncio.timeout(BODY_S):
+            value = json.loads(await request.read() or b"{}")
+    except TimeoutError:
+        raise RequestRefused(408, f"The body did not come within {BODY_S:g} s.") from None
     except ValueError:
         raise RequestRefused(400, "The body is not JSON.") from None
     if not isinstance(value, dict):
@@ -107,11 +113,14 @@ def guarded(
     access: AccessControl,
     proxies: Sequence[Network],
     realtime_url: Callable[[], str | None],
+    *,
+    on_request: Callable[[object], None],
 ) -> Middleware:
-    """The middleware of the server."""
+    """The middleware of the server. ``on_request`` gets the connection of each request."""
 
     @web.middleware
     async def call(request: web.Request, handler: Handler) -> web.StreamResponse:
+        on_request(request.protocol)
         peer = request.remote or ""
         address = address_subject(client_address(peer, lambda name: request.headers.getall(name, ()), proxies))
         context = request[CONTEXT] = RequestContext(site, visitors, access, address)

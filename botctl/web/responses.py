@@ -19,6 +19,7 @@ _CODES: Final = {
     403: "forbidden",
     404: "not found",
     405: "method not allowed",
+    408: "timeout",
     409: "conflict",
     413: "too large",
     421: "wrong host",

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from botctl.core.http.origins import host_fault
+from botctl.core.processes.listening import in_url
 
 SHELL: Final = "/"
 MAX_PATH: Final = 512
@@ -16,6 +17,7 @@ _LOCAL_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_~.,:;=&?#%+@!$*-]+/?)*", re.ASC
 _READS: Final = frozenset({"GET", "HEAD"})
 _SAME_SITE: Final = frozenset({"same-origin", "none"})  # none: typed by the person, or a bookmark
 _MAX_SHOWN: Final = 100
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,19 @@ class Site:
     """Where the page is: its own address in a browser, the bot, and the addresses that it may talk to."""
 
     bot: str
-    url: str  # such as https://bot.example, without a path
+    url: str  # such as https://bot.example, as from `site_url`
     hosts: frozenset[str]  # names of the server in lower case, beside its address
     discord: str  # the origin of Discord's consent page
 
     @property
     def secure(self) -> bool:
         """Whether browsers reach it by https."""
-        return self.url.lower().startswith("https:")
+        return self.url.startswith("https:")
+
+    @property
+    def owns_host(self) -> bool:
+        """Whether it has the port of https: on another one, HTTP on this host may be someone else's."""
+        return self.secure and urlsplit(self.url).port is None
 
     @property
     def session_cookie(self) -> str:
@@ -60,7 +67,7 @@ class Site:
             "Cross-Origin-Resource-Policy": "same-origin",
             "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
             "Server": "botctl",
-            **({"Strict-Transport-Security": "max-age=31536000"} if self.secure else {}),
+            **({"Strict-Transport-Security": "max-age=31536000"} if self.owns_host else {}),
         }
 
 
@@ -95,10 +102,17 @@ def _change_fault(site: Site, facts: RequestFacts) -> tuple[int, str] | None:
     if len(facts.origins) != 1:
         return 403, "a change needs the header Origin"
     host = facts.hosts[0].lower() if len(facts.hosts) == 1 else ""
-    own = {site.url.lower()} | ({f"http://{host}"} if host and not site.secure else set())
+    own = {site.url} | ({f"http://{host}"} if host and not site.secure else set())
     if facts.origins[0].lower() not in own:
         return 403, f"pages of {facts.origins[0][:_MAX_SHOWN]!r} may not change anything here"
     return None
+
+
+def site_url(url: str) -> str:
+    """``url`` as browsers write the origin of its pages: in lower case, and without the usual port."""
+    parts = urlsplit(url.lower())
+    port = "" if parts.port in (None, _USUAL_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{in_url(parts.hostname or '')}{port}"
 
 
 def local_path(text: str | None) -> str:

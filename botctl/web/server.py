@@ -33,11 +33,12 @@ from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.web.api import Api
 from botctl.web.audit_api import AuditApi
+from botctl.web.connections import WebConnections, listening
 from botctl.web.discord_api import DiscordApi
 from botctl.web.member_roles import MemberRoleReader
 from botctl.web.oauth import OAuthApplication
 from botctl.web.requests import MAX_BODY_BYTES, guarded
-from botctl.web.rules import SHELL, Site
+from botctl.web.rules import SHELL, Site, site_url
 from botctl.web.sign_in import LINK_SESSION_S, POLICY, Lifetimes, SignIn
 from botctl.web.static_files import INDEX, StaticFile, load_static_files
 from botctl.web.visitors import Visitors
@@ -98,12 +99,12 @@ async def web_server(
     """
     options = settings.web
     certificate = _certificate(options, runtime.root)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as http:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
         sock = _listen(options)
         try:
             local_url = _local_url(sock, secure=certificate is not None)
             api = DiscordApi(http, discord)
-            site = Site(settings.bot, (options.url or local_url).rstrip("/"), _hosts(options), api.origin)
+            site = Site(settings.bot, site_url(options.url or local_url), _hosts(options), api.origin)
             reader = MemberRoleReader(api, access, clock)
             visitors = Visitors(sessions, access, reader, clock, timedelta(seconds=settings.auth.recheck_s))
             realtime_url = realtime_address(settings, runtime, clock)
@@ -123,13 +124,16 @@ async def web_server(
                 lifetimes=_lifetimes(settings),
             )
             pages = Api(bot=settings.bot, sessions=sessions, access=access, clock=clock, realtime_url=realtime_url)
-            middleware = guarded(site, visitors, access, parse_networks(options.trusted_proxies), realtime_url)
+            served: set[object] = set()
+            middleware = guarded(
+                site, visitors, access, parse_networks(options.trusted_proxies), realtime_url, on_request=served.add
+            )
             app = web.Application(middlewares=[middleware], client_max_size=MAX_BODY_BYTES)
             app.add_routes([*sign_in.routes(), *pages.routes(), *AuditApi(audit, clock).routes(), *_static_routes()])
         except BaseException:
             sock.close()
             raise
-        async with _serving(app, sock, certificate):
+        async with _serving(app, sock, certificate, served, tasks):
             tasks.spawn(partial(visitors.follow_members, log), name="member roles", restart=_RESTART)
             if certificate is not None:
                 tasks.spawn(certificate.watch, name="certificate", restart=_RESTART)
@@ -142,14 +146,19 @@ async def web_server(
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, sock: socket.socket, certificate: Certificate | None) -> AsyncIterator[None]:
+async def _serving(
+    app: web.Application, sock: socket.socket, certificate: Certificate | None, served: set[object], tasks: Tasks
+) -> AsyncIterator[None]:
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=DRAIN_S
     )
     await runner.setup()
     try:
-        await web.SockSite(runner, sock, ssl_context=certificate.context if certificate else None).start()
-        yield
+        assert runner.server is not None  # noqa: S101  for mypy: after setup
+        connections = WebConnections(runner.server, served)
+        async with listening(connections, sock, certificate.context if certificate else None):
+            tasks.spawn(connections.sweep, name="connections", restart=_RESTART)
+            yield
     finally:
         await runner.cleanup()
 

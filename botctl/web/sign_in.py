@@ -7,9 +7,9 @@ import hmac
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -41,8 +41,7 @@ _LINK_ENDED: Final = "This link was used already, or is too old. `botctl auth li
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
+class Lifetimes(NamedTuple):
     """How long sessions last at most, whatever happens."""
 
     discord: timedelta
@@ -93,7 +92,7 @@ class SignIn:
         await self._throttle(context)
         application = self._require_application()
         to = local_path(request.query.get("to"))
-        if f"{request.scheme}://{request.host}".lower() != context.site.url.lower() and not context.site.secure:
+        if f"{request.scheme}://{request.host}".lower() != context.site.url and not context.site.secure:
             query = urlencode({"to": to})
             return redirect(f"{context.site.url}/auth/login?{query}")  # cookies are bound to the host name
         cookie = context.site.sign_in_cookie

@@ -25,7 +25,10 @@ from botctl.web.member_roles import MemberRoleReader
 
 RETRY_S: Final = 30.0
 """How long Discord is not asked again for the roles of a person after it did not answer."""
+READ_LIMIT_S: Final = 10.0
+"""How long reading the roles of a person may take, in all their guilds."""
 _ATTEMPTS: Final = 5
+_MAX_KNOWN: Final = 1024
 _READ_WAIT_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -37,6 +40,13 @@ class Visit(NamedTuple):
     new_text: str | None = None
 
 
+class _KnownRights(NamedTuple):
+    session: Session
+    rules: AccessRules
+    until: datetime
+    rights: str
+
+
 def guilds_of(rules: AccessRules, session: Session) -> list[str]:
     """The guilds in which the session could have a right, in order."""
     return sorted(rules.guilds_of(session.requester().holder).union(session.guilds()))
@@ -44,11 +54,12 @@ def guilds_of(rules: AccessRules, session: Session) -> list[str]:
 
 def rights_of(rules: AccessRules, session: Session, now: datetime) -> str:
     """The fingerprint of everything that the session may do now."""
-    held = [
-        (guild, *sorted(held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)))
-        for guild in (None, *guilds_of(rules, session))
-        for requester in (session.requester(guild),)
-    ]
+    held = {}
+    for guild in (None, *guilds_of(rules, session)):
+        requester = session.requester(guild)
+        rights = held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)
+        if rights:
+            held[guild or ""] = sorted(rights)
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
@@ -70,6 +81,7 @@ class Visitors:
         self._recheck = recheck
         self._refreshing: dict[str, asyncio.Task[Session | None]] = {}
         self._failed_at_s: dict[str, float] = {}
+        self._known_rights: dict[str, _KnownRights] = {}
 
     async def visit(self, text: str) -> Visit | None:
         """The session that ``text`` opens; None if there is none. Raises Unreachable if Redis does not answer."""
@@ -80,7 +92,7 @@ class Visitors:
             session = found.session
             if self._is_old(session):
                 session = await self.refresh(session) or session
-            rights = rights_of(self._access.rules, session, self._clock.now())
+            rights = self._rights_of(session)
             if rights == session.rights or found.replaced:
                 return Visit(session)
             renewed = replace(session, rights=rights)
@@ -91,7 +103,13 @@ class Visitors:
 
     async def member_roles(self, user: str) -> Mapping[str, frozenset[str]]:
         """The roles of ``user`` by guild, read now. Raises Unreachable."""
-        return {} if self._reader is None else await self._reader.read(user)
+        if self._reader is None:
+            return {}
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                return await self._reader.read(user)
+        except TimeoutError as error:
+            raise Unreachable(f"Discord did not answer within {READ_LIMIT_S:g} s.") from error
 
     async def refresh(self, session: Session) -> Session | None:
         """Read the member roles of ``session`` again; once for all requests that wait for it.
@@ -127,9 +145,19 @@ class Visitors:
             position = page.position
             envelopes = (entry.envelope for entry in page.entries)
             users = {str(e["data"].get("user")) for e in envelopes if e.get("type") == MemberRolesChanged.type}
-            for user in users:
-                for session in await self._sessions.list(user):
-                    await self.refresh(session)
+            sessions = [session for user in users for session in await self._sessions.list(user)]
+            await asyncio.gather(*map(self.refresh, sessions))
+
+    def _rights_of(self, session: Session) -> str:
+        """`rights_of`, computed again only if the session or the grants are not the same, or a grant has expired."""
+        rules, now = self._access.rules, self._clock.now()
+        known = self._known_rights.get(session.id)
+        if known is None or known.session is not session or known.rules is not rules or known.until <= now:
+            until = rules.next_expiry(now) or session.expires_at
+            if len(self._known_rights) >= _MAX_KNOWN:
+                self._known_rights.clear()
+            known = self._known_rights[session.id] = _KnownRights(session, rules, until, rights_of(rules, session, now))
+        return known.rights
 
     def _is_old(self, session: Session) -> bool:
         if self._reader is None or session.source is SessionSource.LINK or session.checked_at is None:
@@ -144,7 +172,7 @@ class Visitors:
         try:
             roles = await self.member_roles(session.user)
         except Unreachable as error:
-            if len(self._failed_at_s) > 10_000:  # noqa: PLR2004  bounded, whatever happens
+            if len(self._failed_at_s) >= _MAX_KNOWN:
                 self._failed_at_s.clear()
             self._failed_at_s[session.id] = self._clock.monotonic()
             _log.info("the Discord roles of user %s stay as they were: %s", session.user, error)

@@ -101,7 +101,11 @@ async def serving_web(
     registry = Registry(publish=bus.publish)
     web = WebSettings(**({"sign_in_throttle": "10000/1m per address"} | options))
     values: dict[Any, Any] = {
-        Settings: Settings(web=web, auth=AuthSettings(**(auth or {})), roles=ROLES),
+        Settings: Settings(
+            web=web,
+            auth=AuthSettings(**{"secret": "a secret of all processes of the bot", **(auth or {})}),
+            roles=ROLES,
+        ),
         Redis: redis,
         Database: database or MemoryDatabase(),
         Bus: bus,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 import socket
@@ -23,6 +24,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
 from tests.support import ROOT
 from tests.support.certificates import HOST, make_certificate
@@ -77,6 +79,21 @@ class TestForeignPages:
         for origin in (rig.http, "https://app.example"):
             async with connect(rig.server.url, additional_headers={"Origin": origin}) as client:
                 assert json.loads(await client.recv())["type"] == "hello"
+
+    async def test_own_web_page_may_connect_wherever_it_listens(self, rig: Rig) -> None:
+        page = "http://127.0.0.1:8999"
+        status, _, _ = await refused(rig.server.url, Origin=page)
+        assert status == 403
+        rig.running.get(Runtime).publish("web", pid=os.getpid(), address=page)
+
+        async def may_connect() -> bool:
+            with contextlib.suppress(InvalidStatus):
+                async with connect(rig.server.url, additional_headers={"Origin": page}):
+                    return True
+            return False
+
+        await until(may_connect, what="the server to look again")
+        assert (await refused(rig.server.url, Origin="http://127.0.0.1:8998"))[0] == 403
 
 
 class TestFloods:

@@ -70,7 +70,7 @@ class TestStopping:
                 assert sent.wait_for_exit() == 0
                 assert "done at last" in sent.output
             assert process.wait_for_exit() == code
-        assert set(parts) == {"redis", "mongo", "sandbox", "realtime"}
+        assert set(parts) == {"redis", "mongo", "sandbox", "realtime", "web"}
         assert not any(psutil.pid_exists(pid) for pid in parts.values())
         assert project.parts() == {}
 

@@ -149,7 +149,8 @@ def _show_sessions(sessions: Sequence[Session]) -> None:
 
 def _check_user(user: str | None) -> None:
     if user is not None and not DISCORD_ID.matches(user):
-        raise UsageError(f"{safe(user, 40)!r} is not a user; its id is {DISCORD_ID.description}.")
+        sentence = f"{safe(user, 40)!r} is not a user; its id is {DISCORD_ID.description}."
+        raise UsageError(sentence, hint="Copy it in Discord, or from `botctl auth sessions list`.")
 
 
 def _time(at: datetime) -> str:

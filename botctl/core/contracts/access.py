@@ -198,6 +198,10 @@ class AccessRules:
         """The ids of the Discord roles that have grants, by the guild of the grant; None: by grants without one."""
         return {guild: frozenset(roles) for guild, roles in self._by_guild_role.items()}
 
+    def has_grants(self, discord_role: str, guild: str) -> bool:
+        """Whether a grant to ``discord_role`` could count in ``guild``."""
+        return any(discord_role in self._by_guild_role.get(place, _NO_ROLES) for place in (None, guild))
+
     def grants_of(self, requester: Requester, guild: str | None) -> Iterator[RoleGrant]:
         """The grants of ``requester``; those of Discord roles only for roles that it has in ``guild``."""
         yield from requester.own

@@ -22,6 +22,7 @@ from typing import Any
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
+from botctl.core.escape import without_surrogates
 from botctl.core.ids import event_id
 from botctl.core.redact import MARK, redact, redact_json
 from botctl.core.version import __version__
@@ -255,7 +256,7 @@ def _encode_cached(value: Principal | Via | Target) -> str:
 
 
 def _encode_value(value: str | float | datetime) -> str:
-    plain = _without_surrogates(value) if type(value) is str else _scalar_to_json(value)
+    plain = without_surrogates(value) if type(value) is str else _scalar_to_json(value)
     return _quote(plain) if isinstance(plain, str) else str(plain)
 
 
@@ -283,12 +284,12 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, (Principal, Via, Target, Change)):
         return _fields_to_json(value, _FIELD_NAMES[type(value)])
     if isinstance(value, Mapping):
-        return {_without_surrogates(str(key)): _to_json(item) for key, item in value.items()}
+        return {without_surrogates(str(key)): _to_json(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted((_to_json(item) for item in value), key=_encode_json)
     if isinstance(value, (list, tuple)):
         return [_to_json(item) for item in value]
-    return _without_surrogates(str(value))
+    return without_surrogates(str(value))
 
 
 def _scalar_to_json(value: str | float | datetime | None) -> str | int | None:
@@ -296,7 +297,7 @@ def _scalar_to_json(value: str | float | datetime | None) -> str | int | None:
         return value
     if isinstance(value, (Stage, AuditOutcome)):
         return value.value
-    return iso_ms(value) if isinstance(value, datetime) else _without_surrogates(str(value))
+    return iso_ms(value) if isinstance(value, datetime) else without_surrogates(str(value))
 
 
 def _fields_to_json(value: object, names: tuple[str, ...]) -> dict[str, Any]:
@@ -306,15 +307,10 @@ def _fields_to_json(value: object, names: tuple[str, ...]) -> dict[str, Any]:
     for name in names:
         item = getattr(value, name)
         if type(item) is str:
-            result[name] = _without_surrogates(item)
+            result[name] = without_surrogates(item)
         elif item is not None or always:
             result[name] = _to_json(item)
     return result
-
-
-def _without_surrogates(value: str) -> str:
-    """``value`` without surrogates (half characters), which UTF-8 cannot encode."""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _mask_secrets(value: Any) -> Any:

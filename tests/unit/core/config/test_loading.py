@@ -262,6 +262,10 @@ class TestFaults:
             ),
             ("discord = 'x'", "config/botctl.toml:1: discord must be a table, not 'x'."),
             ("bot = ['a']", "config/botctl.toml:1: bot must be text."),
+            (
+                "web.host = '0.0.0.0'",
+                "config/botctl.toml:1: web.host is not loopback, so web.url must be set, such as https://bot.example.",
+            ),
             ("bot = 'A b'", "config/botctl.toml:1: bot must be 1 to 32 of a-z, 0-9 and -, not 'A b'."),
             ("discord.test_guilds = 5", "config/botctl.toml:1: discord.test_guilds must be a list, not 5."),
             (

@@ -55,6 +55,10 @@ def test_list_can_be_text_and_id_can_be_number() -> None:
         {"discord": {"test_guilds": True}},
         {"discord": {"test_guilds": "[1,"}},
         {"redis": {"url": "http://localhost"}},
+        {"web": {"url": "http://bot.example"}},
+        {"web": {"url": "http://127.0.0.1.evil.example"}},
+        {"web": {"url": "https://bot.example/page"}},
+        {"auth": {"client_id": "me"}},
         {"redis": {"timeout_s": float("nan")}},
         {"commands": {"defer_after_s": 3}},
         {"commands": {"throttle": "often"}},
@@ -67,3 +71,10 @@ def test_list_can_be_text_and_id_can_be_number() -> None:
 def test_value_out_of_bounds_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://bot.example", "HTTPS://bot.example:8760", "http://127.0.0.1:1", "http://[::1]"]
+)
+def test_address_of_the_page_is_https_or_on_loopback(url: str) -> None:
+    assert Settings.model_validate({"web": {"url": url}}).web.url == url

@@ -1,0 +1,73 @@
+"""The connections of the web server are bounded: in number, and in how long they may take for the first request.
+
+aiohttp waits for a first request without end, and accepts every connection; each has a file descriptor, of which the
+bot in the same process needs some, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, cast
+
+from aiohttp import web
+
+MAX_CONNECTIONS: Final = 400
+"""Connections at once. More are closed when they are accepted."""
+FIRST_REQUEST_S: Final = 15.0
+"""How long a connection may take until its first request is complete."""
+_SWEEP_S: Final = 5.0
+
+
+class _Refused(asyncio.Protocol):
+    """A connection that is closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()
+
+
+class WebConnections:
+    """The connections of ``server``. ``served``: those that have sent a request; ended ones are removed from it."""
+
+    def __init__(self, server: web.Server, served: set[object]) -> None:
+        self._server = server
+        self._served = served
+        self._seen_s: dict[object, float] = {}  # when each was seen first, on the clock of the event loop
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        return self._server() if len(self._server.connections) < MAX_CONNECTIONS else _Refused()
+
+    async def sweep(self) -> None:
+        """Close the connections that have sent no request in time. Never returns."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.close_silent(asyncio.get_running_loop().time())
+
+    def close_silent(self, now_s: float) -> int:
+        """Close those that have been silent at ``now_s``; returns how many. A connection counts from the first look."""
+        connections = self._server.connections
+        self._served.intersection_update(connections)
+        self._seen_s = {each: self._seen_s.get(each, now_s) for each in connections}
+        late_s = now_s - (FIRST_REQUEST_S - _SWEEP_S)
+        silent = [each for each in connections if each not in self._served and self._seen_s[each] <= late_s]
+        for connection in silent:
+            if connection.transport is not None:
+                connection.transport.abort()
+        return len(silent)
+
+
+@asynccontextmanager
+async def listening(
+    connections: WebConnections, sock: socket.socket, context: ssl.SSLContext | None
+) -> AsyncIterator[None]:
+    """Accept connections on ``sock`` until the block ends."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(connections.accept, sock=sock, ssl=context, backlog=128)
+    try:
+        yield
+    finally:
+        server.close()

@@ -1,0 +1,49 @@
+"""`botctl run --only web`, `botctl auth link` and `botctl auth sessions`, as processes."""
+
+from __future__ import annotations
+
+import signal
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
+
+import pytest
+
+from botctl.core.processes.runtime import Runtime
+from tests.support.cli import STARTED_ONLY, Project
+from tests.support.waiting import LIMIT_S
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "bot")
+
+
+def status_of(browser: OpenerDirector, url: str, *, origin: str = "", post: bool = False) -> int:
+    request = Request(url, data=b"" if post else None, headers={"Origin": origin} if origin else {})
+    try:
+        with browser.open(request, timeout=LIMIT_S) as reply:
+            return int(reply.status)
+    except HTTPError as error:
+        return error.code
+
+
+def test_link_opens_a_session_which_the_operator_ends(project: Project) -> None:
+    with project.process("run", "--only", "web", until=STARTED_ONLY.lower()) as server:
+        url = Runtime(project.root).live()["web"].address
+        assert f"web page  {url}" in server.output
+        made = project.call("auth", "link", "--role", "operator", "--json").json["url"]
+        assert made.startswith(f"{url}/auth/link/")
+        browser = build_opener(HTTPCookieProcessor(CookieJar()))
+        assert status_of(browser, f"{url}/api/me") == 401
+        assert status_of(browser, made, origin=url, post=True) == 200, "the page to which it leads"
+        assert status_of(browser, f"{url}/api/me") == 200
+        (session,) = project.call("auth", "sessions", "list", "--json").json
+        assert (session["source"], session["role"], session["user"]) == ("link", "operator", "")
+        ended = project.call("auth", "sessions", "revoke", session["id"], "--reason", "shift is over")
+        assert ended.out == "1 session has ended.\n"
+        assert status_of(browser, f"{url}/api/me") == 401
+        server.signal(signal.SIGTERM)
+        assert server.wait_for_exit() == 143
+    assert "web" not in project.parts()
