@@ -39,7 +39,7 @@ module.exports = {
 
       // Stop: running commands finish (shutdown.drain_s), then services stop. botctl ends before this limit; raise it
       // together with drain_s. PM2 signals only the bot: it stops its embedded stores when it no longer needs them.
-      kill_timeout: 180_000,
+      kill_timeout: 240_000,
       treekill: false,
 
       // Restart: not after errors that only a person can correct, and not more often than every 90 s. Discord allows 1,000

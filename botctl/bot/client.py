@@ -66,6 +66,7 @@ class Bot(commands.InteractionBot):
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()
+        self._gateway_task: asyncio.Task[Any] | None = None
         self._hooked: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
         self.add_app_command_check(
             self.admit, call_once=True, slash_commands=True, user_commands=True, message_commands=True
@@ -74,6 +75,16 @@ class Bot(commands.InteractionBot):
         self.add_listener(self._handle_component, "on_modal_submit")
         for state in ("connect", "ready", "resumed", "disconnect"):
             self.add_listener(partial(self._publish_gateway_state, state), f"on_{state}")
+
+    async def connect(self, **options: Any) -> None:
+        """Run the gateway. After an error the bot is not closed, so that it can connect again with another token."""
+        self._gateway_task = asyncio.current_task()
+        await super().connect(**options)
+
+    async def close(self) -> None:
+        """Close the bot for good. disnake's `connect` calls this before it raises an error; that call does nothing."""
+        if self._gateway_task is None or asyncio.current_task() is not self._gateway_task:
+            await super().close()
 
     @property
     def uptime_s(self) -> float:

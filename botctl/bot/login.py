@@ -11,8 +11,8 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
+from botctl.bot.current_token import CurrentToken
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task
 
@@ -28,11 +28,23 @@ _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake giv
 _log = logging.getLogger(__name__)
 
 
-async def log_in(bot: Bot, access: DiscordAccess) -> None:
+async def log_in(bot: Bot, token: CurrentToken) -> None:
+    """Log in. A refused token is not tried again, but one that has replaced it is."""
+    while True:
+        try:
+            await _log_in(bot, token.text)
+        except DeadToken as refusal:
+            token.renew(refusal)
+            await bot.http.close()  # the next login makes another session
+        else:
+            return
+
+
+async def _log_in(bot: Bot, token: str) -> None:
     """Log in. Network errors are retried; a refused token is not."""
     for attempt in range(1, _LOGIN_ATTEMPTS + 1):
         try:
-            await bot.login(access.token)
+            await bot.login(token)
         except (aiohttp.ClientError, OSError, disnake.DiscordServerError) as error:
             if attempt == _LOGIN_ATTEMPTS:
                 raise _to_botctl_error(error) from error
@@ -45,17 +57,30 @@ async def log_in(bot: Bot, access: DiscordAccess) -> None:
             return
 
 
-async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
+async def connect(bot: Bot, settings: Settings, token: CurrentToken) -> asyncio.Task[None]:
     """Open the gateway and wait until the guilds have arrived.
 
-    Return the task that runs the gateway: disnake reconnects for ever. It ends when the bot is closed.
+    Return the task that runs the gateway: disnake reconnects for ever, and a token that was replaced is followed. It
+    ends when the bot is closed.
     """
 
+    async def accepted() -> None:
+        token.accept()
+
     async def gateway() -> None:
-        try:
-            await bot.connect()
-        except Exception as error:
-            raise _to_botctl_error(error, settings) from error
+        while True:
+            try:
+                await bot.connect()
+            except Exception as error:
+                failure = _to_botctl_error(error, settings)
+                if not isinstance(failure, DeadToken):
+                    raise failure from error
+                token.renew(failure)
+                bot.http.token = token.text  # a login would replace the session that running commands use
+            else:
+                return
+
+    bot.add_listener(accepted, "on_connect")
 
     ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")

@@ -26,8 +26,9 @@ from botctl.core.contracts.malformed import malformed_error, value_of
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
 from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held, UsageError
+from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
-from botctl.stores.cache import Cache
+from botctl.stores.cache import CACHE_TIMEOUT_S, Cache
 from botctl.stores.journal import journaled
 from botctl.stores.mongo import Database
 
@@ -117,20 +118,32 @@ class GuildSettingsCache:
 
 @asynccontextmanager
 async def guild_settings_store(
-    *, database: Database, redis: Redis, bus: Bus, auditor: Auditor, clock: Clock, settings: Settings, tasks: Tasks
+    *,
+    database: Database,
+    redis: Redis,
+    bus: Bus,
+    auditor: Auditor,
+    clock: Clock,
+    settings: Settings,
+    runtime: Runtime,
+    tasks: Tasks,
 ) -> AsyncIterator[GuildSettingsStore]:
-    cache = guild_cache(database, redis, settings.bot, tasks)
+    # Interactions wait for the cache, so it is given little time; a short verb has what Redis has.
+    timeout_s = CACHE_TIMEOUT_S if runtime.long_lived else settings.redis.timeout_s
+    cache = guild_cache(database, redis, settings.bot, tasks, timeout_s=timeout_s)
     async with cache.running():
         yield GuildSettingsCache(database, cache, bus, auditor, clock)
 
 
-def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cache[GuildSettings]:
+def guild_cache(
+    database: Database, redis: Redis, bot: str, tasks: Tasks, *, timeout_s: float = CACHE_TIMEOUT_S
+) -> Cache[GuildSettings]:
     """The cache of the documents in ``botctl_guilds``."""
 
     async def load_one(guild: str) -> GuildSettings | None:
         return await load(database, guild)
 
-    return Cache(redis, bot, "guilds", tasks, load_one, encode, decode)
+    return Cache(redis, bot, "guilds", tasks, load_one, encode, decode, timeout_s=timeout_s)
 
 
 async def load(database: Database, guild: str) -> GuildSettings | None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
-from botctl.core.contracts.callers import Caller, SessionTickets
+from botctl.core.contracts.callers import Caller
+from botctl.core.contracts.sessions import SessionStore
 from botctl.realtime.protocol import Auth
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Finds callers by their key, or by the ticket of a signed-in person. ``tickets``: None if no one can sign in."""
+    """Finds callers by their key, or by the ticket of a signed-in person. ``sessions``: None if no one can sign in."""
 
     keys: ApiKeys
-    tickets: SessionTickets | None = None
+    sessions: SessionStore | None = None
 
     async def check(self, request: Auth, address: str) -> Caller:
         """The caller of ``request``, which comes from ``address``.
@@ -25,7 +26,7 @@ class Authenticator:
         """
         if request.ticket is None:
             return await self.keys.check(request.key or "", address=address)
-        caller = await self.tickets.redeem(request.ticket) if self.tickets is not None else None
+        caller = await self.sessions.redeem(request.ticket) if self.sessions is not None else None
         if caller is None:
             raise KeyRefused("this ticket does not exist, was used, or has expired; get a new one")
         return caller

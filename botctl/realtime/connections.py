@@ -9,18 +9,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.access import AccessControl
-from botctl.core.contracts.api_keys import ApiKey, ApiKeys
 from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
 from botctl.core.contracts.callers import Caller
-from botctl.core.contracts.event_log import EventLog, Position
-from botctl.core.contracts.events import KeyRevoked, KeyRotated, SessionEnded
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
-from botctl.core.errors import STORE_FAULTS, BotctlError
 from botctl.core.http.proxies import Network
 from botctl.realtime.admission import ConnectionLimits, SocketAdmission
 from botctl.realtime.budgets import Refill, WorkBudget, WorkLimits
@@ -29,10 +24,6 @@ from botctl.realtime.protocol import CloseReason, encode_push
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
 SWEEP_S: Final = 0.5  # between two checks of all deadlines
-RECHECK_S: Final = 5.0
-"""How often the keys of open connections are checked again, for expiry and for missed revocation events."""
-RIGHTS_S: Final = 0.25  # between two looks at whether the grants have changed
-_READ_WAIT_S: Final = 1.0  # how long one read waits for a revocation
 _HEARTBEAT: Final = text_frame(encode_push("heartbeat"))
 
 
@@ -82,7 +73,8 @@ class ConnectionRegistry:
         self._keeps_rights: dict[Socket, Callable[[], bool]] = {}
         self._valid_until: dict[str, datetime] = {}  # by caller, if it expires
         self._all_closed = asyncio.Event()
-        self._revoked: set[str] = set()  # kept while a check may have read an older state
+        self._ended: set[str] = set()  # kept while a check may have read an older state
+        self._changed: set[str] = set()  # during the checks in progress
         self._checks_in_progress = 0
         self._heartbeat_due_s: dict[Socket, float] = {}
         self._random = Random()  # noqa: S311  spreads heartbeats
@@ -166,17 +158,21 @@ class ConnectionRegistry:
             yield
         finally:
             self._checks_in_progress -= 1
+            if not self._checks_in_progress:
+                self._changed.clear()
 
     def admit(self, client: Socket, caller: Caller, keeps_rights: Callable[[], bool]) -> CloseReason | None:
         """See `session.Admission.admit`."""
-        if caller.id in self._revoked:  # during the check
+        if caller.id in self._ended:  # during the check
             return CloseReason.KEY_ENDED
+        if caller.id in self._changed:
+            return CloseReason.ACCESS_CHANGED
         if len(self._by_caller.get(caller.id, ())) >= self.connection_limits.per_key:
             return CloseReason.TOO_MANY_CONNECTIONS
         self._callers[client] = caller
         self._keeps_rights[client] = keeps_rights
         self._by_caller.setdefault(caller.id, set()).add(client)
-        self._end_by(caller.id, caller.expires_at)
+        self.end_by(caller.id, caller.expires_at)
         return None
 
     def record_refused(self, client: Socket, what: str, reason: str) -> None:
@@ -233,84 +229,35 @@ class ConnectionRegistry:
                 client.push(_HEARTBEAT)
                 client.send_keepalive_ping()
 
-    def disconnect_caller(self, caller_id: str) -> None:
-        """Disconnect all clients of a key or session that was revoked, replaced or has expired."""
-        self._revoked.add(caller_id)
+    @property
+    def callers(self) -> Mapping[str, Caller]:
+        """The callers of the open connections, by id: the one of the newest connection of each."""
+        return {caller.id: caller for caller in self._callers.values()}
+
+    def disconnect_caller(self, caller_id: str, reason: CloseReason = CloseReason.KEY_ENDED) -> None:
+        """Disconnect all clients of a key or session that has ended; or (ACCESS_CHANGED) that is not as it was."""
+        if reason is CloseReason.KEY_ENDED:
+            self._ended.add(caller_id)
+        elif self._checks_in_progress:
+            self._changed.add(caller_id)
         for client in tuple(self._by_caller.get(caller_id, ())):
-            client.disconnect(CloseReason.KEY_ENDED)
+            client.disconnect(reason)
 
-    async def watch_revocations(self, log: EventLog) -> None:
-        """Disconnect clients when their key is revoked, or their session ends, for ever.
-
-        `recheck_keys` finds the keys that this misses.
-
-        Raises Unreachable if the log cannot be read.
-        """
-        position: Position = await log.position(KeyRevoked.topic)
-        while True:
-            page = await log.read(KeyRevoked.topic, position, wait_s=_READ_WAIT_S)
-            position = page.position
-            for entry in page.entries:
-                envelope = entry.envelope
-                if envelope.get("type") == KeyRevoked.type:
-                    self.disconnect_caller(str(envelope["data"].get("key")))
-                elif envelope.get("type") == SessionEnded.type:
-                    self.disconnect_caller(str(envelope["data"].get("session")))
-                elif envelope.get("type") == KeyRotated.type:
-                    self._end_rotated(envelope["data"])
-
-    def _end_rotated(self, data: Mapping[str, Any]) -> None:
-        """Disconnect the clients of a key that was rotated when its overlap ends, which may be now."""
-        try:
-            key_id, end = str(data["key"]), datetime.fromisoformat(data["ends"])
-        except (KeyError, TypeError, ValueError):
-            return  # not as botctl writes it: `recheck_keys` finds out
-        if end.tzinfo is None or end <= self._clock.now():
-            self.disconnect_caller(key_id)  # also one that is being checked
-        else:
-            self._end_by(key_id, end)
-
-    def _end_by(self, caller_id: str, end: datetime | None) -> None:
+    def end_by(self, caller_id: str, end: datetime | None) -> None:
         """Remember that a caller is not valid after ``end``. What was known before may only be earlier."""
         if end is not None:
             self._valid_until[caller_id] = min(end, self._valid_until.get(caller_id, end))
 
-    async def watch_rights(self, access: AccessControl) -> None:
-        """Disconnect clients that use a right which they have lost, for ever: grants change, and they expire."""
-        rules, due = access.rules, access.rules.next_expiry(self._clock.now())
-        while True:
-            await asyncio.sleep(RIGHTS_S)
-            now = self._clock.now()
-            if access.rules is not rules or (due is not None and due <= now):
-                rules, due = access.rules, access.rules.next_expiry(now)
-                self.disconnect_without_rights()
-
     def disconnect_without_rights(self) -> None:
+        """Disconnect clients that do what their caller may not do any more."""
         for client, keeps_rights in tuple(self._keeps_rights.items()):
             if not keeps_rights():
                 client.disconnect(CloseReason.ACCESS_CHANGED)
 
-    async def recheck_keys(self, keys: ApiKeys, *, failed: Callable[[BotctlError], None]) -> None:
-        """Disconnect clients whose key is no longer valid, for ever."""
-        while True:
-            await asyncio.sleep(RECHECK_S)
-            key_ids = {caller.id for caller in self._callers.values() if isinstance(caller, ApiKey)}
-            try:
-                active = await keys.active(key_ids)
-            except STORE_FAULTS as error:
-                failed(error)  # clients stay until the next check
-                continue
-            for key_id in key_ids:
-                if key_id in active:
-                    self._end_by(key_id, active[key_id].expires_at)
-                else:
-                    self.disconnect_caller(key_id)
-            self._forget_revoked()
-
-    def _forget_revoked(self) -> None:
+    def forget_ended(self) -> None:
         """Forget callers that ended and have no connections, unless one is being checked: the store knows of them."""
         if not self._checks_in_progress:
-            self._revoked.intersection_update(self._by_caller)
+            self._ended.intersection_update(self._by_caller)
             for caller_id in self._valid_until.keys() - self._by_caller.keys():
                 del self._valid_until[caller_id]
 

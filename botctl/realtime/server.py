@@ -43,6 +43,7 @@ from botctl.realtime.authentication import Authenticator
 from botctl.realtime.budgets import limits_with_key
 from botctl.realtime.connections import ConnectionRegistry
 from botctl.realtime.descriptors import needed_descriptors, raise_descriptor_limit, usable_connections
+from botctl.realtime.ended_callers import recheck, watch_ends, watch_rights
 from botctl.realtime.gate import Gate, GateRules
 from botctl.realtime.http import PATH, StatusPages
 from botctl.realtime.hub import MAX_TOPICS, Hub
@@ -100,7 +101,7 @@ async def realtime_server(
     controls: ActionControls,
     clock: Clock,
     tasks: Tasks,
-    tickets: SessionStore | None = None,
+    sessions: SessionStore | None = None,
 ) -> AsyncIterator[RealtimeServer]:
     """Run the server until the block ends.
 
@@ -138,7 +139,7 @@ async def realtime_server(
         hub=hub,
         states=states,
         actions=Actions(controls, access, auditor, clock),
-        authenticator=Authenticator(keys, tickets),
+        authenticator=Authenticator(keys, sessions),
         access=access,
         limiter=messages,
         admission=connections,
@@ -174,9 +175,9 @@ async def realtime_server(
     background: dict[str, Callable[[], Awaitable[None]]] = {
         "hub": hub.run,
         "deadlines": connections.sweep,
-        "revocations": partial(connections.watch_revocations, log),
-        "rights": partial(connections.watch_rights, access),
-        "keys": partial(connections.recheck_keys, keys, failed=_recheck_failed),
+        "ended callers": partial(watch_ends, connections, log, clock),
+        "rights": partial(watch_rights, connections, access, clock),
+        "callers": partial(recheck, connections, keys, sessions, failed=_recheck_failed),
         **states.tasks(),
         **({"certificate": certificate.watch} if certificate is not None else {}),
     }

@@ -38,9 +38,10 @@ V = TypeVar("V")
 
 GUARD_S: Final = 60.0
 """How long a guard lives. A value that took half of it to load is not shared: its guard may have expired."""
+CACHE_TIMEOUT_S: Final = 0.25
 MAX_NEAR: Final = 50_000  # values in the near layer
 _PING_INTERVAL_S: Final = 0.5  # after this silence of the subscription, send a PING
-_PONG_TIMEOUT_S: Final = 1.0
+_PONG_FACTOR: Final = 4  # a reply to the subscription may take so many times the timeout of a call
 _BACKOFF: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _SHARE = """
@@ -99,12 +100,13 @@ class Cache(Generic[V]):
     decode: Callable[[bytes], V]  # raises ValueError for bytes of an unknown format
     ttl_s: float = 300.0
     negative_ttl_s: float = 60.0  # for None
-    timeout_s: float = 0.25  # of one call to Redis
+    timeout_s: float = CACHE_TIMEOUT_S  # of one call to Redis
     counts: CacheCounts = field(default_factory=CacheCounts, init=False)
 
     def __post_init__(self) -> None:
         prefix = f"botctl:{{{self.bot}}}:"
         self._prefix = f"{prefix}cache:{self.name}:"
+        self._pong_timeout_s = _PONG_FACTOR * self.timeout_s
         self._channel = f"{prefix}invalidate"
         self._near: dict[str, _NearEntry] = {}
         self._pending: dict[str, asyncio.Future[V | None]] = {}
@@ -275,10 +277,10 @@ class Cache(Generic[V]):
 
     async def _start_subscription(self, pubsub: Any) -> None:
         """Wait for the confirmation, start an epoch if invalidations were missed, and use the cache again."""
-        while (await self._next_message(pubsub, _PONG_TIMEOUT_S))["type"] != "subscribe":
+        while (await self._next_message(pubsub, self._pong_timeout_s))["type"] != "subscribe":
             pass
         if self._missed or self._unsent:  # also before the first subscription
-            async with LoopTimeout(_PONG_TIMEOUT_S):
+            async with LoopTimeout(self._pong_timeout_s):
                 await self.redis.incr(self._prefix + "epoch")
             while self._unsent:
                 await self._send_invalidation(key := next(iter(self._unsent)))
@@ -292,7 +294,7 @@ class Cache(Generic[V]):
         message = await pubsub.get_message(timeout=_PING_INTERVAL_S)
         if message is None:
             await pubsub.ping()
-            message = await self._next_message(pubsub, _PONG_TIMEOUT_S)
+            message = await self._next_message(pubsub, self._pong_timeout_s)
         if message["type"] == "message":
             name, _, key = message["data"].decode().partition(" ")
             if name == self.name:

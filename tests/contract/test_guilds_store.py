@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.core.config.settings import RedisSettings, Settings
 from botctl.core.contracts.audit_entry import Principal, encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
 from botctl.core.errors import Unreachable, UsageError
-from botctl.guilds.store import COLLECTION, GuildSettingsCache, decode, encode, guild_cache
+from botctl.core.processes.runtime import Runtime
+from botctl.guilds.store import COLLECTION, GuildSettingsCache, decode, encode, guild_cache, guild_settings_store
 from botctl.stores import embedded_mongo, mongo, redis
+from botctl.stores.cache import CACHE_TIMEOUT_S
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import LIMIT_S, expires, until
@@ -187,3 +190,25 @@ def test_decode_is_the_inverse_of_encode(settings):
 def test_decode_of_other_bytes_raises_value_error(data):
     with pytest.raises(ValueError):
         decode(data)
+
+
+@pytest.mark.parametrize(("long_lived", "limit_s"), [(True, CACHE_TIMEOUT_S), (False, 60)], ids=["run", "short verb"])
+async def test_only_a_process_of_interactions_gives_redis_little_time(
+    long_lived, limit_s, redis_server, mongo_server, tmp_path
+):
+    async with (
+        redis.connect(redis_server, timeout_s=LIMIT_S) as client,
+        mongo.connect(mongo_server, timeout_s=LIMIT_S) as mongo_client,
+        tasks_for("guilds") as (tasks, _),
+        guild_settings_store(
+            database=mongo_client[f"guilds{uuid.uuid4().hex[:12]}"],
+            redis=client,
+            bus=Bus(),
+            auditor=Recorder(),
+            clock=ManualClock(),
+            settings=Settings(redis=RedisSettings(timeout_s=expires(60))),
+            runtime=Runtime(tmp_path, long_lived=long_lived),
+            tasks=tasks,
+        ) as guilds,
+    ):
+        assert guilds.cache.timeout_s == limit_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,15 @@ from websockets.exceptions import ConnectionClosed
 from botctl.auth.access_control import access_control
 from botctl.auth.api_keys import api_keys
 from botctl.auth.grants import role_grants
+from botctl.auth.one_time import one_time_tokens
+from botctl.auth.sessions import sessions
 from botctl.auth.signing import document_signer
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.config.settings import RealtimeSettings, RoleSettings, Settings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.callers import SessionTickets
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.lease import LeaseHolder, Leases
@@ -42,7 +43,6 @@ from botctl.realtime.server import RealtimeServer, realtime_server
 from botctl.run.realtime import action_controls, state_sources
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
-from tests.support.people import KnownTickets
 from tests.support.waiting import LIMIT_S, expires, until
 
 TOPIC = DrainStarted.topic
@@ -80,7 +80,6 @@ class Rig:
     clock: Clock
     access: AccessControl
     leases: KnownHolder
-    tickets: KnownTickets
     published: int = 0
 
     @property
@@ -105,12 +104,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def serving(redis: Redis, root: Path, *, database: Any = None, **options: Any) -> AsyncIterator[Rig]:
+async def serving(
+    redis: Redis, root: Path, *, database: Any = None, roles: Mapping[str, RoleSettings] | None = None, **options: Any
+) -> AsyncIterator[Rig]:
     """A server with ``options`` of ``[realtime]``; keys are in memory unless there is a ``database``."""
-    bus, auditor, leases, tickets = Bus(), RecordingAuditor(), KnownHolder(), KnownTickets()
+    bus, auditor, leases = Bus(), RecordingAuditor(), KnownHolder()
     registry = Registry(publish=bus.publish)
     values: dict[Any, Any] = {
-        Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
+        Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options)), roles=dict(roles or {})),
         Redis: redis,
         Database: MemoryDatabase() if database is None else database,
         Bus: bus,
@@ -118,7 +119,6 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
         Leases: leases,
-        SessionTickets: tickets,
     }
     for key, value in values.items():
         registry.value(key, value)
@@ -135,13 +135,15 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         guild_settings_store,
         action_controls,
         state_sources,
+        one_time_tokens,
+        sessions,
     ):
         registry.add(factory)
     registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:
         get = running.get
         services = get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics)
-        yield Rig(*services, auditor, values[Clock], get(AccessControl), leases, tickets)
+        yield Rig(*services, auditor, values[Clock], get(AccessControl), leases)
 
 
 @dataclass

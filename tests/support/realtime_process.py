@@ -18,7 +18,7 @@ from tests.support.realtime import serving
 from tests.support.waiting import LIMIT_S
 
 NEVER_S = 1e6
-REGULAR_CHECKS = ("botctl.realtime.connections.RECHECK_S", "botctl.auth.access_control.RELOAD_S")
+REGULAR_CHECKS = ("botctl.realtime.ended_callers.RECHECK_S", "botctl.auth.access_control.RELOAD_S")
 """How often keys and grants are checked without an event."""
 
 

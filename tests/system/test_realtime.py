@@ -21,6 +21,7 @@ from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import Held, Unreachable
 from botctl.core.processes.runtime import Runtime
+from botctl.realtime.ended_callers import recheck
 from botctl.realtime.protocol import CloseReason
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect as redis_connect
@@ -472,7 +473,7 @@ class TestRevocation:
     async def test_deleted_key_disconnects_the_client_without_an_event(
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0.05)
+        monkeypatch.setattr("botctl.realtime.ended_callers.RECHECK_S", 0.05)
         database = MemoryDatabase()
         async with (
             serving(redis, tmp_path, database=database) as rig,
@@ -484,7 +485,7 @@ class TestRevocation:
     async def test_revoked_keys_without_connections_are_forgotten(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0.01)
+        monkeypatch.setattr("botctl.realtime.ended_callers.RECHECK_S", 0.01)
         connections = rig.server.connections
         key = await rig.key()
         async with open_client(rig.server.url, key) as client:
@@ -493,8 +494,8 @@ class TestRevocation:
             await rig.keys.revoke(key.split("_")[1])
             assert await client.wait_closed() == CloseReason.KEY_ENDED
         await until(lambda: not connections.clients)
-        rechecking = asyncio.create_task(connections.recheck_keys(rig.keys, failed=lambda _: None))
-        await until(lambda: not connections._revoked, what="the key ids to be removed")
+        rechecking = asyncio.create_task(recheck(connections, rig.keys, None, failed=lambda _: None))
+        await until(lambda: not connections._ended, what="the key ids to be removed")
         rechecking.cancel()
 
     async def test_key_revoked_during_its_check_is_refused(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,11 +514,11 @@ class TestRevocation:
             calling = asyncio.create_task(client.request("auth", key=key))
             await checked.wait()
             await rig.keys.revoke(key.split("_")[1])
-            await until(lambda: key.split("_")[1] in rig.server.connections._revoked)
-            monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0)
+            await until(lambda: key.split("_")[1] in rig.server.connections._ended)
+            monkeypatch.setattr("botctl.realtime.ended_callers.RECHECK_S", 0)
             called = asyncio.Event()
             monkeypatch.setattr(rig.keys, "active", _signal_call(rig.keys.active, called))
-            rechecking = asyncio.create_task(rig.server.connections.recheck_keys(rig.keys, failed=lambda _: None))
+            rechecking = asyncio.create_task(recheck(rig.server.connections, rig.keys, None, failed=lambda _: None))
             for _ in range(2):  # the second one starts after the first
                 await called.wait()
                 called.clear()

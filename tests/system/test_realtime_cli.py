@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,18 +13,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+import psutil
 import pytest
 from websockets.sync.client import connect
 
 from botctl.core.contracts.states import STATE_PERMISSIONS
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
-from tests.support.cli import STARTED_ONLY, Process, Project
+from tests.support.cli import READY, STARTED_ONLY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLE = re.search(r"```python\n(.*?)```", (DOCS / "realtime.md").read_text(), re.DOTALL)
+EXAMPLE, LIBRARY_EXAMPLE = (
+    re.search(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL) for page in ("realtime.md", "client.md")
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +54,25 @@ def serving(project: Project, port: int = 0) -> Iterator[Process]:
 
 
 @contextmanager
-def run_client(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """Run the client of the docs; yields it with its stdout."""
-    assert EXAMPLE
-    command = (sys.executable, "-c", EXAMPLE[1], url, key)
+def run_client(
+    url: str, key: str, example: re.Match[str] | None = EXAMPLE
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run a client of the docs; yields it with its stdout."""
+    assert example
+    command = (sys.executable, "-c", example[1], url, key)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
         assert client.stdout
         try:
             yield client, client.stdout
         finally:
             client.kill()
+
+
+def subscribed(url: str) -> int:
+    """How many subscriptions the server at ``url`` has, by its metrics."""
+    with urlopen(f"http://{urlsplit(url).netloc}/metrics") as answer:
+        text = answer.read().decode()
+    return int(float(re.search(r"^botctl_realtime_subscriptions ([\d.]+)", text, re.MULTILINE)[1]))  # type: ignore[index]
 
 
 def test_separate_process_streams_the_events_of_the_bot(project: Project) -> None:
@@ -71,6 +85,11 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         with run_client(url, created["key"]) as (client, stdout):
             assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
+            assert stdout.readline().split() == ["event", "command.finished"]
+            with run_client(url, created["key"], LIBRARY_EXAMPLE) as (_, library_stdout):
+                wait_for(lambda: subscribed(url) == 2, what="the second client")
+                assert "Pong!" in project.call("sandbox", "send", "/ping").out
+                assert library_stdout.readline().split() == ["command.finished", "ping"]
             assert stdout.readline().split() == ["event", "command.finished"]
             server.signal(signal.SIGKILL)
             server.wait_for_exit()
@@ -228,6 +247,21 @@ def test_invalid_arguments_give_a_one_line_error(project: Project, arguments: tu
     done = project.call("auth", "key", *arguments, "--json")
     assert done.code == 2
     assert json.loads(done.err)["exit_code"] == 2
+
+
+@pytest.mark.soak
+def test_idle_sockets_end_no_commands(tmp_path: Path) -> None:
+    """The usual limit of 1,024 open files, and 1,008 sockets that say nothing: the bot still answers."""
+    project = Project(tmp_path / "bot")
+    with project.process("run") as bot, ExitStack() as sockets:
+        psutil.Process(bot.pid).rlimit(psutil.RLIMIT_NOFILE, (1024, 1024))
+        bot.wait_for_output(READY)
+        url = urlsplit(address(project))
+        for _ in range(1008):
+            sockets.enter_context(socket.create_connection((url.hostname, url.port), timeout=LIMIT_S))
+        assert "Pong!" in project.call("sandbox", "send", "/ping").out
+        assert "at most 768 connections" in bot.output
+        assert "Too many open files" not in bot.output
 
 
 def test_every_close_code_is_documented() -> None:

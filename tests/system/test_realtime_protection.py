@@ -264,13 +264,13 @@ class TestTls:
 
 class TestFileDescriptors:
     async def test_idle_sockets_leave_descriptors_to_the_process(self, redis: Redis, tmp_path: Path) -> None:
-        """A process that may open 640 files, 700 idle sockets, and no limit per address: half of 440 may be idle."""
+        """A process that may open 360 files, 400 idle sockets, and no limit per address: half of 160 may be idle."""
         connection = redis.connection_pool.connection_kwargs
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             _LIMITED_SERVER,
-            json.dumps({name: connection[name] for name in ("host", "port", "path", "db") if name in connection}),
+            f"unix://{connection['path']}?db={connection.get('db', 0)}",
             tmp_path,
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -278,41 +278,43 @@ class TestFileDescriptors:
         )
         assert process.stdin
         assert process.stdout
-        port = int(await process.stdout.readline())
-        sockets = [socket.create_connection((HOST, port)) for _ in range(700)]
+        sockets: list[socket.socket] = []
         try:
-            process.stdin.write(b"\n")
-            found = json.loads(await process.stdout.readline())
+            async with asyncio.timeout(LIMIT_S):
+                port = int(await process.stdout.readline())
+                sockets += [socket.create_connection((HOST, port)) for _ in range(400)]
+                process.stdin.write(b"\n")
+                found = json.loads(await process.stdout.readline())
+                for sock in sockets:
+                    sock.close()
+                process.stdin.close()
+                code = await process.wait()
         finally:
             for sock in sockets:
                 sock.close()
-            process.stdin.close()
-            await process.wait()
-        assert found["sockets"] == 220
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        assert code == 0
+        assert found["sockets"] == 80
         assert found["files"] >= 200
 
 
 _LIMITED_SERVER = """
 import asyncio, json, resource, sys
 from pathlib import Path
-from redis.asyncio import Redis
-from redis.asyncio.connection import UnixDomainSocketConnection
+from botctl.stores.redis import connect
 from tests.support.realtime import serving
 from tests.support.waiting import until
 
 async def main():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 640))
-    options = json.loads(sys.argv[1])
-    if "path" in options:
-        redis = Redis(unix_socket_path=options.pop("path"), **options)
-    else:
-        redis = Redis(**options)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 360))
+    redis = connect(sys.argv[1], timeout_s=60)
     async with serving(redis, Path(sys.argv[2]), connections_per_address=2000, connect_throttle="") as rig:
         connections = rig.server.connections
         connections.admission._sockets._refill = type(connections.admission._sockets._refill)(1e6, 1e6)
         print(rig.http.rpartition(":")[2], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-        await until(lambda: connections.counts.opened + connections.rejected >= 700)
+        await until(lambda: connections.counts.opened + connections.rejected >= 400)
         files = []
         try:
             while True:

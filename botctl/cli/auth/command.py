@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from botctl.cli.auth import grants, keys, sessions
+from botctl.cli.auth import grants, keys, sessions, signatures
 
 app = typer.Typer(
     add_completion=False,
@@ -18,5 +18,6 @@ app.command()(grants.grant)
 app.command()(grants.revoke)
 app.command()(grants.who)
 app.command()(grants.explain)
+app.command()(signatures.sign_again)
 app.command()(sessions.link)
 app.command()(sessions.url)

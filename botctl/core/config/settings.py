@@ -38,6 +38,8 @@ from botctl.core.config.value_types import (
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
 ENV_DELIMITER: Final = "__"
+FILE_SUFFIX: Final = "_FILE"
+"""After the variable of a secret setting: the value is the path of a file that holds the secret."""
 
 
 class LogLevel(enum.StrEnum):
@@ -167,6 +169,10 @@ class AuthSettings(Section):
         ge=5,
         le=86_400,
         description="How old the Discord roles of a signed-in person may be, before they are read again.",
+    )
+    previous_secret: AuthSecret | None = Field(
+        default=None,
+        description="The one before `auth.secret`: it only verifies, so that old signatures stay valid (secrets.md).",
     )
 
 

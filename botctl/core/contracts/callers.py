@@ -35,17 +35,6 @@ class Caller(Protocol):
         ...
 
 
-class SessionTickets(Protocol):
-    """The tickets with which a signed-in person opens a realtime connection."""
-
-    async def redeem(self, ticket: str) -> Caller | None:
-        """The session of ``ticket``, which is used up by this; None if it does not exist (any more).
-
-        Raises Unreachable if the store does not answer.
-        """
-        ...
-
-
 Guilds = frozenset[str] | None
 """Where something counts: in these guilds only. None: in all of them, and for the bot."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 INVALID_LIMIT: Final = 10_000
 """Invalid requests of one address in `INVALID_PERIOD_S`, after which Discord bans it. See `bot.invalid_requests`."""
@@ -12,10 +13,19 @@ INVALID_WARN_AT: Final = 5_000
 """So many of them are reported, and no refused request is sent again."""
 
 
+class TokenFound(NamedTuple):
+    """A token (None: there is none any more) and its origin in words: ``.env:3``."""
+
+    token: str | None
+    origin: str
+
+
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
     """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself.
 
+    ``reread``: reads the sources of the settings again, and raises ConfigError if one of them is wrong. None: the token
+    is not from the settings.
     ``client_id`` and ``client_secret``: of the sandbox's application, for OAuth2. Those of Discord are settings.
     """
 
@@ -23,3 +33,4 @@ class DiscordAccess:
     base_url: str | None = None
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
+    reread: Callable[[], TokenFound] | None = field(default=None, repr=False, compare=False)

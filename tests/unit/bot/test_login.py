@@ -8,6 +8,7 @@ import aiohttp
 import disnake
 import pytest
 
+from botctl.bot.current_token import CurrentToken
 from botctl.bot.login import _to_botctl_error, close_bot, log_in
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -76,7 +77,7 @@ async def test_failed_logins_leave_no_session_open(gateway_fails: bool, monkeypa
     client = _Unanswered()
     bot = cast(Any, client)
     with pytest.raises(Unreachable):
-        await log_in(bot, DiscordAccess("a.b.c", None))
+        await log_in(bot, CurrentToken(DiscordAccess("a.b.c")))
     if gateway_fails:
 
         async def close() -> None:

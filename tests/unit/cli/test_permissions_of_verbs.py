@@ -14,6 +14,7 @@ CHANGING = {
     "auth revoke": permissions.GRANTS_ADMIN,
     "auth who": permissions.GRANTS_READ,
     "auth explain": permissions.GRANTS_READ,
+    "auth sign-again": permissions.GRANTS_ADMIN,
     "auth sessions list": permissions.SESSIONS_ADMIN,
     "auth sessions revoke": permissions.SESSIONS_ADMIN,
     "auth key create": permissions.KEYS_ADMIN,
