@@ -1,0 +1,136 @@
+// The person: roles and why, what a permission would take, sessions, and sign-out.
+
+import { may } from "../access.js";
+import { ask, field, notify, reasonField } from "../dialogs.js";
+import { badge, button, el, empty, panel, problem, prose, show } from "../dom.js";
+import { browserName, moment, plural } from "../format.js";
+import { Table } from "../table.js";
+
+const PERMISSIONS = [
+  "status:read", "audit:read", "jobs:read", "jobs:run", "jobs:write", "ratelimit:read", "ratelimit:write", "guild-settings:read",
+  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin", "sessions:admin",
+];
+
+export default {
+  title: "Me",
+  icon: "M10 10a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4zM3.8 17a6.2 6.2 0 0 1 12.4 0",
+  open(view, page) {
+    const life = { open: true };
+    show(view, identity(page), el("div", { class: "columns even" }, roles(page.me), explanation(page)), sessions(page, life));
+    return () => { life.open = false; };
+  },
+};
+
+function identity({ me, signOut }) {
+  const leave = (everywhere) => signOut(everywhere).catch((failure) => notify(failure.message));
+  const everywhere = () => ask({
+    title: "Sign out everywhere",
+    text: "Every session of yours ends, in every browser, within a second. This one too.",
+    confirm: "Sign out everywhere",
+    danger: true,
+    run: async () => { await signOut(true); return "You are signed out everywhere."; },
+  });
+  return el("section", { class: "panel identity", "aria-label": "Who I am" },
+    el("div", {},
+      el("p", { class: "words" }, me.user?.name || "Operator"),
+      el("p", { class: "facts" }, me.source === "link" ? "Signed in with a link of this machine" : ["Discord user ", el("code", {}, me.user?.id ?? "")],
+        "  ·  ", me.checked_at ? ["roles were read from Discord ", moment(me.checked_at, "ago")] : "no roles of Discord are known")),
+    el("div", { class: "actions" }, button("Sign out", () => leave(false)), button("Sign out everywhere…", everywhere, { class: "danger" })));
+}
+
+function roles(me) {
+  const list = me.roles.map((role) => el("li", {},
+    el("p", {}, el("strong", {}, role.role), el("span", { class: "muted" }, role.guild ? ` in guild ${role.guild}` : " for the whole bot")),
+    el("ul", { class: "steps" }, role.steps.map(step))));
+  const permissions = me.permissions.includes("*") ? el("p", { class: "muted" }, "You have every permission.") : me.permissions.length
+    ? el("details", {}, el("summary", {}, plural(me.permissions.length, "permission"), " for the whole bot"), el("p", { class: "codes" }, [...me.permissions].sort().map((name) => el("code", {}, name))))
+    : null;
+  return panel("Roles, and why", list.length ? el("ul", { class: "roles" }, list) : empty("You have no role in this bot.", "Someone who may grant roles can give you one: `botctl auth grant`."), permissions);
+}
+
+/** A sentence of an explanation: `yes: …` and `no: …` get a sign. */
+function step(sentence) {
+  const [, answer, rest] = /^(yes|no): (.*)$/s.exec(sentence) ?? [null, "", sentence];
+  return el("li", {}, answer && badge(answer === "yes" ? "good" : "idle", answer), el("span", {}, prose(rest)));
+}
+
+function explanation({ api, me, query }) {
+  const need = el("input", { name: "need", required: true, list: "permissions", value: query.get("need") ?? "", placeholder: "jobs:run", autocomplete: "off", spellcheck: "false" });
+  const guild = me.guilds.length
+    ? el("select", { name: "guild" }, el("option", { value: "" }, "for the whole bot"), me.guilds.map(({ id }) => el("option", { value: id }, `in guild ${id}`)))
+    : null;
+  const answer = el("div", { "aria-live": "polite" });
+  const submit = async (event) => {
+    event?.preventDefault();
+    const values = new URLSearchParams({ need: need.value.trim(), ...(guild?.value ? { guild: guild.value } : {}) });
+    try {
+      const { allowed, lines } = await api.get(`/api/explain?${values}`);
+      const [first, ...others] = lines;
+      show(answer, el("p", { class: "answer" }, badge(allowed ? "good" : "bad", allowed ? "yes" : "no"), el("span", {}, prose(first))), el("ul", { class: "steps" }, others.map(step)));
+    } catch (failure) {
+      show(answer, problem(failure.message));
+    }
+  };
+  if (query.get("need")) submit();
+  return panel("May I?", el("form", { class: "inline", on: { submit } },
+    field("Permission", need), guild && field("Where", guild),
+    el("datalist", { id: "permissions" }, PERMISSIONS.map((value) => el("option", { value }))),
+    el("button", { type: "submit", class: "primary" }, "Explain")), answer);
+}
+
+function sessions(page, life) {
+  const all = { on: false };
+  const trouble = el("div");
+  const section = panel("Sessions", trouble);
+  const table = (mine) => new Table({
+    label: "Sessions",
+    key: (session) => session.id,
+    empty: empty("No session is known."),
+    columns: [
+      ...(mine ? [] : [{ title: "Who", value: (session) => session.name || session.user || `link of ${session.made_by}` }]),
+      { title: "Browser", value: (session) => session.user_agent, render: (session) => [el("span", { class: "browser", title: session.user_agent }, browserName(session.user_agent ?? "")), session.current && badge("good", "this one")] },
+      { title: "Address", value: (session) => session.address || "–", render: (session) => el("code", {}, session.address || "–") },
+      { title: "By", value: (session) => session.source },
+      { title: "Signed in", value: (session) => session.created_at, render: (session) => moment(session.created_at) },
+      { title: "Last seen", value: (session) => session.seen_at, render: (session) => moment(session.seen_at, "ago") },
+      { title: "Ends", value: (session) => session.expires_at, render: (session) => moment(session.expires_at, "ago") },
+      { title: "Actions", hidden: true, value: (session) => session.current, render: (session) => (session.current ? [] : el("div", { class: "actions" }, button("End…", () => end(session), { "aria-label": `End the session of ${browserName(session.user_agent ?? "")}` }))) },
+    ],
+  });
+  const place = el("div");
+  section.append(place);
+  let rows = table(true);
+  show(place, rows.element);
+  const load = async () => {
+    show(trouble);
+    try {
+      const list = await page.api.get(`/api/sessions${all.on ? "?all=1" : ""}`);
+      if (life.open) rows.update(list);
+    } catch (failure) {
+      if (life.open) show(trouble, problem(failure.message, button("Try again", load)));
+    }
+  };
+  const end = (session) => ask({
+    title: "End a session",
+    text: `${browserName(session.user_agent ?? "")}, from ${session.address || "an unknown address"}. It is signed out within a second.`,
+    fields: [reasonField()],
+    confirm: "End it",
+    danger: true,
+    run: async ({ reason }) => {
+      await page.api.post(`/api/sessions/${encodeURIComponent(session.id)}/end`, { reason });
+      load();
+      return "The session has ended.";
+    },
+  });
+  if (may(page.me, "sessions:admin")) {
+    const everyone = el("input", { type: "checkbox", name: "everyone", on: { change: (event) => {
+      all.on = event.target.checked;
+      rows = table(!all.on);
+      show(place, rows.element);
+      load();
+    } } });
+    section.querySelector("header").append(el("label", { class: "check" }, everyone, "of everyone"));
+  }
+  load();
+  return section;
+}

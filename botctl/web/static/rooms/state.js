@@ -1,0 +1,216 @@
+// The state of the bot: verdict, commands, processes, services, shards, and its events as they come.
+
+import { badge, button, el, empty, icon, ICONS, panel, prose, setText, show } from "../dom.js";
+import { Chart } from "../chart.js";
+import { describe } from "../events.js";
+import { bytes, count, duration, millis, moment, percent, plural, rate } from "../format.js";
+import { Table } from "../table.js";
+
+const SHOWN = 40; // events
+const PRESENCE = { up: ["good", "up"], silent: ["warn", "silent"], gone: ["bad", "gone"], strange: ["warn", "other version"] };
+
+export default {
+  title: "State",
+  icon: "M3 11h3l2.5-6 4 11 2.5-5h2",
+  needs: "status:read",
+  open(view, page) {
+    const parts = [verdict(), commands(), processes(), services(), shards()];
+    const events = eventList(page.feed);
+    const values = {};
+    const update = (state) => (table, { stale }) => {
+      values[state] = table;
+      values.stale = stale;
+      for (const part of parts) part.update(values);
+    };
+    const stops = ["processes", "services", "shards", "counts"].map((state) => page.realtime?.watch(state, update(state)));
+    const [first, ...others] = parts;
+    show(view, first.element, el("div", { class: "columns" }, el("div", {}, others.map((part) => part.element)), events.element));
+    if (!page.realtime) first.update({ ended: true });
+    return () => [...stops, events.close].forEach((stop) => stop?.());
+  },
+};
+
+function verdict() {
+  const element = el("section", { class: "verdict", "aria-label": "Verdict" }, el("p", { class: "muted" }, "Waiting for the first data…"));
+  let shown = "";
+  const update = ({ processes: table, services: all, shards: connected, counts, stale, ended }) => {
+    if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs. `botctl monitor` shows the state in a terminal."));
+    const totals = counts?.get("bot");
+    if (!totals || !table) return;
+    const runs = [...table.values()].filter((process) => process.presence !== "gone");
+    const troubles = totals.troubles ?? [];
+    const facts = [plural(runs.length, "process", "processes"), all && plural(all.size, "service"), connected && plural(connected.size, "shard"), versions(runs)].filter(Boolean).join("  ·  ");
+    const now = JSON.stringify([troubles, facts, stale]);
+    if (now === shown) return;
+    shown = now;
+    const kind = stale ? "warn" : !runs.length ? "bad" : troubles.length ? "warn" : "good";
+    const words = stale ? "The state cannot be read" : !runs.length ? "No process of the bot runs" : troubles.length ? "Not all is well" : "All is well";
+    element.className = `verdict ${kind}`;
+    show(element,
+      el("div", { class: "sign" }, icon(kind === "good" ? ICONS.well : ICONS.warning)),
+      el("div", {},
+        el("p", { class: "words" }, words),
+        el("p", { class: "facts" }, stale ? ["What is shown is from ", moment(stale, "ago"), "."] : !runs.length ? prose("Start it with `botctl run`.") : facts),
+        troubles.length > 0 && el("ul", {}, troubles.map((sentence) => el("li", {}, sentence)))));
+  };
+  return { element, update };
+}
+
+function versions(processes) {
+  const all = [...new Set(processes.map((process) => process.version).filter(Boolean))];
+  return all.length ? `version ${all.join(", ")}` : "";
+}
+
+function commands() {
+  const chart = new Chart();
+  const top = el("span");
+  const per = el("span", { class: "big" }, "–");
+  const rows = [
+    ["Median", (totals) => millis(totals.p50_ms)],
+    ["99th percentile", (totals) => millis(totals.p99_ms)],
+    ["Running", (totals) => count(totals.in_flight)],
+    ["Finished", (totals) => count(totals.total)],
+    ["Failed", (totals) => count(totals.failed), (totals) => totals.failed > 0],
+    ["Throttled", (totals) => count(totals.throttled)],
+    ["Denied", (totals) => count(totals.denied)],
+    ["Redis", (totals) => millis(totals.redis_ms)],
+    ["MongoDB", (totals) => millis(totals.mongo_ms)],
+    ["Clients", (totals) => count(totals.connections)],
+  ].map(([name, text, marked]) => ({ text, marked, value: el("dd", {}, "–"), name }));
+  const element = panel("Commands",
+    el("div", { class: "pace" },
+      el("p", {}, per, el("span", { class: "unit" }, "per second")),
+      el("div", { class: "plot" }, el("div", { class: "scale", "aria-hidden": "true" }, top, el("span", {}, "0")), chart.element, el("div", { class: "axis", "aria-hidden": "true" }, el("span", {}, "60 s ago"), el("span", {}, "now")))),
+    el("dl", { class: "facts-grid" }, rows.map(({ name, value }) => el("div", {}, el("dt", {}, name), value))));
+  const update = ({ counts }) => {
+    const totals = counts?.get("bot");
+    if (!totals) return;
+    setText(per, rate(totals.rate_per_s));
+    setText(top, String(chart.update(totals.per_second ?? [])));
+    for (const { text, marked, value } of rows) {
+      setText(value, text(totals));
+      value.classList.toggle("marked", Boolean(marked?.(totals)));
+    }
+  };
+  return { element, update };
+}
+
+function processes() {
+  const number = (title, value, format) => ({ title, numeric: true, value: (row) => format(row[value]) });
+  const table = new Table({
+    label: "Processes",
+    key: (row) => row.proc,
+    empty: empty("No process of the bot runs."),
+    columns: [
+      { title: "Process", value: (row) => row.proc, render: (row) => el("code", {}, row.proc) },
+      { title: "Roles", value: (row) => (row.roles ?? []).join(", ") || "–" },
+      { title: "State", value: (row) => `${row.presence} ${row.draining}`, render: (row) => (row.draining ? badge("warn", "draining") : badge(...(PRESENCE[row.presence] ?? ["idle", row.presence]))) },
+      number("Up", "uptime_s", duration),
+      number("CPU", "cpu_percent", percent),
+      number("Memory", "rss_bytes", bytes),
+      number("Lag", "lag_ms", millis),
+    ],
+  });
+  return { element: panel("Processes", table.element), update: ({ processes: rows }) => rows && table.update(sorted(rows, (row) => row.proc)) };
+}
+
+/** The services of each process. Where there are several processes, those that are well are folded. */
+function services() {
+  const place = el("div");
+  const element = panel("Services", place);
+  const groups = new Map();
+  const update = ({ services: rows, processes: table }) => {
+    if (!rows) return;
+    const all = sorted(rows, (row) => `${row.well ? 1 : 0} ${row.name}`);
+    const names = [...new Set(all.map((row) => row.proc))].sort();
+    for (const proc of groups.keys()) if (!names.includes(proc)) groups.delete(proc);
+    for (const proc of names) {
+      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc, names.length === 1));
+      groups.get(proc).update(all.filter((row) => row.proc === proc), table?.get(proc)?.roles ?? []);
+    }
+    const shown = names.map((proc) => groups.get(proc).element);
+    if (shown.length !== place.children.length || shown.some((one, at) => place.children[at] !== one)) show(place, shown.length ? shown : empty("No service runs."));
+  };
+  return { element, update };
+}
+
+function serviceGroup(proc, isOpen) {
+  const name = el("span", {}, el("code", {}, proc));
+  const roles = el("span");
+  const sum = el("span", { class: "end" });
+  const list = el("ul", { class: "tiles" });
+  const element = el("details", { class: "group", open: isOpen }, el("summary", {}, name, roles, sum), list);
+  let shown = "";
+  let wasWell = true;
+  const update = (rows, names) => {
+    const now = JSON.stringify([rows, names]);
+    if (now === shown) return;
+    shown = now;
+    const well = rows.filter((row) => row.well).length;
+    setText(roles, names.join(", "));
+    setText(sum, well === rows.length ? `all ${well} well` : `${well} of ${rows.length} well`);
+    if (wasWell && well < rows.length) element.open = true;
+    wasWell = well === rows.length;
+    show(list, rows.map(serviceTile));
+  };
+  return { element, update };
+}
+
+function serviceTile(row) {
+  return el("li", { class: row.well ? null : "unwell" },
+    badge(row.well ? "good" : row.state === "starting" ? "busy" : "warn", row.name),
+    el("span", { class: "value" }, row.well && row.took_ms >= 0.1 ? millis(row.took_ms) : row.state),
+    row.detail && el("span", { class: "note" }, row.detail));
+}
+
+function shards() {
+  const list = el("ul", { class: "tiles" });
+  const element = panel("Shards", list);
+  const update = ({ shards: rows }) => {
+    if (!rows) return;
+    const all = sorted(rows, (row) => String(row.id).padStart(6, "0"));
+    const kind = (row) => (row.state === "disconnected" ? "bad" : ["ready", "resumed", "connected"].includes(row.state) ? "good" : "busy");
+    show(list, all.length
+      ? all.map((row) => el("li", {}, badge(kind(row), `Shard ${row.id}`), el("span", { class: "value" }, row.state === "ready" || row.state === "resumed" ? millis(row.latency_ms) : row.state)))
+      : empty("No shard is connected.", "A process with the role `bot` connects to Discord."));
+  };
+  return { element, update };
+}
+
+function eventList(feed) {
+  const list = el("ol", { class: "events" });
+  const none = empty("No events yet.", feed.topics.length ? "They appear here as they happen." : "You need a permission such as events:commands to see them.");
+  let paused = false;
+  const pause = button("Pause", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", String(paused));
+    setText(pause, paused ? "Go on" : "Pause");
+    if (!paused) draw();
+  }, { class: "quiet", "aria-pressed": "false" });
+  const draw = () => show(list, feed.events.slice(0, SHOWN).map(eventItem));
+  const element = panel("Events", none, list);
+  element.classList.add("feed");
+  element.querySelector("header").append(pause);
+  const swap = () => {
+    none.hidden = feed.events.length > 0;
+    pause.hidden = !none.hidden;
+  };
+  draw();
+  swap();
+  const close = feed.listen((event) => {
+    swap();
+    if (paused) return;
+    list.prepend(eventItem(event));
+    if (list.children.length > SHOWN) list.lastChild.remove();
+  });
+  return { element, close };
+}
+
+function eventItem(event) {
+  const { what, detail, word, kind, took } = describe(event);
+  return el("li", {}, moment(event.at), el("span", { class: "what" }, el("strong", {}, what), detail), el("span", { class: "end" }, word && badge(kind, word), took && el("span", { class: "took" }, took)));
+}
+
+function sorted(table, key) {
+  return [...table.values()].sort((one, other) => key(one).localeCompare(key(other), "en", { numeric: true }));
+}
