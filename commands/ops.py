@@ -1,14 +1,39 @@
+from collections.abc import Sequence
 from datetime import timedelta
 
 import disnake
 from disnake.ext import commands
 
-from botctl import Command, Context, StatusSource
+from botctl import Command, Context, ServiceHealth, ServiceStatus, StatusSource
+
+MAX_FIELDS, MAX_TEXT = 24, 1024  # Discord: Message > Embed Limits; 25, and one of them is for the rest
 
 
 def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) -> list[str]:
     """Suggest commands and permissions that contain what was typed."""
     return inter.bot.access_questions(typed)
+
+
+def describe_services(statuses: Sequence[ServiceStatus], health: Sequence[ServiceHealth]) -> disnake.Embed:
+    """Show each service that has something to tell, those that are not well first, and the names of the others."""
+    checks = {check.name: check for check in health}
+    well = {service.name: service.name in checks and checks[service.name].ok for service in statuses}
+    healthy = all(well.values())
+    embed = disnake.Embed(
+        title="All is well" if healthy else "Something is wrong",
+        colour=disnake.Colour.green() if healthy else disnake.Colour.red(),
+    )
+    others = []
+    for service in sorted(statuses, key=lambda service: well[service.name]):
+        detail = (checks[service.name].detail if service.name in checks else "") or service.detail
+        if len(embed.fields) == MAX_FIELDS or (well[service.name] and not detail):
+            others.append(service.name)
+        else:
+            mark = "\N{LARGE GREEN CIRCLE}" if well[service.name] else "\N{LARGE RED CIRCLE}"
+            embed.add_field(f"{mark} {service.name}", (detail or service.state)[:150])
+    if others:
+        embed.add_field("And", ", ".join(others)[:MAX_TEXT], inline=False)
+    return embed
 
 
 class Ops(Command):
@@ -22,17 +47,7 @@ class Ops(Command):
 
     async def execute_status(self, ctx: Context) -> None:
         """Show the state of every part of the bot."""
-        health = {service.name: service for service in await self.status.health()}
-        healthy = all(service.ok for service in health.values())
-        embed = disnake.Embed(
-            title="All is well" if healthy else "Something is wrong",
-            colour=disnake.Colour.green() if healthy else disnake.Colour.red(),
-        )
-        for service in self.status.statuses():
-            check = health.get(service.name)
-            mark = "\N{LARGE GREEN CIRCLE}" if check and check.ok else "\N{LARGE RED CIRCLE}"
-            detail = (check.detail if check else "") or service.detail or service.state
-            embed.add_field(f"{mark} {service.name}", detail[:200])
+        embed = describe_services(self.status.statuses(), await self.status.health())
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)
 

@@ -79,7 +79,7 @@ class DiscordApi:
             finally:
                 await self._revoke(application, token)
             user = _require_ok(answer)
-            name = str(user.get("global_name") or user.get("username") or user["id"])
+            name = str(user.get("username") or user["id"])  # the one that commands are audited with, and unique
             return DiscordUser(str(user["id"]), without_surrogates(name)[:_MAX_NAME])
 
     async def member_roles(self, guild: str, user: str) -> frozenset[str]:

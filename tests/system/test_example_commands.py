@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.sandbox.console.client import Identity
 from tests.support.bots import GUILD, ROLES, Rig, last_text, rig, shared_loop, validation_context
 
@@ -105,6 +108,20 @@ async def test_ops_why_tells_everyone_about_themselves(bot: Rig):
     assert "You may not use ops status" in no
     assert "botctl auth grant" in no
     assert "did you mean ops status" in last_text(await bot.run_command("ops why", {"what": "ops stats"}, user="cat"))
+
+
+@pytest.mark.parametrize("count", [3, 25, 26, 200])
+def test_status_of_many_services_fits_into_a_message(count: int) -> None:
+    """Discord: Embed Limits: 25 fields, 6,000 characters. What is not well is always shown."""
+    names = [f"service-{number}" for number in range(count)]
+    statuses = [ServiceStatus(name, ServiceState.READY, 0.1, "", 0) for name in names]
+    health = [ServiceHealth(name, name != names[-1], 1.0, "latency 3 ms" * 40) for name in names]
+    embed = runpy.run_path(str(COMMANDS / "ops.py"))["describe_services"](statuses, health)
+    assert embed.title == "Something is wrong"
+    assert embed.fields[0].name == f"\N{LARGE RED CIRCLE} {names[-1]}"
+    assert len(embed.fields) <= 25
+    assert len(embed) <= 6000
+    assert all(len(field.value) <= 1024 for field in embed.fields)
 
 
 @shared_loop

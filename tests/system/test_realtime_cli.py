@@ -139,7 +139,11 @@ def test_client_runs_a_job_and_sees_what_the_commands_show(project: Project) -> 
             while jobs.get("outcome") != "ok":
                 receive()
             seen = project.call("monitor", "--json").json
-            rows = {"processes": seen["processes"], "services": seen["services"], "counts": [{**seen["totals"], "troubles": []}]}
+            rows = {
+                "processes": seen["processes"],
+                "services": seen["services"],
+                "counts": [{**seen["totals"], "troubles": []}],
+            }
             for name, shown in rows.items():
                 assert {frozenset(value) for value in states[name].values()} == {frozenset(row) for row in shown}
             listed = project.call("jobs", "list", "--json").json

@@ -50,7 +50,7 @@ async def test_person_signs_in_and_sees_roles_with_reasons(page: Browser, rig: W
     done = await page.sign_in(ANN, to="/jobs")
     assert (done.status, done.headers["Location"]) == (303, "/jobs")
     me = await page.me()
-    assert (me["user"], me["source"], me["bot"]) == ({"id": ANN, "name": "Ann"}, "discord", "bot")
+    assert (me["user"], me["source"], me["bot"]) == ({"id": ANN, "name": "ann"}, "discord", "bot")
     assert me["permissions"] == []
     assert [(role["role"], role["guild"]) for role in me["roles"]] == [("admin", GUILD), ("moderator", GUILD)]
     assert me["roles"][0]["steps"] == [f"yes: admin to members with the Discord role {ADMIN}, by the settings"]

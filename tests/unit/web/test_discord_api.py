@@ -58,7 +58,7 @@ TOKEN = {"access_token": "user-token", "token_type": "Bearer", "scope": "identif
 async def test_token_is_revoked_after_it_was_used_once() -> None:
     user = {"id": USER, "username": "ann", "global_name": "Ann"}
     async with api(reply(TOKEN), reply(user), reply({})) as (discord, asked):
-        assert await discord.identify(APP, "code", "v" * 43) == (USER, "Ann")
+        assert await discord.identify(APP, "code", "v" * 43) == (USER, "ann")
     assert [call[1] for call in asked] == [
         "/api/v10/oauth2/token",
         "/api/v10/users/@me",
