@@ -21,6 +21,7 @@ from botctl.core.errors import Held
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
+from tests.support.certificates import make_certificate
 from tests.support.clock import ManualClock
 from tests.support.discord import ANN, BOB, CAT, GUILD, INTENTS, MODERATOR, Discord, local_discord
 from tests.support.mongo_memory import MemoryDatabase
@@ -412,3 +413,24 @@ async def test_address_is_published_and_gone_after_the_stop(shared: Redis, disco
     async with serving_web(shared, tmp_path, discord.url) as rig:
         assert Runtime(tmp_path).live()["web"].address == rig.url
     assert "web" not in Runtime(tmp_path).live()
+
+
+async def test_on_https_the_cookie_is_secure_and_bound_to_the_host(
+    shared: Redis, discord: Discord, tmp_path: Path
+) -> None:
+    cert, key = make_certificate(tmp_path / "tls")
+    name = "__Host-botctl-bot"
+    async with (
+        serving_web(shared, tmp_path, discord.url, tls_cert=str(cert), tls_key=str(key)) as rig,
+        browser(rig.url, cookie_name=name, trusted=cert) as page,
+    ):
+        assert rig.url.startswith("https://127.0.0.1:")
+        done = await page.sign_in(BOB)
+        (session,) = [cookie for cookie in done.cookies if cookie.startswith(f"{name}=")]
+        for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
+            assert part in session
+        assert (await page.me())["user"]["id"] == BOB
+        assert (await page.post("/api/ticket")).status == 200
+        assert (await page.post("/api/sign-out", Origin=rig.url.replace("https", "http"))).status == 403
+        assert (await page.post("/api/sign-out")).status == 204
+        assert page.cookie() == ""
