@@ -206,6 +206,17 @@ class TestEnding:
             assert await twin.me() is None
             assert twin.cookie() == "", "the browser forgets what opens nothing"
 
+    async def test_admin_of_a_guild_is_no_admin_of_sessions(self, page: Browser, other: Browser, rig: WebRig) -> None:
+        """The Discord role of one guild gives nothing for the bot."""
+        await page.sign_in(ANN)
+        await other.sign_in(CAT)
+        me = await page.me()
+        assert "sessions:admin" in me["guilds"][0]["permissions"]
+        assert (await page.get("/api/sessions?all=1")).status == 403
+        (theirs,) = await rig.sessions.list(CAT)
+        assert (await page.post(f"/api/sessions/{theirs.id}/end")).status == 403
+        assert await other.me()
+
 
 class TestRights:
     async def test_granted_and_revoked_role_renews_the_cookie(self, page: Browser, rig: WebRig) -> None:

@@ -83,3 +83,15 @@ def test_files_have_types_that_browsers_run(tmp_path: Path) -> None:
         "icon.svg": "image/svg+xml",
     }
     assert len({file.etag for file in files.values()}) == 1
+
+
+def test_unreadable_list_of_parts_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".botctl").mkdir()
+    runtime, clock = Runtime(tmp_path, long_lived=True), ManualClock()
+    runtime.publish("realtime", pid=os.getpid(), address="ws://127.0.0.1:5/realtime")
+    address = realtime_address(Settings(), runtime, clock)
+    assert address() == "ws://127.0.0.1:5/realtime"
+    (tmp_path / ".botctl" / "runtime.json").unlink()
+    (tmp_path / ".botctl" / "runtime.json").mkdir()
+    clock.advance(1)
+    assert address() == "ws://127.0.0.1:5/realtime"
