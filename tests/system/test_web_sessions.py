@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +100,26 @@ class TestPages:
         assert (await page.request("PUT", "/api/me")).status == 405
         assert (await page.request("TRACE", "/")).status == 405
         assert (await page.get("/api/sign-out")).status == 405
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"GARBAGE\r\n\r\n",
+            b"\x16\x03\x01\x00",
+            b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nA: b\x00\r\n\r\n",
+        ],
+    )
+    async def test_what_is_not_http_costs_no_traceback(
+        self, rig: WebRig, data: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(rig.url.rpartition(":")[2]))
+        with caplog.at_level(logging.INFO):
+            writer.write(data)
+            assert b" 400 " in await reader.readline()
+        writer.close()
+        assert not [record for record in caplog.records if record.exc_info]
 
 
 class TestChanges:
