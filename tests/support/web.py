@@ -121,7 +121,7 @@ async def serving_web(
         Clock: clock or SystemClock(),
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
-        DiscordAccess: DiscordAccess(TOKEN, discord_url, BOT, client_secret(SECRET, BOT)),
+        DiscordAccess: DiscordAccess(TOKEN, discord_url, client_id=BOT, client_secret=client_secret(SECRET, BOT)),
     }
     for key, value in values.items():
         registry.value(key, value)

@@ -46,7 +46,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         register(token)
         oauth_secret = client_secret(secret, DEFAULT_BOT)
         register(oauth_secret)
-        yield DiscordAccess(token, endpoint.address, DEFAULT_BOT, oauth_secret)
+        yield DiscordAccess(token, endpoint.address, client_id=DEFAULT_BOT, client_secret=oauth_secret)
 
 
 def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:

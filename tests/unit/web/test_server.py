@@ -55,7 +55,8 @@ def test_application_is_that_of_the_settings_or_of_the_sandbox() -> None:
     assert (real.client_id, real.client_secret) == (ID, "from the portal")
     assert real.redirect_uri == "https://bot.example/auth/callback"
     assert "from the portal" not in repr(real)
-    sandbox = _application(Settings(), DiscordAccess("token", "http://127.0.0.1:1", "1", "of the sandbox"), SITE)
+    local = DiscordAccess("token", "http://127.0.0.1:1", client_id="1", client_secret="of the sandbox")
+    sandbox = _application(Settings(), local, SITE)
     assert sandbox is not None
     assert (sandbox.client_id, sandbox.client_secret) == ("1", "of the sandbox")
     for auth in (AuthSettings(), AuthSettings(client_id=ID), AuthSettings(client_secret=SECRET)):
