@@ -115,7 +115,7 @@ class Api:
         else:
             await self._sessions.revoke(session.id, actor=actor, reason="signed out")
         context.cookies[context.site.session_cookie] = None
-        return web.Response(status=204, headers={"Clear-Site-Data": '"cache", "storage"'})
+        return web.Response(status=204)
 
     async def ticket(self, request: web.Request) -> web.StreamResponse:
         session = await request[CONTEXT].require_session(request)

@@ -7,6 +7,7 @@ bot in the same process needs some, too.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 MAX_CONNECTIONS: Final = 400
 """Connections at once. More are closed when they are accepted."""
@@ -58,6 +60,21 @@ class WebConnections:
             if connection.transport is not None:
                 connection.transport.abort()
         return len(silent)
+
+
+class _BadRequestFilter(logging.Filter):
+    """Leaves out the traceback that aiohttp logs for each request that is not HTTP: a stranger could fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+def library_log() -> logging.Logger:
+    """The logger for aiohttp's server."""
+    log = logging.getLogger(f"{__name__}.aiohttp")
+    if not log.filters:
+        log.addFilter(_BadRequestFilter())
+    return log
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.web.api import Api
 from botctl.web.audit_api import AuditApi
-from botctl.web.connections import WebConnections, listening
+from botctl.web.connections import WebConnections, library_log, listening
 from botctl.web.discord_api import DiscordApi
 from botctl.web.member_roles import MemberRoleReader
 from botctl.web.oauth import OAuthApplication
@@ -150,7 +150,12 @@ async def _serving(
     app: web.Application, sock: socket.socket, certificate: Certificate | None, served: set[object], tasks: Tasks
 ) -> AsyncIterator[None]:
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=DRAIN_S
+        app,
+        access_log=None,
+        logger=library_log(),
+        handle_signals=False,
+        keepalive_timeout=_KEEPALIVE_S,
+        shutdown_timeout=DRAIN_S,
     )
     await runner.setup()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ async def serving_web(
         Clock: clock or SystemClock(),
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
-        DiscordAccess: DiscordAccess(TOKEN, discord_url, BOT, client_secret(SECRET, BOT)),
+        DiscordAccess: DiscordAccess(TOKEN, discord_url, client_id=BOT, client_secret=client_secret(SECRET, BOT)),
     }
     for key, value in values.items():
         registry.value(key, value)
@@ -155,9 +156,10 @@ class Reply:
 class Browser:
     """Keeps cookies, and sends the headers that a browser sends with requests of the page ``url``."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, cookie_name: str = COOKIE) -> None:
         self.http = http
         self.url = url
+        self.cookie_name = cookie_name
         self.csrf = ""
 
     async def request(self, method: str, path: str, *, json: Any = None, **headers: str | None) -> Reply:
@@ -200,13 +202,13 @@ class Browser:
             await self.me()
         return reply
 
-    def cookie(self, name: str = COOKIE) -> str:
-        """The value of a cookie; empty without one."""
-        found = self.http.cookie_jar.filter_cookies(URL(self.url)).get(name)
+    def cookie(self) -> str:
+        """The text of the session; empty without one."""
+        found = self.http.cookie_jar.filter_cookies(URL(self.url)).get(self.cookie_name)
         return "" if found is None else found.value
 
-    def set_cookie(self, value: str, name: str = COOKIE) -> None:
-        self.http.cookie_jar.update_cookies({name: value}, URL(self.url))
+    def set_cookie(self, text: str) -> None:
+        self.http.cookie_jar.update_cookies({self.cookie_name: text}, URL(self.url))
 
 
 async def answer_consent(http: aiohttp.ClientSession, page: URL, person: str, answer: str = "allow") -> URL:
@@ -218,7 +220,9 @@ async def answer_consent(http: aiohttp.ClientSession, page: URL, person: str, an
 
 
 @asynccontextmanager
-async def browser(url: str) -> AsyncIterator[Browser]:
-    """A browser without cookies, for the page at ``url``."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
-        yield Browser(http, url)
+async def browser(url: str, *, cookie_name: str = COOKIE, trusted: Path | None = None) -> AsyncIterator[Browser]:
+    """A browser without cookies, for the page at ``url``. ``trusted``: a certificate that it trusts."""
+    context = ssl.create_default_context(cafile=trusted)
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector) as http:
+        yield Browser(http, url, cookie_name)

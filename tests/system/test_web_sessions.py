@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from botctl.core.errors import Held
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
+from tests.support.certificates import make_certificate
 from tests.support.clock import ManualClock
 from tests.support.discord import ANN, BOB, CAT, GUILD, INTENTS, MODERATOR, Discord, local_discord
 from tests.support.mongo_memory import MemoryDatabase
@@ -98,6 +100,26 @@ class TestPages:
         assert (await page.request("PUT", "/api/me")).status == 405
         assert (await page.request("TRACE", "/")).status == 405
         assert (await page.get("/api/sign-out")).status == 405
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"GARBAGE\r\n\r\n",
+            b"\x16\x03\x01\x00",
+            b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nA: b\x00\r\n\r\n",
+        ],
+    )
+    async def test_what_is_not_http_costs_no_traceback(
+        self, rig: WebRig, data: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(rig.url.rpartition(":")[2]))
+        with caplog.at_level(logging.INFO):
+            writer.write(data)
+            assert b" 400 " in await reader.readline()
+        writer.close()
+        assert not [record for record in caplog.records if record.exc_info]
 
 
 class TestChanges:
@@ -204,6 +226,17 @@ class TestEnding:
             await rig.sessions.revoke_all(ANN, reason="test")
             assert await twin.me() is None
             assert twin.cookie() == "", "the browser forgets what opens nothing"
+
+    async def test_admin_of_a_guild_is_no_admin_of_sessions(self, page: Browser, other: Browser, rig: WebRig) -> None:
+        """The Discord role of one guild gives nothing for the bot."""
+        await page.sign_in(ANN)
+        await other.sign_in(CAT)
+        me = await page.me()
+        assert "sessions:admin" in me["guilds"][0]["permissions"]
+        assert (await page.get("/api/sessions?all=1")).status == 403
+        (theirs,) = await rig.sessions.list(CAT)
+        assert (await page.post(f"/api/sessions/{theirs.id}/end")).status == 403
+        assert await other.me()
 
 
 class TestRights:
@@ -412,3 +445,24 @@ async def test_address_is_published_and_gone_after_the_stop(shared: Redis, disco
     async with serving_web(shared, tmp_path, discord.url) as rig:
         assert Runtime(tmp_path).live()["web"].address == rig.url
     assert "web" not in Runtime(tmp_path).live()
+
+
+async def test_on_https_the_cookie_is_secure_and_bound_to_the_host(
+    shared: Redis, discord: Discord, tmp_path: Path
+) -> None:
+    cert, key = make_certificate(tmp_path / "tls")
+    name = "__Host-botctl-bot"
+    async with (
+        serving_web(shared, tmp_path, discord.url, tls_cert=str(cert), tls_key=str(key)) as rig,
+        browser(rig.url, cookie_name=name, trusted=cert) as page,
+    ):
+        assert rig.url.startswith("https://127.0.0.1:")
+        done = await page.sign_in(BOB)
+        (session,) = [cookie for cookie in done.cookies if cookie.startswith(f"{name}=")]
+        for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
+            assert part in session
+        assert (await page.me())["user"]["id"] == BOB
+        assert (await page.post("/api/ticket")).status == 200
+        assert (await page.post("/api/sign-out", Origin=rig.url.replace("https", "http"))).status == 403
+        assert (await page.post("/api/sign-out")).status == 204
+        assert page.cookie() == ""

@@ -249,8 +249,10 @@ class PartAddress:
         """The address; None if the part does not run."""
         now_s = self._clock.monotonic()
         if now_s - self._looked_s >= self.LOOK_S:
-            part = self._runtime.live().get(self._name)
-            self._address, self._looked_s = part.address if part else None, now_s
+            self._looked_s = now_s
+            with suppress(BotctlError):  # the file cannot be read now: the last address stays
+                part = self._runtime.live().get(self._name)
+                self._address = part.address if part else None
         return self._address
 
 

@@ -55,7 +55,8 @@ def test_application_is_that_of_the_settings_or_of_the_sandbox() -> None:
     assert (real.client_id, real.client_secret) == (ID, "from the portal")
     assert real.redirect_uri == "https://bot.example/auth/callback"
     assert "from the portal" not in repr(real)
-    sandbox = _application(Settings(), DiscordAccess("token", "http://127.0.0.1:1", "1", "of the sandbox"), SITE)
+    local = DiscordAccess("token", "http://127.0.0.1:1", client_id="1", client_secret="of the sandbox")
+    sandbox = _application(Settings(), local, SITE)
     assert sandbox is not None
     assert (sandbox.client_id, sandbox.client_secret) == ("1", "of the sandbox")
     for auth in (AuthSettings(), AuthSettings(client_id=ID), AuthSettings(client_secret=SECRET)):
@@ -83,3 +84,15 @@ def test_files_have_types_that_browsers_run(tmp_path: Path) -> None:
         "icon.svg": "image/svg+xml",
     }
     assert len({file.etag for file in files.values()}) == 1
+
+
+def test_unreadable_list_of_parts_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".botctl").mkdir()
+    runtime, clock = Runtime(tmp_path, long_lived=True), ManualClock()
+    runtime.publish("realtime", pid=os.getpid(), address="ws://127.0.0.1:5/realtime")
+    address = realtime_address(Settings(), runtime, clock)
+    assert address() == "ws://127.0.0.1:5/realtime"
+    (tmp_path / ".botctl" / "runtime.json").unlink()
+    (tmp_path / ".botctl" / "runtime.json").mkdir()
+    clock.advance(1)
+    assert address() == "ws://127.0.0.1:5/realtime"
