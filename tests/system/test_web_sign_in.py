@@ -62,7 +62,7 @@ async def test_person_signs_in_and_sees_roles_with_reasons(page: Browser, rig: W
 async def test_person_without_roles_signs_in_and_may_nothing(page: Browser) -> None:
     await page.sign_in(CAT)
     me = await page.me()
-    assert (me["user"]["name"], me["roles"], me["permissions"]) == ("Cat", [], [])
+    assert (me["user"]["name"], me["roles"], me["permissions"]) == ("cat", [], [])
     assert [guild["permissions"] for guild in me["guilds"]] == [[]]
     assert (await page.get(f"/api/audit?guild={GUILD}")).status == 403
 
@@ -190,16 +190,16 @@ async def test_other_host_name_is_sent_to_the_one_of_the_page(page: Browser) -> 
 
 async def test_name_of_a_person_cannot_break_out(page: Browser, discord: Discord, rig: WebRig) -> None:
     user = discord.sandbox.world.users[CAT]
-    before, user.global_name = user.global_name, '"><script>\r\nSet-Cookie: a=b</script>'
+    before, user.name = user.name, '"><script>\r\nSet-Cookie: a=b</script>'
     try:
         await page.sign_in(CAT)
         me = await page.get("/api/me")
-        assert me.json["user"]["name"] == user.global_name
+        assert me.json["user"]["name"] == user.name
         assert me.headers["Content-Type"] == "application/json"
         assert me.headers["X-Content-Type-Options"] == "nosniff"
-        assert (await rig.sessions.list(CAT))[0].name == user.global_name
+        assert (await rig.sessions.list(CAT))[0].name == user.name
     finally:
-        user.global_name = before
+        user.name = before
 
 
 async def test_browser_may_call_itself_anything(page: Browser, rig: WebRig) -> None:

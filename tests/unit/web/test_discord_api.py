@@ -75,7 +75,7 @@ async def test_token_is_revoked_also_if_discord_does_not_say_who_it_is() -> None
 
 
 async def test_name_is_text_that_can_be_written() -> None:
-    user = {"id": USER, "username": "ann", "global_name": "A\ud800nn" + "x" * 100}
+    user = {"id": USER, "username": "A\ud800nn" + "x" * 100, "global_name": "Ann"}
     async with api(reply(TOKEN), reply(user), reply({})) as (discord, _):
         name = (await discord.identify(APP, "code", "v" * 43)).name
     assert name.startswith("A?nnx")
