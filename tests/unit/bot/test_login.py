@@ -40,7 +40,7 @@ LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurr
         (disnake.LoginFailure("no"), ExitCode.CONFIG, "refuses the token"),
         (disnake.HTTPException(Response(401), "no"), ExitCode.CONFIG, "refuses the token"),  # type: ignore[arg-type]
         (closed(4004), ExitCode.CONFIG, "refuses the token"),
-        (disnake.PrivilegedIntentsRequired(None), ExitCode.CONFIG, "intents members, presences"),
+        (closed(4014), ExitCode.CONFIG, "intents members, presences"),
         (closed(4013), ExitCode.CONFIG, "4013"),
         (closed(4011), ExitCode.CONFIG, "too many guilds"),
         (disnake.SessionStartLimitReached(disnake.SessionStartLimit(LIMIT)), ExitCode.HELD, "before 20"),
