@@ -24,6 +24,7 @@ from botctl.bot.login import close_bot, connect, log_in, watch_gateway
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.registration import Problems, keep_registering, require_registered
+from botctl.bot.shard_rules import down_sentence
 from botctl.bot.shard_watch import ShardWatch
 from botctl.bot.shards import RELOGIN_S
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
@@ -78,6 +79,18 @@ class BotService:
         """Return every shard as it is now; none before the login."""
         return self.bot.gateway.statuses()
 
+    @property
+    def shard_ids(self) -> tuple[int, ...]:
+        """The shards of this process."""
+        return tuple(range(self.bot.gateway.count))
+
+    async def reconnect(self, shard: int, *, fresh: bool) -> None:
+        """Close the connection of ``shard``, which then opens another one. Does not wait for that.
+
+        It resumes its session, which misses no event and costs no login; ``fresh``: it logs in.
+        """
+        await self.bot.gateway.restart(shard, fresh=fresh)
+
     async def ping(self) -> str | None:
         """Return the gateway's latency as a text for the service registry. Raises Unreachable if not connected."""
         shards = self.shards()
@@ -85,11 +98,9 @@ class BotService:
         if self.bot.is_closed() or not self.bot.is_ready() or not up:
             raise Unreachable("the gateway is not connected")
         latencies_ms = [shard.latency_ms for shard in up if shard.latency_ms is not None]
-        parts = [
-            f"{len(up)} of {len(shards)} shards" if len(shards) > 1 else "",
-            f"latency {max(latencies_ms):.0f} ms" if latencies_ms else "no heartbeat yet",
-        ]
-        return "; ".join(filter(None, (", ".join(filter(None, parts)), self.shard_watch.notice)))
+        latency = f"latency {max(latencies_ms):.0f} ms" if latencies_ms else "no heartbeat yet"
+        state = down_sentence(shards) or (f"{len(shards)} shards" if len(shards) > 1 else "")
+        return "; ".join(filter(None, (state, latency, self.shard_watch.notice)))
 
 
 @asynccontextmanager

@@ -12,12 +12,14 @@ from typing import Any, Final, NoReturn, Protocol
 
 from botctl.bot.gateway_socket import GatewaySocket
 from botctl.bot.shard_rules import (
+    CLOSED_HERE,
     END_SESSION,
     HEALTHY_S,
     KEEP_SESSION,
     MAX_UNANSWERED,
     Loss,
     is_fatal,
+    is_fault,
     loss_of,
     pause_s,
     resume_url,
@@ -71,6 +73,7 @@ class GatewayShard:
         self._codes: tuple[int | None, int | None] = None, None  # its close codes, this side's and Discord's
         self._enabled = asyncio.Event()
         self._enabled.set()
+        self._asked = False  # whether this side ends the connection, because someone wants it
         self._session_started_at: datetime | None = None
         self._losses = 0  # in a row, without a healthy connection
         self._unanswered = 0  # RESUMEs in a row
@@ -174,10 +177,10 @@ class GatewayShard:
         """Record the end of a connection, or of an attempt to make one, and decide about the session."""
         now_s, was_up, (own_code, code) = asyncio.get_running_loop().time(), self.up.is_set(), self._codes
         is_silent = was_up and now_s - self._heard_s >= _SILENT_S
-        loss = loss_of(error, own_code=own_code, code=code, silent=is_silent)
+        loss = CLOSED_HERE if self._asked else loss_of(error, own_code=own_code, code=code, silent=is_silent)
         self._losses = 1 if was_up and now_s - self._up_since_s >= HEALTHY_S else self._losses + 1
-        kept = self.progress() if loss.resumes and self._unanswered < MAX_UNANSWERED else None
-        self.session = kept
+        self.session = self.progress() if loss.resumes and self._unanswered < MAX_UNANSWERED else None
+        self._asked = False
         self.last_close = ShardClose(code=loss.code, reason=loss.reason, at=self._host.clock.now())
         self._log_close(self.last_close, error, expected=loss.expected)
         self.up.clear()
@@ -190,7 +193,8 @@ class GatewayShard:
     def _log_close(self, close: ShardClose, error: Exception, *, expected: bool) -> None:
         """Log the end of a connection in one line; the traceback is for those who look for it."""
         what = "has lost its connection to Discord" if self.up.is_set() else "could not connect to Discord"
-        _log.log(logging.INFO if expected else logging.WARNING, "shard %s %s: %s", self.id, what, close)
+        level = logging.ERROR if is_fault(error) else logging.INFO if expected else logging.WARNING
+        _log.log(level, "shard %s %s: %s", self.id, what, close, exc_info=error if is_fault(error) else None)
         _log.debug("shard %s", self.id, exc_info=error)
 
     def status(self, guilds: int) -> ShardStatus:
@@ -222,19 +226,22 @@ class GatewayShard:
         sequence = self._current.sequence
         return self.session if sequence is None else replace(self.session, sequence=sequence)
 
+    async def restart(self, *, fresh: bool) -> None:
+        """Close the connection, so that another one is opened. ``fresh``: with a new session, which costs a login."""
+        self.session = None if fresh else self.session
+        if self._current is not None and self._current.open:
+            self._asked = True
+            await self._current.close(END_SESSION if fresh else KEEP_SESSION)
+
     async def disconnect(self) -> None:
         """End the session, and stay without a connection until `reconnect`."""
         self._enabled.clear()
-        await self.ws.close(END_SESSION)
+        await self.restart(fresh=True)
 
     async def reconnect(self) -> None:
         """Connect again after `disconnect`, and wait until Discord sends events."""
         self._enabled.set()
         await self.up.wait()
-
-    async def close(self) -> None:
-        """As `disconnect`; disnake closes its shards with this."""
-        await self.disconnect()
 
 
 async def _first_to_end(work: asyncio.Task[Any], reading: asyncio.Task[Any]) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from random import Random
 from typing import Final
 
+import aiohttp
 import disnake
 from disnake.gateway import ReconnectWebSocket
 
 from botctl.core.contracts.discord_access import GUILDS_PER_SHARD, GUILDS_WARN_AT
 from botctl.core.contracts.shards import ShardStatus
+from botctl.core.errors import BotctlError
 from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff
 
@@ -25,8 +26,6 @@ HEALTHY_S: Final = 10.0
 """A connection that lasts longer ends a row of losses."""
 MAX_UNANSWERED: Final = 2
 """After so many RESUMEs without an answer, the shard logs in: bots have been stuck at a dead resume host for hours."""
-DOWN_S: Final = 30.0
-"""How long a shard may be away, while others are not, before the service is degraded."""
 _NEW_SESSION_CODES: Final = frozenset({4007, 4009})  # Discord: Gateway Close Event Codes: "start a new session"
 _ABNORMAL: Final = 1006  # RFC 6455: no close frame has come
 _BACKOFF: Final = Backoff(first_s=1.0, limit_s=60.0)
@@ -64,6 +63,9 @@ class Loss:
     expected: bool = False
 
 
+CLOSED_HERE: Final = Loss(None, "the bot closed the connection", expected=True)
+
+
 def loss_of(error: Exception, *, own_code: int | None, code: int | None, silent: bool) -> Loss:
     """What ``error`` of a connection means.
 
@@ -72,8 +74,6 @@ def loss_of(error: Exception, *, own_code: int | None, code: int | None, silent:
     match error:
         case ReconnectWebSocket():
             return _interruption(error, own_code=own_code, code=code, silent=silent)
-        case disnake.ConnectionClosed() if own_code == END_SESSION:
-            return Loss(None, "the bot closed the connection", resumes=False, expected=True)
         case disnake.ConnectionClosed():
             return _closed_by_discord(error.code)
         case TimeoutError():
@@ -101,6 +101,12 @@ def _closed_by_discord(code: int) -> Loss:
 def is_fatal(error: Exception) -> bool:
     """Whether ``error`` ends all shards, because a person must change something."""
     return isinstance(error, disnake.ConnectionClosed) and error.code in FATAL_CODES
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether ``error`` is one of the code, and not of the network, of Discord or of the gate."""
+    expected = (OSError, TimeoutError, aiohttp.ClientError, ReconnectWebSocket, disnake.DiscordException, BotctlError)
+    return not isinstance(error, expected)
 
 
 def pause_s(losses: int, loss: Loss, relogin_s: tuple[float, float], random: Random) -> float:
@@ -136,11 +142,9 @@ def capacity_notice(guilds: Mapping[int, int], shards: int, recommended: int, *,
     return f"{problem}: set discord.shards to {max(recommended, shards + 1)}, and restart the bot"
 
 
-def gateway_problem(shards: Sequence[ShardStatus], now: datetime) -> str:
-    """What is wrong with the gateway, for a person; empty while shards only reconnect, as all do now and then."""
-    lost = [shard for shard in shards if not shard.up]
-    lasts = any((now - shard.since).total_seconds() >= DOWN_S for shard in lost)
-    return down_sentence(shards) if lasts or len(lost) == len(shards) else ""
+def gateway_problem(shards: Sequence[ShardStatus]) -> str:
+    """What is wrong with the gateway, for a person; empty while any shard is up: the others reconnect now and then."""
+    return "" if any(shard.up for shard in shards) else down_sentence(shards)
 
 
 def down_sentence(shards: Sequence[ShardStatus]) -> str:

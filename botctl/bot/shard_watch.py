@@ -42,9 +42,9 @@ class ShardWatch:
                 await self.ask()
 
     def look(self) -> None:
-        """Report a shard that is away, and log a new notice."""
+        """Report that no shard is connected, and log a new notice."""
         gateway = self._bot.gateway
-        self._problems.report("gateway", gateway_problem(gateway.statuses(), gateway.clock.now()))
+        self._problems.report("gateway", gateway_problem(gateway.statuses()))
         notice = gateway.notice()
         if notice and not self.notice:
             _log.warning("%s", notice)

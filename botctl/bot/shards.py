@@ -168,6 +168,10 @@ class Shards:
         """The number of guilds by shard. Discord: Gateway > Sharding."""
         return Counter((guild.id >> 22) % self.count for guild in self.bot.guilds)
 
+    async def restart(self, shard: int, *, fresh: bool) -> None:
+        """As `GatewayShard.restart`."""
+        await self._all[shard].restart(fresh=fresh)
+
     async def close(self, *, keep_sessions: bool = False) -> None:
         """End all connections. ``keep_sessions``: so that another process can resume them."""
         self.closing_code = KEEP_SESSION if keep_sessions else END_SESSION

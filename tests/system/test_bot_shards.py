@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
+from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.events import CommandFinished, GatewayChanged
 from botctl.core.contracts.logins import LoginGate, OpenGate
@@ -22,7 +24,7 @@ from botctl.sandbox.model.gateway.opcodes import CloseCode
 from botctl.sandbox.model.gateway.session import GatewaySession, LoginResult, request_reconnect
 from botctl.sandbox.model.world import Channel, Guild, Member, Role
 from botctl.sandbox.sandbox import Access, Sandbox
-from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Rig, last_text, rig, write_commands
+from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Rig, last_text, rig, validation_context, write_commands
 from tests.support.discord import ANN, PATIENT
 from tests.support.waiting import LIMIT_S, until
 
@@ -34,6 +36,7 @@ COMMANDS = """
         async def execute(self, ctx: Context) -> None:
             await ctx.reply(f"{ctx.inter.guild.shard_id} of {ctx.bot.shard_count}")
 """
+REDIS: dict[type, object] = {Redis: object()}  # of a command that is not used here
 GUILD_OF = {shard: str(shard + 16 << 22) for shard in range(16)}
 """A guild of each shard, for 4 and for 16 shards."""
 
@@ -108,8 +111,22 @@ async def test_every_shard_answers_in_its_guilds(commands: Path):
         await until(lambda: all(latency_s < LIMIT_S for _, latency_s in client.latencies))
         assert client.latency == pytest.approx(sum(latency_s for _, latency_s in client.latencies) / 16)
         assert client.get_shard(15).latency >= 0
-        assert "16 of 16 shards" in (await bot.service.ping() or "")
+        assert (await bot.service.ping() or "").startswith("16 shards; latency ")
         await client.change_presence(activity=None)
+
+
+async def test_ops_status_of_the_example_shows_each_shard():
+    folder = Path(__file__).parents[2] / "commands"
+    async with rig(
+        load(folder, validation_context()), settings=sharded(4), make=world_with_guilds, values=REDIS
+    ) as bot:
+        close(session(bot, 3), *CloseCode.UNKNOWN_ERROR)
+        await until(lambda: changes(bot, 3)[-1] == "resumed")
+        embed = (await bot.run_command("ops status")).messages[-1].embeds[0]
+        lines = embed["description"].split("\n")
+        assert [line.split(" ")[1] for line in lines] == ["#0", "#1", "#2", "#3"]
+        assert "4 servers, last event <t:" in lines[1]
+        assert "(4000, Discord had an unknown error)" in lines[3]
 
 
 async def test_lost_shard_comes_back_alone(commands: Path):
@@ -119,6 +136,8 @@ async def test_lost_shard_comes_back_alone(commands: Path):
         close(session(bot, 3), *CloseCode.UNKNOWN_ERROR)
         await until(lambda: not bot.service.shards()[3].up)
         assert [await ask(bot, shard) for shard in (0, 1, 2)] == ["0 of 4", "1 of 4", "2 of 4"]
+        assert "3 of 4 shards are connected: shard 3 (" in (await bot.service.ping() or "")
+        assert [health.ok for health in await bot.running.health() if health.name == "bot"] == [True]
         await until(lambda: bot.service.shards()[3].up)
         assert await ask(bot, 3) == "3 of 4"
         assert results(bot) == {LoginResult.IDENTIFIED: 4, LoginResult.RESUMED: 1}
