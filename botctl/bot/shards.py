@@ -119,6 +119,7 @@ class Shards:
         """As in `ShardHost`."""
         if change == "opened":
             getattr(self.bot, TABLE)[shard.id] = shard
+            self.bot.ws = shard.ws if self.count == 1 else None  # as in disnake's client of one shard
             return
         if change == "disconnected":
             self.bot.dispatch("disconnect")

@@ -108,6 +108,7 @@ async def test_every_shard_answers_in_its_guilds(commands: Path):
         assert sum(status.guilds for status in statuses) == len(client.guilds) == 17
         assert all(status.guilds and status.last_event_at and status.session_started_at for status in statuses)
         assert (client.shard_id, client.shard_count, sorted(client.shards)) == (None, 16, list(range(16)))
+        assert client.ws is None
         await until(lambda: all(latency_s < LIMIT_S for _, latency_s in client.latencies))
         assert client.latency == pytest.approx(sum(latency_s for _, latency_s in client.latencies) / 16)
         assert client.get_shard(15).latency >= 0
