@@ -20,6 +20,7 @@ from bench.sandbox import HERE, Server, run_child
 from botctl.core.processes.runtime import Runtime
 
 GUILDS, SHARDS = 4000, 16
+PATIENCE_S = 60  # on a loaded machine, an answer may take more than Discord's 3 s
 READY = [
     Threshold("botctl", "bare disnake", "ready_s", 1.1),
     Threshold("botctl", "bare disnake", "grown_mb", 1.1),
@@ -51,20 +52,29 @@ async def add_guilds(url: str, secret: str) -> list[str | None]:
     return list(ids)
 
 
-def main(rounds: int = 7) -> bool:
-    """Measure; return whether every threshold holds."""
+def measure_ready(rounds: int) -> bool:
     contenders = {"bare disnake": partial(ready, "bare"), "botctl": partial(ready, "botctl")}
-    passed = report("shards_ready", interleave(contenders, rounds), READY, guilds=GUILDS, shards=SHARDS)
+    return report("shards_ready", interleave(contenders, rounds), READY, guilds=GUILDS, shards=SHARDS)
+
+
+def measure_commands(rounds: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
         project = BenchProject(Path(folder) / "shards")
-        project.env["BOTCTL_SANDBOX__LIMITS__MAX_CONCURRENCY"] = str(SHARDS)
+        limits = {"MAX_CONCURRENCY": SHARDS, "RESPONSE_S": PATIENCE_S}
+        project.env |= {f"BOTCTL_SANDBOX__LIMITS__{name}": str(value) for name, value in limits.items()}
         with project.process(str(BOTCTL), "run", "--only", "stores", until="project"):
             sandbox = Runtime(project.root).live()["sandbox"]
             project.guilds = asyncio.run(add_guilds(sandbox.address, sandbox.secret or ""))
             counts = {"1 shard": 1, "16 shards": SHARDS}
             contenders = {name: partial(commands, project, count) for name, count in counts.items()}
             measured = interleave(contenders, rounds)
-    return report("shards_commands", measured, COMMANDS, shards=SHARDS) and passed
+    return report("shards_commands", measured, COMMANDS, shards=SHARDS)
+
+
+def main(rounds: int = 7) -> bool:
+    """Measure; return whether every threshold holds."""
+    passed = [measure_ready(rounds), measure_commands(rounds)]
+    return all(passed)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ async def test_shard_resumes_if_its_session_may_go_on(commands: Path):
             assert changes(bot, shard)[2:4] == ["disconnected", "resumed" if resumes else "connected"], why
         resumed = sum(resumes for _, resumes, _ in LOSSES)
         assert results(bot) == {LoginResult.IDENTIFIED: 2 * count + 1 - resumed, LoginResult.RESUMED: resumed}
-        assert bot.service.shards()[count].last_close is None
+        assert (bot.service.shards()[count].last_close, changes(bot, count)) == (None, ["connected", "ready"])
 
 
 async def test_guild_that_left_while_the_shard_was_away_is_forgotten(commands: Path):
