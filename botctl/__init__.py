@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from botctl.core.contracts.protocols import StatusSource as StatusSource
     from botctl.core.contracts.service_state import ServiceHealth as ServiceHealth
     from botctl.core.contracts.service_state import ServiceStatus as ServiceStatus
+    from botctl.core.contracts.shards import ShardStatus as ShardStatus
     from botctl.core.errors import UsageError as UsageError
 
 _NAMES_BY_MODULE = {
@@ -78,6 +79,7 @@ _NAMES_BY_MODULE = {
     "botctl.core.contracts.jobs": ("JobRun", "job"),
     "botctl.core.contracts.protocols": ("GuildSettingsStore", "StatusSource"),
     "botctl.core.contracts.service_state": ("ServiceHealth", "ServiceStatus"),
+    "botctl.core.contracts.shards": ("ShardStatus",),
     "botctl.core.errors": ("UsageError",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

@@ -4,9 +4,10 @@ from datetime import timedelta
 import disnake
 from disnake.ext import commands
 
-from botctl import Command, Context, ServiceHealth, ServiceStatus, StatusSource
+from botctl import Command, Context, ServiceHealth, ServiceStatus, ShardStatus, StatusSource
 
-MAX_FIELDS, MAX_TEXT = 24, 1024  # Discord: Message > Embed Limits; 25, and one of them is for the rest
+# Discord: Message > Embed Limits. One of the 25 fields is for what has no field of its own; the footer needs some room.
+MAX_FIELDS, MAX_TEXT, MAX_DESCRIPTION, MAX_EMBED = 24, 1024, 4096, 5900
 
 
 def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) -> list[str]:
@@ -36,6 +37,20 @@ def describe_services(statuses: Sequence[ServiceStatus], health: Sequence[Servic
     return embed
 
 
+def describe_shard(shard: ShardStatus) -> str:
+    """Show a shard in one line."""
+    if shard.up:
+        ping = "no heartbeat yet" if shard.latency_ms is None else f"{shard.latency_ms:.0f} ms"
+        line = f"\N{LARGE GREEN CIRCLE} #{shard.id} {ping}, {shard.guilds:,} servers"
+    else:
+        line = f"\N{LARGE RED CIRCLE} #{shard.id} {shard.state} since {disnake.utils.format_dt(shard.since, 'R')}"
+    if shard.last_event_at:
+        line += f", last event {disnake.utils.format_dt(shard.last_event_at, 'R')}"
+    if shard.last_close:
+        line += f", last lost {disnake.utils.format_dt(shard.last_close.at, 'R')} ({shard.last_close})"
+    return line
+
+
 class Ops(Command):
     """Operate the bot."""
 
@@ -48,6 +63,9 @@ class Ops(Command):
     async def execute_status(self, ctx: Context) -> None:
         """Show the state of every part of the bot."""
         embed = describe_services(self.status.statuses(), await self.status.health())
+        if len(shards := ctx.bot.gateway.statuses()) > 1:
+            lines = map(describe_shard, sorted(shards, key=lambda shard: shard.up))  # what is lost stands first
+            embed.description = "\n".join(lines)[: min(MAX_DESCRIPTION, MAX_EMBED - len(embed))]
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)
 

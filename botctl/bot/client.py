@@ -26,10 +26,13 @@ from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
+from botctl.bot.sharded_client import ShardedClient
+from botctl.bot.shards import RELOGIN_S, Shards
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.access_text import Explanation
-from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
+from botctl.core.contracts.events import AutocompleteAnswered, Event
 from botctl.core.contracts.invocation import Invocation, Kind, policy_name, suggestions_policy
+from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import is_own_cancellation
@@ -40,17 +43,26 @@ _NESTED: Final = (OptionType.sub_command, OptionType.sub_command_group)
 _log = logging.getLogger(__name__)
 
 
-class Bot(commands.InteractionBot):
+class Bot(ShardedClient):
     """A disnake bot. ``services``: those of botctl, by type. Cogs use ``bot.services.get(GuildSettingsStore)``."""
 
     def __init__(
-        self, *, services: Services, publish: Any, settings: DiscordSettings, pipeline: Pipeline, **options: Any
+        self,
+        *,
+        services: Services,
+        publish: Any,
+        settings: DiscordSettings,
+        pipeline: Pipeline,
+        logins: LoginGate,
+        relogin_s: tuple[float, float] = RELOGIN_S,
+        **options: Any,
     ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
         self.pipeline = pipeline  # before super().__init__, which calls _get_state
         self.cog_loads = CogLoads()
         self.command_sync = CommandSync()
         super().__init__(
+            partial(Shards, gate=logins, publish=publish, wanted=settings.shard_count, relogin_s=relogin_s),
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
                 sync_commands=settings.sync_commands,
@@ -66,25 +78,12 @@ class Bot(commands.InteractionBot):
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()
-        self._gateway_task: asyncio.Task[Any] | None = None
         self._hooked: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
         self.add_app_command_check(
             self.admit, call_once=True, slash_commands=True, user_commands=True, message_commands=True
         )
         self.add_listener(self._handle_component, "on_message_interaction")
         self.add_listener(self._handle_component, "on_modal_submit")
-        for state in ("connect", "ready", "resumed", "disconnect"):
-            self.add_listener(partial(self._publish_gateway_state, state), f"on_{state}")
-
-    async def connect(self, **options: Any) -> None:
-        """Run the gateway. After an error the bot is not closed, so that it can connect again with another token."""
-        self._gateway_task = asyncio.current_task()
-        await super().connect(**options)
-
-    async def close(self) -> None:
-        """Close the bot for good. disnake's `connect` calls this before it raises an error; that call does nothing."""
-        if self._gateway_task is None or asyncio.current_task() is not self._gateway_task:
-            await super().close()
 
     @property
     def uptime_s(self) -> float:
@@ -262,13 +261,6 @@ class Bot(commands.InteractionBot):
         if handler_spec is not None:
             await self.pipeline.call_handler(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
-    async def _publish_gateway_state(self, state: str) -> None:
-        latency_s = self.latency
-        is_known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  NaN before the first heartbeat
-        name = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
-        latency_ms = latency_s * 1000 if is_known else None
-        self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
-
     async def fetch_global_commands(self, **options: Any) -> list[Any]:
         """Return the commands at Discord. While they are registered, an error ends that: disnake would go on."""
         try:
@@ -330,6 +322,7 @@ class Bot(commands.InteractionBot):
         """Override of a private method of disnake, which its sharded client overrides too."""
         return PipelineConnectionState(
             pipeline=self.pipeline,
+            established=self.gateway.established,
             dispatch=self.dispatch,
             handlers=self._handlers,
             hooks=self._hooks,

@@ -216,7 +216,7 @@ def load_commands(
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
-    from botctl.bot.service import START_S, BotService, bot_service
+    from botctl.bot.service import BotService, bot_service
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -224,7 +224,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         bot_service,
         name="bot",
         depends_on={*catalog.dependencies, Migrated},
-        start_s=START_S,
+        start_s=math.inf,  # logins may have to wait; without a connection it gives up by itself
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
         drain=BotService.drain,

@@ -343,6 +343,7 @@ PLACES: Final = {
     "bot/claims.py": "no text: ids",
     "bot/context.py": "discord_request",
     "bot/member_changes.py": "no text: ids",
+    "bot/gateway_socket.py": "discord_request",
     "bot/responses.py": "discord_request",
     "cli/boundary.py": "error_message",
     "cli/init/scaffold.py": "no text: the files of a new project",
