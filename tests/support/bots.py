@@ -201,7 +201,7 @@ async def rig(
             registry = Registry(publish=bus.publish)
             payload: dict[Any, Any] = {
                 Settings: settings or Settings(roles=ROLES),
-                DiscordAccess: DiscordAccess(token, discord.url, reread),
+                DiscordAccess: DiscordAccess(token, discord.url, reread=reread),
                 Catalog: catalog,
                 Bus: bus,
                 Clock: clock or SystemClock(),
