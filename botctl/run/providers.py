@@ -22,13 +22,16 @@ CHILD_START_S: Final = 40.0  # a child process has 30 s to be ready; 10 s until 
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
 
 
-def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
+def build_base_registry(
+    loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+) -> Registry:
     """A registry with the settings, the clock and the bus. For the flags see `roles.build_shared_registry`."""
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive))
+    runtime = Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
+    registry.value(Runtime, runtime)
     return registry
 
 

@@ -1,0 +1,74 @@
+"""`botctl doctor` through the real command line, in a project whose bot runs in the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cli import Project
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(tmp_path_factory.mktemp("doctor") / "bot")
+    with project.run():
+        yield project
+
+
+def marks(rows: list[dict[str, str]]) -> dict[str, set[str]]:
+    """The marks of each check."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        assert row.keys() == {"check", "mark", "sentence", "mend"}
+        found.setdefault(row["check"], set()).add(row["mark"])
+    return found
+
+
+def test_bot_that_runs_is_well(bot: Project) -> None:
+    done = bot.call("doctor", "--json")
+    assert done.code == 0, done.out
+    assert {mark for seen in marks(done.json).values() for mark in seen} == {"ok", "unknown"}
+    assert marks(done.json)["clock"] == {"unknown"}
+    assert [check for check, seen in marks(done.json).items() if seen == {"unknown"}] == ["clock"]
+
+
+def test_what_is_broken_is_a_fault_with_its_mend(bot: Project) -> None:
+    bot.write(".env", "BOTCTL_REALTIME__CONNECTIONS=100000\n")
+    (bot.root / ".env").chmod(0o644)
+    bot.write("commands/broken.py", "import nothing_of_this_name\n")
+    bot.write("migrations/0003_more.py", '"""More."""\n\n\nasync def up(db):\n    await db["x"].drop()\n')
+    try:
+        done = bot.call("doctor", BOTCTL_MIGRATE__ON_START="false")
+    finally:
+        (bot.root / "commands" / "broken.py").unlink()
+        (bot.root / "migrations" / "0003_more.py").unlink()
+        (bot.root / ".env").unlink()
+    assert done.code == 1
+    assert done.err == ""
+    for line in (
+        "✘ files        .env has mode 0644: other users may use it, and it holds secrets",
+        "               → chmod go= .env",
+        "✘ descriptors  ",
+        "✘ commands     commands/broken.py:1: ",
+        "✘ migrations   1 pending: 0003_more",
+    ):
+        assert line in done.out
+
+
+def test_wrong_settings_are_lines_and_the_rest_is_not_known(bot: Project) -> None:
+    done = bot.call("doctor", "--json", BOTCTL_REALTIME__PORT="-1", BOTCTL_LOGS__KEEP="many")
+    assert done.code == 1
+    found = marks(done.json)
+    assert len([row for row in done.json if row["check"] == "settings" and row["mark"] == "fault"]) == 2
+    assert found["redis"] == found["token"] == {"unknown"}
+    assert found["python"] == {"ok"}
+
+
+def test_nothing_runs_and_nothing_is_made(bot: Project) -> None:
+    other = Project(bot.root.parent / "other")
+    before = sorted(path for path in other.root.rglob("*"))
+    done = other.call("doctor")
+    assert done.code == 0, done.out
+    assert " redis        embedded, and not running" in done.out
+    assert sorted(path for path in other.root.rglob("*")) == before
