@@ -121,3 +121,9 @@ def application_flags(answer: DiscordAnswer) -> int | None:
         return int(body.get("flags_new") or body.get("flags") or 0)
     except (TypeError, ValueError):
         return None
+
+
+def application_id(answer: DiscordAnswer) -> str | None:
+    """The id in an answer to GET /applications/@me. That of the bot's user is another one for old applications."""
+    body: Any = answer.body
+    return str(body["id"]) if answer.status == HTTPStatus.OK and isinstance(body, dict) and "id" in body else None

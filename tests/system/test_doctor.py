@@ -56,6 +56,52 @@ def test_what_is_broken_is_a_fault_with_its_mend(bot: Project) -> None:
         assert line in done.out
 
 
+CARETAKER = """
+from disnake.ext import commands
+
+
+class Caretaker(commands.Cog):
+    def __init__(self, bot):
+        self.bot = bot
+
+    @commands.Cog.listener()
+    async def on_member_join(self, member):
+        await member.guild.system_channel.send("welcome")
+
+    @commands.Cog.listener()
+    async def on_message(self, message):
+        if "important" in message.content:
+            await message.pin()
+"""
+
+
+def test_intents_that_the_code_needs_are_shown_against_what_is_requested(bot: Project) -> None:
+    bot.write("commands/caretaker.py", CARETAKER)
+    try:
+        silent = bot.call("doctor", "intents", "--json")
+        asking = bot.call("doctor", "intents", BOTCTL_DISCORD__INTENTS="default,members,message_content")
+        rights = bot.call("doctor", "permissions", "--json")
+        named = bot.call("doctor", "permissions", "900000000000000001", "--json")
+        unknown = bot.call("doctor", "permissions", "Atlantis")
+    finally:
+        (bot.root / "commands" / "caretaker.py").unlink()
+    assert silent.code == 1
+    faults = [row["sentence"] for row in silent.json if row["mark"] == "fault"]
+    assert [sentence.rpartition(" (")[2] for sentence in faults] == [
+        "commands/caretaker.py:10)",
+        "commands/caretaker.py:15)",
+    ]
+    assert asking.code == 0, asking.out
+    assert "granted by Discord after a review" in asking.out
+    assert "at most 4 users in 1 guilds" in asking.out
+    for done in (rights, named):
+        lacks = [row["sentence"] for row in done.json if row["check"] == "guilds"]
+        assert len(lacks) == 1
+        assert "PIN_MESSAGES" in done.out
+        assert "https://discord.com/oauth2/authorize?client_id=900000000000000010&" in done.json[-1]["sentence"]
+    assert (unknown.code, "no guild 'Atlantis'" in unknown.err) == (2, True)
+
+
 def test_wrong_settings_are_lines_and_the_rest_is_not_known(bot: Project) -> None:
     done = bot.call("doctor", "--json", BOTCTL_REALTIME__PORT="-1", BOTCTL_LOGS__KEEP="many")
     assert done.code == 1

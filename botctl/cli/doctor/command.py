@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.errors import ConfigError, ExitCode
 from botctl.doctor.finding import Finding, has_fault
 from botctl.run.oneshot.doctor import examine, examine_without_settings
+from botctl.run.oneshot.doctor_needs import examine_intents, examine_permissions
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -33,6 +35,25 @@ def doctor(ctx: typer.Context, project: Project = None, profile: Profile = None,
         _finish(asyncio.run(examine_without_settings(error)), as_json=as_json)
     else:
         _finish(asyncio.run(examine(loaded)), as_json=as_json)
+
+
+@app.command()
+def intents(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Show which code needs which privileged intent, whether Discord grants it, and how near its review is."""
+    _finish(asyncio.run(examine_intents(load_settings(project, profile))), as_json=as_json)
+
+
+@app.command()
+def permissions(
+    guild: Annotated[
+        str | None, typer.Argument(metavar="GUILD", help="The id or name of a guild. Default: all guilds of the bot.")
+    ] = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which permissions the bot needs, and what each guild lacks, with an invite link that has them."""
+    _finish(asyncio.run(examine_permissions(load_settings(project, profile), guild)), as_json=as_json)
 
 
 def _finish(findings: Sequence[Finding], *, as_json: bool) -> None:

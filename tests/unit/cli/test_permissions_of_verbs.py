@@ -32,7 +32,7 @@ CHANGING = {
     "settings show": permissions.GUILD_SETTINGS_READ,
     "stores": permissions.STATUS_READ,
 }
-ONLY_HERE = ("run", "init", "doctor", "migrate create", "sandbox")
+ONLY_HERE = ("run", "init", "doctor intents", "doctor permissions", "migrate create", "sandbox")
 """What works with files and processes of this machine: no one can be permitted to do it from elsewhere."""
 
 

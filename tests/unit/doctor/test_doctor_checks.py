@@ -10,7 +10,6 @@ from botctl.doctor.checks import Check, in_own_thread, run_checks
 from botctl.doctor.finding import Mark, ok
 from tests.support.waiting import expires
 
-
 TEN_S = expires(10.0)  # of a virtual clock
 
 

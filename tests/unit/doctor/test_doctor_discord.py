@@ -7,6 +7,7 @@ import pytest
 
 from botctl.doctor.discord import (
     application_flags,
+    application_id,
     assess_discord_clock,
     assess_logins,
     assess_token,
@@ -101,4 +102,6 @@ def test_flags_of_the_application():
     assert application_flags(DiscordAnswer(200, {"flags": 4096})) == 4096
     assert application_flags(DiscordAnswer(200, {"flags": 0, "flags_new": str(1 << 40)})) == 1 << 40
     assert application_flags(DiscordAnswer(401, {})) is None
+    assert application_id(DiscordAnswer(200, {"id": 5})) == "5"
+    assert application_id(DiscordAnswer(401, {"id": 5})) is None
     assert application_flags(DiscordAnswer(200, {"flags": "many"})) is None
