@@ -102,6 +102,24 @@ def test_intents_that_the_code_needs_are_shown_against_what_is_requested(bot: Pr
     assert (unknown.code, "no guild 'Atlantis'" in unknown.err) == (2, True)
 
 
+def test_rehearsal_says_what_breaks_and_leaves_the_bot_alone(bot: Project) -> None:
+    other = Project(bot.root.parent / "rehearsed")
+    other.write("commands/caretaker.py", CARETAKER)
+    other.add_settings('[discord]\nintents = ["default", "members", "message_content"]\n')
+    before = sorted(other.root.rglob("*"))
+    done = other.call("doctor", "intents", "--without", "members", "--json")
+    assert done.code == 1, done.out + done.err
+    faults = [row["sentence"] for row in done.json if row["mark"] == "fault"]
+    assert len(faults) == 2, done.out
+    assert "4014" in faults[0]
+    assert "(exit code 78)" in faults[0]
+    assert faults[1] == "the listener Caretaker.on_member_join never runs (member_join)"
+    assert "run as before: Caretaker.on_message" in done.out
+    assert "the bot knows 1 of 4 people" in done.out
+    assert sorted(other.root.rglob("*")) == before
+    assert bot.call("doctor", "intents", "--without", "fame").code == 2
+
+
 def test_wrong_settings_are_lines_and_the_rest_is_not_known(bot: Project) -> None:
     done = bot.call("doctor", "--json", BOTCTL_REALTIME__PORT="-1", BOTCTL_LOGS__KEEP="many")
     assert done.code == 1

@@ -16,6 +16,7 @@ from botctl.core.errors import ConfigError, ExitCode
 from botctl.doctor.finding import Finding, has_fault
 from botctl.run.oneshot.doctor import examine, examine_without_settings
 from botctl.run.oneshot.doctor_needs import examine_intents, examine_permissions
+from botctl.run.oneshot.rehearsal import rehearse_without
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,9 +39,21 @@ def doctor(ctx: typer.Context, project: Project = None, profile: Profile = None,
 
 
 @app.command()
-def intents(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+def intents(
+    without: Annotated[
+        str | None,
+        typer.Option(
+            "--without", metavar="INTENT", help="Rehearse in a sandbox what breaks when Discord withdraws this intent."
+        ),
+    ] = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
     """Show which code needs which privileged intent, whether Discord grants it, and how near its review is."""
-    _finish(asyncio.run(examine_intents(load_settings(project, profile))), as_json=as_json)
+    loaded = load_settings(project, profile)
+    findings = examine_intents(loaded) if without is None else rehearse_without(loaded, without)
+    _finish(asyncio.run(findings), as_json=as_json)
 
 
 @app.command()
