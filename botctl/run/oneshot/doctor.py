@@ -43,6 +43,8 @@ from botctl.stores.mongo import running_mongo
 
 LOAD_S: Final = 30.0
 """How long the command files may take to load: they are an author's code."""
+STORE_S: Final = 10.0
+"""How long the checks of a store may take, beside the limits of their calls."""
 _NEED_SETTINGS: Final = (
     *("disk", "descriptors", "redis", "mongodb", "token", "logins", "supervisor", "port", "run"),
     *("commands", "migrations"),
@@ -78,9 +80,9 @@ class Examination:
             _in_thread("supervisor", self._supervisors),
             _in_thread("run", self._runs),
             Check("commands", self._commands, LOAD_S, "A command file does not end its import: look for a loop there."),
-            Check("redis", self._redis, 8 * settings.redis.timeout_s, store_mend),
-            Check("mongodb", self._mongo, 8 * settings.mongo.timeout_s, store_mend),
-            Check("migrations", self._migrations, 4 * settings.mongo.timeout_s, store_mend),
+            Check("redis", self._redis, STORE_S + 8 * settings.redis.timeout_s, store_mend),
+            Check("mongodb", self._mongo, STORE_S + 8 * settings.mongo.timeout_s, store_mend),
+            Check("migrations", self._migrations, STORE_S + 8 * settings.mongo.timeout_s, store_mend),
             Check("token", self._discord, 15.0, "Check the network; https://discordstatus.com."),
         ]
 
@@ -226,7 +228,11 @@ def _in_thread(name: str, examine: Callable[[], Sequence[Finding]], *, when_late
 
 async def examine(loaded: Loaded) -> list[Finding]:
     """All findings about the project."""
-    return await run_checks(Examination(loaded).checks())
+    stdout = sys.stdout
+    try:
+        return await run_checks(Examination(loaded).checks())
+    finally:
+        sys.stdout = stdout  # a command file that hangs keeps it redirected
 
 
 async def examine_without_settings(error: BotctlError) -> list[Finding]:
