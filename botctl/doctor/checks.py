@@ -50,6 +50,8 @@ async def _examine(check: Check) -> Sequence[Finding]:
         return await check.examine()
     except BotctlError as error:
         return [fault(check.name, redact(str(error)), redact(error.hint) or "See docs/exit-codes.md.")]
+    except OSError as error:
+        return [unknown(check.name, f"cannot be examined: {safe(redact(str(error))) or type(error).__name__}")]
     except Exception as error:  # noqa: BLE001  a check that fails is a finding, and the others go on
         text = f"{type(error).__name__}: {safe(redact(str(error)))}"
         return [unknown(check.name, f"the check itself failed, which is a bug in botctl: {text}")]

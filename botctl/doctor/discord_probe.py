@@ -10,7 +10,7 @@ from typing import Any, Final
 from botctl.doctor.discord_api import DiscordAnswer, DiscordReader
 from botctl.doctor.intents import ReachEvidence
 from botctl.doctor.permission_names import ADMINISTRATOR
-from botctl.doctor.permissions import GuildRights, rights_of_member
+from botctl.doctor.permissions import GuildRights, bits_in_channel, rights_of_member
 
 _PAGE: Final = 200  # Discord: User > Get Current User Guilds
 _MAX_PAGES: Final = 100
@@ -80,8 +80,17 @@ async def read_rights(discord: DiscordReader, guild_id: str, user_id: str) -> Gu
     if statuses != {HTTPStatus.OK} or roles is None or not all(isinstance(body, dict) for body in bodies):
         return None
     bits = rights_of_member(guild.body, roles, member.body)
-    return _rights(guild.body, ADMINISTRATOR if guild.body.get("owner_id") == user_id else bits)
+    if guild.body.get("owner_id") == user_id:
+        bits = ADMINISTRATOR
+    own = {user_id, *map(str, member.body.get("roles") or ())}
+    channels = _objects(await discord.get(f"/guilds/{guild_id}/channels")) or []
+    in_channels = [
+        (str(channel.get("name")), bits_in_channel(bits, channel["permission_overwrites"], guild=guild_id, own=own))
+        for channel in channels
+        if channel.get("permission_overwrites")
+    ]
+    return _rights(guild.body, bits, tuple(in_channels))
 
 
-def _rights(guild: Mapping[str, Any], bits: int) -> GuildRights:
-    return GuildRights(str(guild.get("id")), str(guild.get("name", "?")), bits)
+def _rights(guild: Mapping[str, Any], bits: int, channels: tuple[tuple[str, int], ...] = ()) -> GuildRights:
+    return GuildRights(str(guild.get("id")), str(guild.get("name", "?")), bits, channels)

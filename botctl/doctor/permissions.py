@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from botctl.doctor.code_reading import CodeFact, FactKind
 from botctl.doctor.finding import Finding, Mark, fault, ok, unknown
 from botctl.doctor.needs import Basis, Need, of, shortened
 from botctl.doctor.permission_names import (
+    ADMINISTRATOR,
     CALLS,
     EDITS,
     NOT_DISCORD,
@@ -105,11 +106,16 @@ def refused_needs(refusals: Iterable[LoggedRefusal], facts: Sequence[CodeFact]) 
 
 @dataclass(frozen=True, slots=True)
 class GuildRights:
-    """``bits``: the permissions of all roles of the bot in the guild together. Channels may deny some of them."""
+    """``bits``: the permissions of all roles of the bot in the guild together.
+
+    ``channels``: those with overwrites, by name, and the bits there; only of a guild that was named. Discord lists no
+    channels that the bot cannot see.
+    """
 
     id: str
     name: str
     bits: int
+    channels: tuple[tuple[str, int], ...] = ()
 
 
 def rights_of_member(guild: Mapping[str, Any], roles: Sequence[Mapping[str, Any]], member: Mapping[str, Any]) -> int:
@@ -152,6 +158,7 @@ def assess_permissions(seen: PermissionsEvidence) -> list[Finding]:
 def _assess_guilds(seen: PermissionsEvidence, guilds: Sequence[GuildRights], needed: Sequence[str]) -> list[Finding]:
     link = invite_url(seen.application, needed) if seen.application else "the invite link"
     lines = [_assess_guild(guild, seen.needs, needed, link) for guild in guilds]
+    lines += [finding for guild in guilds for finding in _assess_channels(guild, needed)]
     well = [line for line in lines if line.mark is Mark.OK]
     if len(well) <= _MAX_WELL:
         return lines
@@ -170,6 +177,41 @@ def _assess_guild(guild: GuildRights, needs: Sequence[Need], needed: Sequence[st
     if all(of(needs, permission)[0].basis is Basis.PEOPLE for permission in lacks):
         return unknown("guilds", f"{name} lacks what people need for commands: {told}", mend)
     return fault("guilds", f"{name} lacks {told}", mend)
+
+
+def _assess_channels(guild: GuildRights, needed: Sequence[str]) -> list[Finding]:
+    """What single channels deny although the guild gives it. That may be meant."""
+    has = names_in(guild.bits)
+    found = []
+    for permission in [name for name in needed if name in has]:
+        denying = [f"#{safe(name)}" for name, bits in guild.channels if permission not in names_in(bits)]
+        if denying:
+            more = f" and {len(denying) - _MAX_WELL} more" if len(denying) > _MAX_WELL else ""
+            sentence = f"{permission} is denied in {', '.join(denying[:_MAX_WELL])}{more}"
+            found.append(unknown("channels", sentence, "If the bot works there, allow it in that channel."))
+    return found
+
+
+def bits_in_channel(bits: int, overwrites: Sequence[Mapping[str, Any]], *, guild: str, own: Collection[str]) -> int:
+    """``bits`` of a member in a channel. ``own``: the ids of the member and of its roles.
+
+    Discord: Permissions > Permission Overwrites. First that of @everyone, then those of all roles together, then that
+    of the member.
+    """
+    if bits & ADMINISTRATOR:
+        return bits
+    steps: list[list[Mapping[str, Any]]] = [[], [], []]
+    for each in overwrites:
+        if each.get("id") == guild:
+            steps[0].append(each)
+        elif each.get("id") in own:
+            steps[1 if int(each.get("type") or 0) == 0 else 2].append(each)
+    for step in steps:
+        for each in step:
+            bits &= ~int(each.get("deny") or 0)
+        for each in step:
+            bits |= int(each.get("allow") or 0)
+    return bits
 
 
 def _split_note(permission: str, has: Sequence[str]) -> str:

@@ -174,10 +174,12 @@ class Examination:
             found = [token, assess_discord_clock(me, sandbox=is_sandbox)]
             if token.mark is not Mark.OK:  # another request would only count towards a ban
                 return [*found, unknown("logins", "not asked, because of the token")]
-            shards: int | None = getattr(self.loaded.settings.discord, "shards", None)
+            shards = getattr(self.loaded.settings.discord, "shards", None)  # a number, where the setting exists
             gateway = await discord.get("/gateway/bot")
         now = SystemClock().now()
-        return found + assess_logins(gateway, shards=shards, now=now, sandbox=is_sandbox)
+        return found + assess_logins(
+            gateway, shards=shards if isinstance(shards, int) else None, now=now, sandbox=is_sandbox
+        )
 
 
 NO_SANDBOX: Final = "no token is set: the bot uses the sandbox, which does not run now"

@@ -16,6 +16,7 @@ from typing import Any, Final
 from botctl.core.config.loading import Loaded
 from botctl.core.errors import UsageError
 from botctl.core.files.private import write_private
+from botctl.core.processes.process import die_with_parent
 from botctl.doctor.checks import Check, in_own_thread, run_checks
 from botctl.doctor.finding import Finding
 from botctl.doctor.intents import PRIVILEGED, intent_needs
@@ -80,7 +81,7 @@ async def _child(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """The rehearsal in ``folder``; ended when the block ends, with what it has started."""
     with (folder / "output.txt").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *_PROGRAM, str(folder), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
+            *die_with_parent((*_PROGRAM, str(folder))), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         yield process

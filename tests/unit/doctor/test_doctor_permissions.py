@@ -27,13 +27,19 @@ from botctl.doctor.permissions import (
     LoggedRefusal,
     PermissionsEvidence,
     assess_permissions,
+    bits_in_channel,
     invite_url,
     permission_needs,
     refusals_in,
     refused_needs,
     rights_of_member,
 )
+from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.permission_bits import BITS
+from botctl.sandbox.model.permissions import compute
+from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Role
+
+WORLD = default_world(url="http://x")
 
 
 def facts(code):
@@ -149,6 +155,41 @@ def test_link_has_exactly_the_needed_bits(names):
     query = parse_qs(urlsplit(invite_url("77", names)).query)
     assert query["scope"] == ["bot applications.commands"]
     assert set(names_in(int(query["permissions"][0]))) == names
+
+
+def overwrite(target, *, deny=0, allow=0, kind=0):
+    return {"id": target, "type": kind, "deny": str(deny), "allow": str(allow)}
+
+
+@given(st.data())
+def test_overwrites_are_applied_as_discord_does(data):
+    """As the sandbox computes it, apart from what is useless without another permission."""
+    bit = PERMISSION_BITS["PIN_MESSAGES"]
+    values = st.sampled_from([0, bit])
+    listed = [overwrite("9", deny=data.draw(values), allow=data.draw(values))]
+    listed += [overwrite(role, deny=data.draw(values), allow=data.draw(values)) for role in ("5", "6")]
+    listed.append(overwrite("1", deny=data.draw(values), allow=data.draw(values), kind=1))
+    view = PERMISSION_BITS["VIEW_CHANNEL"] | PERMISSION_BITS["SEND_MESSAGES"]
+    base = data.draw(values) | view
+    guild = Guild(
+        "9", "Den", "2", roles={"9": Role("9", "@everyone", permissions=base), "5": Role("5", "a", permissions=0)}
+    )
+    guild.members["1"] = member = Member("1", ["5"], joined_at="")
+    channel = Channel("7", "9", "general")
+    for each in listed:
+        channel.overwrites[each["id"]] = Overwrite(each["id"], each["type"], int(each["allow"]), int(each["deny"]))
+    expected = compute(WORLD, guild, member, channel)
+    assert bits_in_channel(base, data.draw(st.permutations(listed)), guild="9", own={"1", "5"}) == expected
+
+
+def test_channel_that_denies_what_the_guild_gives_is_named():
+    needed = needs("message.pin()")
+    pin = bits_of(["PIN_MESSAGES"])
+    guild = GuildRights("9", "Den", pin, (("general", pin), ("staff", 0)))
+    (line,) = [f for f in assess_permissions(PermissionsEvidence(needed, [guild])) if f.check == "channels"]
+    assert (line.mark, line.sentence) == (Mark.UNKNOWN, "PIN_MESSAGES is denied in #staff")
+    admin = GuildRights("9", "Den", bits_of(["ADMINISTRATOR"]), (("staff", bits_of(["ADMINISTRATOR"])),))
+    assert not [f for f in assess_permissions(PermissionsEvidence(needed, [admin])) if f.check == "channels"]
 
 
 def test_rights_are_those_of_everyone_and_of_the_own_roles():

@@ -28,10 +28,8 @@ def test_each_fault_is_a_line_with_its_mend():
     ]
     assert [f.sentence for f in assess_refused("settings", ConfigError("one is wrong"))] == ["one is wrong"]
     assert assess_refused("settings", ConfigError("one is wrong"))[0].mend
-    assert [f.sentence for f in assess_refused("commands", CommandFaults(["a.py:1: bad", "b.py:2: bad"]))] == [
-        "a.py:1: bad",
-        "b.py:2: bad",
-    ]
+    found = assess_refused("commands", CommandFaults(["a.py:1: bad", "b.py:2: bad"]))
+    assert [(f.mark, f.sentence) for f in found] == [(Mark.FAULT, "a.py:1: bad"), (Mark.FAULT, "b.py:2: bad")]
 
 
 def test_commands():

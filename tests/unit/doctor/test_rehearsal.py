@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import (
     AuthSettings,
     DiscordSettings,
@@ -15,8 +16,10 @@ from botctl.core.config.settings import (
     Settings,
     uses_sandbox,
 )
+from botctl.core.errors import UsageError
 from botctl.doctor.finding import Mark
 from botctl.doctor.rehearsal import RehearsalEvidence, RehearsedListener, RehearsedRun, assess_rehearsal
+from botctl.run.oneshot.rehearsal import rehearse_without
 from botctl.run.oneshot.rehearsal_child import rehearsal_settings
 
 
@@ -81,6 +84,11 @@ def test_rehearsal_that_did_not_come_about_is_not_known():
 def test_fewer_people_are_said_and_are_no_fault():
     assert Mark.UNKNOWN in assess(run(members=4), run(members=1)).values()
     assert any("1 of 4 people" in sentence for sentence in assess(run(members=4), run(members=1)))
+
+
+async def test_rehearsal_is_for_privileged_intents_only(tmp_path):
+    with pytest.raises(UsageError, match="'fame' is no privileged intent"):
+        await rehearse_without(Loaded(Settings(), tmp_path, {}), "fame")
 
 
 def test_settings_of_a_rehearsal_touch_nothing_real():
