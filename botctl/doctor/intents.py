@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from botctl.core.escape import safe
-from botctl.doctor.code_reading import CodeFact, FactKind
+from botctl.doctor.code_reading import CodeFact, CodeRead, FactKind
 from botctl.doctor.finding import Finding, fault, ok, unknown
 from botctl.doctor.needs import Basis, Need, of, shortened
 
@@ -111,17 +111,19 @@ class IntentsEvidence:
     flags: int | None
     needs: Sequence[Need]
     reach: ReachEvidence | None
-    unread: Sequence[str] = ()
 
 
 def assess_intents(seen: IntentsEvidence) -> list[Finding]:
     found = [finding for intent in PRIVILEGED for finding in _assess_intent(intent, seen)]
-    return [*found, *assess_unread(seen.unread), _assess_reach(seen)]
+    return [*found, _assess_reach(seen)]
 
 
-def assess_unread(files: Sequence[str]) -> list[Finding]:
+def assess_code(code: CodeRead) -> list[Finding]:
+    """What of the code could not be read, so that its needs are not known."""
+    if not code.files and not code.unread:
+        return [unknown("code", "no Python file was found", "Set commands.folder to the folder of the command files.")]
     mend = "`botctl doctor` says why."
-    return [unknown("code", f"{safe(file)} cannot be read, so its needs are not known", mend) for file in files]
+    return [unknown("code", f"{safe(file)} cannot be read, so its needs are not known", mend) for file in code.unread]
 
 
 def _assess_intent(intent: str, seen: IntentsEvidence) -> list[Finding]:

@@ -103,8 +103,7 @@ def read_port(host: str, port: int, pids: Sequence[int]) -> PortEvidence:
 
 def _listens(pid: int, port: int) -> bool:
     with suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        connections = getattr(process, "net_connections", process.connections)(kind="inet")
+        connections = psutil.Process(pid).net_connections(kind="inet")
         return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
     return False
 

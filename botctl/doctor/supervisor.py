@@ -21,18 +21,18 @@ _UNITS_S: Final = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 0.001, "min": 60.0, "m":
 
 @dataclass(frozen=True, slots=True)
 class SupervisorFile:
-    """``path`` as it is shown. ``pythons``: the interpreters that PM2's file would take, the first that exists."""
+    """``path`` as it is shown. ``programs``: the first is what it starts, without links; empty: it is not known."""
 
     path: str
     text: str
     is_pm2: bool
-    pythons: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
 
 
 def assess_supervisors(
     files: Sequence[SupervisorFile], *, prefix: str, min_restart_s: float, drain_s: float
 ) -> list[Finding]:
-    """``prefix``: the environment of this interpreter (`sys.prefix`). ``min_restart_s``: between two starts."""
+    """``prefix``: this interpreter's environment (`sys.prefix`), without links. ``min_restart_s``: between two starts."""
     if not files:
         sentence = "no ecosystem.config.js here, and no systemd unit for this folder: nothing starts the bot again"
         return [unknown("supervisor", sentence, "docs/pm2.md has both.")]
@@ -115,21 +115,17 @@ def _seconds(text: str) -> float:
 
 
 def _interpreter_faults(file: SupervisorFile, prefix: str) -> list[tuple[str, str]]:
-    if file.is_pm2:
-        used = file.pythons[0] if file.pythons else None
-    else:
-        used = _first_word(_unit_options(file.text).get("ExecStart", ""))
-    if used is None or PurePath(used).is_relative_to(prefix):
+    if not file.programs or PurePath(used := file.programs[0]).is_relative_to(prefix):
         return []
     mend = "Install the bot's requirements there, or name the interpreter of this environment"
     mend += " (BOTCTL_PYTHON)." if file.is_pm2 else " in ExecStart."
     return [(f"it starts {safe(used)}, but this botctl is in {safe(prefix)}", mend)]
 
 
-def _first_word(command: str) -> str | None:
-    """The program of ExecStart, without systemd's prefixes; None if it is not an absolute path."""
+def started_program(unit: str) -> str | None:
+    """The program that the systemd unit with the text ``unit`` starts; None if it is not an absolute path."""
     try:
-        words = shlex.split(command)
+        words = shlex.split(_unit_options(unit).get("ExecStart", ""))
     except ValueError:
         return None
     program = words[0].lstrip("@-:+!") if words else ""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from botctl.doctor.supervisor import SupervisorFile, belongs_to
+from botctl.doctor.supervisor import SupervisorFile, belongs_to, started_program
 
 _PM2_FILES: Final = ("ecosystem.config.js", "ecosystem.config.cjs", "ecosystem.config.json")
 _UNIT_FOLDERS: Final = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -26,8 +26,8 @@ def _pm2_files(root: Path, env: Mapping[str, str]) -> Iterator[SupervisorFile]:
             candidates = [str(root / ".venv" / "bin" / "python"), creator[1] if creator else ""]
             named = env.get("BOTCTL_PYTHON")
             is_ours = "BOTCTL_PYTHON" in text  # else we do not know how it chooses
-            pythons = [named] if named else [path for path in candidates if path and Path(path).exists()]
-            yield SupervisorFile(name, text, is_pm2=True, pythons=tuple(pythons) if is_ours else ())
+            programs = [named] if named else [path for path in candidates if path and Path(path).exists()]
+            yield SupervisorFile(name, text, is_pm2=True, programs=tuple(map(_real, programs)) if is_ours else ())
 
 
 def _units(root: Path, env: Mapping[str, str]) -> Iterator[SupervisorFile]:
@@ -40,8 +40,16 @@ def _units(root: Path, env: Mapping[str, str]) -> Iterator[SupervisorFile]:
                 real = path.resolve()
                 text = _text(path)
                 if real not in seen and text is not None and belongs_to(text, str(root)):
-                    yield SupervisorFile(str(path), text, is_pm2=False)
+                    program = started_program(text)
+                    programs = () if program is None else (_real(program),)
+                    yield SupervisorFile(str(path), text, is_pm2=False, programs=programs)
                 seen.add(real)
+
+
+def _real(program: str) -> str:
+    """Without links; but that of a Python stays, which leads out of its environment."""
+    path = Path(program)
+    return str(path.parent.resolve() / path.name if path.name.startswith("python") else path.resolve())
 
 
 def _text(path: Path) -> str | None:

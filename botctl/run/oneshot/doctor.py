@@ -122,7 +122,7 @@ class Examination:
     def _supervisors(self) -> list[Finding]:
         return supervisor.assess_supervisors(
             supervisor_probe.read_supervisor_files(self.root, self.env),
-            prefix=sys.prefix,
+            prefix=str(Path(sys.prefix).resolve()),
             min_restart_s=MIN_RESTART_INTERVAL_S,
             drain_s=self.loaded.settings.shutdown.drain_s,
         )

@@ -19,7 +19,7 @@ from botctl.doctor.discord import application_flags, application_id, assess_toke
 from botctl.doctor.discord_api import DiscordAnswer, DiscordReader, discord_reader
 from botctl.doctor.discord_probe import listed_rights, reach_of, read_guilds, read_rights
 from botctl.doctor.finding import Finding, Mark
-from botctl.doctor.intents import PRIVILEGED, IntentsEvidence, assess_intents, assess_unread, intent_needs
+from botctl.doctor.intents import PRIVILEGED, IntentsEvidence, assess_code, assess_intents, intent_needs
 from botctl.doctor.permissions import (
     GuildRights,
     PermissionsEvidence,
@@ -82,8 +82,8 @@ async def examine_intents(loaded: Loaded) -> list[Finding]:
                 application = await asked.discord.get("/applications/@me")
                 flags = application_flags(application)
                 reach = reach_of(application, await read_guilds(asked.discord))
-        seen = IntentsEvidence(requested_intents(loaded), flags, intent_needs(code.facts), reach, code.unread)
-        return [*asked.findings, *assess_intents(seen)]
+        seen = IntentsEvidence(requested_intents(loaded), flags, intent_needs(code.facts), reach)
+        return [*asked.findings, *assess_code(code), *assess_intents(seen)]
 
     return await run_checks([Check("intents", look, LIMIT_S, _LATE)])
 
@@ -111,7 +111,7 @@ async def examine_permissions(loaded: Loaded, guild: str | None) -> list[Finding
                         unknown_guild.append(_no_such_guild(guild, rights))
                     rights, complete = [own] if own else [], True
         seen = PermissionsEvidence(needs, rights, application, asked.why_not, complete)
-        return [*asked.findings, *assess_unread(code.unread), *assess_permissions(seen)]
+        return [*asked.findings, *assess_code(code), *assess_permissions(seen)]
 
     found = await run_checks([Check("permissions", look, LIMIT_S, _LATE)])
     if unknown_guild:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.bot.login import PRIVILEGED as PRIVILEGED_OF_BOT
-from botctl.doctor.code_reading import facts_in
+from botctl.doctor.code_reading import CodeRead, facts_in
 from botctl.doctor.discord_api import DiscordAnswer
 from botctl.doctor.discord_probe import GuildList, reach_of, read_guilds
 from botctl.doctor.finding import Mark
@@ -15,6 +15,7 @@ from botctl.doctor.intents import (
     PRIVILEGED,
     IntentsEvidence,
     ReachEvidence,
+    assess_code,
     assess_intents,
     intent_needs,
     is_granted,
@@ -63,8 +64,8 @@ def test_needs(code, expected):
     assert [(need.what, need.basis) for need in needs(code)] == expected
 
 
-def assess(*, requested=(), flags=LIMITED, code="", reach=SMALL, unread=()):
-    found = assess_intents(IntentsEvidence(requested, flags, needs(code), reach, unread))
+def assess(*, requested=(), flags=LIMITED, code="", reach=SMALL):
+    found = assess_intents(IntentsEvidence(requested, flags, needs(code), reach))
     assert all(finding.mend for finding in found if finding.mark is Mark.FAULT)
     return {(finding.check, finding.mark): finding.sentence for finding in found}
 
@@ -143,8 +144,11 @@ async def test_all_pages_of_guilds_are_read():
     assert not (await read_guilds(Pages(401), max_pages=1)).complete
 
 
-def test_file_that_cannot_be_read_is_named():
-    assert "x.py" in assess(unread=["x.py"])["code", Mark.UNKNOWN]
+def test_code_that_cannot_be_read_is_named():
+    (finding,) = assess_code(CodeRead((), 1, ("x.py",)))
+    assert (finding.mark, "x.py" in finding.sentence) == (Mark.UNKNOWN, True)
+    assert [finding.mark for finding in assess_code(CodeRead((), 0, ()))] == [Mark.UNKNOWN]
+    assert assess_code(CodeRead((), 1, ())) == []
 
 
 def test_names_and_flags_are_those_of_the_bot_and_of_the_sandbox():

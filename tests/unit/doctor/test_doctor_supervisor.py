@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from botctl.doctor.finding import Mark
-from botctl.doctor.supervisor import SupervisorFile, assess_supervisors, belongs_to
+from botctl.doctor.supervisor import SupervisorFile, assess_supervisors, belongs_to, started_program
 from botctl.doctor.supervisor_probe import read_supervisor_files
 from tests.support import ROOT
 
@@ -20,11 +20,12 @@ def assess(file, prefix=PREFIX, drain_s=10.0):
 
 
 def pm2(text=PM2, *, drain_s=10.0, python=f"{PREFIX}/bin/python"):
-    return assess(SupervisorFile("ecosystem.config.js", text, is_pm2=True, pythons=(python,)), drain_s=drain_s)
+    return assess(SupervisorFile("ecosystem.config.js", text, is_pm2=True, programs=(python,)), drain_s=drain_s)
 
 
 def unit(text=UNIT, *, drain_s=10.0, prefix=PREFIX):
-    return assess(SupervisorFile("/etc/systemd/system/my-bot.service", text, is_pm2=False), prefix, drain_s)
+    programs = (started_program(text),)
+    return assess(SupervisorFile("/etc/systemd/system/my-bot.service", text, False, programs), prefix, drain_s)
 
 
 def test_files_of_the_docs_suit_a_bot():
@@ -88,6 +89,9 @@ def test_no_file_is_not_known():
 
 def test_unit_is_found_by_the_folder_of_the_project():
     assert belongs_to(UNIT, "/srv/my-bot")
+    assert started_program("[Service]\nExecStart=-/usr/bin/botctl run") == "/usr/bin/botctl"
+    assert started_program("[Service]\nExecStart=botctl run") is None
+    assert started_program("[Service]\nExecStart='") is None
     assert not belongs_to(UNIT, "/srv/my")
     assert not belongs_to(UNIT.replace("botctl", "other"), "/srv/my-bot")
 
@@ -98,10 +102,16 @@ def test_files_are_found(tmp_path: Path):
     units.mkdir(parents=True)
     (units / "my-bot.service").write_text(UNIT.replace("/srv/my-bot", str(tmp_path)))
     (units / "other.service").write_text(UNIT)
-    env = {"HOME": str(tmp_path / "home"), "BOTCTL_PYTHON": "/opt/python"}
+    programs = tmp_path / ".venv" / "bin"
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv").symlink_to(tmp_path / "env")
+    (programs / "python").symlink_to("/usr/bin/python3")
+    env = {"HOME": str(tmp_path / "home")}
     found = read_supervisor_files(tmp_path, env)
-    assert [(Path(file.path).name, file.pythons) for file in found] == [
-        ("ecosystem.config.js", ("/opt/python",)),
-        ("my-bot.service", ()),
+    assert [(Path(file.path).name, file.programs) for file in found] == [
+        ("ecosystem.config.js", (str(tmp_path / "env" / "bin" / "python"),)),
+        ("my-bot.service", (str(tmp_path / "env" / "bin" / "botctl"),)),
     ]
+    (named, _) = read_supervisor_files(tmp_path, env | {"BOTCTL_PYTHON": "/opt/python"})
+    assert named.programs == ("/opt/python",)
     assert read_supervisor_files(tmp_path / "none", {}) == []
