@@ -50,8 +50,10 @@ def assess_commands(seen: CommandsEvidence) -> list[Finding]:
     if not seen.files:
         mend = "docs/commands.md shows how to write one."
         return [fault("commands", f"{safe(seen.folder)} has no command", mend)]
-    counts = f"{len(seen.commands)} commands and {seen.jobs} jobs in {seen.files} files of {safe(seen.folder)} load"
-    return [ok("commands", counts), *(unknown("commands", f"left out: {redact(line)}") for line in seen.left_out)]
+    counted = ((len(seen.commands), "command"), (seen.jobs, "job"), (seen.files, "file"))
+    commands, jobs, files = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted)
+    sentence = f"{commands} and {jobs} in {files} of {safe(seen.folder)}: all of it loads"
+    return [ok("commands", sentence), *(unknown("commands", f"left out: {redact(line)}") for line in seen.left_out)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class SupervisorFile:
 def assess_supervisors(
     files: Sequence[SupervisorFile], *, prefix: str, min_restart_s: float, drain_s: float
 ) -> list[Finding]:
-    """``prefix``: this interpreter's environment (`sys.prefix`), without links. ``min_restart_s``: between two starts."""
+    """``prefix``: this environment (`sys.prefix`), without links. ``min_restart_s``: between two starts."""
     if not files:
         sentence = "no ecosystem.config.js here, and no systemd unit for this folder: nothing starts the bot again"
         return [unknown("supervisor", sentence, "docs/pm2.md has both.")]

@@ -46,7 +46,6 @@ def rehearsal(folder: Path) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def bot(folder: Path, rehearsal: Process) -> Iterator[Project]:
-    assert rehearsal.child.poll() is None
     project = Project(folder / "bot")
     with project.run():
         yield project
