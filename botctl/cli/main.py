@@ -28,6 +28,7 @@ TOP_LEVEL_COMMANDS: Final = (
     _command(OPERATE, "monitor", "Show all processes of the bot, live."),
     _command(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
     _command(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
+    _command(OPERATE, "doctor", "Check everything from the machine to Discord, and say what to mend."),
     _command(OPERATE, "ratelimit", "Show and reset rate limits."),
     _command(OPERATE, "audit", "Read the audit log."),
     _command(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),

@@ -25,13 +25,16 @@ CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed;
 IDLE_STOP_S: Final = 1.0  # a service that has nothing to stop
 
 
-def build_base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
+def build_base_registry(
+    loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+) -> Registry:
     """A registry with the settings, the clock and the bus. For the flags see `roles.build_shared_registry`."""
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive))
+    runtime = Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
+    registry.value(Runtime, runtime)
     return registry
 
 

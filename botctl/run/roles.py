@@ -137,14 +137,16 @@ def _require_embedded_part(settings: Settings) -> None:
         )
 
 
-def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
+def build_shared_registry(
+    loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+) -> Registry:
     """The services that all roles share.
 
     ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes, but waits
-    until their owner has ended.
+    until their owner has ended. ``read_only``: nothing of it will be started; it only says what there is.
     """
     settings = loaded.settings
-    registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
+    registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
     start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
     add_redis(registry, start_s=start_s)
     add_mongo(registry, start_s=start_s)

@@ -108,7 +108,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         visitor.open("audit?action=job.pause")
         entry = page.get_by_role("row", name=re.compile("job.pause"))
         expect(entry).to_contain_text("the channel moves")
-        expect(entry).to_contain_text("@Ann")
+        expect(entry).to_contain_text("@ann")
 
 
 def test_limits_are_reset_with_a_reason(site: Site) -> None:

@@ -170,6 +170,22 @@ async def test_token_reset_closes_the_bot_and_old_token_gets_401(discord: Discor
         assert response.status == 200
 
 
+async def test_withdrawn_intent_ends_the_session_with_4014_until_it_is_given_back(discord: Discord) -> None:
+    bot = Bot(intents=disnake.Intents(guilds=True, members=True))
+    running = asyncio.create_task(bot.start(TOKEN))
+    await asyncio.wait_for(bot.wait_until_ready(), LIMIT_S)
+    async with discord.bot(kind=RecordingBot, intents=disnake.Intents(guilds=True)) as other:
+        await start(discord, "intent-withdrawn", intent="members")
+        with pytest.raises(disnake.PrivilegedIntentsRequired):
+            await asyncio.wait_for(running, LIMIT_S)
+        assert other.count("disconnect") == 0
+    await bot.close()
+    (application,) = discord.sandbox.world.applications.values()
+    assert not application.flags & (1 << 14 | 1 << 15)
+    await stop(discord, "intent-withdrawn")
+    assert application.flags & 1 << 14
+
+
 async def test_lost_permission_returns_50013_until_restored(discord: Discord) -> None:
     async with discord.bot(kind=RecordingBot) as bot:
         channel = bot.get_channel(int(GENERAL))

@@ -323,7 +323,7 @@ class TestRights:
         await page.sign_in(BOB)
         told = (await page.get(f"/api/explain?need=jobs:read&guild={GUILD}")).json
         assert told["allowed"]
-        assert told["lines"][0] == f"Bob may do jobs:read in guild {GUILD}."
+        assert told["lines"][0] == f"bob may do jobs:read in guild {GUILD}."
         assert told["lines"][1].startswith("yes: moderator to members with the Discord role")
         assert not (await page.get("/api/explain?need=jobs:read")).json["allowed"]
         for query in ("", "need=x", "need=jobs:read&guild=x", "need=jobs:read&guild="):

@@ -373,6 +373,7 @@ PLACES: Final = {
     "realtime/server.py": "http_page",
     "realtime/socket.py": "realtime_message",
     "run/lifecycle.py": "event",
+    "run/oneshot/rehearsal_child.py": "sandbox: fixed messages to that of the rehearsal",
     "run/process_manager.py": "no text: fixed messages to PM2 and systemd",
     "run/signals.py": "no text: a fixed sentence",
     "stores/cache.py": "no text: the guild's settings, as they were typed",

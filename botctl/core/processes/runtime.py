@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, ConfigError, Held
-from botctl.core.files.paths import state_folder
+from botctl.core.files.paths import STATE_FOLDER, state_folder
 from botctl.core.processes.process import is_running, start_time, terminate
 
 _log = logging.getLogger(__name__)
@@ -72,14 +72,17 @@ class Runtime:
     """The ``.botctl`` folder of one project, as this process uses it.
 
     ``long_lived``: it is a `botctl run`. ``exclusive``: it runs the embedded parts itself and joins no others.
-    Every method raises BotctlError when the folder cannot be read or written.
+    ``read_only``: the folder is not created, nor its mode put right. Every method raises BotctlError when the folder
+    cannot be read or written.
     """
 
-    def __init__(self, root: Path, *, long_lived: bool = False, exclusive: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+    ) -> None:
         self.root = root
         self.long_lived = long_lived
         self.exclusive = exclusive
-        self.folder = state_folder(root)
+        self.folder = root / STATE_FOLDER if read_only else state_folder(root)
 
     def log(self, name: str) -> Path:
         """The log file of the part ``name``."""

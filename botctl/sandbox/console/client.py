@@ -154,6 +154,11 @@ class SandboxClient:
         response: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
         return response
 
+    async def change_world(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Change guilds, people or channels: ``{"add_member": {"name": "dora"}}``; return the result of each change."""
+        response: dict[str, Any] = await self._call("POST", "world", json=dict(changes))
+        return response
+
     async def token(self, application_id: str) -> str:
         response = await self._call("GET", "token", params={"application": application_id})
         return str(response["token"])

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.gateway import session
+from botctl.sandbox.model.gateway.opcodes import (
+    GUILD_MEMBERS,
+    MESSAGE_CONTENT,
+    PRESENCES,
+    PRIVILEGED,
+    CloseCode,
+)
 from botctl.sandbox.sandbox import Sandbox
 
 _GATEWAY = "Discord: Gateway > Disconnecting, Resuming"
@@ -88,6 +96,32 @@ async def token_reset(sandbox: Sandbox) -> dict[str, str]:
     are used up. Each 401 counts towards the 10,000 invalid requests in 10 minutes. The result contains the new tokens.
     """
     return {application_id: sandbox.reset_token(application_id) for application_id in list(sandbox.world.applications)}
+
+
+@incident("Discord: Gateway > Privileged Intents; Gateway Close Event Codes 4014")
+async def intent_withdrawn(sandbox: Sandbox, intent: str = "message_content") -> None:
+    """Withdraws a privileged intent: members, presences or message_content. Sessions that have it end with 4014.
+
+    Discord does this when its yearly review of a bot with 10,000 users is not answered or ends badly. An IDENTIFY that
+    asks for the intent gets 4014 again, which clients must not repeat. Stopping the incident gives the intent back.
+    """
+    names = {"members": GUILD_MEMBERS, "presences": PRESENCES, "message_content": MESSAGE_CONTENT}
+    if intent not in names:
+        raise UsageError(f"“{intent}” is no privileged intent.", hint=f"There are {', '.join(names)}.")
+    applications = list(sandbox.world.applications.values())
+    before = {app.id: app.flags for app in applications}
+    for app in applications:
+        app.flags &= ~PRIVILEGED[names[intent]]
+    ended = [each for each in sandbox.sessions.connected() if each.intents & names[intent]]
+    for gateway_session in ended:
+        if gateway_session.transport is not None:
+            gateway_session.transport.close(*CloseCode.DISALLOWED_INTENTS)
+    sandbox.sessions.remove(ended)
+    try:
+        await until_stopped(sandbox)
+    finally:
+        for app in applications:
+            app.flags = before[app.id]
 
 
 def _abort_all(sandbox: Sandbox) -> None:

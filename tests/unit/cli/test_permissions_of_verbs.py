@@ -38,7 +38,16 @@ CHANGING = {
     "settings show": permissions.GUILD_SETTINGS_READ,
     "stores": permissions.STATUS_READ,
 }
-ONLY_HERE = ("run", "init", "migrate create", "sandbox", "auth link", "auth url")
+ONLY_HERE = (
+    "run",
+    "init",
+    "doctor intents",
+    "doctor permissions",
+    "migrate create",
+    "sandbox",
+    "auth link",
+    "auth url",
+)
 """What works with files and processes of this machine: no one can be permitted to do it from elsewhere."""
 
 

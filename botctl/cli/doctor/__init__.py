@@ -1,0 +1,1 @@
+"""``botctl doctor``: what is well and what is not, each with its mend. Read `command` first."""
