@@ -243,7 +243,7 @@ async def test_recommendation_of_discord_is_used_and_its_growth_is_said(commands
     assert caplog.text.count(sentence) == 1
 
 
-@pytest.mark.parametrize(("most", "least_s"), [(16, 0.0), (2, 0.2)])
+@pytest.mark.parametrize(("most", "least_s"), [(16, 0.0), (1, 0.1)])
 async def test_logins_keep_to_the_concurrency_of_discord(commands: Path, most: int, least_s: float):
     """By the sandbox's own clock: logins of one key are apart, those of different keys need not be."""
     limits = {"max_concurrency": most, "concurrency_s": least_s}
