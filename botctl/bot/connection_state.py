@@ -49,10 +49,9 @@ class PipelineConnectionState(AutoShardedConnectionState):
 
     def parse_ready(self, data: Any) -> None:
         """Begin a session. disnake would keep the guilds that the bot has lost while the shard was away."""
-        shard, guilds = data["__shard_id__"], {int(guild["id"]) for guild in data["guilds"]}
-        for guild in list(self._guilds.values()):
-            if guild.shard_id == shard and guild.id not in guilds:
-                self._remove_guild(guild)
+        shard, count, guilds = data["__shard_id__"], self.shard_count or 1, {int(one["id"]) for one in data["guilds"]}
+        for lost in [n for n in self._guilds if (n >> 22) % count == shard and n not in guilds]:
+            self._remove_guild(self._guilds[lost])
         super().parse_ready(data)
         self._established(shard, resumed=False)
 

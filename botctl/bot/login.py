@@ -97,6 +97,7 @@ async def connect(bot: Bot, settings: Settings, token: CurrentToken, limit_s: fl
 
 
 async def _run_gateway(bot: Bot, settings: Settings, token: CurrentToken) -> None:
+    """Run all shards until the bot is closed; again, if the token was replaced."""
     while True:
         try:
             await bot.connect()

@@ -27,6 +27,7 @@ from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, with_change
 from botctl.core.contracts.invocation import Invocation
+from botctl.core.contracts.logins import LoginGate, OpenGate
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit, Verdict, parse
 from botctl.core.errors import UsageError
@@ -208,6 +209,7 @@ async def rig(
                 Limiter: limiter,
                 Auditor: auditor,
                 GuildSettingsStore: guilds,
+                LoginGate: OpenGate(spacing_s=0.0),  # the sandbox of the tests has no limit either
                 AccessControl: CurrentAccess(
                     settings_grants((settings or Settings(roles=ROLES)).roles), clock or SystemClock()
                 ),

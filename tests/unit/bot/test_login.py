@@ -85,7 +85,8 @@ class _Unconnected:
 
     wait_until_ready = connect
 
-    def add_listener(self, *_: object) -> None: ...
+    def add_listener(self, *_: object) -> None:
+        """Nothing is dispatched."""
 
     def waits_for_login(self) -> bool:
         return asyncio.get_running_loop().time() - self._began_s < self._waits_s
@@ -102,7 +103,7 @@ async def test_start_without_a_connection_is_given_up(waits_s: float) -> None:
     """The time in which a login waits for its turn does not count."""
     bot = cast(Any, _Unconnected(waits_s))
     with pytest.raises(Unreachable, match=r"in 60 s: the gateway is disconnected \(ConnectionRefusedError\)"):
-        await connect(bot, Settings(), CurrentToken(DiscordAccess("token")))
+        await connect(bot, Settings(), CurrentToken(DiscordAccess("a.b.c", None)))
     assert asyncio.get_running_loop().time() == pytest.approx(waits_s + 60, abs=2)
 
 

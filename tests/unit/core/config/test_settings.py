@@ -78,3 +78,14 @@ def test_value_out_of_bounds_is_rejected(wrong: dict[str, object]) -> None:
 )
 def test_address_of_the_page_is_https_or_on_loopback(url: str) -> None:
     assert Settings.model_validate({"web": {"url": url}}).web.url == url
+
+
+@pytest.mark.parametrize(("written", "count"), [("auto", None), ("16", 16), (16, 16), (1, 1)])
+def test_number_of_shards_is_a_number_or_that_of_discord(written: object, count: int | None) -> None:
+    assert Settings.model_validate({"discord": {"shards": written}}).discord.shard_count == count
+
+
+@pytest.mark.parametrize("written", [0, -1, "many", "1.5", True, 10_000])
+def test_other_numbers_of_shards_are_refused(written: object) -> None:
+    with pytest.raises(ValidationError, match=r"must be \"auto\", or a number up to 9999|valid string"):
+        Settings.model_validate({"discord": {"shards": written}})
