@@ -13,11 +13,14 @@ import disnake
 from botctl.bot.client import Bot, intents_of
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.logins import LoginLimit
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task
 
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
+CONNECT_S: Final = 60.0
+"""How long the connection and the guilds may take: Discord sends large bots their guilds one by one."""
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -46,7 +49,7 @@ async def log_in(bot: Bot, access: DiscordAccess) -> None:
 
 
 async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
-    """Open the gateway and wait until the guilds have arrived.
+    """Pass the gate of the logins, open the gateway and wait until the guilds have arrived.
 
     Return the task that runs the gateway: disnake reconnects for ever. It ends when the bot is closed.
     """
@@ -57,10 +60,11 @@ async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
         except Exception as error:
             raise _to_botctl_error(error, settings) from error
 
+    await _pass_gate(bot, settings)
     ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
     try:
-        await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED, timeout=CONNECT_S)
     except asyncio.CancelledError:
         gateway_task.cancel()
         raise
@@ -69,7 +73,21 @@ async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
     if gateway_task.done():
         gateway_task.result()
         raise Unreachable("Discord closed the gateway before the bot was ready")
+    if not bot.is_ready():
+        gateway_task.cancel()
+        raise Unreachable(f"Discord did not send the guilds in {CONNECT_S:.0f} s")
     return gateway_task
+
+
+async def _pass_gate(bot: Bot, settings: Settings) -> None:
+    """Ask Discord for its limit of logins, and wait until this process may log in."""
+    try:
+        _, _, said = await bot.http.get_bot_gateway()
+    except (disnake.DiscordException, aiohttp.ClientError, OSError) as error:
+        raise _to_botctl_error(error, settings) from error
+    limit = disnake.SessionStartLimit(said)
+    await bot.logins.limits(LoginLimit(limit.total, limit.remaining, limit.reset_time, limit.max_concurrency))
+    await bot.logins.enter(bot.shard_id or 0, bot.shard_count or 1)
 
 
 async def watch_gateway(gateway_task: asyncio.Task[None]) -> None:

@@ -17,14 +17,14 @@ from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.catalog import Catalog, EventHandler
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot
-from botctl.bot.discord_time import ASK_LIMIT_S, ask_for_time, keep_time
+from botctl.bot.discord_time import ask_for_time, keep_time
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.login import close_bot, connect, log_in, watch_gateway
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.reconnects import shorten_reconnect_logs
-from botctl.bot.registration import SYNC_S, Problems, keep_registering, require_registered
+from botctl.bot.registration import Problems, keep_registering, require_registered
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
@@ -32,6 +32,7 @@ from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
+from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.driver_errors.failing_store import failing_store
@@ -45,10 +46,6 @@ SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
 COG_LOAD_S: Final = 20.0
 """How long the connected bot waits for ``cog_load`` methods before it is ready."""
-CONNECT_S: Final = 60.0
-"""How long the login and the guilds may take: Discord sends large bots their guilds one by one."""
-START_S: Final = CONNECT_S + ASK_LIMIT_S + COG_LOAD_S + SYNC_S
-"""How long the start of the service may take."""
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +74,15 @@ class BotService:
         latency_s = self.bot.latency
         return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
 
+    @property
+    def shard_ids(self) -> tuple[int, ...]:
+        """See `GatewayControl`."""
+        return (self.bot.shard_id or 0,)
+
+    async def reconnect(self, shard: int, *, fresh: bool) -> None:  # noqa: ARG002  there is one
+        """See `GatewayControl`."""
+        await self.bot.ws.close(1000 if fresh else 4000)
+
     async def ping(self) -> str | None:
         """Return the gateway's latency as a text for the service registry. Raises Unreachable if not connected."""
         if self.bot.is_closed() or not self.bot.is_ready():
@@ -101,6 +107,7 @@ async def bot_service(
     tasks: Tasks,
     metrics: Metrics | None = None,
     claims: RedisClaims | None = None,
+    logins: LoginGate | None = None,
 ) -> AsyncIterator[BotService]:
     """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
@@ -129,7 +136,14 @@ async def bot_service(
         defer_after_s=settings.commands.defer_after_s,
     )
     with override_endpoint(discord.base_url), follow_ups_observed(pipeline.heard_follow_up):
-        bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
+        bot = Bot(
+            services=services,
+            publish=bus.publish,
+            settings=settings.discord,
+            pipeline=pipeline,
+            logins=logins,
+            **options,
+        )
         service = BotService(bot, bus.publish)
         if metrics is not None:
             metrics.watch(

@@ -46,8 +46,11 @@ class StartHistory:
         self.override = False
         """Whether a person wants this start now."""
 
-    def begin(self, *, override: bool = False) -> Series:
-        """Write down this start; returns the series of starts before it, which is empty if a person wants it now."""
+    def begin(self, *, override: bool = False, attended: bool = False) -> Series:
+        """Write down this start; returns the series of starts before it, which is empty if a person wants it now.
+
+        ``override``: they said so; later starts do not count those before this one. ``attended``: they typed it.
+        """
         now_s = self._now_s()
         self.override = override
         self._earlier = self._read()[-KEPT:]
@@ -55,6 +58,8 @@ class StartHistory:
             self._earlier[-1] = replace(self._earlier[-1], closed=True)
         self._update(StartRecord(at_s=now_s, seen_s=now_s, boot=self._boot))
         self.series = series_of(self._earlier, now_s, boot=self._boot, total=DEFAULT_TOTAL)
+        if attended:
+            self.series = Series(())
         return self.series
 
     def count_login(self) -> None:

@@ -6,12 +6,13 @@ one shard they double up to a quarter of an hour, for one whose start costs a te
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from botctl.core.errors import ExitCode
+from botctl.core.errors import CrashLoop, ExitCode
 
 FIRST_S: Final = 5.0
 """The pause before the second start after a crash."""
@@ -31,6 +32,7 @@ VANISHED: Final = "it ended without a word: killed, out of memory, or os._exit"
 _CRASHES: Final = (ExitCode.FAILED, ExitCode.UNREACHABLE)
 _STOPS: Final = (ExitCode.OK, ExitCode.HUNG_UP, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 _DAY_S: Final = 86_400.0
+_NUMBERS: Final = re.compile(r"[0-9]+|0x[0-9a-f]+")  # ports, process ids and addresses differ from crash to crash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,17 @@ class Series:
         newest = [start for start in self.starts if start.crashed][:LOOP_CRASHES]
         if len(newest) < LOOP_CRASHES or any(start.exit_code == ExitCode.UNREACHABLE for start in newest):
             return False
-        return len(Counter(start.why for start in newest)) == 1
+        return len({_NUMBERS.sub("#", start.why) for start in newest}) == 1
+
+    def loop_error(self) -> CrashLoop:
+        """What a person is told who must end the loop: what crashed, how often, and what it cost."""
+        began = datetime.fromtimestamp(self.began_s, UTC)
+        sentence = (
+            f"The bot has crashed {self.crashes} times in a row since {began:%Y-%m-%d %H:%M} UTC, each time with: "
+            f"{self.starts[0].why.rstrip('.')}. That cost {self.logins} logins."
+        )
+        hint = "Correct that and start the bot again: it counts from zero then. `botctl --debug run` shows tracebacks."
+        return CrashLoop(sentence, hint=hint)
 
 
 def series_of(records: Sequence[StartRecord], now_s: float, *, boot: str, total: int) -> Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
@@ -71,8 +71,8 @@ def describe_budget(budget: Budget) -> str:
     return f"{budget.left:,} of {budget.total:,} logins left until {until}"
 
 
-async def ping_gate(gate: BudgetGate) -> str | None:
-    """The ping of the service: the budget as it was last known."""
+async def ping_gate(gate: Any) -> str | None:
+    """The ping of the service, which is a `BudgetGate`: the budget as it was last known."""
     return describe_budget(gate.budget) if gate.budget else None
 
 
