@@ -70,7 +70,7 @@ class StartHistory:
     def end(self, exit_code: ExitCode, reason: str = "", *, closed: bool = False) -> None:
         """Write down how the process ends. ``closed``: a person must start it again, and then it begins at zero."""
         if self._own is not None:
-            text = redact(" ".join(reason.split()))[:MAX_REASON]
+            text = " ".join(redact(reason).split())[:MAX_REASON]
             self._update(replace(self._own, seen_s=self._now_s(), exit_code=int(exit_code), reason=text, closed=closed))
 
     async def keep_seen(self) -> None:

@@ -51,7 +51,7 @@ class Supervisor:
 
     def notify_status(self, text: str) -> None:
         """Show ``text`` in `systemctl status`."""
-        line = redact(" ".join(text.split()))[:_MAX_STATUS]
+        line = " ".join(redact(text).split())[:_MAX_STATUS]
         self._notify_systemd(f"STATUS={line}".encode(errors="replace"))
 
     def notify_stopping(self) -> None:

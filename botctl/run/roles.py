@@ -34,6 +34,7 @@ from botctl.core.telemetry.metrics import process_metrics
 from botctl.events.relay import Relay
 from botctl.jobs.store import job_store
 from botctl.logins.history import StartHistory
+from botctl.logins.service import START_S, login_gate, ping_gate
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
@@ -220,7 +221,6 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
-    from botctl.logins.service import START_S, login_gate, ping_gate
     from botctl.run.gateway import gateway_requests
 
     registry.value(Catalog, catalog)

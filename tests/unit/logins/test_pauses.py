@@ -95,9 +95,18 @@ class TestLoop:
         assert not crashes(LOOP_CRASHES - 1, reason="x").is_loop
         assert crashes(LOOP_CRASHES, reason="x").is_loop
         assert crashes(LOOP_CRASHES, code=None).is_loop, "killed each time"
+        assert Series(tuple(start(reason=f"port {n} is taken") for n in range(LOOP_CRASHES))).is_loop
+
+    def test_person_is_told_what_crashed_how_often_and_at_what_cost(self) -> None:
+        error = crashes(LOOP_CRASHES, reason="bot did not start: ValueError: boom", logins=2).loop_error()
+        assert str(error) == (
+            "The bot has crashed 20 times in a row since 1970-01-01 00:00 UTC, each time with: "
+            "bot did not start: ValueError: boom. That cost 40 logins."
+        )
+        assert error.exit_code == ExitCode.CONFIG
 
     def test_different_reasons_and_outages_are_not(self) -> None:
-        different = Series(tuple(start(reason=str(n % 2)) for n in range(LOOP_CRASHES)))
+        different = Series(tuple(start(reason="ab"[n % 2]) for n in range(LOOP_CRASHES)))
         assert not different.is_loop
         assert not crashes(3 * LOOP_CRASHES, code=ExitCode.UNREACHABLE, reason="MongoDB does not answer").is_loop
 
