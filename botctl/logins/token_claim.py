@@ -120,7 +120,7 @@ def parse_claimant(text: bytes) -> Claimant | None:
 
 def taken(other: str) -> Held:
     hint = "Stop that process first. For a second bot, make an application with its own token at Discord."
-    return Held(f"Another bot has this token: {other}.", hint=hint)
+    return Held(f"A bot with the same token runs already, in {other}.", hint=hint)
 
 
 def host_address(fingerprint: str) -> str:
@@ -157,7 +157,7 @@ async def _bind(address: str) -> socket.socket:
             bound.setblocking(False)
         except OSError:
             bound.close()
-            other = await _ask(address)
+            other = await asyncio.to_thread(_ask, address)
             if other is not None:
                 raise taken(other) from None
             _remove(address)
@@ -172,19 +172,20 @@ def _remove(address: str) -> None:
         Path(address).unlink(missing_ok=True)
 
 
-async def _ask(address: str) -> str | None:
-    """Who listens at ``address``; None if no process does."""
+def _ask(address: str) -> str | None:
+    """Who listens at ``address``; None if no process does. It blocks: uvloop cannot connect to an abstract address."""
+    answer = b""
     try:
-        async with asyncio.timeout(_ANSWER_S):
-            reader, writer = await asyncio.open_unix_connection(address)
-            try:
-                claimant = parse_claimant(await reader.read(_MAX_ANSWER))
-            finally:
-                writer.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(_ANSWER_S)
+            asking.connect(address)
+            while len(answer) < _MAX_ANSWER and (part := asking.recv(_MAX_ANSWER)):
+                answer += part
     except TimeoutError:  # it hangs, and has the token all the same
         return "a process of this host that does not answer"
     except OSError:
         return None
+    claimant = parse_claimant(answer)
     return str(claimant) if claimant else "a process of this host"
 
 
