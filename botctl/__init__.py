@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from botctl.core.contracts.jobs import job as job
     from botctl.core.contracts.protocols import GuildSettingsStore as GuildSettingsStore
     from botctl.core.contracts.protocols import StatusSource as StatusSource
+    from botctl.core.contracts.shards import ShardStatus as ShardStatus
     from botctl.core.errors import UsageError as UsageError
 
 _NAMES_BY_MODULE = {
@@ -75,6 +76,7 @@ _NAMES_BY_MODULE = {
     ),
     "botctl.core.contracts.jobs": ("JobRun", "job"),
     "botctl.core.contracts.protocols": ("GuildSettingsStore", "StatusSource"),
+    "botctl.core.contracts.shards": ("ShardStatus",),
     "botctl.core.errors": ("UsageError",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

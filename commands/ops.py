@@ -3,12 +3,29 @@ from datetime import timedelta
 import disnake
 from disnake.ext import commands
 
-from botctl import Command, Context, StatusSource
+from botctl import Command, Context, ShardStatus, StatusSource
 
 
 def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) -> list[str]:
     """Suggest commands and permissions that contain what was typed."""
     return inter.bot.access_questions(typed)
+
+
+MAX_DESCRIPTION = 4096  # Discord: Message > Embed Limits
+
+
+def describe(shard: ShardStatus) -> str:
+    """Show a shard in one line."""
+    if shard.up:
+        ping = "no heartbeat yet" if shard.latency_ms is None else f"{shard.latency_ms:.0f} ms"
+        line = f"\N{LARGE GREEN CIRCLE} #{shard.id} {ping}, {shard.guilds:,} servers"
+    else:
+        line = f"\N{LARGE RED CIRCLE} #{shard.id} {shard.state} since {disnake.utils.format_dt(shard.since, 'R')}"
+    if shard.last_event_at:
+        line += f", last event {disnake.utils.format_dt(shard.last_event_at, 'R')}"
+    if shard.last_close:
+        line += f", last lost {disnake.utils.format_dt(shard.last_close.at, 'R')} ({shard.last_close})"
+    return line
 
 
 class Ops(Command):
@@ -33,6 +50,9 @@ class Ops(Command):
             mark = "\N{LARGE GREEN CIRCLE}" if check and check.ok else "\N{LARGE RED CIRCLE}"
             detail = (check.detail if check else "") or service.detail or service.state
             embed.add_field(f"{mark} {service.name}", detail[:200])
+        if len(shards := ctx.bot.gateway.statuses()) > 1:
+            lines = map(describe, sorted(shards, key=lambda shard: shard.up))  # what is lost stands first
+            embed.description = "\n".join(lines)[:MAX_DESCRIPTION]
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)
 

@@ -26,11 +26,13 @@ from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
+from botctl.bot.sharded_client import ShardedClient
+from botctl.bot.shards import RELOGIN_S, Shards
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.access_text import Explanation
-from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
+from botctl.core.contracts.events import AutocompleteAnswered, Event
 from botctl.core.contracts.invocation import Invocation, Kind, policy_name, suggestions_policy
-from botctl.core.contracts.logins import LoginGate, OpenGate
+from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import is_own_cancellation
@@ -41,7 +43,7 @@ _NESTED: Final = (OptionType.sub_command, OptionType.sub_command_group)
 _log = logging.getLogger(__name__)
 
 
-class Bot(commands.InteractionBot):
+class Bot(ShardedClient):
     """A disnake bot. ``services``: those of botctl, by type. Cogs use ``bot.services.get(GuildSettingsStore)``."""
 
     def __init__(
@@ -51,15 +53,16 @@ class Bot(commands.InteractionBot):
         publish: Any,
         settings: DiscordSettings,
         pipeline: Pipeline,
-        logins: LoginGate | None = None,
+        logins: LoginGate,
+        relogin_s: tuple[float, float] = RELOGIN_S,
         **options: Any,
     ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
         self.pipeline = pipeline  # before super().__init__, which calls _get_state
-        self.logins = logins or OpenGate()
         self.cog_loads = CogLoads()
         self.command_sync = CommandSync()
         super().__init__(
+            partial(Shards, gate=logins, publish=publish, wanted=settings.shard_count, relogin_s=relogin_s),
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
                 sync_commands=settings.sync_commands,
@@ -81,13 +84,6 @@ class Bot(commands.InteractionBot):
         )
         self.add_listener(self._handle_component, "on_message_interaction")
         self.add_listener(self._handle_component, "on_modal_submit")
-        for state in ("connect", "ready", "resumed", "disconnect"):
-            self.add_listener(partial(self._publish_gateway_state, state), f"on_{state}")
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Override of disnake's pause of 5 s. The first login passes the gate in `bot.login`, before it connects."""
-        if not initial:
-            await self.logins.enter(shard_id or 0, self.shard_count or 1)
 
     @property
     def uptime_s(self) -> float:
@@ -265,13 +261,6 @@ class Bot(commands.InteractionBot):
         if handler_spec is not None:
             await self.pipeline.call_handler(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
-    async def _publish_gateway_state(self, state: str) -> None:
-        latency_s = self.latency
-        is_known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  NaN before the first heartbeat
-        name = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
-        latency_ms = latency_s * 1000 if is_known else None
-        self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
-
     async def fetch_global_commands(self, **options: Any) -> list[Any]:
         """Return the commands at Discord. While they are registered, an error ends that: disnake would go on."""
         try:
@@ -333,6 +322,7 @@ class Bot(commands.InteractionBot):
         """Override of a private method of disnake, which its sharded client overrides too."""
         return PipelineConnectionState(
             pipeline=self.pipeline,
+            established=self.gateway.established,
             dispatch=self.dispatch,
             handlers=self._handlers,
             hooks=self._hooks,

@@ -2,8 +2,8 @@
 
 An interaction that has arrived before goes no further than here, whatever its kind.
 
-`PipelineConnectionState` extends three methods of disnake's connection state, so that it gets a component before a view
-does. It waits for the tasks that disnake starts for a component: callbacks of views and modals, and listeners.
+`PipelineConnectionState` extends methods of disnake's connection state for shards, so that it gets a component before a
+view does. It waits for the tasks that disnake starts for a component: callbacks of views and modals, and listeners.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import disnake
 from disnake.enums import try_enum_to_int
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
-from disnake.state import ConnectionState
+from disnake.state import AutoShardedConnectionState
 
 from botctl.bot.command import METADATA
 from botctl.bot.component_names import class_owner, component_name, message_command
@@ -35,13 +35,31 @@ _COMPONENT_KINDS: Final[dict[int, tuple[Kind, Any]]] = {  # Discord: Interaction
 }
 
 
-class PipelineConnectionState(ConnectionState):
-    """disnake's connection state. It passes components and modals to ``pipeline`` first."""
+class PipelineConnectionState(AutoShardedConnectionState):
+    """disnake's connection state for shards. It passes components and modals to ``pipeline`` first.
 
-    def __init__(self, *, pipeline: Pipeline, **options: Any) -> None:
+    ``established`` is called with the number of a shard that has a session, and whether that was resumed.
+    """
+
+    def __init__(self, *, pipeline: Pipeline, established: Callable[..., None], **options: Any) -> None:
         super().__init__(**options)
         self._pipeline = pipeline
+        self._established = established
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def parse_ready(self, data: Any) -> None:
+        """Begin a session. disnake would keep the guilds that the bot has lost while the shard was away."""
+        shard, guilds = data["__shard_id__"], {int(guild["id"]) for guild in data["guilds"]}
+        for guild in list(self._guilds.values()):
+            if guild.shard_id == shard and guild.id not in guilds:
+                self._remove_guild(guild)
+        super().parse_ready(data)
+        self._established(shard, resumed=False)
+
+    def parse_resumed(self, data: Any) -> None:
+        """Go on with a session."""
+        super().parse_resumed(data)
+        self._established(data["__shard_id__"], resumed=True)
 
     def parse_interaction_create(self, data: Any) -> None:
         """Handle an interaction. Listeners of disnake's events hear of it when it is claimed.

@@ -11,16 +11,16 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
+from botctl.bot.shard_rules import down_sentence
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.discord_access import DiscordAccess
-from botctl.core.contracts.logins import LoginLimit
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task
 
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 CONNECT_S: Final = 60.0
-"""How long the connection and the guilds may take: Discord sends large bots their guilds one by one."""
+_LOOK_S: Final = 1.0
 _LOGIN_ATTEMPTS: Final = 3
 _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
@@ -28,6 +28,8 @@ _FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake giv
     4012: "Discord does not know this version of the gateway",
     4013: "the intents in discord.intents do not exist",
 }
+_TOO_MANY_GUILDS: Final = 4011
+_SHARDS_HINT: Final = 'Set discord.shards to "auto", or to a higher number; Discord allows 2,500 guilds for each.'
 _log = logging.getLogger(__name__)
 
 
@@ -48,46 +50,51 @@ async def log_in(bot: Bot, access: DiscordAccess) -> None:
             return
 
 
-async def connect(bot: Bot, settings: Settings) -> asyncio.Task[None]:
-    """Pass the gate of the logins, open the gateway and wait until the guilds have arrived.
+async def connect(bot: Bot, settings: Settings, limit_s: float = CONNECT_S) -> asyncio.Task[None]:
+    """Open the gateway, and wait until all shards were connected and the guilds have arrived.
 
-    Return the task that runs the gateway: disnake reconnects for ever. It ends when the bot is closed.
+    Return the task that runs the gateway: shards reconnect for ever. It ends when the bot is closed.
+
+    Raises:
+        Unreachable: no shard has connected in ``limit_s``; the time in which a login waits for its turn does not count.
     """
 
     async def gateway() -> None:
         try:
             await bot.connect()
+        except BotctlError:
+            raise
         except Exception as error:
             raise _to_botctl_error(error, settings) from error
 
-    await _pass_gate(bot, settings)
     ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
+    silence = create_watched_task(_wait_for_silence(bot, limit_s), name="bot without a connection")
     try:
-        await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED, timeout=CONNECT_S)
-    except asyncio.CancelledError:
+        await asyncio.wait({ready, gateway_task, silence}, return_when=asyncio.FIRST_COMPLETED)
+        if gateway_task.done():
+            gateway_task.result()
+            raise Unreachable("Discord closed the gateway before the bot was ready")
+        if not ready.done():
+            why = down_sentence(bot.gateway.statuses())
+            raise Unreachable(f"no shard has connected to Discord in {limit_s:.0f} s{': ' if why else ''}{why}")
+    except BaseException:
         gateway_task.cancel()
         raise
     finally:
         ready.cancel()
-    if gateway_task.done():
-        gateway_task.result()
-        raise Unreachable("Discord closed the gateway before the bot was ready")
-    if not bot.is_ready():
-        gateway_task.cancel()
-        raise Unreachable(f"Discord did not send the guilds in {CONNECT_S:.0f} s")
+        silence.cancel()
     return gateway_task
 
 
-async def _pass_gate(bot: Bot, settings: Settings) -> None:
-    """Ask Discord for its limit of logins, and wait until this process may log in."""
-    try:
-        _, _, said = await bot.http.get_bot_gateway()
-    except (disnake.DiscordException, aiohttp.ClientError, OSError) as error:
-        raise _to_botctl_error(error, settings) from error
-    limit = disnake.SessionStartLimit(said)
-    await bot.logins.limits(LoginLimit(limit.total, limit.remaining, limit.reset_time, limit.max_concurrency))
-    await bot.logins.enter(bot.shard_id or 0, bot.shard_count or 1)
+async def _wait_for_silence(bot: Bot, limit_s: float) -> None:
+    """Return when no shard has connected for ``limit_s`` seconds in which none waits to log in; else never."""
+    silent_s = 0.0
+    while silent_s < limit_s:
+        await asyncio.sleep(_LOOK_S)
+        if bot.gateway.has_been_up:
+            await asyncio.get_running_loop().create_future()
+        silent_s += 0.0 if bot.gateway.waits_for_login() else _LOOK_S
 
 
 async def watch_gateway(gateway_task: asyncio.Task[None]) -> None:
@@ -107,13 +114,14 @@ def _to_botctl_error(error: Exception, settings: Settings | None = None) -> Botc
         case disnake.HTTPException(status=401):
             hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to a valid token."
             return DeadToken("Discord refuses the token", hint=hint)
-        case disnake.PrivilegedIntentsRequired():
+        case disnake.ConnectionClosed(code=4014):
             missing = [name for name in PRIVILEGED if settings and getattr(intents_of(settings.discord.intents), name)]
             names = ", ".join(missing) or "unknown"
             hint = "Enable them at Discord's developer portal under Bot, or remove them from discord.intents."
             return ConfigError(f"Discord has not granted the privileged intents {names}", hint=hint)
         case disnake.ConnectionClosed(code=code) if code in _FATAL_CLOSE_CODES:
-            return ConfigError(f"Discord closed the gateway with {code}: {_FATAL_CLOSE_CODES[code]}")
+            hint = _SHARDS_HINT if code == _TOO_MANY_GUILDS else ""
+            return ConfigError(f"Discord closed the gateway with {code}: {_FATAL_CLOSE_CODES[code]}", hint=hint)
         case disnake.SessionStartLimitReached(session_start_limit=limit):
             when = limit.reset_time.isoformat(timespec="seconds")
             hint = "Wait until then; Discord resets the token of a bot that starts too often."

@@ -23,8 +23,10 @@ from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.login import close_bot, connect, log_in, watch_gateway
 from botctl.bot.outgoing import redact_outgoing
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.reconnects import shorten_reconnect_logs
 from botctl.bot.registration import Problems, keep_registering, require_registered
+from botctl.bot.shard_rules import down_sentence
+from botctl.bot.shard_watch import ShardWatch
+from botctl.bot.shards import RELOGIN_S
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
@@ -32,11 +34,12 @@ from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import DrainStarted
-from botctl.core.contracts.logins import LoginGate
+from botctl.core.contracts.logins import LoginGate, OpenGate
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
+from botctl.core.contracts.shards import ShardStatus
 from botctl.core.contracts.throttle import parse
 from botctl.core.driver_errors.failing_store import failing_store
-from botctl.core.errors import ANYTHING, Unreachable
+from botctl.core.errors import ANYTHING, ServiceTimeout, Unreachable
 from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.core.signatures import parameters_of
@@ -44,6 +47,8 @@ from botctl.core.telemetry.metrics import Metrics
 
 SANDBOX_READY_S: Final = 0.1
 """How long to wait for another guild; the sandbox (a local Discord) sends them at once. disnake waits 2 s."""
+PREPARE_S: Final = 60.0
+"""How long the command files and the first requests to Discord may take."""
 COG_LOAD_S: Final = 20.0
 """How long the connected bot waits for ``cog_load`` methods before it is ready."""
 _log = logging.getLogger(__name__)
@@ -52,8 +57,9 @@ _log = logging.getLogger(__name__)
 class BotService:
     """The running bot."""
 
-    def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
+    def __init__(self, bot: Bot, publish: Callable[[Any], None], problems: Problems) -> None:
         self.bot = bot
+        self.shard_watch = ShardWatch(bot, problems)
         self._publish = publish
         self._drained = False
 
@@ -69,26 +75,32 @@ class BotService:
         self._publish(DrainStarted(reason=reason, in_flight=self.in_flight, limit_s=limit_s))
         await self.bot.pipeline.drain(limit_s)
 
-    def latencies_ms(self) -> dict[int, float]:
-        """Return the latency of the heartbeat by shard, in milliseconds; shards without one are left out."""
-        latency_s = self.bot.latency
-        return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
+    def shards(self) -> tuple[ShardStatus, ...]:
+        """Return every shard as it is now; none before the login."""
+        return self.bot.gateway.statuses()
 
     @property
     def shard_ids(self) -> tuple[int, ...]:
-        """See `GatewayControl`."""
-        return (self.bot.shard_id or 0,)
+        """The shards of this process."""
+        return tuple(range(self.bot.gateway.count))
 
-    async def reconnect(self, shard: int, *, fresh: bool) -> None:  # noqa: ARG002  there is one
-        """See `GatewayControl`."""
-        await self.bot.ws.close(1000 if fresh else 4000)
+    async def reconnect(self, shard: int, *, fresh: bool) -> None:
+        """Close the connection of ``shard``, which then opens another one. Does not wait for that.
+
+        It resumes its session, which misses no event and costs no login; ``fresh``: it logs in.
+        """
+        await self.bot.gateway.restart(shard, fresh=fresh)
 
     async def ping(self) -> str | None:
         """Return the gateway's latency as a text for the service registry. Raises Unreachable if not connected."""
-        if self.bot.is_closed() or not self.bot.is_ready():
+        shards = self.shards()
+        up = [shard for shard in shards if shard.up]
+        if self.bot.is_closed() or not self.bot.is_ready() or not up:
             raise Unreachable("the gateway is not connected")
-        latencies_ms = self.latencies_ms().values()
-        return f"latency {max(latencies_ms):.0f} ms" if latencies_ms else "no heartbeat yet"
+        latencies_ms = [shard.latency_ms for shard in up if shard.latency_ms is not None]
+        latency = f"latency {max(latencies_ms):.0f} ms" if latencies_ms else "no heartbeat yet"
+        state = down_sentence(shards) or (f"{len(shards)} shards" if len(shards) > 1 else "")
+        return "; ".join(filter(None, (state, latency, self.shard_watch.notice)))
 
 
 @asynccontextmanager
@@ -114,15 +126,16 @@ async def bot_service(
     Raises:
         CommandFaults: a command could not be installed, or Discord refuses it.
         DeadToken, ConfigError: Discord refuses the token or the intents.
-        Held: Discord allows no session before the time in the message.
+        Held: Discord allows no login before the time in the message, or ``logins`` allows none.
         Unreachable: Discord does not answer.
     """
     fix_webhook_locks()
     fix_heartbeat_latency()
     redact_outgoing()
     fix_silent_loops()
-    shorten_reconnect_logs()
-    options = {"guild_ready_timeout": SANDBOX_READY_S} if discord.base_url else {}
+    options: dict[str, Any] = {"relogin_s": RELOGIN_S}
+    if discord.base_url:
+        options = {"relogin_s": (0.0, 0.0), "guild_ready_timeout": SANDBOX_READY_S}
     pipeline = Pipeline(
         publish=bus.publish,
         limiter=limiter,
@@ -141,10 +154,11 @@ async def bot_service(
             publish=bus.publish,
             settings=settings.discord,
             pipeline=pipeline,
-            logins=logins,
+            logins=logins or OpenGate(),
             **options,
         )
-        service = BotService(bot, bus.publish)
+        problems = Problems(tasks)
+        service = BotService(bot, bus.publish, problems)
         if metrics is not None:
             metrics.watch(
                 "botctl_interactions_unhandled_total",
@@ -152,22 +166,22 @@ async def bot_service(
                 lambda: asdict(arrivals.counts),
                 label="why",
             )
-            metrics.watch_bot(service.latencies_ms, pipeline.describe_task, bot.invalid_requests.recent)
+            metrics.watch_bot(service.shards, pipeline.describe_task, bot.invalid_requests.recent)
             _watch_refusals(metrics, bot.invalid_requests)
         try:
-            await catalog.install(bot, services)
-            for sentence in catalog.left_out:
-                _log.warning("left out: %s", sentence)
-            if not catalog.files:
-                _log.warning("%s contains no commands", catalog.folder)
-            limiter.declare("bot", bot.policies())
-            problems = Problems(tasks)
-            _report_gateway_state(bot, problems)
-            await log_in(bot, discord)
-            await ask_for_time(bot, arrivals.clock)
+            async with _prepared_in_time():
+                await catalog.install(bot, services)
+                for sentence in catalog.left_out:
+                    _log.warning("left out: %s", sentence)
+                if not catalog.files:
+                    _log.warning("%s contains no commands", catalog.folder)
+                limiter.declare("bot", bot.policies())
+                await log_in(bot, discord)
+                await ask_for_time(bot, arrivals.clock)
             try:  # commands arrive from now on
                 gateway_task = await connect(bot, settings)
                 tasks.spawn(partial(watch_gateway, gateway_task), name="gateway")
+                tasks.spawn(service.shard_watch.run, name="shards")
                 for handler in catalog.handlers:
                     run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
                     tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
@@ -184,24 +198,26 @@ async def bot_service(
             await close_bot(bot)
 
 
+@asynccontextmanager
+async def _prepared_in_time() -> AsyncIterator[None]:
+    """Raises ServiceTimeout after `PREPARE_S`. Only the connections to the gateway may take longer: see `connect`."""
+    limit = asyncio.timeout(PREPARE_S)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        sentence = f"bot was not prepared in {PREPARE_S:.0f} s"
+        raise ServiceTimeout(sentence, hint="See the log for how far it came.") from error
+
+
 def _watch_refusals(metrics: Metrics, requests: InvalidRequests) -> None:
     metrics.watch(
         "botctl_refused_requests_total", "Requests that Discord refused.", lambda: requests.refusals, label="status"
     )
     text = "Refused requests in the last ten minutes that count towards a ban of the address."
     metrics.watch("botctl_invalid_requests", text, requests.recent)
-
-
-def _report_gateway_state(bot: Bot, problems: Problems) -> None:
-    async def disconnected() -> None:
-        problems.report("gateway", "the gateway is disconnected")
-
-    async def reconnected() -> None:
-        problems.report("gateway", "")
-
-    bot.add_listener(disconnected, "on_disconnect")
-    bot.add_listener(reconnected, "on_ready")
-    bot.add_listener(reconnected, "on_resumed")
 
 
 async def _finish_cog_loads(bot: Bot, catalog: Catalog) -> None:

@@ -33,11 +33,17 @@ class ServiceSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSnapshot:
-    """A connection to the gateway."""
+    """A connection to the gateway, as in `ShardStatus`. Times are ISO 8601."""
 
     id: int
     state: str
     latency_ms: float | None = None
+    since: str | None = None
+    guilds: int = 0
+    last_event_at: str | None = None
+    last_close: str | None = None  # its code, if there was one, and why
+    last_close_at: str | None = None
+    session_started_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

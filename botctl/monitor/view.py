@@ -13,7 +13,8 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.discord_access import INVALID_LIMIT, INVALID_WARN_AT
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import merge, quantile_ms
-from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
+from botctl.monitor.shard_rows import ShardRow, shard_rows, shard_troubles
+from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, Snapshot
 
 VERSION: Final = 1
 SILENT_S: Final = 3.0  # age of a snapshot that makes its process SILENT; a new one is due every second
@@ -104,16 +105,6 @@ class ServiceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardRow:
-    """A shard and the process that has it."""
-
-    proc: str
-    id: int
-    state: str
-    latency_ms: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """All processes together. Fields are as in `Commands` and `Snapshot`."""
 
@@ -166,7 +157,7 @@ def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime, runs: Seque
     snapshots = [report.snapshot for report in alive if report.snapshot]
     processes = tuple(_process(report) for report in (*alive, *gone[:GONE_SHOWN]))
     services = tuple(_services(snapshots))
-    shards = tuple(sorted(_shards(snapshots), key=lambda shard: (shard.id, shard.proc)))
+    shards = shard_rows(snapshots)
     jobs = tuple(_jobs(snapshots))
     commands = (command for snapshot in snapshots for command in snapshot.commands.last)
     last = sorted(commands, key=lambda command: command.at, reverse=True)
@@ -185,7 +176,7 @@ def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime, runs: Seque
             *_process_troubles(processes, len(gone)),
             *map(unheard, _without_report(runs, alive)),
             *_service_troubles(services),
-            *_shard_troubles(shards),
+            *shard_troubles(shards),
             *_job_troubles(jobs),
             *_delay_troubles(processes),
         ),
@@ -273,13 +264,6 @@ def _services(snapshots: Iterable[Snapshot]) -> Iterator[ServiceRow]:
             )
 
 
-def _shards(snapshots: Iterable[Snapshot]) -> Iterator[ShardRow]:
-    for snapshot in snapshots:
-        shard: ShardSnapshot
-        for shard in snapshot.shards:
-            yield ShardRow(proc=snapshot.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
-
-
 def _jobs(snapshots: Iterable[Snapshot]) -> list[JobSnapshot]:
     """Each job once, from the process that knows its newest run."""
     newest: dict[str, JobSnapshot] = {}
@@ -344,12 +328,6 @@ def _service_troubles(services: Iterable[ServiceRow]) -> Iterator[str]:
                 f"{row.name} of {row.proc} is {row.state}" if row.state != "ready" else f"{row.name} of {row.proc}"
             )
             yield f"{subject}: {row.detail}" if row.detail else subject
-
-
-def _shard_troubles(shards: Iterable[ShardRow]) -> Iterator[str]:
-    for shard in shards:
-        if shard.state == "disconnected":
-            yield f"shard {shard.id} of {shard.proc} is disconnected"
 
 
 def _job_troubles(jobs: Iterable[JobSnapshot]) -> Iterator[str]:

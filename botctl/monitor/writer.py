@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
+from botctl.core.contracts.shards import ShardStatus
 from botctl.core.errors import STORE_FAULTS, type_name
 from botctl.core.event_loop.timeout import LoopTimeout
 from botctl.core.processes.process import process_space, start_time
@@ -93,7 +95,7 @@ class SnapshotWriter:
             dropped=sum(metrics.dropped().values()),
             invalid_requests=metrics.invalid_requests(),
             services=self._services(),
-            shards=_shards(metrics),
+            shards=tuple(map(_shard, metrics.shards())),
             commands=_commands(metrics),
             jobs=self._jobs,
         )
@@ -173,12 +175,23 @@ class SnapshotWriter:
                 await pipe.execute()
 
 
-def _shards(metrics: Metrics) -> tuple[ShardSnapshot, ...]:
-    latencies_ms = metrics.latencies_ms()
-    return tuple(
-        ShardSnapshot(id=number, state=shard.state, latency_ms=_rounded(latencies_ms.get(number, shard.latency_ms)))
-        for number, shard in sorted(metrics.shards.items())
+def _shard(shard: ShardStatus) -> ShardSnapshot:
+    close = shard.last_close
+    return ShardSnapshot(
+        id=shard.id,
+        state=shard.state,
+        latency_ms=_rounded(shard.latency_ms),
+        since=iso_ms(shard.since),
+        guilds=shard.guilds,
+        last_event_at=_iso(shard.last_event_at),
+        last_close=str(close) if close else None,
+        last_close_at=iso_ms(close.at) if close else None,
+        session_started_at=_iso(shard.session_started_at),
     )
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else iso_ms(at)
 
 
 def _commands(metrics: Metrics) -> Commands:

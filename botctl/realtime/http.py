@@ -78,9 +78,14 @@ class StatusPages:
             if not service.ok
         }
         ready = not not_ready and not self._draining()
-        details = {"draining": self._draining(), "not_ready": not_ready} if refusal is None else {}
+        details = {"draining": self._draining(), "not_ready": not_ready} | self._shards() if refusal is None else {}
         body = json.dumps({"ready": ready} | details)
         return _response(http.HTTPStatus.OK if ready else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
+
+    def _shards(self) -> dict[str, dict[str, int]]:
+        """How many shards there are and how many receive events, if the bot is in this process."""
+        shards = self._metrics.shards()
+        return {"shards": {"all": len(shards), "up": sum(shard.up for shard in shards)}} if shards else {}
 
     async def _check_health(self) -> None:
         try:

@@ -230,7 +230,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         bot_service,
         name="bot",
         depends_on={*catalog.dependencies, Migrated},
-        start_s=math.inf,  # it may wait for logins; its steps have limits of their own
+        start_s=math.inf,  # logins may have to wait; without a connection it gives up by itself
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
         drain=BotService.drain,

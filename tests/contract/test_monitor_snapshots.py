@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from botctl.core.contracts.events import CommandFinished, GatewayChanged
+from botctl.core.contracts.events import CommandFinished
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
+from botctl.core.contracts.shards import ShardClose, ShardState, ShardStatus
 from botctl.core.errors import Unreachable
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.metrics import Metrics
@@ -24,6 +26,9 @@ from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import LIMIT_S, expires, until
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CLOSE = ShardClose(code=4000, reason="Discord had an unknown error", at=AT)
 
 
 class FakeStatusSource:
@@ -67,7 +72,8 @@ def monitor_of(redis: Redis) -> Monitor:
 async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
     async with snapshot_writer(redis) as writer:
         writer.metrics.on_event(finished("roll"))
-        writer.metrics.on_event(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
+        shard = ShardStatus(id=0, state=ShardState.READY, since=AT, latency_ms=41.0, guilds=3, last_close=CLOSE)
+        writer.metrics.watch_bot(lambda: [shard], lambda _: None, int)
         await writer.write()
         (report,) = await read_reports(redis, "dice")
         assert report.snapshot is not None
@@ -75,6 +81,7 @@ async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
         assert 0 <= report.age_s < TTL_MS / 1000
         view = await monitor_of(redis).once()
         assert (view.processes[0].proc, view.totals.total, view.shards[0].latency_ms) == (writer.proc, 1, 41.0)
+        assert (view.shards[0].guilds, view.shards[0].last_close) == (3, "4000, Discord had an unknown error")
 
 
 async def test_snapshot_from_a_clock_ahead_shows_no_process(redis: Redis) -> None:

@@ -20,6 +20,7 @@ from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
 from botctl.core.contracts.events import CommandFinished, Event
+from botctl.core.contracts.logins import OpenGate
 from botctl.core.contracts.throttle import parse
 from botctl.core.services.registry import Services
 from tests.support.bots import ROLES, FakeAuditor, FakeGuilds, FakeLimiter
@@ -125,7 +126,13 @@ def offline(*, arrivals: Arrivals | None = None, clock: Clock | None = None, gra
         grace_s=grace_s,
         suggestion_limits=parse("60/10s per user"),
     )
-    bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
+    bot = Bot(
+        services=Services({}),
+        publish=events.append,
+        settings=DiscordSettings(),
+        pipeline=pipeline,
+        logins=OpenGate(),
+    )
     setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
     token = async_context.set(webhooks)
     try:

@@ -33,7 +33,14 @@ async def test_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
         assert {member.name for member in guild.members} == {"ann", "bob", "cat", "botctl-bot"}
         assert [role.name for role in guild.get_member(int(BOB)).roles] == ["@everyone", "Moderator"]
         state = await discord.look("state")
-        assert state["bots"] == [{"application_id": BOT, "name": "botctl-bot", "shards": 1, "connected": True}]
+        summary = {
+            "application_id": BOT,
+            "name": "botctl-bot",
+            "shards": 1,
+            "connected": True,
+            "logins": {"identified": 1},
+        }
+        assert state["bots"] == [summary]
         assert (await bot.application_info()).owner.name == "ann"
 
 

@@ -343,6 +343,7 @@ PLACES: Final = {
     "auth/signing.py": "private: the secret that signs keys, in a file for the bot's own user",
     "bot/claims.py": "no text: ids",
     "bot/context.py": "discord_request",
+    "bot/gateway_socket.py": "discord_request",
     "bot/responses.py": "discord_request",
     "cli/boundary.py": "error_message",
     "cli/init/scaffold.py": "no text: the files of a new project",

@@ -14,8 +14,9 @@ from botctl.cli.number_format import format_duration, format_ms, format_time, sp
 from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items
 from botctl.core.contracts.service_state import ServiceState
 from botctl.core.escape import safe
+from botctl.monitor.shard_rows import ShardRow
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
-from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
+from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, Totals
 
 WIDE_COLUMNS: Final = 140
 """From this width on there are two columns, and one line for each service."""
@@ -23,11 +24,11 @@ Lines = list[Text]
 
 _RESULT_STYLES: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
 _PRESENCE_STYLES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
-_HEALTHY_SHARD_STATES: Final = ("ready", "resumed")
 _STARTING_STATES: Final = (ServiceState.IDLE, ServiceState.STARTING)
 _INDENT: Final = 10  # columns for the label at the left
 _MIB: Final = 1024 * 1024
 _MIN_COMMANDS: Final = 4  # lines that the other parts leave for the newest commands
+_MAX_NAMED_SHARDS: Final = 8  # with more, healthy ones are only counted
 _GUTTER: Final = 4  # blank columns between the left and the right half
 _MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
@@ -83,7 +84,7 @@ def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
 def _two_columns(view: MonitorView, width: int, max_lines: int | None) -> Lines:
     """Services, shards and jobs on the left, the newest commands on the right."""
     half = (width - _GUTTER) * 11 // 20
-    others = [Text(), *_shards(view.shards, half - _INDENT, max_lines=6)]
+    others = [Text(), *_shard_table(view.shards, view.processes, half, max_rows=5)] if view.shards else []
     others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     services = _service_table(view.services, view.processes, half)
     if max_lines is not None and len(services) + len(others) > max_lines:
@@ -238,15 +239,54 @@ def _ping_time(row: ServiceRow) -> str:
 
 
 def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
-    """The shards; unhealthy ones first, because not all may fit."""
-    ordered = sorted(shards, key=lambda shard: shard.state in _HEALTHY_SHARD_STATES)
-    return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, max_lines=max_lines), _INDENT)
+    """The shards; unhealthy ones first, because not all may fit. Of many, the healthy ones are counted."""
+    ordered = sorted(shards, key=attrgetter("well"))
+    items = [_shard(shard) for shard in ordered]
+    if len(shards) > _MAX_NAMED_SHARDS:
+        well = [shard for shard in shards if shard.well]
+        slowest = format_ms(max((shard.latency_ms for shard in well if shard.latency_ms is not None), default=None))
+        style = "green" if len(well) == len(shards) else "yellow"
+        count = Text.assemble((f"{len(well)}/{len(shards)}", style), (f" up to {slowest}", "dim"))
+        items = [count, *(_shard(shard) for shard in ordered if not shard.well)]
+    return with_label("shards", wrap_items(items, width, max_lines=max_lines), _INDENT)
 
 
 def _shard(shard: ShardRow) -> Text:
-    healthy = shard.state in _HEALTHY_SHARD_STATES
-    item = Text("✓" if healthy else "!", "green" if healthy else "bold yellow").append(f" #{shard.id}", "default")
-    return item.append(f" {format_ms(shard.latency_ms)}" if healthy else f" {safe(shard.state, 20)}", "dim")
+    item = _shard_mark(shard)
+    return item.append(f" {format_ms(shard.latency_ms)}" if shard.well else f" {safe(shard.state, 20)}", "dim")
+
+
+def _shard_mark(shard: ShardRow) -> Text:
+    mark, style = ("✓", "green") if shard.well else ("!", "bold yellow")
+    return Text(mark, style).append(f" #{shard.id}", "default")
+
+
+def _shard_table(shards: Sequence[ShardRow], processes: Sequence[Process], width: int, *, max_rows: int) -> Lines:
+    """A line for each shard, unhealthy ones first; the last line counts those that do not fit."""
+    ordered = sorted(shards, key=attrgetter("well"))
+    shown = ordered if len(ordered) <= max_rows else ordered[: max_rows - 1]
+    rows = [
+        (
+            _shard_mark(shard),
+            _short_name(shard.proc, processes),
+            safe(shard.state, 20),
+            format_ms(shard.latency_ms),
+            f"{shard.guilds:,}",
+            format_time(shard.last_event_at or ""),
+            Text(_last_close(shard), "dim"),
+        )
+        for shard in shown
+    ]
+    head = ("shard", "process", "state", "ping", "guilds", "event", "lost")
+    lines = format_table(head, rows, width, flexible=6, left="shard process state event lost")
+    if len(shown) < len(shards):
+        lines.append(Text(f"… and {len(shards) - len(shown)} more shards", "dim"))
+    return lines
+
+
+def _last_close(shard: ShardRow) -> str:
+    """When and why its last connection ended."""
+    return f"{format_time(shard.last_close_at or '')} {safe(shard.last_close)}" if shard.last_close else ""
 
 
 def _job(job: JobSnapshot) -> Text:

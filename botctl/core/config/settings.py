@@ -31,6 +31,7 @@ from botctl.core.config.value_types import (
     PermissionNames,
     RedisUrl,
     RoleName,
+    ShardCount,
     Throttle,
 )
 
@@ -88,12 +89,21 @@ class DiscordSettings(Section):
     intents: Annotated[tuple[Intent, ...], NoDecode, AsList] = Field(
         default=(Intent.DEFAULT,), description="What Discord sends to the bot."
     )
+    shards: ShardCount = Field(
+        default="auto",
+        description="How many connections share the guilds. `auto`: as many as Discord recommends at the start.",
+    )
     sync_commands: bool = Field(
         default=True, description="Whether `botctl run` updates the list of commands at Discord."
     )
     delete_unknown_commands: bool = Field(
         default=False, description="Whether commands that this bot does not have are removed at Discord."
     )
+
+    @property
+    def shard_count(self) -> int | None:
+        """The number of shards; None for Discord's recommendation."""
+        return None if self.shards == "auto" else int(self.shards)
 
 
 class RedisSettings(Section):

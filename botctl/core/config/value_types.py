@@ -120,6 +120,11 @@ Name = Annotated[str, AfterValidator(NAME)]
 RoleName = Annotated[
     str, AfterValidator(Pattern("a letter and up to 31 of a-z, 0-9, - and _", r"[a-z][a-z0-9_-]{0,31}"))
 ]
+ShardCount = Annotated[
+    str,
+    BeforeValidator(_id_from_number),
+    AfterValidator(Pattern('"auto", or a number up to 9999', r"auto|[1-9][0-9]{0,3}")),
+]
 LimitName = Annotated[str, AfterValidator(Pattern("a-z and _", r"[a-z_]{1,32}"))]
 LimitValue = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""The token and the address of Discord, or of the sandbox (botctl's local Discord); its limit of invalid requests."""
+"""The token and the address of Discord, or of the sandbox (botctl's local Discord); some of its limits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ INVALID_LIMIT: Final = 10_000
 INVALID_PERIOD_S: Final = 600.0
 INVALID_WARN_AT: Final = 5_000
 """So many of them are reported, and no refused request is sent again."""
+GUILDS_PER_SHARD: Final = 2_500
+"""Discord: Gateway > Sharding. It refuses the login of a shard with more."""
+GUILDS_WARN_AT: Final = 2_250
+"""So many in one shard are reported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,12 +106,17 @@ class StoreRestarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayChanged(Event):
-    """A shard's connection changed: ``connected``, ``ready``, ``resumed``, ``disconnected``."""
+    """A shard's connection changed: ``connected``, ``ready``, ``resumed``, ``disconnected``.
+
+    ``code`` and ``reason``: of the end of a connection, as in `shards.ShardClose`.
+    """
 
     topic = "gateway"
     shard: int
     state: str
     latency_ms: float | None = None
+    code: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from botctl.core.contracts.events import (
 )
 from botctl.core.contracts.invocation import Result
 from botctl.core.contracts.protocols import StatusSource
+from botctl.core.contracts.shards import ShardStatus
 from botctl.core.event_loop.lag import LAG
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
@@ -69,19 +70,6 @@ class LastCommand:
     at: str
 
 
-@dataclass(slots=True)
-class ShardConnection:
-    """A gateway connection. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
-
-    state: str
-    latency_ms: float | None = None
-    changes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def connected(self) -> bool:
-        return self.state != "disconnected"
-
-
 class Metrics:
     """The metrics since the start of the process. `on_event` updates them. Read them in the thread of the event loop.
 
@@ -106,7 +94,7 @@ class Metrics:
         self.draining = False
         self.autocompletes: Counter[str] = Counter()
         self.jobs: Counter[tuple[str, str]] = Counter()
-        self.shards: dict[int, ShardConnection] = {}
+        self.gateway_changes: Counter[tuple[str, str]] = Counter()
         self.store_restarts: Counter[str] = Counter()
         self.dropped = dropped
         self.services = services
@@ -115,7 +103,7 @@ class Metrics:
         self._created_s = clock.monotonic()
         self._names: set[str] = set()
         self._connections: Callable[[], int] = int
-        self._latencies_ms: Callable[[], Mapping[int, float]] = dict
+        self._shards: Callable[[], Sequence[ShardStatus]] = tuple
         self._describe_task: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
         self._invalid_requests: Callable[[], int] = int
         self.watched: dict[str, tuple[str, str, Read]] = {}
@@ -153,12 +141,12 @@ class Metrics:
 
     def watch_bot(
         self,
-        latencies_ms: Callable[[], Mapping[int, float]],
+        shards: Callable[[], Sequence[ShardStatus]],
         describe_task: Callable[[asyncio.Task[Any]], str | None],
         invalid_requests: Callable[[], int],
     ) -> None:
         """Use the bot's functions for what the methods of the same names return. Replaces earlier ones."""
-        self._latencies_ms = latencies_ms
+        self._shards = shards
         self._describe_task = describe_task
         self._invalid_requests = invalid_requests
 
@@ -166,9 +154,9 @@ class Metrics:
     def connections(self) -> int:
         return self._connections()
 
-    def latencies_ms(self) -> Mapping[int, float]:
-        """Current heartbeat latency by shard."""
-        return self._latencies_ms()
+    def shards(self) -> Sequence[ShardStatus]:
+        """The shards of the bot in this process."""
+        return self._shards()
 
     def invalid_requests(self) -> int:
         """Requests of the last ten minutes that count towards a ban by Discord."""
@@ -213,10 +201,7 @@ class Metrics:
         self.store_restarts[event.store] += 1
 
     def _gateway(self, event: GatewayChanged) -> None:
-        shard = self.shards.setdefault(event.shard, ShardConnection(event.state))
-        shard.state = event.state
-        shard.changes[event.state] += 1
-        shard.latency_ms = event.latency_ms
+        self.gateway_changes[str(event.shard), event.state] += 1
 
     def _draining(self, event: DrainStarted) -> None:  # noqa: ARG002
         self.draining = True
@@ -312,12 +297,17 @@ def _command_metrics(m: Metrics) -> Iterator[Metric]:
 
 
 def _gateway(m: Metrics) -> Iterator[Metric]:
-    changes = {(str(number), state): n for number, shard in m.shards.items() for state, n in shard.changes.items()}
-    yield _metric("botctl_gateway_changes_total", "State changes of a shard's connection.", changes, "shard", "state")
-    connected = {str(number): shard.connected for number, shard in m.shards.items()}
-    yield _metric("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
-    latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.latencies_ms().items()}
+    text = "State changes of a shard's connection."
+    yield _metric("botctl_gateway_changes_total", text, m.gateway_changes, "shard", "state")
+    shards = {str(shard.id): shard for shard in m.shards()}
+    connected = {shard: status.up for shard, status in shards.items()}
+    yield _metric("botctl_gateway_connected", "Whether the shard receives events.", connected, "shard")
+    latencies_s = {n: status.latency_ms / 1000 for n, status in shards.items() if status.latency_ms is not None}
     yield _metric("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
+    guilds = {shard: status.guilds for shard, status in shards.items()}
+    yield _metric("botctl_gateway_guilds", "Guilds of the shard.", guilds, "shard")
+    heard = {n: status.last_event_at.timestamp() for n, status in shards.items() if status.last_event_at is not None}
+    yield _metric("botctl_gateway_last_event_timestamp_seconds", "When the shard's last event came.", heard, "shard")
 
 
 def _metric(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:

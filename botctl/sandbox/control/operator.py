@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from botctl.core.errors import UsageError
@@ -187,4 +188,11 @@ def _bot_summary(sandbox: Sandbox, application_id: str) -> Json:
         if gateway_session.application_id == application_id
     ]
     name = sandbox.world.applications[application_id].name
-    return {"application_id": application_id, "name": name, "shards": len(connected), "connected": bool(connected)}
+    logins = Counter(login.result for login in sandbox.sessions.logins if login.application_id == application_id)
+    return {
+        "application_id": application_id,
+        "name": name,
+        "shards": len(connected),
+        "connected": bool(connected),
+        "logins": dict(logins),
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from botctl.sandbox.model.compact_json import dumps
@@ -26,7 +27,7 @@ from botctl.sandbox.model.gateway.opcodes import (
     RESUME,
     CloseCode,
 )
-from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, Transport
+from botctl.sandbox.model.gateway.session import GatewaySession, LoginResult, Sessions, Transport
 from botctl.sandbox.model.limiter import IdentifyDecision
 
 Json = dict[str, Any]
@@ -121,14 +122,19 @@ class GatewayConnection:
         shard, intents = frames.parse_shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.transport.close(*CloseCode.INVALID_SHARD)
+        record = partial(self.sessions.record, now_s, application_id, shard)
         match self.sessions.limiter.admit_identify(application_id, shard[0], now_s):
             case IdentifyDecision.EXHAUSTED:
+                record(LoginResult.EXHAUSTED)
                 self.sessions.backend.reset_token(application_id)
                 return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
             case IdentifyDecision.TOO_SOON:
+                record(LoginResult.TOO_SOON)
                 return self._send(INVALID, d=False)
         if close_code := self._check_identify(application_id, flags, shard, intents):
+            record(LoginResult.REFUSED)
             return self.transport.close(*close_code)
+        record(LoginResult.IDENTIFIED)
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.create(application_id, shard, intents, self.transport, sharded=sharded)
         session.large_threshold = frames.clamp_large_threshold(data.get("large_threshold"))
@@ -159,14 +165,17 @@ class GatewayConnection:
             return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
         self.sessions.remove_expired(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
-        seq = data.get("seq")
-        if session is None or session.application_id != application[0] or type(seq) is not int:
+        seq: Any = data.get("seq")
+        known = session is not None and session.application_id == application[0] and type(seq) is int
+        missed = session.frames_after(seq) if session is not None and known and seq <= session.seq else None
+        result = LoginResult.NOT_RESUMED if missed is None else LoginResult.RESUMED
+        self.sessions.record(now_s, application[0], session.shard if session else (0, 1), result)
+        if session is None or not known:
             return self._send(INVALID, d=False)
         if seq > session.seq:
             if session.transport is None:
                 self.sessions.remove([session])  # Discord: "start a new session"
             return self.transport.close(*CloseCode.INVALID_SEQ)
-        missed = session.frames_after(seq)
         if missed is None:
             return self._send(INVALID, d=False)
         if session.transport is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import aiohttp
 import disnake
 import pytest
 
-from botctl.bot.login import _to_botctl_error, close_bot, log_in
+from botctl.bot.login import _to_botctl_error, close_bot, connect, log_in
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.shards import ShardClose, ShardState, ShardStatus
 from botctl.core.errors import ExitCode, Unreachable
 
 
@@ -40,7 +43,7 @@ LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurr
         (disnake.LoginFailure("no"), ExitCode.CONFIG, "refuses the token"),
         (disnake.HTTPException(Response(401), "no"), ExitCode.CONFIG, "refuses the token"),  # type: ignore[arg-type]
         (closed(4004), ExitCode.CONFIG, "refuses the token"),
-        (disnake.PrivilegedIntentsRequired(None), ExitCode.CONFIG, "intents members, presences"),
+        (closed(4014), ExitCode.CONFIG, "intents members, presences"),
         (closed(4013), ExitCode.CONFIG, "4013"),
         (closed(4011), ExitCode.CONFIG, "too many guilds"),
         (disnake.SessionStartLimitReached(disnake.SessionStartLimit(LIMIT)), ExitCode.HELD, "before 20"),
@@ -67,6 +70,37 @@ class _Unanswered(disnake.Client):
             raise aiohttp.ClientConnectionError("refused")
 
         self.http.request = request  # type: ignore[method-assign, assignment]
+
+
+class _Unconnected:
+    """A bot whose shards do not connect. ``waits_s``: how long one of them waits until it may log in."""
+
+    def __init__(self, waits_s: float) -> None:
+        self.gateway, self.has_been_up, self._waits_s = self, False, waits_s
+        self._began_s = asyncio.get_running_loop().time()
+
+    async def connect(self) -> None:
+        await asyncio.Event().wait()
+
+    wait_until_ready = connect
+
+    def waits_for_login(self) -> bool:
+        return asyncio.get_running_loop().time() - self._began_s < self._waits_s
+
+    def statuses(self) -> list[ShardStatus]:
+        at = datetime(2026, 1, 2, tzinfo=UTC)
+        close = ShardClose(code=None, reason="ConnectionRefusedError", at=at)
+        return [ShardStatus(id=0, state=ShardState.DISCONNECTED, since=at, last_close=close)]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("waits_s", [0, 3600])
+async def test_start_without_a_connection_is_given_up(waits_s: float) -> None:
+    """The time in which a login waits for its turn does not count."""
+    bot = cast(Any, _Unconnected(waits_s))
+    with pytest.raises(Unreachable, match=r"in 60 s: the gateway is disconnected \(ConnectionRefusedError\)"):
+        await connect(bot, Settings())
+    assert asyncio.get_running_loop().time() == pytest.approx(waits_s + 60, abs=2)
 
 
 @pytest.mark.looptime

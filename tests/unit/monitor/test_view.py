@@ -231,7 +231,12 @@ def test_each_trouble_is_a_sentence():
                 ServiceSnapshot(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
                 ServiceSnapshot(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
             ),
-            shards=(ShardSnapshot(id=3, state="disconnected"),),
+            shards=(
+                ShardSnapshot(id=3, state="disconnected"),
+                ShardSnapshot(id=4, state="resuming", since="T", last_close="4000, Discord had an unknown error"),
+                ShardSnapshot(id=5, state="waiting"),
+                ShardSnapshot(id=6, state="ready", guilds=2_251, last_close="Discord asked for a new connection"),
+            ),
             jobs=(
                 JobSnapshot(name="hangs", schedule="x", running=True, stubborn=True, last_run="T"),
                 JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="T"),
@@ -243,7 +248,9 @@ def test_each_trouble_is_a_sentence():
     assert view.troubles == (
         "mongo of alpha:1: no answer in 2 s",
         "bot of alpha:1 is degraded: the gateway is disconnected",
-        "shard 3 of alpha:1 is disconnected",
+        "shard 3 of alpha:1 has no connection (disconnected)",
+        "shard 4 of alpha:1 has no connection since T (resuming): 4000, Discord had an unknown error",
+        "shard 6 of alpha:1 has 2,251 guilds, and Discord refuses one with more than 2,500",
         "the job hangs, started at T, ignores its cancellation and goes on",
         "the job trim, started at T, ended as failed",
         "alpha:1 was blocked for 1.4 s in the last minute",

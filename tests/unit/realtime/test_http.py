@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,6 +13,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
+from botctl.core.contracts.shards import ShardState, ShardStatus
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.http import StatusPages
 from botctl.realtime.page_access import PageReader
@@ -41,6 +43,18 @@ async def get_ready(pages: StatusPages) -> dict[str, Any]:
     response = await pages.respond(Request("/readyz", Headers(), "GET"), PageReader(Mock(), "127.0.0.1", is_local=True))
     body: dict[str, Any] = json.loads(bytes(response.body))
     return body
+
+
+async def test_readiness_tells_how_many_shards_are_up() -> None:
+    """If the bot is in this process."""
+    status, metrics, at = BlockingStatus(), Metrics(), datetime(2026, 1, 2, tzinfo=UTC)
+    status.proceed.set()
+    pages = StatusPages(status, metrics, draining=lambda: False)
+    assert "shards" not in await get_ready(pages)
+    states = (ShardState.READY, ShardState.READY, ShardState.RESUMING)
+    shards = [ShardStatus(id=number, state=state, since=at) for number, state in enumerate(states)]
+    metrics.watch_bot(lambda: shards, lambda _: None, int)
+    assert (await get_ready(pages))["shards"] == {"all": 3, "up": 2}
 
 
 async def test_concurrent_readiness_requests_check_the_services_once() -> None:

@@ -5,6 +5,7 @@ A session lasts longer than a connection: it numbers its dispatches (events for 
 
 from __future__ import annotations
 
+import enum
 import secrets
 from collections import deque
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from botctl.sandbox.model.limits import Limits
 
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
+_LOGINS_KEPT = 10_000
 
 
 class Transport(Protocol):
@@ -106,14 +108,36 @@ class GatewaySession:
         return snowflakes.is_in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
 
+class LoginResult(enum.StrEnum):
+    """What the gateway did with an IDENTIFY or a RESUME."""
+
+    IDENTIFIED = "identified"
+    TOO_SOON = "too_soon"  # another shard with the same key had just identified
+    EXHAUSTED = "exhausted"
+    REFUSED = "refused"  # closed with 4011, 4013 or 4014
+    RESUMED = "resumed"
+    NOT_RESUMED = "not_resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRecord:
+    """An IDENTIFY or RESUME. ``shard``: (number, count). ``at_s``: on the sandbox's monotonic clock."""
+
+    at_s: float
+    application_id: str
+    shard: tuple[int, int]
+    result: LoginResult
+
+
 class Sessions:
-    """The sessions of all bots that are connected or can be resumed."""
+    """The sessions of all bots that are connected or can be resumed. ``logins``: the newest, oldest first."""
 
     def __init__(self, backend: Backend, limiter: RateLimiter) -> None:
         self.backend = backend
         self.limiter = limiter
         self.faults = Faults()
         self.by_id: dict[str, GatewaySession] = {}
+        self.logins: deque[LoginRecord] = deque(maxlen=_LOGINS_KEPT)
 
     @property
     def limits(self) -> Limits:
@@ -135,6 +159,10 @@ class Sessions:
         )
         self.by_id[session.id] = session
         return session
+
+    def record(self, at_s: float, application_id: str, shard: tuple[int, int], result: LoginResult) -> None:
+        """Keep in mind what became of an IDENTIFY or a RESUME."""
+        self.logins.append(LoginRecord(at_s, application_id, shard, result))
 
     def disconnect(self, session: GatewaySession, transport: Transport, now_s: float, *, ended: bool) -> None:
         """Record a closed connection. ``ended``: the client closed with 1000 or 1001, which ends the session."""

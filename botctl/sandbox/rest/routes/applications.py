@@ -13,7 +13,7 @@ from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
-_GUILDS_PER_SHARD = 1000  # recommended by Discord
+_RECOMMENDED_SHARE = 0.4  # of `guilds_per_shard`: Discord recommends a shard for about 1,000 guilds, and refuses 2,501
 _EDITABLE_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # privileged intents that a small bot may set itself
 _MAX_TAGS, _MAX_TAG_LENGTH = 5, 20
 
@@ -64,7 +64,8 @@ def gateway(call: ApiCall) -> Json:
 def gateway_bot(call: ApiCall) -> Json:
     sandbox, bot = call.sandbox, call.app.id
     limit = sandbox.limiter.session_start_limit(bot, sandbox.clock.monotonic())
-    shards = max(math.ceil(sandbox.guild_count(bot, (0, 1)) / _GUILDS_PER_SHARD), 1)
+    share = max(sandbox.limits.guilds_per_shard * _RECOMMENDED_SHARE, 1)
+    shards = max(math.ceil(sandbox.guild_count(bot, (0, 1)) / share), 1)
     return {"url": sandbox.gateway_url, "shards": shards, "session_start_limit": limit}
 
 

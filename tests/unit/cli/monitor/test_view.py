@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from botctl.cli.monitor.view import WIDE_COLUMNS, render, render_waiting
+from botctl.monitor.shard_rows import ShardRow
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
-from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
+from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, Totals
 
 SERVICES = ("redis", "mongo", "sandbox", "metrics", "events", "limits", "audit", "monitor", "relay", "guilds", "bot")
 

@@ -74,7 +74,7 @@ def test_envelope_has_the_documented_fields():
         "bot": "ops",
         "proc": "host:1",
         "guild": "81",
-        "data": {"shard": 0, "state": "ready", "latency_ms": None},
+        "data": {"shard": 0, "state": "ready", "latency_ms": None, "code": None, "reason": ""},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from botctl.core.contracts.events import (
     StoreRestarted,
 )
 from botctl.core.contracts.service_state import ServiceState, ServiceStatus
+from botctl.core.contracts.shards import ShardState, ShardStatus
 from botctl.core.event_loop.lag import LAG
 from botctl.core.telemetry import metrics as module
 from botctl.core.telemetry.latency import BOUNDS_MS
@@ -29,6 +31,8 @@ from botctl.core.telemetry.metrics import MAX_NAMES, OTHERS, Metrics, measure_la
 from tests.support.clock import ManualClock, Standstill
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def finished(name: str = "roll", result: str = "ok", took_ms: float = 4.0) -> CommandFinished:
@@ -108,11 +112,14 @@ def test_other_events_are_counted():
     metrics.on_event(StoreRestarted(store="redis", exit_status=-9, down_s=0.3))
     metrics.on_event(JobFinished(job="trim", run="1", due="x", fence=1, result="ok"))
     metrics.on_event(GuildSettingsChanged(actor="cli"))
-    metrics.watch_bot(lambda: {2: 41.5}, lambda _: None, lambda: 7)
+    lost = ShardStatus(id=2, state=ShardState.RESUMING, since=AT, latency_ms=41.5, guilds=250, last_event_at=AT)
+    metrics.watch_bot(lambda: [lost], lambda _: None, lambda: 7)
     metrics.watch_connections(lambda: 7)
     assert value(metrics, "botctl_gateway_connected", shard="2") == 0
     assert value(metrics, "botctl_gateway_changes_total", shard="2", state="disconnected") == 1
     assert value(metrics, "botctl_gateway_latency_seconds", shard="2") == pytest.approx(0.0415)
+    assert value(metrics, "botctl_gateway_guilds", shard="2") == 250
+    assert value(metrics, "botctl_gateway_last_event_timestamp_seconds", shard="2") == AT.timestamp()
     assert value(metrics, "botctl_autocompletes_total", ok="no") == 1
     assert value(metrics, "botctl_store_restarts_total", store="redis") == 1
     assert value(metrics, "botctl_jobs_total", job="trim", result="ok") == 1

@@ -1,0 +1,65 @@
+"""disnake's websocket of the gateway, without its own idea of when to log in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+import aiohttp
+from disnake.gateway import DiscordWebSocket
+
+CLOSE_S: Final = 2.0
+"""How long Discord may take to answer a close; aiohttp waits for 30 s."""
+
+
+class GatewaySocket(DiscordWebSocket):
+    """A connection of one shard. Make it with `from_client`, which returns after Discord's HELLO.
+
+    There disnake would send IDENTIFY or RESUME at once. Its two methods do nothing here, and `log_in` and
+    `resume_session` send them, so that the connection is read while a login waits for its turn.
+    """
+
+    _greeted = False
+
+    async def identify(self) -> None:
+        """Do nothing."""
+
+    async def resume(self) -> None:
+        """Do nothing."""
+
+    async def log_in(self) -> None:
+        """Wait for the turn (``before_identify_hook``), then send IDENTIFY."""
+        await super().identify()
+
+    async def resume_session(self) -> None:
+        """Send RESUME with the session of `from_client`."""
+        await super().resume()
+
+    async def poll_event(self) -> None:
+        """Handle one event. If the first, HELLO, does not come, the socket is closed: no one else knows it."""
+        if self._greeted:
+            return await super().poll_event()
+        try:
+            await super().poll_event()
+        except BaseException:
+            await self.close()
+            raise
+        self._greeted = True
+        return None
+
+    async def change_presence(self, **presence: Any) -> None:
+        """Set the presence; nothing without a connection, so that one lost shard fails no call for all of them."""
+        if self.open:
+            await super().change_presence(**presence)
+
+    async def close(self, code: int = 4000) -> None:
+        """Close with ``code``, and wait at most `CLOSE_S` for the other side. 1000 and 1001 end the session."""
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(CLOSE_S):
+                await super().close(code)
+
+    @property
+    def own_code(self) -> int | None:
+        """The code with which this side has closed the connection; None if the other side did."""
+        return self._close_code

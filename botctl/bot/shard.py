@@ -1,0 +1,263 @@
+"""One shard: it connects, logs in or resumes, reads events, and starts again when the connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Final, NoReturn, Protocol
+
+from botctl.bot.gateway_socket import GatewaySocket
+from botctl.bot.shard_rules import (
+    CLOSED_HERE,
+    END_SESSION,
+    HEALTHY_S,
+    KEEP_SESSION,
+    MAX_UNANSWERED,
+    Loss,
+    is_fatal,
+    is_fault,
+    loss_of,
+    pause_s,
+    resume_url,
+)
+from botctl.core.clock import Clock
+from botctl.core.contracts.logins import LoginGate
+from botctl.core.contracts.shards import ShardClose, ShardSession, ShardState, ShardStatus
+from botctl.core.errors import BotctlError
+
+CONNECT_S: Final = 30.0  # for a connection and HELLO
+ANSWER_S: Final = 60.0  # from IDENTIFY or RESUME to READY or RESUMED
+_SILENT_S: Final = 55.0  # disnake gives a connection up after 60 s without anything
+_log = logging.getLogger(__name__)
+
+
+class ShardHost(Protocol):
+    """What all shards have in common."""
+
+    bot: Any  # disnake's client
+    gate: LoginGate
+    clock: Clock
+    random: Random
+    count: int
+    url: str  # of the gateway
+    relogin_s: tuple[float, float]  # as in `pause_s`
+    closing_code: int  # with which the bot closes its connections
+
+    def turn(self, shard: int) -> AbstractAsyncContextManager[Any]:
+        """Entered by one shard of each login key at a time, until it has sent IDENTIFY."""
+        ...
+
+    def changed(self, shard: GatewayShard, change: str) -> None:
+        """Hear that ``shard`` is ``opened``, ``connected``, ``resumed`` or ``disconnected``."""
+        ...
+
+
+class GatewayShard:
+    """A shard, in the place of disnake's: `id`, `ws`, `close`, `disconnect` and `reconnect` are as there."""
+
+    ws: GatewaySocket  # the newest; none before the first connection
+
+    def __init__(self, number: int, host: ShardHost, session: ShardSession | None = None) -> None:
+        self.id = number
+        self.session = session  # None: the next connection logs in
+        self.up = asyncio.Event()
+        self.last_close: ShardClose | None = None
+        self._host = host
+        self.state = ShardState.WAITING
+        self._since = host.clock.now()
+        self._current: GatewaySocket | None = None  # of this attempt
+        self._codes: tuple[int | None, int | None] = None, None  # its close codes, this side's and Discord's
+        self._enabled = asyncio.Event()
+        self._enabled.set()
+        self._asked = False  # whether this side ends the connection, because someone wants it
+        self._session_started_at: datetime | None = None
+        self._losses = 0  # in a row, without a healthy connection
+        self._unanswered = 0  # RESUMEs in a row
+        self._answer = asyncio.timeout(None)
+        self._up_since_s = self._heard_s = 0.0
+        self._event_s: float | None = None  # when the last event came
+
+    async def run(self) -> NoReturn:
+        """Keep the shard connected. Raises what ends all shards: a fatal close code, or an error of the gate."""
+        while True:
+            await self._enabled.wait()
+            try:
+                await self._connect()
+            except Exception as error:
+                loss = self._note_loss(error)
+                if isinstance(error, BotctlError) or is_fatal(error):
+                    raise
+            if wait_s := pause_s(self._losses, loss, self._host.relogin_s, self._host.random):
+                await asyncio.sleep(wait_s)
+
+    async def _connect(self) -> NoReturn:
+        """Connect, log in or resume, and read events. Raises how that ends."""
+        session = self.session
+        async with AsyncExitStack() as turn:
+            if session is None:
+                self.state = ShardState.WAITING
+                await turn.enter_async_context(self._host.turn(self.id))
+            self.state = ShardState.CONNECTING
+            self._current, self._codes = None, (None, None)
+            self.ws = self._current = ws = await self._open(session)
+            self._host.changed(self, "opened")
+            code = KEEP_SESSION
+            try:
+                await self._serve(ws, session, turn)
+            except asyncio.CancelledError:
+                code = self._host.closing_code
+                raise
+            finally:
+                self._codes = ws.own_code, ws.socket.close_code
+                await ws.close(code)
+
+    async def _open(self, session: ShardSession | None) -> GatewaySocket:
+        host = self._host
+        async with asyncio.timeout(CONNECT_S):
+            return await GatewaySocket.from_client(
+                host.bot,
+                gateway=host.url if session is None else resume_url(session.url, host.url, self._losses),
+                shard_id=self.id,
+                session=session.id if session else None,
+                sequence=session.sequence if session else None,
+            )
+
+    async def _serve(self, ws: GatewaySocket, session: ShardSession | None, turn: AsyncExitStack) -> NoReturn:
+        """Log in or resume, and read until the connection is lost. Leaves ``turn`` when IDENTIFY is sent."""
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(self._read(ws), name=f"bot shard {self.id} reads")
+        try:
+            async with asyncio.timeout(None) as self._answer:
+                if session is None:
+                    await _first_to_end(asyncio.create_task(ws.log_in()), reading)
+                    await turn.aclose()
+                else:
+                    self._unanswered += 1
+                    self.state = ShardState.RESUMING
+                    await ws.resume_session()
+                if not self.up.is_set():
+                    self._answer.reschedule(loop.time() + ANSWER_S)
+                await reading
+                raise AssertionError("reading ends with an error")
+        finally:
+            await _end(reading)
+
+    async def _read(self, ws: GatewaySocket) -> NoReturn:
+        time = asyncio.get_running_loop().time
+        sequence = ws.sequence
+        self._heard_s = time()
+        while True:
+            await ws.poll_event()
+            self._heard_s = time()
+            if ws.sequence != sequence:
+                sequence, self._event_s = ws.sequence, self._heard_s
+
+    async def enter_gate(self) -> None:
+        """Wait until this shard may log in. Everything that sends IDENTIFY calls it right before."""
+        self.state = ShardState.WAITING
+        await self._host.gate.enter(self.id, self._host.count)
+        self.state = ShardState.IDENTIFYING
+
+    def established(self, *, resumed: bool) -> None:
+        """Hear that Discord has sent READY or RESUMED."""
+        self._answer.reschedule(None)
+        self._unanswered, self._up_since_s = 0, asyncio.get_running_loop().time()
+        if not resumed:
+            self._session_started_at = self._host.clock.now()
+            self.session = ShardSession(self.ws.session_id or "", self.ws.sequence or 0, self.ws.resume_gateway or "")
+        self.up.set()
+        self.state, self._since = ShardState.READY, self._host.clock.now()
+        self._host.changed(self, "resumed" if resumed else "connected")
+
+    def _note_loss(self, error: Exception) -> Loss:
+        """Record the end of a connection, or of an attempt to make one, and decide about the session."""
+        now_s, was_up, (own_code, code) = asyncio.get_running_loop().time(), self.up.is_set(), self._codes
+        is_silent = was_up and now_s - self._heard_s >= _SILENT_S
+        loss = CLOSED_HERE if self._asked else loss_of(error, own_code=own_code, code=code, silent=is_silent)
+        self._losses = 1 if was_up and now_s - self._up_since_s >= HEALTHY_S else self._losses + 1
+        self.session = self.progress() if loss.resumes and self._unanswered < MAX_UNANSWERED else None
+        self._asked = False
+        self.last_close = ShardClose(code=loss.code, reason=loss.reason, at=self._host.clock.now())
+        self._log_close(self.last_close, error, expected=loss.expected)
+        self.up.clear()
+        self.state = ShardState.DISCONNECTED if self._enabled.is_set() else ShardState.CLOSED
+        if was_up:
+            self._since = self.last_close.at
+            self._host.changed(self, "disconnected")
+        return loss
+
+    def _log_close(self, close: ShardClose, error: Exception, *, expected: bool) -> None:
+        """Log the end of a connection in one line; the traceback is for those who look for it."""
+        what = "has lost its connection to Discord" if self.up.is_set() else "could not connect to Discord"
+        level = logging.ERROR if is_fault(error) else logging.INFO if expected else logging.WARNING
+        _log.log(level, "shard %s %s: %s", self.id, what, close, exc_info=error if is_fault(error) else None)
+        _log.debug("shard %s", self.id, exc_info=error)
+
+    def status(self, guilds: int) -> ShardStatus:
+        """``guilds``: how many of its guilds this process knows."""
+        return ShardStatus(
+            id=self.id,
+            state=self.state,
+            since=self._since,
+            latency_ms=self._latency_ms(),
+            guilds=guilds,
+            last_event_at=self._last_event_at(),
+            last_close=self.last_close,
+            session_started_at=self._session_started_at if self.session is not None else None,
+        )
+
+    def _latency_ms(self) -> float | None:
+        latency_s = self.ws.latency if self.up.is_set() else float("inf")
+        return latency_s * 1000 if 0 <= latency_s < float("inf") else None
+
+    def _last_event_at(self) -> datetime | None:
+        if self._event_s is None:
+            return None
+        return self._host.clock.now() - timedelta(seconds=asyncio.get_running_loop().time() - self._event_s)
+
+    def progress(self) -> ShardSession | None:
+        """The session as it is now, with the number of the last event."""
+        if self.session is None or self._current is None:
+            return self.session
+        sequence = self._current.sequence
+        return self.session if sequence is None else replace(self.session, sequence=sequence)
+
+    async def restart(self, *, fresh: bool) -> None:
+        """Close the connection, so that another one is opened. ``fresh``: with a new session, which costs a login."""
+        self.session = None if fresh else self.session
+        if self._current is not None and self._current.open:
+            self._asked = True
+            await self._current.close(END_SESSION if fresh else KEEP_SESSION)
+
+    async def disconnect(self) -> None:
+        """End the session, and stay without a connection until `reconnect`."""
+        self._enabled.clear()
+        await self.restart(fresh=True)
+
+    async def reconnect(self) -> None:
+        """Connect again after `disconnect`, and wait until Discord sends events."""
+        self._enabled.set()
+        await self.up.wait()
+
+
+async def _first_to_end(work: asyncio.Task[Any], reading: asyncio.Task[Any]) -> None:
+    """Wait until ``work`` has ended. Raises its error, or that of ``reading`` if it ends before."""
+    try:
+        await asyncio.wait({work, reading}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            reading.result()
+        await work
+    finally:
+        await _end(work)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task``, and wait for it; its error is another's to raise."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,61 @@
+"""The shards of the bot, as the rest of botctl sees them: monitor, metrics, `/ops status`, the realtime server.
+
+A *shard* is one connection to Discord's gateway, for a part of the guilds. Its *session* outlives a lost connection.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class ShardState(enum.StrEnum):
+    """What a shard is doing."""
+
+    WAITING = "waiting"  # for its turn to log in
+    CONNECTING = "connecting"  # until Discord has greeted it
+    IDENTIFYING = "identifying"  # it has logged in, and Discord prepares the session
+    RESUMING = "resuming"  # Discord sends what has come in the meantime
+    READY = "ready"  # it receives events
+    DISCONNECTED = "disconnected"  # it pauses before the next attempt
+    CLOSED = "closed"  # by the bot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardClose:
+    """Why a connection ended. ``code``: of Discord's close event; None if there was none."""
+
+    code: int | None
+    reason: str  # for people
+    at: datetime
+
+    def __str__(self) -> str:
+        return self.reason if self.code is None else f"{self.code}, {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStatus:
+    """A shard at one moment. Times are aware, in UTC."""
+
+    id: int
+    state: ShardState
+    since: datetime  # when it became ready, or no longer was
+    latency_ms: float | None = None  # from a heartbeat to its answer; None before the first
+    guilds: int = 0  # that this process knows
+    last_event_at: datetime | None = None  # when Discord sent the last event; answers to heartbeats do not count
+    last_close: ShardClose | None = None
+    session_started_at: datetime | None = None  # None without a session that could go on
+
+    @property
+    def up(self) -> bool:
+        return self.state is ShardState.READY
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSession:
+    """What a RESUME needs. ``sequence``: of the last event. ``url``: where Discord wants it."""
+
+    id: str = field(repr=False)
+    sequence: int
+    url: str

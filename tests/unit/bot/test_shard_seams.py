@@ -1,0 +1,106 @@
+"""What botctl's shards rely on in the pinned disnake. When one of these fails, look at `botctl.bot.shards` again."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock
+
+import disnake
+import pytest
+from disnake.ext import commands
+from disnake.gateway import DiscordWebSocket
+from disnake.state import AutoShardedConnectionState
+
+from botctl.bot.gateway_socket import GatewaySocket
+from botctl.bot.shards import TABLE
+from tests.support.offline import Offline, offline
+
+
+@pytest.fixture
+async def bot():
+    with offline() as made:
+        yield made
+
+
+def stand_in(number: int, latency_s: float, *, is_open: bool = True) -> Any:
+    """A shard as disnake uses it."""
+    ws = SimpleNamespace(
+        latency=latency_s, open=is_open, is_ratelimited=lambda: False, change_presence=AsyncMock(), shard_id=number
+    )
+    return SimpleNamespace(id=number, ws=ws)
+
+
+async def test_authors_see_the_shards_of_the_private_table(bot: Offline):
+    """``latencies``, ``get_shard``, ``shards``, ``change_presence`` and the websocket of a guild."""
+    client = bot.bot
+    assert getattr(client, TABLE) == {}
+    assert client.latency != client.latency
+    table = {0: stand_in(0, 0.1), 1: stand_in(1, 0.3), 2: stand_in(2, float("inf"), is_open=False)}
+    getattr(client, TABLE).update(table)
+    client.shard_count = client._connection.shard_count = 3
+    assert client.latencies == [(0, 0.1), (1, 0.3), (2, float("inf"))]
+    assert client.latency == pytest.approx(0.2)
+    assert (client.shards[1].id, client.get_shard(1).latency, client.get_shard(2).is_closed()) == (1, 0.3, True)
+    assert client.get_shard(7) is None
+    assert client._get_websocket(1 << 22) is table[1].ws
+    assert not client.is_ws_ratelimited()
+    await client.change_presence(activity=disnake.Game("x"))
+    assert all(shard.ws.change_presence.await_count == 1 for shard in table.values())
+
+
+async def test_client_is_what_authors_look_for(bot: Offline):
+    assert isinstance(bot.bot, commands.InteractionBot)
+    assert isinstance(bot.bot, disnake.AutoShardedClient)
+    assert isinstance(bot.bot._connection, AutoShardedConnectionState)
+    assert bot.bot.shard_id is None
+
+
+async def test_websocket_logs_in_only_when_it_is_told(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    """disnake would send IDENTIFY in `from_client`; here that waits for the gate. The shard is in it."""
+    client, entered, sent = bot.bot, [], []
+    monkeypatch.setattr(client.gateway, "enter_gate", AsyncMock(side_effect=entered.append))
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    monkeypatch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+    monkeypatch.setattr(DiscordWebSocket, "send_as_json", AsyncMock(side_effect=sent.append))
+    client.http.token = "x"
+    client._connection.shard_count = 4
+    connect: dict[str, Any] = {"gateway": "ws://common.example", "shard_id": 2}
+    ws = await GatewaySocket.from_client(cast(Any, client), **connect)
+    assert (entered, sent) == ([], [])
+    await ws.log_in()
+    assert (entered, [(frame["op"], frame["d"]["shard"]) for frame in sent]) == ([2], [(2, (2, 4))])
+    ws = await GatewaySocket.from_client(cast(Any, client), session="s", sequence=7, resume=True, **connect)
+    await ws.resume_session()
+    assert (entered, sent[1]["d"]) == ([2], {"seq": 7, "session_id": "s", "token": "x"})
+
+
+async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    socket = SimpleNamespace(closed=False, close=AsyncMock())
+    monkeypatch.setattr(bot.bot.http, "ws_connect", AsyncMock(return_value=socket))
+    monkeypatch.setattr(DiscordWebSocket, "poll_event", AsyncMock(side_effect=TimeoutError))
+    with pytest.raises(TimeoutError):
+        await GatewaySocket.from_client(cast(Any, bot.bot), gateway="ws://common.example", shard_id=0)
+    socket.close.assert_awaited_once_with(code=4000)
+
+
+async def test_bot_waits_for_all_shards_before_it_is_ready(bot: Offline):
+    """disnake sets ``shards_launched`` when all have sent IDENTIFY; here it is set when all have their guilds' list."""
+    state = bot.bot._connection
+    state.shard_ids = range(2)
+    state._ready_state, state.guild_ready_timeout = asyncio.Queue(), 0.0
+    waiting = asyncio.create_task(state._delay_ready())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    state.shards_launched.set()
+    await waiting
+    assert bot.bot.is_ready()
+
+
+def test_own_runner_of_disnake_still_starts_shards_one_after_the_other():
+    """When this fails, disnake may respect max_concurrency, and our runner may have had its day."""
+    source = inspect.getsource(disnake.AutoShardedClient.launch_shards)
+    assert "TODO: maybe take max_concurrency" in source
