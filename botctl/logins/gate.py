@@ -115,6 +115,17 @@ class BudgetGate:
             self.budget = reply.budget(now_ms, reserve)
         return self.budget
 
+    async def prepare(self, shard: int, shards: int) -> None:
+        """See `LoginGate`."""
+        try:
+            await self._pause(shards)
+            while not self._may_take_reserve(shard) and not (budget := await self.look(shards)).spendable:
+                self._raise_if_lost()
+                wait_ms = budget.resets_ms - unix_ms(self._clock.now())
+                await self._wait_for(LoginDecision(max(1, wait_ms), short=True))
+        finally:
+            self._announce(None)
+
     async def enter(self, shard: int, shards: int) -> None:
         """See `LoginGate`."""
         key = shard % self._max_concurrency
@@ -153,11 +164,10 @@ class BudgetGate:
 
     async def _try(self, shard: int, shards: int) -> LoginDecision:
         """Count a login of ``shard``, if both counts allow it now."""
-        if self._lost is not None:
-            raise self._lost
+        self._raise_if_lost()
         now_ms = unix_ms(self._clock.now())
         known = self._file.read(now_ms)
-        reserve = 0 if self._override and shard not in self._entered else reserve_of(_total(known), shards)
+        reserve = 0 if self._may_take_reserve(shard) else reserve_of(_total(known), shards)
         decision = self._decide(known, shard, now_ms, reserve)
         if not decision.allowed:
             return decision
@@ -167,6 +177,13 @@ class BudgetGate:
             self.budget = reply.budget(now_ms, reserve)
             return reply.decision
         return await self._write(login, reserve, counted=reply is not None)
+
+    def _may_take_reserve(self, shard: int) -> bool:
+        return self._override and shard not in self._entered
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     async def _write(self, login: Login, reserve: int, *, counted: bool) -> LoginDecision:
         """Count ``login`` in the file as well, unless another process of the project came first."""

@@ -42,7 +42,7 @@ def test_status_plan_and_restart(running: Running) -> None:
     assert plan["shards"] == [{"shard": 0, "how": "login", "at_s": 0.0}]
     assert (plan["logins"], plan["left_after"], plan["waits_until"]) == (1, 998, None)
     assert project.call("gateway", "restart").out == "shard 0: reconnecting.\n"
-    wait_for(lambda: shard_states(project) == ["resumed"], what="the session to be resumed")
+    wait_for(lambda: shard_states(project) == ["ready"], what="the session to be resumed")
     assert project.call("gateway", "status", "--json").json["logins"]["left"] == 999, "a RESUME is no login"
     assert project.call("gateway", "restart", "--fresh").out == "shard 0: logging in again.\n"
     wait_for(

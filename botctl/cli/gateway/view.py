@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.number_format import format_count, format_duration, format_ms
+from botctl.cli.number_format import format_count, format_duration, format_ms, format_time
 from botctl.core.clock import from_unix_ms, iso_ms
 from botctl.core.escape import safe
 from botctl.logins.budget import Budget
@@ -21,9 +21,12 @@ def render_status(report: GatewayReport) -> Iterator[RenderableType]:
     """The shards, the budget, and who has the token."""
     logins = report.logins
     if report.shards:
-        table = _table("shard", "state", "latency")
+        table = _table("shard", "state", "latency", "guilds", "last close")
         for shard in report.shards:
-            table.add_row(str(shard.id), safe(shard.state), format_ms(shard.latency_ms))
+            closed = f"{format_time(shard.last_close_at or '')} {shard.last_close}" if shard.last_close else "-"
+            table.add_row(
+                str(shard.id), safe(shard.state), format_ms(shard.latency_ms), f"{shard.guilds:,}", safe(closed)
+            )
         yield table
     else:
         yield Text("No process of this bot reports a shard.", "dim")
@@ -95,5 +98,5 @@ def _describe(budget: Budget) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(name, justify="left" if name in ("state", "how") else "right")
+        table.add_column(name, justify="left" if name in ("state", "how", "last close") else "right")
     return table

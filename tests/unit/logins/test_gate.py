@@ -171,6 +171,18 @@ class TestGate:
         assert LoopClock().now() >= limit.resets_at
         assert (gate.waiting, len(told), told[-1]) == (None, 2, None)
 
+    async def test_connection_is_not_opened_before_the_budget_allows_a_login(self, tmp_path: Path) -> None:
+        gate = self.gate(tmp_path, series=crash_series(4))
+        limit = self.limit(remaining=50)
+        await gate.limits(limit)
+        preparing = asyncio.create_task(gate.prepare(0, 1))
+        await asyncio.sleep(1)
+        assert gate.waiting is not None
+        await preparing
+        assert (gate.waiting, gate.logins) == (None, 0)
+        assert LoopClock().now() >= limit.resets_at
+        await self.gate(tmp_path, override=True).prepare(0, 1)
+
     async def test_override_takes_the_reserve_once_for_each_shard(self, tmp_path: Path) -> None:
         gate = self.gate(tmp_path, override=True, series=crash_series(5))
         await gate.limits(self.limit(remaining=50, at_once=16))
