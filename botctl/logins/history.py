@@ -67,6 +67,11 @@ class StartHistory:
         if self._own is not None:
             self._update(replace(self._own, logins=self._own.logins + 1, seen_s=self._now_s()))
 
+    def note_ready(self) -> None:
+        """Write down that the bot receives events."""
+        if self._own is not None:
+            self._update(replace(self._own, ready=True, seen_s=self._now_s()))
+
     def end(self, exit_code: ExitCode, reason: str = "", *, closed: bool = False) -> None:
         """Write down how the process ends. ``closed``: a person must start it again, and then it begins at zero."""
         if self._own is not None:

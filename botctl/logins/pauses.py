@@ -20,6 +20,8 @@ LIMIT_S: Final = 900.0
 """The longest pause of a bot that can afford it."""
 NO_LOGIN_LIMIT_S: Final = 60.0
 """The longest pause after a start that failed before its first login: it cost nothing, and its store may be back."""
+RESUMED_LIMIT_S: Final = 3.0
+"""The longest pause after a run that had resumed its sessions: it cost nothing, and it worked."""
 STABLE_S: Final = 300.0
 """A run of this length ends a series of crashes. A run whose start was dearer must be longer: `stable_s`."""
 FREE_STOPS: Final = 5
@@ -43,6 +45,7 @@ class StartRecord:
     seen_s: float  # when the process was last known to run
     boot: str = ""  # of the host; the end of the host is no crash
     logins: int = 0  # that it sent
+    ready: bool = False  # whether it came as far as receiving events
     exit_code: int | None = None  # None: it runs, or ended without a word
     reason: str = ""  # why it failed: one sentence, without secrets
     closed: bool = False  # no series goes on beyond this record: a person has been told, or has overridden the pause
@@ -50,6 +53,11 @@ class StartRecord:
     @property
     def crashed(self) -> bool:
         return self.exit_code is None or self.exit_code in _CRASHES
+
+    @property
+    def was_killed_at_work(self) -> bool:
+        """Whether it was ready and ended without a word: it may work again, and no person can see why it ended."""
+        return self.ready and self.exit_code is None
 
     @property
     def why(self) -> str:
@@ -87,9 +95,13 @@ class Series:
 
     @property
     def is_loop(self) -> bool:
-        """Whether a person must end it: `LOOP_CRASHES` for one reason, which is not a server that does not answer."""
+        """Whether a person must end it: `LOOP_CRASHES` for one reason.
+
+        A server that does not answer is none, nor is a bot that works and is killed.
+        """
         newest = [start for start in self.starts if start.crashed][:LOOP_CRASHES]
-        if len(newest) < LOOP_CRASHES or any(start.exit_code == ExitCode.UNREACHABLE for start in newest):
+        excused = any(start.exit_code == ExitCode.UNREACHABLE or start.was_killed_at_work for start in newest)
+        if len(newest) < LOOP_CRASHES or excused:
             return False
         return len({_NUMBERS.sub("#", start.why) for start in newest}) == 1
 
@@ -134,7 +146,8 @@ def pause_s(series: Series, *, affordable: float, left_s: float) -> float:
     if steps <= 0:
         return 0.0
     if not series.logged_in:
-        return min(FIRST_S * 2.0 ** min(steps - 1, 16), NO_LOGIN_LIMIT_S)
+        limit_s = RESUMED_LIMIT_S if series.starts[0].ready else NO_LOGIN_LIMIT_S
+        return min(FIRST_S * 2.0 ** min(steps - 1, 16), limit_s)
     starts = max(1.0, affordable)
     # A geometric series of so many pauses that begins with FIRST_S fills the rest of the day.
     growth = max(2.0, (max(left_s, FIRST_S) / FIRST_S) ** (1 / max(1.0, starts + steps - 1)))

@@ -10,9 +10,10 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock, from_unix_ms
+from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import current_operator, make_entry
 from botctl.core.contracts.discord_access import DiscordAccess
-from botctl.core.contracts.logins import LoginWait
+from botctl.core.contracts.logins import SPACING_S, LoginWait
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held
 from botctl.core.processes.runtime import Runtime
@@ -27,6 +28,7 @@ from botctl.logins.token_claim import LEASE_S, TokenLease, fingerprint_of, host_
 
 START_S: Final = LEASE_S + 20.0
 """How long the start may take: it waits for the lease of a process that died on another host."""
+DISCORD_SPACING_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -71,6 +73,12 @@ def describe_budget(budget: Budget) -> str:
     return f"{budget.left:,} of {budget.total:,} logins left until {until}"
 
 
+def spacing_of(settings: Settings, discord: DiscordAccess) -> float:
+    """Seconds between two logins of one key. The sandbox may ask for less than Discord: ``concurrency_s``."""
+    wanted_s = settings.sandbox.limits.get("concurrency_s") if discord.base_url else None
+    return SPACING_S if wanted_s is None else float(wanted_s) * SPACING_S / DISCORD_SPACING_S
+
+
 async def ping_gate(gate: Any) -> str | None:
     """The ping of the service, which is a `BudgetGate`: the budget as it was last known."""
     return describe_budget(gate.budget) if gate.budget else None
@@ -79,6 +87,7 @@ async def ping_gate(gate: Any) -> str | None:
 @asynccontextmanager
 async def login_gate(
     *,
+    settings: Settings,
     discord: DiscordAccess,
     redis: Redis,
     runtime: Runtime,
@@ -107,6 +116,7 @@ async def login_gate(
         tell=notes.tell,
         on_login=history.count_login,
         on_outage=notes.outage,
+        spacing_s=spacing_of(settings, discord),
     )
 
     async def keep_lease() -> None:

@@ -79,6 +79,7 @@ async def run(
 
         def on_ready(running: RunningServices) -> None:
             extending.cancel()
+            history.note_ready()
             view.show_ready(running)
             supervisor.notify_ready()
             bus.publish(RunStarted(roles=tuple(map(str, roles)), version=__version__))

@@ -14,6 +14,7 @@ from botctl.logins.pauses import (
     LIMIT_S,
     LOOP_CRASHES,
     NO_LOGIN_LIMIT_S,
+    RESUMED_LIMIT_S,
     STABLE_S,
     Series,
     StartRecord,
@@ -49,6 +50,9 @@ class TestPause:
 
     def test_starts_without_a_login_pause_for_a_minute_at_most(self) -> None:
         assert pauses(8, affordable=950, logins=0)[-1] == NO_LOGIN_LIMIT_S
+
+    def test_runs_that_had_resumed_cost_nothing(self) -> None:
+        assert pauses(30, affordable=950, logins=0, ready=True, code=None)[-1] == RESUMED_LIMIT_S
 
     def test_few_ordered_stops_are_free_and_many_are_not(self) -> None:
         def stops(count: int) -> float:
@@ -109,6 +113,9 @@ class TestLoop:
         different = Series(tuple(start(reason="ab"[n % 2]) for n in range(LOOP_CRASHES)))
         assert not different.is_loop
         assert not crashes(3 * LOOP_CRASHES, code=ExitCode.UNREACHABLE, reason="MongoDB does not answer").is_loop
+
+    def test_bot_that_works_and_is_killed_is_not(self) -> None:
+        assert not crashes(3 * LOOP_CRASHES, code=None, ready=True).is_loop
 
     def test_stops_are_no_loop(self) -> None:
         assert not crashes(3 * LOOP_CRASHES, code=ExitCode.INTERRUPTED).is_loop
