@@ -72,11 +72,11 @@ class StartHistory:
         if self._own is not None:
             self._update(replace(self._own, ready=True, seen_s=self._now_s()))
 
-    def end(self, exit_code: ExitCode, reason: str = "", *, closed: bool = False) -> None:
-        """Write down how the process ends. ``closed``: a person must start it again, and then it begins at zero."""
+    def end(self, exit_code: ExitCode, reason: str = "") -> None:
+        """Write down how the process ends, and why."""
         if self._own is not None:
             text = " ".join(redact(reason).split())[:MAX_REASON]
-            self._update(replace(self._own, seen_s=self._now_s(), exit_code=int(exit_code), reason=text, closed=closed))
+            self._update(replace(self._own, seen_s=self._now_s(), exit_code=int(exit_code), reason=text))
 
     async def keep_seen(self) -> None:
         """Write down from time to time that this process runs. Never returns."""

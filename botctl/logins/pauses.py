@@ -48,7 +48,7 @@ class StartRecord:
     ready: bool = False  # whether it came as far as receiving events
     exit_code: int | None = None  # None: it runs, or ended without a word
     reason: str = ""  # why it failed: one sentence, without secrets
-    closed: bool = False  # no series goes on beyond this record: a person has been told, or has overridden the pause
+    closed: bool = False  # no series goes on beyond this record: a person has overridden the pause
 
     @property
     def crashed(self) -> bool:

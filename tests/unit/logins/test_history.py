@@ -53,7 +53,7 @@ class TestHistory:
         assert history(tmp_path, clock).begin(override=True).starts == ()
         last = history(tmp_path, clock)
         assert last.begin().crashes == 1
-        last.end(ExitCode.CONFIG, closed=True)
+        last.end(ExitCode.CONFIG)
         assert history(tmp_path, clock).begin().starts == ()
 
     def test_other_roles_have_a_history_of_their_own(self, tmp_path: Path) -> None:
