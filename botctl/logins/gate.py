@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -69,6 +70,7 @@ class BudgetGate:
         self._resume_at: datetime | None = None  # when the pause before this start is over; None: not known yet
         self._redis_knows = False  # all logins of the file
         self._lost: BotctlError | None = None
+        self._overridden = asyncio.Event()  # replaced when it is set: it ends the waits of that moment
         self.budget: Budget | None = None  # as of the last login or look
         self.logins = 0  # of this process
 
@@ -86,6 +88,13 @@ class BudgetGate:
     @property
     def max_concurrency(self) -> int:
         return self._max_concurrency
+
+    def override(self) -> None:
+        """A person wants the logins that wait now: end the pause, and let each shard take one of the reserve."""
+        self._override, self._series = True, None
+        self._entered.clear()
+        ended, self._overridden = self._overridden, asyncio.Event()
+        ended.set()
 
     def close(self, error: BotctlError) -> None:
         """Let no more logins pass: each raises ``error``."""
@@ -151,7 +160,7 @@ class BudgetGate:
         wait_s = (self._resume_at - self._clock.now()).total_seconds()
         if wait_s > 0:
             self._announce(LoginWait(self._resume_at, describe_series(self._series)))
-            await asyncio.sleep(wait_s)
+            await self._sleep(wait_s)
             self._announce(None)
 
     async def _pause_end(self, series: Series, shards: int) -> datetime:
@@ -243,7 +252,13 @@ class BudgetGate:
             return
         until = self._clock.now() + timedelta(seconds=wait_s)
         self._announce(LoginWait(until, describe_shortage(self.budget) if self.budget else "the budget is short"))
-        await asyncio.sleep(min(wait_s, RECHECK_S))
+        await self._sleep(min(wait_s, RECHECK_S))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless a person ends that: `override`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._overridden.wait()
 
     def _announce(self, wait: LoginWait | None) -> None:
         old, self._wait = self._wait, wait
@@ -255,7 +270,7 @@ def describe_shortage(budget: Budget) -> str:
     """Why a login waits for the budget."""
     return (
         f"{budget.left:,} of the {budget.total:,} logins of a day are left, and automatic starts leave "
-        f"{budget.reserve:,} to you (botctl run --now takes them)"
+        f"{budget.reserve:,} to you (botctl gateway login takes them)"
     )
 
 
@@ -263,8 +278,11 @@ def describe_series(series: Series) -> str:
     """Why a start waits after those before it."""
     count = len(series.starts)
     times = f"the last {count} starts" if count > 1 else "the last start"
-    kind = "crashed" if series.crashes else "were restarted at once"
-    return f"{times} {kind}, at a cost of {series.logins} logins; the newest: {series.starts[0].why}"
+    cost = "1 login" if series.logins == 1 else f"{series.logins} logins"
+    newest = next((start for start in series.starts if start.crashed), None)
+    if newest is None:
+        return f"{times} were followed by a restart soon after, at a cost of {cost}"
+    return f"{times} crashed, at a cost of {cost}; the newest: {newest.why}"
 
 
 def _total(known: TokenLogins) -> int:

@@ -18,6 +18,7 @@ from botctl.core.contracts.gateway_control import GatewayControl
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.errors import STORE_FAULTS, Unreachable, UsageError
 from botctl.core.ids import event_id
+from botctl.logins.gate import BudgetGate
 from botctl.logins.shared import key_prefix
 
 POLL_S: Final = 1.0
@@ -67,6 +68,36 @@ class RequestQueue:
         if answer.error:
             raise UsageError(answer.error)
         return answer.shards
+
+    async def override(self, *, wait_s: float = WAIT_S) -> None:
+        """Let the process that waits for logins log in now. Raises Unreachable if none takes that in ``wait_s``."""
+        key = self._key("override")
+        with _reaching_redis:
+            await self.redis.set(key, 1, px=round(wait_s * 1000))
+            try:
+                async with asyncio.timeout(wait_s):
+                    while await self.redis.exists(key):  # noqa: ASYNC110  another process deletes it
+                        await asyncio.sleep(_LOOK_S)
+            except TimeoutError:
+                pass
+            else:
+                return
+            await self.redis.delete(key)
+        raise Unreachable(f"No process took that in {wait_s:g} s.", hint="`botctl gateway status` shows what it does.")
+
+    async def serve_overrides(self, gate: BudgetGate) -> None:
+        """Tell ``gate`` when a person wants its logins now. Never returns; while Redis is away, it tries again."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            if gate.waiting is None:
+                continue
+            try:
+                with _reaching_redis:
+                    if await self.redis.delete(self._key("override")):
+                        _log.warning("botctl gateway login: logging in now")
+                        gate.override()
+            except STORE_FAULTS as error:
+                _log.debug("requests cannot be read: %s", error)
 
     async def serve(self, control: GatewayControl) -> None:
         """Do what is asked for. Never returns; while Redis is away, it tries again."""

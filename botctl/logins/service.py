@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -17,18 +18,20 @@ from botctl.core.contracts.logins import SPACING_S, LoginWait
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held
 from botctl.core.processes.runtime import Runtime
-from botctl.core.services.tasks import Tasks
+from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.logins.budget import Budget
 from botctl.logins.gate import BudgetGate
 from botctl.logins.history import StartHistory
 from botctl.logins.login_file import LoginFile
+from botctl.logins.requests import RequestQueue
 from botctl.logins.shared import RedisLogins
 from botctl.logins.token_claim import LEASE_S, TokenLease, fingerprint_of, host_address, host_claim, this_process
 
 START_S: Final = LEASE_S + 20.0
 """How long the start may take: it waits for the lease of a process that died on another host."""
 DISCORD_SPACING_S: Final = 5.0
+WAITING: Final = "waiting for logins"
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +67,7 @@ class LoginNotes:
 
 def describe_wait(wait: LoginWait) -> str:
     """For people: ``waiting for logins until 12:30:05 UTC: …``."""
-    return f"waiting for logins until {wait.until:%Y-%m-%d %H:%M:%S} UTC: {wait.reason}"
+    return f"{WAITING} until {wait.until:%Y-%m-%d %H:%M:%S} UTC: {wait.reason}"
 
 
 def describe_budget(budget: Budget) -> str:
@@ -136,6 +139,8 @@ async def login_gate(
                 text = "Logins that Discord allows until its limit resets."
                 metrics.watch("botctl_logins_left", text, lambda: gate.budget.left if gate.budget else 0)
             tasks.spawn(keep_lease, name="token lease")
+            overrides = partial(RequestQueue(redis, fingerprint).serve_overrides, gate)
+            tasks.spawn(overrides, name="overrides", restart=Backoff())
             yield gate
         finally:
             await tasks.cancel()

@@ -303,6 +303,23 @@ class TestRequests:
 
         assert (await self.with_control(redis, ask)).asked == [(0, False)]
 
+    async def test_gate_that_waits_is_told_to_log_in_now(self, redis: Redis) -> None:
+        class Gate:
+            waiting: object = None
+            overridden = 0
+
+            def override(self) -> None:
+                self.overridden += 1
+
+        gate, queue = Gate(), RequestQueue(redis, FINGERPRINT)
+        serving = asyncio.create_task(queue.serve_overrides(gate))  # type: ignore[arg-type]
+        with pytest.raises(Unreachable, match="No process took that"):
+            await queue.override(wait_s=expires(0.05))
+        gate.waiting = "logins"
+        await queue.override()
+        serving.cancel()
+        assert gate.overridden == 1
+
     async def test_no_answer_is_said(self, redis: Redis) -> None:
         with pytest.raises(Unreachable, match="did not answer"):
             await RequestQueue(redis, FINGERPRINT).ask(0, fresh=False, wait_s=expires(0.05))

@@ -12,7 +12,7 @@ from botctl.cli.json_output import print_json
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
-from botctl.run.oneshot.gateway import read_gateway, reconnect
+from botctl.run.oneshot.gateway import log_in_now, read_gateway, reconnect
 
 app = typer.Typer(
     add_completion=False,
@@ -37,6 +37,16 @@ def plan(project: Project = None, profile: Profile = None, as_json: AsJson = Fal
     """Show what a restart of the bot now would cost, for each shard, and how long it would take."""
     report = asyncio.run(read_gateway(load_settings(project, profile)))
     print_json(plan_json(report)) if as_json else show(*render_plan(report))
+
+
+@app.command()
+def login(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Let a bot that waits for logins log in now: end its pause, and take the reserve. The audit log records it.
+
+    Exit code 2 if it does not wait, 7 if no bot runs.
+    """
+    asyncio.run(log_in_now(load_settings(project, profile)))
+    print_json({"logging_in": True}) if as_json else print("The bot logs in now.")
 
 
 @app.command()

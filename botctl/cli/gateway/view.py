@@ -33,6 +33,8 @@ def render_status(report: GatewayReport) -> Iterator[RenderableType]:
     yield Text(_describe(logins.budget))
     yield Text(f"{logins.max_concurrency} at a time (max_concurrency); {logins.budget.used:,} in the last 24 h.", "dim")
     yield Text(f"The token is in use by {logins.holder}." if logins.holder else "No process is known to use the token.")
+    if report.waiting:
+        yield Text(f"It is {safe(report.waiting)}", "yellow")
     if logins.note:
         yield Text(safe(logins.note), "yellow")
 
@@ -50,7 +52,7 @@ def render_plan(report: GatewayReport) -> Iterator[RenderableType]:
         until = f"{plan.waits_until:%Y-%m-%d %H:%M} UTC"
         yield Text(
             f"Only {budget.spendable:,} may be spent by automatic starts ({budget.reserve:,} are in reserve): the "
-            f"others wait until {until}. `botctl run --now` takes the reserve.",
+            f"others wait until {until}. `botctl gateway login` takes the reserve.",
             "yellow",
         )
 
@@ -62,6 +64,7 @@ def status_json(report: GatewayReport) -> dict[str, Any]:
         "shards": [asdict(shard) for shard in report.shards],
         "logins": _budget_json(logins.budget) | {"max_concurrency": logins.max_concurrency},
         "holder": asdict(logins.holder) if logins.holder else None,
+        "waiting": report.waiting,
         "note": logins.note,
     }
 

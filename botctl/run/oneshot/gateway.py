@@ -12,12 +12,12 @@ from botctl.core.config.loading import Loaded
 from botctl.core.contracts.audit_entry import AuditOutcome, Target, current_operator, make_entry
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import BotctlError, NeedsDecision, Unreachable
+from botctl.core.errors import BotctlError, NeedsDecision, Unreachable, UsageError
 from botctl.core.processes.runtime import Runtime
 from botctl.logins.report import LoginReport, read_file, read_logins
 from botctl.logins.requests import RequestQueue
 from botctl.logins.restart_plan import RestartPlan, plan_restart
-from botctl.logins.service import describe_budget
+from botctl.logins.service import WAITING, describe_budget
 from botctl.logins.token_claim import fingerprint_of
 from botctl.monitor.reader import read_reports
 from botctl.monitor.snapshot import ShardSnapshot
@@ -31,10 +31,11 @@ _NO_GATEWAY = "No process has the gateway"
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
-    """The shards that processes report, by number, and the logins of the token."""
+    """The shards that processes report, by number, and the logins of the token. ``waiting``: what logins wait for."""
 
     shards: tuple[ShardSnapshot, ...]
     logins: LoginReport
+    waiting: str = ""
 
     @property
     def plan(self) -> RestartPlan:
@@ -60,7 +61,9 @@ async def read_gateway(loaded: Loaded) -> GatewayReport:
         shards = {shard.id: shard for report in reports if report.snapshot for shard in report.snapshot.shards}
         rows = tuple(shards[number] for number in sorted(shards))
         logins = await read_logins(redis, runtime.folder, fingerprint, clock, shards=max(1, len(rows)))
-        return GatewayReport(rows, logins)
+        details = (service.detail for each in reports if each.snapshot for service in each.snapshot.services)
+        waiting = next((detail for detail in details if detail.startswith(WAITING)), "")
+        return GatewayReport(rows, logins, waiting)
 
 
 async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool) -> tuple[int, ...]:
@@ -100,6 +103,27 @@ async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool) -> tuple[
             raise
         running.get(Auditor).record(entry)
         return shards
+
+
+async def log_in_now(loaded: Loaded) -> None:
+    """Let the bot that waits for logins log in now, and audit it.
+
+    Raises:
+        UsageError: it does not wait.
+        Unreachable: no bot runs, or a store does not answer.
+    """
+    report = await read_gateway(loaded)
+    if report.logins.holder is None:
+        raise Unreachable(f"{_NO_GATEWAY}: no bot with this token runs.", hint="Start it with `botctl run --now`.")
+    if not report.waiting:
+        raise UsageError("The bot does not wait for logins.", hint="`botctl gateway status` shows its shards.")
+    access = _access(loaded, Runtime(loaded.root))
+    async with open_services(loaded, add_redis, add_mongo, add_audit) as running:
+        await RequestQueue(running.get(Redis), fingerprint_of(access)).override()
+        entry = make_entry(
+            "gateway.login_now", current_operator(), at=running.get(Clock).now(), iface="cli", reason=report.waiting
+        )
+        running.get(Auditor).record(entry)
 
 
 def _access(loaded: Loaded, runtime: Runtime) -> DiscordAccess:

@@ -193,6 +193,18 @@ class TestGate:
             async with asyncio.timeout(600):
                 await gate.enter(0, 2)
 
+    async def test_person_ends_a_wait_and_takes_the_reserve_once(self, tmp_path: Path) -> None:
+        gate = self.gate(tmp_path, series=crash_series(6))
+        await gate.limits(self.limit(remaining=50))
+        entering = asyncio.create_task(gate.enter(0, 1))
+        await asyncio.sleep(1)
+        gate.override()
+        await entering
+        assert LoopClock().monotonic() == pytest.approx(1, abs=0.1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600):
+                await gate.enter(0, 1)
+
     async def test_redis_that_comes_back_is_told(self, tmp_path: Path) -> None:
         is_down = [True]
         shared = FakeShared(LoopClock(), down=lambda: is_down[0])
