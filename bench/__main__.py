@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import access, connect, fanout, flood, help_speed, ping, sandbox, start
+from bench import access, connect, fanout, flood, help_speed, ping, sandbox, shards, start
 
 if __name__ == "__main__":
-    passed = [benchmark.main() for benchmark in (help_speed, start, access, connect, fanout, ping, flood, sandbox)]
+    passed = [
+        benchmark.main() for benchmark in (help_speed, start, access, connect, fanout, ping, shards, flood, sandbox)
+    ]
     sys.exit(not all(passed))

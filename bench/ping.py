@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class BenchProject:
             file.unlink()
         (root / "commands" / "ping.py").write_text(PING, encoding="utf-8")
         self.root = root
+        self.guilds: Sequence[str | None] = (None,)  # where the commands are sent; None: in the first one
         self.env = {**child_environment(), "PYTHONUNBUFFERED": "1"}
 
     @contextlib.contextmanager
@@ -79,15 +80,16 @@ class BenchProject:
     def measure(self, process: psutil.Process) -> dict[str, float]:
         """Measure CPU milliseconds of ``process`` per command, and commands per second."""
         sandbox = Runtime(self.root).live()["sandbox"]
-        asyncio.run(load(sandbox.address, sandbox.secret or "", WARM_UP))
+        asyncio.run(load(sandbox.address, sandbox.secret or "", WARM_UP, self.guilds))
         before, started = process.cpu_times(), time.perf_counter()
-        asyncio.run(load(sandbox.address, sandbox.secret or "", COMMANDS))
+        asyncio.run(load(sandbox.address, sandbox.secret or "", COMMANDS, self.guilds))
         after, wall_s = process.cpu_times(), time.perf_counter() - started
         cpu_s = after.user - before.user + after.system - before.system
         return {"cpu_ms": cpu_s * 1000 / COMMANDS, "per_s": COMMANDS / wall_s}
 
-    def botctl(self, *only: str) -> dict[str, float]:
-        with self.process(str(BOTCTL), "run", *only, until="Try, in another terminal") as process:
+    def botctl(self, *only: str, **settings: str) -> dict[str, float]:
+        """Measure `botctl run`. ``settings``: environment variables."""
+        with self.process(str(BOTCTL), "run", *only, until="Try, in another terminal", **settings) as process:
             return self.measure(process)
 
     def bare(self) -> dict[str, float]:
@@ -122,14 +124,14 @@ def _by_library(stats: Path) -> dict[str, float]:
     return {name: round(100 * own_s / total, 1) for name, own_s in spent.most_common(12)}
 
 
-async def load(url: str, secret: str, commands: int) -> None:
-    """Run a closed loop: ``OUTSTANDING`` users send the next command when the last is answered."""
+async def load(url: str, secret: str, commands: int, guilds: Sequence[str | None] = (None,)) -> None:
+    """Run a closed loop: ``OUTSTANDING`` users send the next one when the last is answered. ``guilds``: by turns."""
     remaining = iter(range(commands))
-    call, identity = SlashCall("ping", {}), Identity()
+    call, identities = SlashCall("ping", {}), [Identity(guild=guild) for guild in guilds]
 
     async def user(client: SandboxClient) -> None:
-        for _ in remaining:
-            reply = await client.send(call, identity)
+        for number in remaining:
+            reply = await client.send(call, identities[number % len(identities)])
             if not reply.answered:
                 raise SystemExit(f"not answered: {reply}")
 

@@ -80,6 +80,13 @@ def _child(*command: str, stdin: int | None = None) -> Iterator[subprocess.Popen
         child.wait(30)
 
 
+def run_child(*command: str) -> str:
+    """Run ``command`` to its end; return the first line that it prints."""
+    with _child(*command) as child:
+        assert child.stdout is not None
+        return child.stdout.readline()
+
+
 @contextlib.contextmanager
 def bot(server: Server) -> Iterator[psutil.Process]:
     """Start a bare disnake bot and wait until it is ready."""

@@ -62,6 +62,7 @@ class Shards:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: tuple[asyncio.Lock, ...] = ()
         self._were_up: set[int] = set()
+        self._awaiting_guilds: set[int] = set()
         self._closed = asyncio.Event()
 
     async def run(self) -> None:
@@ -119,18 +120,22 @@ class Shards:
         """As in `ShardHost`."""
         if change == "opened":
             getattr(self.bot, TABLE)[shard.id] = shard
+            self.bot.ws = shard.ws if self.count == 1 else None  # as in disnake's client of one shard
             return
+        if change == "connected":
+            self._awaiting_guilds.add(shard.id)
         if change == "disconnected":
+            self._awaiting_guilds.discard(shard.id)
             self.bot.dispatch("disconnect")
             self.bot.dispatch("shard_disconnect", shard.id)
         self._on_progress(shard.id, shard.progress())
         self._publish_change(shard, change)
 
     def announce_ready(self) -> None:
-        """Publish that the guilds of all connected shards have arrived."""
-        for shard in self._all:
-            if shard.up.is_set():
-                self._publish_change(shard, "ready")
+        """Publish that the guilds of the shards with a new session have arrived."""
+        for number in sorted(self._awaiting_guilds):
+            self._publish_change(self._all[number], "ready")
+        self._awaiting_guilds.clear()
 
     def _publish_change(self, shard: GatewayShard, change: str) -> None:
         status, close = shard.status(0), shard.last_close if change == "disconnected" else None

@@ -108,6 +108,7 @@ async def test_every_shard_answers_in_its_guilds(commands: Path):
         assert sum(status.guilds for status in statuses) == len(client.guilds) == 17
         assert all(status.guilds and status.last_event_at and status.session_started_at for status in statuses)
         assert (client.shard_id, client.shard_count, sorted(client.shards)) == (None, 16, list(range(16)))
+        assert client.ws is None
         await until(lambda: all(latency_s < LIMIT_S for _, latency_s in client.latencies))
         assert client.latency == pytest.approx(sum(latency_s for _, latency_s in client.latencies) / 16)
         assert client.get_shard(15).latency >= 0
@@ -170,7 +171,7 @@ async def test_shard_resumes_if_its_session_may_go_on(commands: Path):
             assert changes(bot, shard)[2:4] == ["disconnected", "resumed" if resumes else "connected"], why
         resumed = sum(resumes for _, resumes, _ in LOSSES)
         assert results(bot) == {LoginResult.IDENTIFIED: 2 * count + 1 - resumed, LoginResult.RESUMED: resumed}
-        assert bot.service.shards()[count].last_close is None
+        assert (bot.service.shards()[count].last_close, changes(bot, count)) == (None, ["connected", "ready"])
 
 
 async def test_guild_that_left_while_the_shard_was_away_is_forgotten(commands: Path):

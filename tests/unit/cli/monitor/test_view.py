@@ -194,6 +194,33 @@ def test_process_names_are_as_short_as_possible():
     assert "b:3" not in "\n".join(shown(two, 80))  # it is among the troubles
 
 
+def shard(number: int, **more: object) -> ShardRow:
+    plain = ShardRow(proc="alpha:4711", id=number, state="ready", latency_ms=40.0 + number, guilds=250)
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def test_many_shards_are_counted_and_lost_ones_named():
+    shards = [shard(number) for number in range(16)]
+    assert "shards    16/16 up to 55 ms" in shown(view(shards=tuple(shards)), 80)
+    shards[3] = shard(3, state="disconnected", latency_ms=None)
+    assert "shards    15/16 up to 55 ms  ! #3 disconnected" in shown(view(shards=tuple(shards)), 80)
+
+
+def test_wide_screen_has_a_line_for_each_shard_and_lost_ones_first():
+    close = {"last_close": "4000, Discord had an unknown error", "last_close_at": "2026-01-02T18:20:00.000Z"}
+    lost = shard(3, state="resuming", latency_ms=None, last_event_at="2026-01-02T18:19:59.000Z", **close)
+    rows = shown(view(shards=(*(shard(number) for number in (0, 1, 2)), lost)), 200)
+    start = next(index for index, line in enumerate(rows) if line.startswith("shard "))
+    assert [line.split()[:2] for line in rows[start + 1 : start + 5]] == [
+        ["!", "#3"],
+        *(["✓", f"#{n}"] for n in range(3)),
+    ]
+    cells = "! #3   pid 4711  resuming      -     250  18:19:59  18:20:00 4000, Discord had an unknown error"
+    assert rows[start + 1].startswith(cells)
+    many = shown(view(shards=tuple(shard(number) for number in range(16))), 200)
+    assert any(line.startswith("… and 12 more shards") for line in many)
+
+
 def test_screen_is_shown_without_any_data():
     text = "\n".join(shown(view(last=(), shards=(), jobs=(), totals=Totals()), 80, 24))
     assert "no commands yet" in text

@@ -1,0 +1,62 @@
+"""A bot of 16 shards for bench/shards.py: ``python bench/sharded_bot.py URL botctl|bare GUILDS``.
+
+It prints one line of JSON when it is ready and knows all guilds: the seconds from its login, and the megabytes by which
+it has grown. The bot of botctl is its client without its stores, so that both have the same work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import disnake
+import psutil
+from disnake.ext import commands
+
+SHARDS = 16
+READY_S = 0.1  # as botctl waits for another guild of the sandbox
+
+
+class BareBot(commands.AutoShardedInteractionBot):
+    """disnake alone, without its pause of 5 s between two shards: the sandbox needs none here."""
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None: ...
+
+
+def botctl_bot() -> Any:
+    """The client of botctl; nothing in it is called before the first command."""
+    from bench.sharded_botctl import make_bot  # noqa: PLC0415  the bare bot is measured without botctl's modules
+
+    return make_bot(SHARDS, guild_ready_timeout=READY_S)
+
+
+async def main(url: str, kind: str, guilds: int) -> None:
+    disnake.http.Route.BASE = f"{url}/api/v10"
+    bot = botctl_bot() if kind == "botctl" else BareBot(shard_count=SHARDS, guild_ready_timeout=READY_S)
+    process = psutil.Process()
+    gc.collect()
+    cpu_began_s = sum(process.cpu_times()[:2])
+    before, began_s = process.memory_info().rss, time.perf_counter()
+    running = asyncio.create_task(bot.start(os.environ["BOTCTL_SANDBOX_TOKEN"]))
+    await bot.wait_until_ready()
+    while sum(not guild.unavailable for guild in bot.guilds) < guilds:  # noqa: ASYNC110  disnake can be ready before
+        await asyncio.sleep(0.01)
+    ready_s = time.perf_counter() - began_s
+    gc.collect()
+    grown = process.memory_info().rss - before
+    cpu_s = sum(process.cpu_times()[:2]) - cpu_began_s
+    print(
+        json.dumps({"ready_s": ready_s, "cpu_s": cpu_s, "grown_mb": grown / 1e6, "rss_mb": (before + grown) / 1e6}),
+        flush=True,
+    )
+    await bot.close()
+    await asyncio.wait({running})
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
