@@ -133,8 +133,8 @@ async def _reconnect(control: GatewayControl, request: ReconnectRequest) -> Reco
     shards = control.shard_ids if request.shard is None else (request.shard,)
     if missing := set(shards) - set(control.shard_ids):
         return ReconnectAnswer(error=f"there is no shard {min(missing)}; there are {_range(control.shard_ids)}.")
-    how = "log in again" if request.fresh else "reconnect and resume"
-    _log.warning("botctl gateway restart: shards %s %s", _range(shards), how)
+    how = "logging in again" if request.fresh else "reconnecting"
+    _log.warning("botctl gateway restart: %s, shard %s", how, _range(shards))
     for shard in shards:
         await control.reconnect(shard, fresh=request.fresh)
     return ReconnectAnswer(shards)

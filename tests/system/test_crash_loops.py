@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
-from botctl.core.processes.process import process_space
 from botctl.logins.pauses import LOOP_CRASHES
 from tests.support.cli import Project
+from tests.support.starts import write_starts
 from tests.support.waiting import LIMIT_S
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "bot")
-
-
-def write_starts(project: Project, count: int, *, exit_code: int, logins: int) -> None:
-    """Write the history of ``count`` starts that have just failed."""
-    start = {
-        "at_s": time.time(),
-        "seen_s": time.time(),
-        "boot": process_space().partition(":")[0],
-        "logins": logins,
-        "exit_code": exit_code,
-        "reason": "bot did not start: ValueError: boom",
-    }
-    (project.root / ".botctl").mkdir(exist_ok=True)
-    project.write(".botctl/starts-bot-jobs-realtime.json", json.dumps([start] * count))
 
 
 def test_loop_ends_with_78(project: Project) -> None:
@@ -56,10 +40,3 @@ def test_pause_is_told_to_systemd_and_a_signal_ends_it(project: Project) -> None
             assert project.parts() == {}
             process.signal(signal.SIGTERM)
             assert process.wait_for_exit() == 143
-
-
-def test_now_overrides_the_pause_and_is_audited(project: Project) -> None:
-    write_starts(project, 8, exit_code=1, logins=1)
-    with project.process("run", "--now", until="✓ bot") as process:
-        assert "waiting" not in process.output
-        assert '"gateway.start_now"' in project.call("audit", "log", "--json").out

@@ -11,6 +11,7 @@ import pytest
 
 from botctl.core.processes.runtime import Runtime
 from tests.support.cli import BOTCTL, READY, Process, Project
+from tests.support.starts import write_starts
 from tests.support.waiting import LIMIT_S, wait_for
 
 Running = tuple[Project, Process]
@@ -18,9 +19,10 @@ Running = tuple[Project, Process]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A bot with its sandbox."""
+    """A bot with its sandbox. It has crashed a few times, and a person wants it now."""
     project = Project(tmp_path_factory.mktemp("gateway") / "first-bot")
-    with project.process("run", until=READY) as process:
+    write_starts(project, 8, exit_code=1, logins=1)
+    with project.process("run", "--now", until=READY) as process:
         yield project, process
 
 
@@ -49,6 +51,8 @@ def test_status_plan_and_restart(running: Running) -> None:
         lambda: project.call("gateway", "status", "--json").json["logins"]["left"] == 998, what="a login to be counted"
     )
     audited = project.call("audit", "log", "--json").out
+    assert audited.count('"gateway.start_now"') == 1
+    assert "waiting" not in process.output
     assert audited.count('"gateway.reconnect"') == 2
 
 

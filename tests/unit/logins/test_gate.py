@@ -12,7 +12,7 @@ from typing import Any
 
 import looptime
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.clock import unix_ms
@@ -249,7 +249,7 @@ def crash_series(count: int) -> Series:
 
 @pytest.mark.parametrize("processes", [1, 3])
 @pytest.mark.parametrize("redis", ["up", "down", "flaps"])
-@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     total=st.integers(20, 80),
@@ -268,9 +268,30 @@ def test_day_of_crash_loops_never_spends_the_reserve_nor_breaks_the_gate(
     at_once: int,
     ordered: bool,
 ) -> None:
-    """``ordered``: each run ends as under a memory limit, not by a crash. Processes share a folder, as on one host."""
     folder = tmp_path_factory.mktemp("day")
-    random = Random(seed)
+    check_day(folder, Random(seed), processes, redis, total=total, shards=shards, at_once=at_once, ordered=ordered)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("redis", ["up", "down", "flaps"])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_day_of_crash_loops_with_1000_logins(tmp_path: Path, processes: int, redis: str, ordered: bool) -> None:
+    check_day(tmp_path, Random(1), processes, redis, total=1000, shards=1, at_once=1, ordered=ordered)
+
+
+def check_day(
+    folder: Path,
+    random: Random,
+    processes: int,
+    redis: str,
+    *,
+    total: int,
+    shards: int,
+    at_once: int,
+    ordered: bool,
+) -> None:
+    """``ordered``: each run ends as under a memory limit, not by a crash. Processes share a folder, as on one host."""
 
     async def main() -> FakeDiscord:
         clock = LoopClock()

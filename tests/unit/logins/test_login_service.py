@@ -1,0 +1,43 @@
+"""What the service of the logins says of itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from botctl.core.config.settings import SandboxSettings, Settings
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.logins import SPACING_S, LoginWait
+from botctl.core.errors import Unreachable
+from botctl.logins.service import LoginNotes, spacing_of
+
+RESETS = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+class FakeTasks:
+    """Keeps what the service says of itself."""
+
+    note = ""
+
+    def degraded(self, detail: str) -> None:
+        self.note = detail
+
+    def recovered(self) -> None:
+        self.note = ""
+
+
+def test_wait_and_outage_are_both_said() -> None:
+    tasks = FakeTasks()
+    notes = LoginNotes(tasks)  # type: ignore[arg-type]
+    notes.outage(Unreachable("Redis fails"))
+    notes.tell(LoginWait(RESETS, "the reserve"))
+    assert tasks.note == "waiting for logins until 2026-01-02 03:04:00 UTC: the reserve; Redis fails"
+    notes.outage(None)
+    assert tasks.note.endswith("the reserve")
+    notes.tell(None)
+    assert not tasks.note
+
+
+def test_sandbox_may_ask_for_a_shorter_pause_between_logins() -> None:
+    settings = Settings(sandbox=SandboxSettings(limits={"concurrency_s": "0.5"}))
+    assert spacing_of(settings, DiscordAccess("t", "http://127.0.0.1:1")) == SPACING_S / 10
+    assert spacing_of(settings, DiscordAccess("t")) == SPACING_S
