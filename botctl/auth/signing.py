@@ -2,7 +2,8 @@
 
 A document of a key or a grant carries ``mac``: HMAC-SHA256 over the bot, its collection and its fields, but for those
 that count uses. The secret is the setting ``auth.secret``; with the embedded document store it is a file of the state
-folder. What this does not prevent: putting back an old document that was signed once.
+folder. What ``auth.previous_secret`` has signed counts too (`signatures` replaces it). What this does not prevent:
+putting back an old document that was signed once.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ class NotSigned(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs for ``bot``. ``secret``: None if a real MongoDB is used and ``auth.secret`` is not set."""
+    """Signs for ``bot``. ``secret``: None if a real MongoDB is used and ``auth.secret`` is not set.
+
+    ``previous``: the secret before that, which only verifies.
+    """
 
     secret: bytes | None
     bot: str = ""
+    previous: bytes | None = None
 
     def sign(self, collection: str, document: Mapping[str, Any]) -> dict[str, Any]:
         """The ``document`` with its signature. Raises ConfigError if there is no secret."""
@@ -61,8 +66,17 @@ class Signer:
         signature = document.get(FIELD)
         if not (isinstance(signature, str) and signature.isascii()):
             raise NotSigned("it is not signed by this bot")
-        if not hmac.compare_digest(self._mac(self.secret, collection, document), signature):
+        if not any(self._has_signed(secret, collection, document) for secret in (self.secret, self.previous)):
             raise NotSigned("its signature is wrong: it was changed, or signed with another auth.secret")
+
+    def is_current(self, collection: str, document: Mapping[str, Any]) -> bool:
+        """Whether ``document``, which is signed, is signed with ``secret`` and not with ``previous``."""
+        return self._has_signed(self.secret, collection, document)
+
+    def _has_signed(self, secret: bytes | None, collection: str, document: Mapping[str, Any]) -> bool:
+        if secret is None:
+            return False
+        return hmac.compare_digest(self._mac(secret, collection, document), str(document.get(FIELD)))
 
     def _mac(self, secret: bytes, collection: str, document: Mapping[str, Any]) -> str:
         signed = {name: value for name, value in document.items() if name not in UNSIGNED_FIELDS}
@@ -75,13 +89,15 @@ def load_signer(settings: Settings, state_folder: Path) -> Signer:
 
     Raises BotctlError if the file cannot be read or written.
     """
+    previous = settings.auth.previous_secret
+    old = None if previous is None else previous.get_secret_value().encode()
     if settings.auth.secret is not None:
-        return Signer(settings.auth.secret.get_secret_value().encode(), settings.bot)
+        return Signer(settings.auth.secret.get_secret_value().encode(), settings.bot, old)
     if settings.mongo.url is not None:
         return Signer(None)
     text = _read_or_create(state_folder / SECRET_FILE)
     register(text)
-    return Signer(text.encode(), settings.bot)
+    return Signer(text.encode(), settings.bot, old)
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
+from botctl.bot.current_token import CurrentToken
 from botctl.bot.shard_rules import down_sentence
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task
 
@@ -33,11 +33,23 @@ _SHARDS_HINT: Final = 'Set discord.shards to "auto", or to a higher number; Disc
 _log = logging.getLogger(__name__)
 
 
-async def log_in(bot: Bot, access: DiscordAccess) -> None:
+async def log_in(bot: Bot, token: CurrentToken) -> None:
+    """Log in. A refused token is not tried again, but one that has replaced it is."""
+    while True:
+        try:
+            await _log_in(bot, token.text)
+        except DeadToken as refusal:
+            token.renew(refusal)
+            await bot.http.close()  # the next login makes another session
+        else:
+            return
+
+
+async def _log_in(bot: Bot, token: str) -> None:
     """Log in. Network errors are retried; a refused token is not."""
     for attempt in range(1, _LOGIN_ATTEMPTS + 1):
         try:
-            await bot.login(access.token)
+            await bot.login(token)
         except (aiohttp.ClientError, OSError, disnake.DiscordServerError) as error:
             if attempt == _LOGIN_ATTEMPTS:
                 raise _to_botctl_error(error) from error
@@ -50,25 +62,22 @@ async def log_in(bot: Bot, access: DiscordAccess) -> None:
             return
 
 
-async def connect(bot: Bot, settings: Settings, limit_s: float = CONNECT_S) -> asyncio.Task[None]:
+async def connect(bot: Bot, settings: Settings, token: CurrentToken, limit_s: float = CONNECT_S) -> asyncio.Task[None]:
     """Open the gateway, and wait until all shards were connected and the guilds have arrived.
 
-    Return the task that runs the gateway: shards reconnect for ever. It ends when the bot is closed.
+    Return the task that runs the gateway: shards reconnect for ever, and a token that was replaced is followed. It ends
+    when the bot is closed.
 
     Raises:
         Unreachable: no shard has connected in ``limit_s``; the time in which a login waits for its turn does not count.
     """
 
-    async def gateway() -> None:
-        try:
-            await bot.connect()
-        except BotctlError:
-            raise
-        except Exception as error:
-            raise _to_botctl_error(error, settings) from error
+    async def accepted() -> None:
+        token.accept()
 
+    bot.add_listener(accepted, "on_connect")
     ready = create_watched_task(bot.wait_until_ready(), name="bot ready")
-    gateway_task = asyncio.create_task(gateway(), name="bot gateway")
+    gateway_task = asyncio.create_task(_run_gateway(bot, settings, token), name="bot gateway")
     silence = create_watched_task(_wait_for_silence(bot, limit_s), name="bot without a connection")
     try:
         await asyncio.wait({ready, gateway_task, silence}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,6 +94,23 @@ async def connect(bot: Bot, settings: Settings, limit_s: float = CONNECT_S) -> a
         ready.cancel()
         silence.cancel()
     return gateway_task
+
+
+async def _run_gateway(bot: Bot, settings: Settings, token: CurrentToken) -> None:
+    """Run all shards until the bot is closed; again, if the token was replaced."""
+    while True:
+        try:
+            await bot.connect()
+        except BotctlError:
+            raise
+        except Exception as error:
+            failure = _to_botctl_error(error, settings)
+            if not isinstance(failure, DeadToken):
+                raise failure from error
+            token.renew(failure)
+            bot.http.token = token.text  # a login would replace the session that running commands use
+        else:
+            return
 
 
 async def _wait_for_silence(bot: Bot, limit_s: float) -> None:

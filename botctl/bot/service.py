@@ -17,6 +17,7 @@ from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.catalog import Catalog, EventHandler
 from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot
+from botctl.bot.current_token import CurrentToken
 from botctl.bot.discord_time import ask_for_time, keep_time
 from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.invalid_requests import InvalidRequests
@@ -176,10 +177,10 @@ async def bot_service(
                 if not catalog.files:
                     _log.warning("%s contains no commands", catalog.folder)
                 limiter.declare("bot", bot.policies())
-                await log_in(bot, discord)
+                await log_in(bot, token := CurrentToken(discord))
                 await ask_for_time(bot, arrivals.clock)
             try:  # commands arrive from now on
-                gateway_task = await connect(bot, settings)
+                gateway_task = await connect(bot, settings, token)
                 tasks.spawn(partial(watch_gateway, gateway_task), name="gateway")
                 tasks.spawn(service.shard_watch.run, name="shards")
                 for handler in catalog.handlers:

@@ -66,13 +66,19 @@ class Shards:
         self._closed = asyncio.Event()
 
     async def run(self) -> None:
-        """Run all shards until `close`. Raises the first error that ends them, as `GatewayShard.run`."""
+        """Run all shards until `close`. Raises the first error that ends them, as `GatewayShard.run`.
+
+        It may be called again after that: with a token that was replaced.
+        """
         limit = await self.ask()
+        getattr(self.bot, TABLE).clear()
+        self._tasks.clear()
         self.count = self._wanted or self.recommended
         self.bot.shard_count = self.bot._connection.shard_count = self.count  # noqa: SLF001
         self.bot._connection.shard_ids = range(self.count)  # noqa: SLF001
         self._turns = tuple(asyncio.Lock() for _ in range(max(1, limit.max_concurrency)))
         self._all = tuple(GatewayShard(number, self, self._sessions.get(number)) for number in range(self.count))
+        self._sessions = {}
         _log.info("%s: Discord recommends %s, and %s logins are left", self, self.recommended, limit.remaining)
         try:
             async with asyncio.TaskGroup() as group:

@@ -28,8 +28,10 @@ from botctl.core.files.paths import working_folder
 from botctl.core.processes.stop_signals import EXIT_CODES, discard_lost_output, stop_signals
 from botctl.core.redact import redact
 from botctl.core.safe_streams import lost_output
+from botctl.core.secret_parts import SECRET_NAME
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_STORE_ADDRESSES = ("--redis-url", "--mongo-url")  # no other program's option: what settings are called
 
 
 @runtime_checkable
@@ -133,11 +135,24 @@ def _silence_logging() -> None:
 
 
 def _print_usage_error(error: ClickUsageError, *, as_json: bool) -> None:
+    hint = _secret_option_hint(str(getattr(error, "option_name", "")))
     if not as_json:
         error.show()
+        if hint:
+            print(f"  → {hint}", file=sys.stderr)
         return
-    hint = f"`{error.ctx.command_path if error.ctx else 'botctl'} --help` lists its arguments and options."
+    hint = hint or f"`{error.ctx.command_path if error.ctx else 'botctl'} --help` lists its arguments and options."
     _print_error(error.format_message(), hint, error.exit_code, "UsageError", as_json=True)
+
+
+def _secret_option_hint(option: str) -> str:
+    """What to do instead of an option like ``--discord-token``, which does not exist. Empty for other names."""
+    if not SECRET_NAME.search(option.replace("-", "_")) and option not in _STORE_ADDRESSES:
+        return ""
+    return (
+        "No secret is given on the command line, where other users of this machine can read it. docs/secrets.md says "
+        "where to put it. If that was the secret, replace it: the shell has kept the line."
+    )
 
 
 def _print_error(message: str, hint: str, exit_code: int, error_type: str, *, as_json: bool) -> None:

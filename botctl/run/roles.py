@@ -21,7 +21,7 @@ from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.contracts.jobs import Jobs
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
@@ -165,10 +165,18 @@ def build_shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False,
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
     if settings.discord.token is not None:
-        registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
+        token = settings.discord.token.get_secret_value()
+        registry.value(DiscordAccess, DiscordAccess(token, reread=partial(_reread_token, loaded)))
     elif uses_sandbox(settings):
         registry.add(sandbox, name="sandbox", start_s=start_s, stop_s=CHILD_STOP_S)
     return registry
+
+
+def _reread_token(loaded: Loaded) -> TokenFound:
+    again = loaded.reload()
+    token = again.settings.discord.token
+    text = None if token is None else token.get_secret_value()
+    return TokenFound(text, str(again.origins.get("discord.token", "no source")))
 
 
 def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:

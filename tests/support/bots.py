@@ -23,10 +23,11 @@ from botctl.core.config.settings import RoleSettings, Settings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.contracts.events import CommandFinished, Event
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, with_change
 from botctl.core.contracts.invocation import Invocation
+from botctl.core.contracts.logins import LoginGate, OpenGate
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit, Verdict, parse
 from botctl.core.errors import UsageError
@@ -184,6 +185,7 @@ async def rig(
     make: Callable[[str], Sandbox] = new_sandbox,
     port: int = 0,
     token: str = TOKEN,
+    reread: Callable[[], TokenFound] | None = None,
     values: Mapping[type, Any] | None = None,
     start_s: float = 15.0,
 ) -> AsyncIterator[Rig]:
@@ -200,13 +202,14 @@ async def rig(
             registry = Registry(publish=bus.publish)
             payload: dict[Any, Any] = {
                 Settings: settings or Settings(roles=ROLES),
-                DiscordAccess: DiscordAccess(token, discord.url),
+                DiscordAccess: DiscordAccess(token, discord.url, reread),
                 Catalog: catalog,
                 Bus: bus,
                 Clock: clock or SystemClock(),
                 Limiter: limiter,
                 Auditor: auditor,
                 GuildSettingsStore: guilds,
+                LoginGate: OpenGate(spacing_s=0.0),  # the sandbox of the tests has no limit either
                 AccessControl: CurrentAccess(
                     settings_grants((settings or Settings(roles=ROLES)).roles), clock or SystemClock()
                 ),

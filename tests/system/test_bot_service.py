@@ -11,6 +11,7 @@ from disnake.http import HTTPClient
 
 from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Intent, Settings, ShutdownSettings
+from botctl.core.contracts.discord_access import TokenFound
 from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Identity, SandboxClient
@@ -21,6 +22,7 @@ from tests.support.bots import (
     GUILD,
     ROLES,
     SECRET,
+    TOKEN,
     CustomService,
     Rig,
     last_text,
@@ -214,6 +216,48 @@ async def test_refused_token_raises_dead_token(tmp_path: Path):
     with pytest.raises(DeadToken):
         async with rig(write_commands(tmp_path / "commands"), token="wrong"):
             pass
+
+
+async def test_token_that_replaced_a_refused_one_is_used(tmp_path: Path):
+    body = 'from botctl import Command\n\nclass Ping(Command):\n    "P."\n    async def execute(self, ctx):\n'
+    commands = write_commands(tmp_path / "commands", a=body + "        await ctx.reply('pong')\n")
+    async with rig(commands, token="wrong", reread=lambda: TokenFound(TOKEN, "secrets/token")) as bot:
+        assert last_text(await bot.run_command("ping")) == "pong"
+
+
+async def test_reset_token_is_read_again_and_the_bot_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """With its cogs and commands, and again at the next reset. In the end there is no other token."""
+    body = """
+        import disnake
+        from disnake.ext import commands
+
+        class Cog(commands.Cog):
+            @commands.slash_command(description="P.")
+            async def ping(self, inter: disnake.ApplicationCommandInteraction) -> None:
+                await inter.response.send_message("pong")
+
+        def setup(bot):
+            bot.add_cog(Cog())
+    """
+    tokens, commands = [TOKEN], write_commands(tmp_path / "commands", a=body)
+
+    async def run_through_resets() -> None:
+        async with rig(commands, reread=lambda: TokenFound(tokens[-1], "secrets/token")) as bot:
+            for count in (1, 2):
+                tokens.append(bot.sandbox.reset_token(BOT))
+                await until(lambda count=count: _ready_count(bot) == 1 + count)
+                assert last_text(await bot.run_command("ping")) == "pong"
+                await bot.service.bot.fetch_guild(int(GUILD))  # with the new token
+            assert caplog.text.count("logs in with the other one that is in secrets/token now") == 2
+            bot.sandbox.reset_token(BOT)
+            await bot.running.wait()
+
+    with pytest.raises(DeadToken, match="refuses the token, and secrets/token has no other one"):
+        await run_through_resets()
+
+
+def _ready_count(bot: Rig) -> int:
+    return sum(isinstance(event, GatewayChanged) and event.state == "ready" for event in bot.events)
 
 
 async def test_error_names_the_missing_intents(tmp_path: Path):

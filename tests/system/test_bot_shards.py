@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Settings
+from botctl.core.contracts.discord_access import TokenFound
 from botctl.core.contracts.events import CommandFinished, GatewayChanged
 from botctl.core.contracts.logins import LoginGate, OpenGate
 from botctl.core.contracts.shards import ShardState
@@ -160,8 +161,7 @@ LOSSES: list[tuple[Callable[[Rig, GatewaySession], None], bool, str]] = [
 async def test_shard_resumes_if_its_session_may_go_on(commands: Path):
     """And it logs in again if not. What it was is known. Each shard meets another end."""
     count = len(LOSSES)
-    values = {LoginGate: OpenGate(spacing_s=0.0)}
-    async with rig(commands, settings=sharded(count + 1), make=world_with_guilds, values=values) as bot:
+    async with rig(commands, settings=sharded(count + 1), make=world_with_guilds) as bot:
         for shard, (lose, _, _) in enumerate(LOSSES):
             lose(bot, session(bot, shard))
         await until(lambda: len(bot.sandbox.sessions.logins) == 2 * count + 1)
@@ -175,8 +175,7 @@ async def test_shard_resumes_if_its_session_may_go_on(commands: Path):
 
 
 async def test_guild_that_left_while_the_shard_was_away_is_forgotten(commands: Path):
-    values = {LoginGate: OpenGate(spacing_s=0.0)}
-    async with rig(commands, settings=sharded(4), make=world_with_guilds, values=values) as bot:
+    async with rig(commands, settings=sharded(4), make=world_with_guilds) as bot:
         found = session(bot, 2)
         invalidate(bot, found, resumable=False)
         del bot.sandbox.world.guilds[GUILD_OF[2]].members[BOT]
@@ -204,6 +203,16 @@ async def test_fatal_close_of_one_shard_ends_the_run(
     with pytest.raises(error, match=fragment) as caught:
         await run()
     assert ("discord.shards" in caught.value.hint) == (code is CloseCode.SHARDING_REQUIRED)
+
+
+async def test_all_shards_follow_a_token_that_was_replaced(commands: Path):
+    tokens = [TOKEN]
+    found = {"reread": lambda: TokenFound(tokens[-1], "secrets/token")}
+    async with rig(commands, settings=sharded(4), make=world_with_guilds, **found) as bot:
+        tokens.append(bot.sandbox.reset_token(BOT))
+        await until(lambda: [changes(bot, shard).count("ready") for shard in range(4)] == [2] * 4)
+        assert [await ask(bot, shard) for shard in range(4)] == [f"{shard} of 4" for shard in range(4)]
+        assert len(bot.sandbox.sessions.connected()) == 4
 
 
 async def test_too_many_guilds_for_the_shards_end_the_start_with_what_to_do(commands: Path):
@@ -234,7 +243,7 @@ async def test_recommendation_of_discord_is_used_and_its_growth_is_said(commands
     assert caplog.text.count(sentence) == 1
 
 
-@pytest.mark.parametrize(("most", "least_s"), [(16, 0.0), (2, 0.2)])
+@pytest.mark.parametrize(("most", "least_s"), [(16, 0.0), (1, 0.1)])
 async def test_logins_keep_to_the_concurrency_of_discord(commands: Path, most: int, least_s: float):
     """By the sandbox's own clock: logins of one key are apart, those of different keys need not be."""
     limits = {"max_concurrency": most, "concurrency_s": least_s}
@@ -273,8 +282,7 @@ async def test_stop_in_the_middle_of_the_logins_ends_them(commands: Path):
 
 
 async def test_operator_can_end_and_restart_a_shard(commands: Path):
-    values = {LoginGate: OpenGate(spacing_s=0.0)}
-    async with rig(commands, settings=sharded(4), make=world_with_guilds, values=values) as bot:
+    async with rig(commands, settings=sharded(4), make=world_with_guilds) as bot:
         shard = bot.service.bot.get_shard(1)
         await shard.disconnect()
         await until(lambda: bot.service.shards()[1].state is ShardState.CLOSED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
-from tests.support.cli import STARTED_ONLY, Process, Project
+from tests.support.cli import READY, STARTED_ONLY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -203,6 +205,21 @@ def test_invalid_arguments_give_a_one_line_error(project: Project, arguments: tu
     done = project.call("auth", "key", *arguments, "--json")
     assert done.code == 2
     assert json.loads(done.err)["exit_code"] == 2
+
+
+@pytest.mark.soak
+def test_idle_sockets_end_no_commands(tmp_path: Path) -> None:
+    """The usual limit of 1,024 open files, and 1,008 sockets that say nothing: the bot still answers."""
+    project = Project(tmp_path / "bot")
+    with project.process("run") as bot, ExitStack() as sockets:
+        psutil.Process(bot.pid).rlimit(psutil.RLIMIT_NOFILE, (1024, 1024))
+        bot.wait_for_output(READY)
+        url = urlsplit(address(project))
+        for _ in range(1008):
+            sockets.enter_context(socket.create_connection((url.hostname, url.port), timeout=LIMIT_S))
+        assert "Pong!" in project.call("sandbox", "send", "/ping").out
+        assert "at most 768 connections" in bot.output
+        assert "Too many open files" not in bot.output
 
 
 def test_every_close_code_is_documented() -> None:

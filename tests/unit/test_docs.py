@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from botctl.core.config.reference import reference
 from botctl.core.contracts import events
 from botctl.core.errors import ExitCode
 from tests.support import ROOT
@@ -50,6 +51,10 @@ def test_every_page_is_linked_from_the_index() -> None:
     """The README links to docs/index.md, which has one line for each page."""
     assert "(docs/index.md)" in README
     assert not [name for name in DOCS if name != "index" and f"({name}.md)" not in DOCS["index"]]
+
+
+def test_every_secret_setting_is_on_the_page_of_secrets() -> None:
+    assert not [setting.key for setting in reference() if setting.secret and f"`{setting.key}`" not in DOCS["secrets"]]
 
 
 def test_every_dependency_has_a_reason() -> None:

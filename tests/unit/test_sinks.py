@@ -340,6 +340,7 @@ PLACES: Final = {
     "audit/writer.py": "audit_entry",
     "auth/api_keys.py": "no text: ids, hashes and the operator's names",
     "auth/grants.py": "no text: ids, roles and the operator's reasons",
+    "auth/signatures.py": "no text: signatures of keys and grants, and the number of them",
     "auth/signing.py": "private: the secret that signs keys, in a file for the bot's own user",
     "bot/claims.py": "no text: ids",
     "bot/context.py": "discord_request",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from botctl.cli.auth import grants, keys
+from botctl.cli.auth import grants, keys, signatures
 
 app = typer.Typer(
     add_completion=False,
@@ -17,3 +17,4 @@ app.command()(grants.grant)
 app.command()(grants.revoke)
 app.command()(grants.who)
 app.command()(grants.explain)
+app.command()(signatures.sign_again)

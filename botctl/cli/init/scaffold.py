@@ -22,6 +22,7 @@ _SKIPPED = {"__pycache__", ".gitkeep"}
 _GITIGNORE = """\
 # Secrets, data and logs stay on the machine where they are.
 .env
+/secrets/
 .botctl/
 .venv/
 logs/

@@ -1,20 +1,23 @@
 """Load the settings of a project: read all layers, merge and validate them, and keep the origin of each value.
 
-The layers, from lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment
-variable, command-line option ("flag"). A profile is a named variant of the settings. ``faults`` collects a sentence
-for each error.
+The layers, from lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, systemd
+credential, environment variable, command-line option ("flag"). In ``.env`` and in the environment a variable comes
+before one that names a file. A profile is a named variant of the settings. ``faults`` collects a sentence for each
+error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from botctl.core.config.notices import notices
 from botctl.core.config.reference import find, is_secret, to_toml
+from botctl.core.config.secret_files import SecretFiles, differences
 from botctl.core.config.settings import PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
@@ -23,7 +26,7 @@ from botctl.core.config.sources import (
     Origin,
     SourcedValue,
     Values,
-    dotenv_names,
+    dotenv_variables,
     from_dotenv,
     from_environment,
     from_flags,
@@ -49,13 +52,15 @@ ADDRESS = "url"  # last part of a key like ``redis.url``: the value is secret on
 class Loaded:
     """Settings, the project's root folder, and the origin of each value that is no default (by ``discord.token``).
 
-    ``notices``: sentences about what is probably a mistake; see `notices`.
+    ``notices``: sentences about what is probably a mistake; see `notices`. ``reload``: reads all sources again, in the
+    same way. Raises ConfigError.
     """
 
     settings: Settings
     root: Path
     origins: Mapping[str, Origin]
-    notices: tuple[str, ...] = ()
+    notices: tuple[str, ...]
+    reload: Callable[[], Loaded] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +82,17 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     register(*secret_variables(env))  # before anything can be printed
     root = find_root(project, env)
     faults: list[str] = []
-    values = _merge_layers(root, {"profile": profile, **flags}, env, faults)
+    remarks: list[str] = []
+    values = _merge_layers(root, {"profile": profile, **flags}, env, SecretFiles(root, env, faults, remarks))
     settings = validate(values, faults)
-    remarks = () if settings is None else notices(settings, {*filter(env.get, env), *dotenv_names(root / ".env")})
+    if settings is not None:
+        named = {name for name, (value, _) in dotenv_variables(root / ".env").items() if value}
+        remarks += notices(settings, {*filter(env.get, env), *named})
     if settings is None or faults:
         raise _config_error(faults, remarks)
     modules = [factory.partition(":")[0] for factory in settings.services.values()]
     require_trusted_code(root, (settings.commands.folder, settings.migrate.folder), modules, env)
-    return Loaded(settings, root, _origins(values), remarks)
+    return Loaded(settings, root, _origins(values), tuple(remarks), partial(load, root, profile, env, flags))
 
 
 def _origins(values: Values) -> dict[str, Origin]:
@@ -119,10 +127,22 @@ def _format_value(key: Key, value: object) -> str:
     return safe(redact(to_toml(value)))
 
 
-def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
+def _merge_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], files: SecretFiles) -> Values:
+    faults = files.faults
     base = _registered(from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults))
-    dotenv = _registered(from_dotenv(root / ".env", faults))
-    above = merge(merge(dotenv, _registered(from_environment(env, faults))), _registered(from_flags(flags)))
+    dotenv = from_dotenv(root / ".env", faults)
+    files.check_dotenv(dotenv)
+    environment = {name: SourcedValue(text, Origin(Layer.ENVIRONMENT, name)) for name, text in env.items()}
+    layers = [
+        files.named(dotenv_variables(root / ".env")),
+        dotenv,
+        files.credentials(),
+        files.named(environment),
+        from_environment(env, faults),
+        from_flags(flags),
+    ]
+    files.remarks.extend(differences(layers))
+    above = reduce(merge, map(_registered, layers))
     profile = _profile_file(root, merge(base, above).get(PROFILE), faults)
     if PROFILE in profile:
         faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import SecretStr
 
 from botctl.core.config.reference import variable
-from botctl.core.config.settings import Settings
+from botctl.core.config.settings import AuthSettings, Settings
 from botctl.core.escape import safe
 
 _EMBEDDED: Final = "an embedded store is used"
@@ -29,7 +29,11 @@ _LOGIN_DATABASES: Final = ("admin", "$external")  # MongoDB keeps users there, a
 
 def notices(settings: Settings, variables: Iterable[str]) -> tuple[str, ...]:
     """The sentences. ``variables``: all names in the environment and in ``.env``."""
-    return (*_foreign_variables(settings, set(variables)), *_url_database(settings))
+    return (
+        *_foreign_variables(settings, set(variables)),
+        *_url_database(settings),
+        *_useless_secret(settings.auth),
+    )
 
 
 def _foreign_variables(settings: Settings, variables: set[str]) -> Iterator[str]:
@@ -55,3 +59,8 @@ def _url_database(settings: Settings) -> Iterator[str]:
             f"says where MongoDB looks up the login. Set mongo.database to {shown} to use that one; "
             f"if it is for the login, write ?authSource={shown}."
         )
+
+
+def _useless_secret(auth: AuthSettings) -> Iterator[str]:
+    if auth.secret is not None and auth.previous_secret == auth.secret:
+        yield "auth.previous_secret is the same as auth.secret: remove it, or set it to the one before."

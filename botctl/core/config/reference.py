@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, FILE_SUFFIX, Settings
 
 Path = tuple[str, ...]
 
@@ -70,6 +70,12 @@ def find(path: Path) -> Setting | None:
 def is_secret(path: Path) -> bool:
     setting = find(path)
     return setting is not None and setting.secret
+
+
+def variables() -> list[str]:
+    """The variables of all settings, and those that name the file of a secret."""
+    names = [setting.variable for setting in reference()]
+    return names + [f"{setting.variable}{FILE_SUFFIX}" for setting in reference() if setting.secret]
 
 
 def to_toml(value: object) -> str:

@@ -38,6 +38,8 @@ from botctl.core.config.value_types import (
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
 ENV_DELIMITER: Final = "__"
+FILE_SUFFIX: Final = "_FILE"
+"""After the variable of a secret setting: the value is the path of a file that holds the secret."""
 
 
 class LogLevel(enum.StrEnum):
@@ -157,6 +159,10 @@ class AuthSettings(Section):
     secret: AuthSecret | None = Field(
         default=None,
         description="Signs keys and grants; at least 32 characters. With the embedded store botctl makes one.",
+    )
+    previous_secret: AuthSecret | None = Field(
+        default=None,
+        description="The one before `auth.secret`: it only verifies, so that old signatures stay valid (secrets.md).",
     )
 
 

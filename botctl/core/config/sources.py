@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from botctl.core.config.reference import reference
-from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from botctl.core.config.reference import is_secret, variables
+from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, FILE_SUFFIX, Settings
 from botctl.core.config.toml_lines import key_lines
 from botctl.core.escape import safe
 from botctl.core.files.paths import PROJECT_VARIABLE
@@ -52,6 +52,7 @@ class Layer(enum.StrEnum):
     FILE = "file"
     PROFILE = "profile"
     DOTENV = ".env"
+    CREDENTIAL = "credential"
     ENVIRONMENT = "environment"
     FLAG = "flag"
 
@@ -99,33 +100,51 @@ def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values
 
 def from_dotenv(file: Path, faults: list[str]) -> Values:
     """The settings in a ``.env`` file. Values are literal: ``$`` has no meaning."""
-    where, values = file.name, Values()
-    for binding in parse_stream(io.StringIO(_read_text(file, where, faults))):
-        text = binding.original.string
-        origin = Origin(Layer.DOTENV, where, binding.original.line + len(text) - len(text.lstrip("\r\n")))
+    values = Values()
+    for binding, origin in _dotenv_bindings(file, faults):
         if binding.error or (binding.key and binding.value is None):
             faults.append(f"{origin}: is not NAME=value.")
         elif binding.key == PROJECT_VARIABLE:
             faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
         elif binding.key == TRUST_VARIABLE:
             faults.append(f"{origin}: {TRUST_VARIABLE} can only be set in the environment: no project trusts itself.")
-        elif binding.key and binding.key.startswith(ENV_PREFIX):
+        elif binding.key and binding.key.startswith(ENV_PREFIX) and secret_of_file(binding.key) is None:
             values |= _parse_variable(binding.key, binding.value or "", origin, faults)
         elif binding.key and _is_miswritten(binding.key):
             faults.append(_miswritten(binding.key, origin))
     return values
 
 
-def dotenv_names(file: Path) -> set[str]:
-    """All names that a ``.env`` file sets, also those that are not botctl's. `from_dotenv` reports its errors."""
-    bindings = parse_stream(io.StringIO(_read_text(file, file.name, [])))
-    return {binding.key for binding in bindings if binding.key and binding.value}
+def dotenv_variables(file: Path) -> dict[str, SourcedValue]:
+    """What a ``.env`` file sets, by name, also what is not botctl's. `from_dotenv` reports its errors."""
+    return {
+        binding.key: SourcedValue(binding.value, origin)
+        for binding, origin in _dotenv_bindings(file, [])
+        if binding.key and binding.value is not None
+    }
+
+
+def _dotenv_bindings(file: Path, faults: list[str]) -> Iterator[tuple[Binding, Origin]]:
+    for binding in parse_stream(io.StringIO(_read_text(file, file.name, faults))):
+        text = binding.original.string
+        line = binding.original.line + len(text) - len(text.lstrip("\r\n"))
+        yield binding, Origin(Layer.DOTENV, file.name, line)
+
+
+def secret_of_file(name: str) -> Key | None:
+    """The secret setting that is in the file which the variable ``name`` names: ``BOTCTL_DISCORD__TOKEN_FILE``."""
+    if not (name.startswith(ENV_PREFIX) and name.endswith(FILE_SUFFIX)):
+        return None
+    key = tuple(name.removeprefix(ENV_PREFIX).removesuffix(FILE_SUFFIX).lower().split(ENV_DELIMITER))
+    return key if is_secret(key) else None
 
 
 def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     """The settings in variables that begin with ``BOTCTL_``."""
     values = Values()
     for name in sorted(env):
+        if secret_of_file(name) is not None:
+            continue  # `secret_files` reads it
         if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
             values |= _parse_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
         elif _is_miswritten(name):
@@ -174,7 +193,7 @@ def _is_miswritten(name: str) -> bool:
 
 def _miswritten(name: str, origin: Origin) -> str:
     sentence = f"{_describe_variable(safe(name), origin)} is not read: botctl's variables are written in capitals"
-    return f"{sentence}{suggest_name(name.upper(), [setting.variable for setting in reference()], prefix=ENV_PREFIX)}"
+    return f"{sentence}{suggest_name(name.upper(), variables(), prefix=ENV_PREFIX)}"
 
 
 def _read_text(file: Path, where: str, faults: list[str]) -> str:
@@ -214,7 +233,7 @@ def _parse_variable(name: str, text: str, origin: Origin, faults: list[str]) -> 
         )
         return {}
     if not tree:
-        suggestion = suggest_name(name, [setting.variable for setting in reference()], prefix=ENV_PREFIX)
+        suggestion = suggest_name(name, variables(), prefix=ENV_PREFIX)
         faults.append(f"{_describe_variable(name, origin)} is an unknown variable{suggestion}")
     return {key: SourcedValue(value, origin) for key, value in flatten(tree)}
 

@@ -8,7 +8,7 @@ import re
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from botctl.core.config.reference import is_secret, reference, variable
+from botctl.core.config.reference import is_secret, reference, variable, variables
 from botctl.core.config.settings import ENV_PREFIX, PRODUCTION, Settings
 from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values
 from botctl.core.escape import safe
@@ -106,6 +106,6 @@ def _origin(key: Key, values: Values) -> Origin:
 
 def _suggest_setting(key: Key, origin: Origin) -> str:
     if origin.layer in (Layer.ENVIRONMENT, Layer.DOTENV):
-        return suggest_name(variable(key), [setting.variable for setting in reference()], prefix=ENV_PREFIX)
+        return suggest_name(variable(key), variables(), prefix=ENV_PREFIX)
     names = [setting.key for setting in reference()] + list(Settings.model_fields)
     return suggest_name(".".join(key), names)

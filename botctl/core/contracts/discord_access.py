@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 INVALID_LIMIT: Final = 10_000
 """Invalid requests of one address in `INVALID_PERIOD_S`, after which Discord bans it. See `bot.invalid_requests`."""
@@ -16,9 +17,21 @@ GUILDS_WARN_AT: Final = 2_250
 """So many in one shard are reported."""
 
 
+class TokenFound(NamedTuple):
+    """A token (None: there is none any more) and its origin in words: ``.env:3``."""
+
+    token: str | None
+    origin: str
+
+
 @dataclass(frozen=True, slots=True)
 class DiscordAccess:
-    """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself."""
+    """``base_url``: the sandbox's address, such as ``http://127.0.0.1:8911``; None for Discord itself.
+
+    ``reread``: reads the sources of the settings again, and raises ConfigError if one of them is wrong. None: the token
+    is not from the settings.
+    """
 
     token: str = field(repr=False)
     base_url: str | None = None
+    reread: Callable[[], TokenFound] | None = field(default=None, repr=False, compare=False)

@@ -50,11 +50,19 @@ class Caller:
         """What is wrong with a folder above the project: the project could be replaced. Not with the sticky bit."""
         return None if info.st_mode & stat.S_ISVTX or not self._is_open(info) else "can be written by other users"
 
+    def is_exposed(self, info: os.stat_result) -> bool:
+        """Whether a user who is not one of ``uids`` may read it."""
+        return self._is_allowed(info, stat.S_IROTH, stat.S_IRGRP)
+
     def _is_open(self, info: os.stat_result) -> bool:
-        """Whether a user who is not one of ``uids`` may write to it. Of a group, it depends on who is in it."""
-        if info.st_mode & stat.S_IWOTH:
+        """Whether a user who is not one of ``uids`` may write to it."""
+        return self._is_allowed(info, stat.S_IWOTH, stat.S_IWGRP)
+
+    def _is_allowed(self, info: os.stat_result, others: int, group: int) -> bool:
+        """Whether these bits allow it to another user. Of a group, it depends on who is in it."""
+        if info.st_mode & others:
             return True
-        return bool(info.st_mode & stat.S_IWGRP) and not set(self.members(info.st_gid)) <= self.uids
+        return bool(info.st_mode & group) and not set(self.members(info.st_gid)) <= self.uids
 
 
 def this_caller(env: Mapping[str, str]) -> Caller:
@@ -176,11 +184,9 @@ def _faults(paths: Iterable[str | Path], fault: Callable[[os.stat_result], str |
 
 def _refuse(root: Path, env: Mapping[str, str], caller: Caller, faults: Sequence[str]) -> None:
     """Raise ConfigError for the first of ``faults``, unless the project is trusted by name."""
-    if not faults or _is_named(root, env.get(TRUST_VARIABLE, "").split(os.pathsep)):
+    if not faults or is_trusted_by_name(root, env, caller):
         return
     file = _trust_file(env)
-    if file is not None and _is_named(root, _lines(file, caller)):
-        return
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     folder = shlex.quote(str(root))
     if file is None:
@@ -191,6 +197,14 @@ def _refuse(root: Path, env: Mapping[str, str], caller: Caller, faults: Sequence
         f"The project {safe(root)} is not trusted: {faults[0]}{more}. Nothing of it was run.",
         hint=f"botctl would run its code as you. If you trust everyone who may write to it: {safe(how, 1000)}",
     )
+
+
+def is_trusted_by_name(root: Path, env: Mapping[str, str], caller: Caller) -> bool:
+    """Whether `TRUST_VARIABLE` or the user's file of trusted projects names the project in ``root``."""
+    if _is_named(root, env.get(TRUST_VARIABLE, "").split(os.pathsep)):
+        return True
+    file = _trust_file(env)
+    return file is not None and _is_named(root, _lines(file, caller))
 
 
 def _is_named(root: Path, names: Iterable[str]) -> bool:

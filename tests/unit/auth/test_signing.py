@@ -41,6 +41,39 @@ def test_signature_of_another_collection_or_bot_is_wrong() -> None:
         SIGNER.require_signature("others", SIGNER.sign("things", {"_id": 1}))
 
 
+OTHER = b"another secret of 32 characters or so"
+
+
+def test_previous_secret_verifies_and_signs_nothing() -> None:
+    old, both = Signer(OTHER), Signer(SIGNER.secret, previous=OTHER)
+    document = old.sign("things", {"_id": 1})
+    both.require_signature("things", document)
+    assert not both.is_current("things", document)
+    renewed = both.sign("things", document)
+    assert renewed == SIGNER.sign("things", {"_id": 1})
+    assert both.is_current("things", renewed)
+    with pytest.raises(NotSigned, match="signature is wrong"):
+        SIGNER.require_signature("things", document)
+    with pytest.raises(NotSigned, match="signature is wrong"):
+        both.require_signature("things", {**document, "_id": 2})
+    with pytest.raises(NotSigned, match="signature is wrong"):
+        Signer(SIGNER.secret, "two", OTHER).require_signature("things", document)
+
+
+def test_previous_secret_alone_opens_nothing() -> None:
+    with pytest.raises(NotSigned, match=r"auth\.secret is not set"):
+        Signer(None, previous=OTHER).require_signature("things", Signer(OTHER).sign("things", {"_id": 1}))
+
+
+def test_previous_secret_of_the_settings_is_loaded(tmp_path: Path) -> None:
+    """Beside the secret of the settings, or of the embedded store."""
+    auth = AuthSettings(secret="s" * 32, previous_secret="p" * 32)
+    assert load_signer(Settings(auth=auth), tmp_path) == Signer(b"s" * 32, "bot", b"p" * 32)
+    assert load_signer(Settings(auth=AuthSettings(previous_secret="p" * 32)), tmp_path).previous == b"p" * 32
+    foreign = Settings(auth=AuthSettings(previous_secret="p" * 32), mongo=MongoSettings(url="mongodb://localhost"))
+    assert load_signer(foreign, tmp_path) == Signer(None)
+
+
 def test_secret_of_the_embedded_store_is_made_once_and_private(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         signers = set(pool.map(lambda _: load_signer(Settings(), tmp_path), range(16)))

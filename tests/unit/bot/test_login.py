@@ -10,6 +10,7 @@ import aiohttp
 import disnake
 import pytest
 
+from botctl.bot.current_token import CurrentToken
 from botctl.bot.login import _to_botctl_error, close_bot, connect, log_in
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -84,6 +85,9 @@ class _Unconnected:
 
     wait_until_ready = connect
 
+    def add_listener(self, *_: object) -> None:
+        """Nothing is dispatched."""
+
     def waits_for_login(self) -> bool:
         return asyncio.get_running_loop().time() - self._began_s < self._waits_s
 
@@ -99,7 +103,7 @@ async def test_start_without_a_connection_is_given_up(waits_s: float) -> None:
     """The time in which a login waits for its turn does not count."""
     bot = cast(Any, _Unconnected(waits_s))
     with pytest.raises(Unreachable, match=r"in 60 s: the gateway is disconnected \(ConnectionRefusedError\)"):
-        await connect(bot, Settings())
+        await connect(bot, Settings(), CurrentToken(DiscordAccess("a.b.c", None)))
     assert asyncio.get_running_loop().time() == pytest.approx(waits_s + 60, abs=2)
 
 
@@ -110,7 +114,7 @@ async def test_failed_logins_leave_no_session_open(gateway_fails: bool, monkeypa
     client = _Unanswered()
     bot = cast(Any, client)
     with pytest.raises(Unreachable):
-        await log_in(bot, DiscordAccess("a.b.c", None))
+        await log_in(bot, CurrentToken(DiscordAccess("a.b.c")))
     if gateway_fails:
 
         async def close() -> None:

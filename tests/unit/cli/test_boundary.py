@@ -16,7 +16,9 @@ import typer
 
 from botctl.cli import main
 from botctl.cli.boundary import run_guarded
+from botctl.core.config.reference import reference
 from botctl.core.errors import ConfigError
+from botctl.core.secret_parts import SECRET_NAME
 from tests.support.raised import NO_EXCEPTIONS
 from tests.support.verbs import CALLS, COMMANDS
 
@@ -57,6 +59,28 @@ def test_unknown_option_is_a_usage_error(
     error = read_error(capsys, 2)
     assert error["error"].startswith(("No such option", "Missing argument"))
     assert f"`botctl {path} --help`" in error["hint"]
+
+
+@pytest.mark.parametrize("option", ["--discord-token", "--auth-secret", "--redis-url", "--password", "--api-key"])
+def test_secret_as_an_option_is_refused_with_a_sentence(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its value is not shown. Other users of the machine could read it in the list of processes."""
+    for words in ((option, "s3cr3t-value"), (f"{option}=s3cr3t-value",)):
+        assert call(monkeypatch, "run", *words) == 2
+        shown = capsys.readouterr().err
+        assert "→ No secret is given on the command line" in shown
+        assert call(monkeypatch, "run", *words, "--json") == 2
+        shown += read_error(capsys, 2)["hint"]
+        assert "docs/secrets.md" in shown.splitlines()[-1]
+        assert "s3cr3t-value" not in shown
+
+
+def test_no_option_takes_a_secret() -> None:
+    names = {option.lstrip("-") for command in CALLS.values() for p in command.params for option in p.opts}
+    assert "secret-file" in names  # the name of a file
+    assert not [name for name in names if SECRET_NAME.search(name.replace("-", "_"))]
+    assert not names & {setting.key.replace(".", "-").replace("_", "-") for setting in reference() if setting.secret}
 
 
 @pytest.mark.parametrize("path", [path for path, wanted in REQUIRED_ARGUMENTS.items() if wanted and path in AS_JSON])

@@ -11,6 +11,7 @@ CHANGING = {
     "auth revoke": permissions.GRANTS_ADMIN,
     "auth who": permissions.GRANTS_READ,
     "auth explain": permissions.GRANTS_READ,
+    "auth sign-again": permissions.GRANTS_ADMIN,
     "auth key create": permissions.KEYS_ADMIN,
     "auth key list": permissions.KEYS_READ,
     "auth key revoke": permissions.KEYS_ADMIN,

@@ -21,7 +21,7 @@ def test_all_files_exist_and_git_ignores_secrets(tmp_path: Path) -> None:
     written = create(tmp_path)
     assert {"config/botctl.toml", "commands/ping.py", ".gitignore", ".env.example"} <= {str(p) for p in written}
     assert all((tmp_path / path).is_file() for path in written)
-    assert {".env", ".botctl/"} <= set((tmp_path / ".gitignore").read_text().splitlines())
+    assert {".env", "/secrets/", ".botctl/"} <= set((tmp_path / ".gitignore").read_text().splitlines())
 
 
 def test_readme_explains_the_start_and_existing_one_is_kept(tmp_path: Path) -> None:

@@ -67,3 +67,14 @@ def test_list_can_be_text_and_id_can_be_number() -> None:
 def test_value_out_of_bounds_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(("written", "count"), [("auto", None), ("16", 16), (16, 16), (1, 1)])
+def test_number_of_shards_is_a_number_or_that_of_discord(written: object, count: int | None) -> None:
+    assert Settings.model_validate({"discord": {"shards": written}}).discord.shard_count == count
+
+
+@pytest.mark.parametrize("written", [0, -1, "many", "1.5", True, 10_000])
+def test_other_numbers_of_shards_are_refused(written: object) -> None:
+    with pytest.raises(ValidationError, match=r"must be \"auto\", or a number up to 9999|valid string"):
+        Settings.model_validate({"discord": {"shards": written}})

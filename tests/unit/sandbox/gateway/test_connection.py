@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.sandbox.gateway.connection import GatewayConnection
-from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, request_heartbeat
+from botctl.sandbox.model.gateway.session import GatewaySession, LoginResult, Sessions, request_heartbeat
 from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import LENIENT, Limits, Rate
 
@@ -343,3 +343,21 @@ def test_invalid_presence_closes_with_4002(d: Any, right: bool) -> None:
     backend = FakeBackend()
     _, transport = connect(Sessions(backend, RateLimiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
     assert (transport.closed, backend.presences) == ((None, [d]) if right else (4002, []))
+
+
+def test_ledger_knows_what_became_of_every_login() -> None:
+    """For tests that count logins: of the bot, and not by its own word."""
+    sessions = Sessions(FakeBackend(), RateLimiter(Limits(identifies=Rate(3, 60), guilds_per_shard=0)))
+    first, _ = connect(sessions, IDENTIFY)
+    connect(sessions, IDENTIFY, now_s=1.0)
+    assert first.session is not None
+    connect(sessions, resume(first.session, 1), resume(first.session, 9), now_s=2.0)
+    connect(sessions, {"op": 2, "d": {**IDENTIFY["d"], "intents": "all"}}, now_s=10.0)
+    connect(sessions, IDENTIFY, now_s=20.0)
+    assert [(login.at_s, login.result) for login in sessions.logins] == [
+        (0.0, LoginResult.IDENTIFIED),
+        (1.0, LoginResult.TOO_SOON),
+        (2.0, LoginResult.RESUMED),
+        (10.0, LoginResult.REFUSED),
+        (20.0, LoginResult.EXHAUSTED),
+    ]
