@@ -260,7 +260,7 @@ class TestRestarts:
                     for project, env in (
                         (wrong, {"BOTCTL_DISCORD__TOKEN": ""}),
                         (pending, {"BOTCTL_MIGRATE__ON_START": "false"}),
-                        (invalid, {"BOTCTL_DISCORD__TOKEN": "an.invalid.token-for-this-test"}),
+                        (invalid, {"BOTCTL_DISCORD__TOKEN": "an.invalid.token-under-pm2"}),
                     )
                 ),
             )

@@ -9,6 +9,8 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.logins import SPACING_S, LoginWait
 from botctl.core.errors import Unreachable
 from botctl.logins.service import LoginNotes, spacing_of
+from botctl.logins.token_claim import fingerprint_of
+from botctl.sandbox.model.tokens import bot_token
 
 RESETS = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -35,6 +37,17 @@ def test_wait_and_outage_are_both_said() -> None:
     assert tasks.note.endswith("the reserve")
     notes.tell(None)
     assert not tasks.note
+
+
+def test_fingerprint_is_of_the_bot_and_its_discord_and_not_its_token() -> None:
+    token, replaced, other = bot_token("one"), bot_token("two"), bot_token("one", "900000000000000099")
+    fingerprint = fingerprint_of(DiscordAccess(token))
+    assert fingerprint == fingerprint_of(DiscordAccess(replaced)), "a token that replaces it"
+    assert fingerprint != fingerprint_of(DiscordAccess(other))
+    assert fingerprint != fingerprint_of(DiscordAccess(token, "http://127.0.0.1:1"))
+    assert fingerprint_of(DiscordAccess("a.b.c")) != fingerprint_of(DiscordAccess("a.b.d")), "no id in it"
+    assert len(fingerprint) == 32
+    assert not {part for part in token.split(".") if part in fingerprint}
 
 
 def test_sandbox_may_ask_for_a_shorter_pause_between_logins() -> None:
