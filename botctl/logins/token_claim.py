@@ -66,8 +66,8 @@ return 1
 def fingerprint_of(access: DiscordAccess) -> str:
     """32 hex digits that tell bots apart by their tokens, and tell no token.
 
-    The first part of a token is the id of the bot: a token that replaces it has the same, and the budget is the bot's. The
-    address counts, too: each sandbox is its own Discord.
+    The first part of a token is the id of the bot: a token that replaces it has the same, and the budget is the bot's.
+    The address counts, too: each sandbox is its own Discord.
     """
     text = f"{_bot_id(access.token) or access.token}\n{access.base_url or ''}"
     return hmac.digest(_PURPOSE, text.encode(), "sha256").hex()[:32]
