@@ -42,11 +42,11 @@ module.exports = {
       kill_timeout: 240_000,
       treekill: false,
 
-      // Restart: not after errors that only a person can correct, and not more often than every 90 s. Discord allows 1,000
-      // logins a day and then resets the token; a start every 90 s makes 960. PM2's own backoff has a maximum of 15 s,
-      // and cron_restart and max_memory_restart ignore every delay. 0 is not in the list: PM2 reports a kill -9 as 0.
+      // Restart: at once, but not after errors that only a person can correct. botctl itself waits where a crash loop, or
+      // cron_restart and max_memory_restart, would use up the logins that Discord allows in a day. 0 is not in the list:
+      // PM2 reports a kill -9 as 0.
       stop_exit_codes: [2, 3, 4, 5, 6, 78],
-      restart_delay: 90_000,
+      restart_delay: 1_000,
 
       watch: false, // each restart is a login, so do not restart on file changes
       vizion: false, // PM2 need not read the git history of this folder

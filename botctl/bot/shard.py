@@ -101,6 +101,7 @@ class GatewayShard:
             if session is None:
                 self.state = ShardState.WAITING
                 await turn.enter_async_context(self._host.turn(self.id))
+                await self._host.gate.prepare(self.id, self._host.count)
             self.state = ShardState.CONNECTING
             self._current, self._codes = None, (None, None)
             self.ws = self._current = ws = await self._open(session)

@@ -26,6 +26,7 @@ TOP_LEVEL_COMMANDS: Final = (
     _command(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
     _command(OPERATE, "migrate", "Apply, revert and check database migrations."),
     _command(OPERATE, "monitor", "Show all processes of the bot, live."),
+    _command(OPERATE, "gateway", "Show the shards and the logins that are left; reconnect shards."),
     _command(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
     _command(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
     _command(OPERATE, "doctor", "Check everything from the machine to Discord, and say what to mend."),

@@ -18,6 +18,7 @@ The tree::
     │   ├── FileFaults            78   files of the project cannot be loaded
     │   │   ├── CommandFaults     78   those in commands/
     │   │   └── MigrationFaults   78   those in migrations/
+    │   ├── CrashLoop             78   the bot crashed again and again for the same reason
     │   ├── DeadToken             78   Discord refuses the token
     │   └── StoreRejects          78   a store rejects the login, the rights or the address
     └── ServiceFailed              1   a service did not start, or ended
@@ -187,6 +188,10 @@ class MigrationFaults(FileFaults):
     """Files in migrations/ that cannot be loaded, or are not in sequence. None can be skipped."""
 
     folder = "migrations"
+
+
+class CrashLoop(ConfigError):
+    """The bot crashed again and again for the same reason; a person must end that."""
 
 
 class DeadToken(ConfigError):

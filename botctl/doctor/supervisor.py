@@ -29,18 +29,14 @@ class SupervisorFile:
     programs: tuple[str, ...] = ()
 
 
-def assess_supervisors(
-    files: Sequence[SupervisorFile], *, prefix: str, min_restart_s: float, drain_s: float
-) -> list[Finding]:
-    """``prefix``: this environment (`sys.prefix`), without links. ``min_restart_s``: between two starts."""
+def assess_supervisors(files: Sequence[SupervisorFile], *, prefix: str, drain_s: float) -> list[Finding]:
+    """``prefix``: this environment (`sys.prefix`), without links."""
     if not files:
         sentence = "no ecosystem.config.js here, and no systemd unit for this folder: nothing starts the bot again"
         return [unknown("supervisor", sentence, "docs/pm2.md has both.")]
     found = []
     for file in files:
-        faults = (
-            _pm2_faults(file, min_restart_s, drain_s) if file.is_pm2 else _unit_faults(file, min_restart_s, drain_s)
-        )
+        faults = _pm2_faults(file, drain_s) if file.is_pm2 else _unit_faults(file, drain_s)
         faults += _interpreter_faults(file, prefix)
         name = safe(file.path)
         found += [fault("supervisor", f"{name}: {sentence}", mend) for sentence, mend in faults]
@@ -49,13 +45,16 @@ def assess_supervisors(
     return found
 
 
-def _pm2_faults(file: SupervisorFile, min_restart_s: float, drain_s: float) -> list[tuple[str, str]]:
+def _pm2_faults(file: SupervisorFile, drain_s: float) -> list[tuple[str, str]]:
     text = _COMMENT.sub("", file.text)
     faults = []
     delay_ms = _number(text, "restart_delay")
-    if delay_ms < min_restart_s * 1000:
-        sentence = f"it restarts the bot after {delay_ms / 1000:g} s; a crash loop would use up the logins of a day"
-        faults.append((sentence, "restart_delay: 90_000"))
+    if delay_ms > _LONG_DELAY_S * 1000:
+        faults.append((_LONG_DELAY.format(delay_ms / 1000), "restart_delay: 1_000"))
+    elif not delay_ms:
+        faults.append(
+            ("it gives up after 16 quick restarts, since it has no pause between them", "restart_delay: 1_000")
+        )
     kill_ms = _number(text, "kill_timeout") or 1_600  # PM2's own default
     if kill_ms < drain_s * 1000:
         sentence = f"it kills the bot after {kill_ms / 1000:g} s, but running commands have {drain_s:g} s"
@@ -65,13 +64,11 @@ def _pm2_faults(file: SupervisorFile, min_restart_s: float, drain_s: float) -> l
     codes = re.search(r"\bstop_exit_codes\b[\"']?\s*:\s*\[([^\]]*)\]", text)
     if codes is None or "78" not in re.findall(r"\d+", codes[1]):
         faults.append(("it restarts the bot after errors that only a person can correct", _STOP_CODES_PM2))
-    return faults + [
-        (f"{option} restarts the bot without restart_delay", f"Remove {option}.")
-        for option in ("max_memory_restart", "cron_restart")
-        if re.search(rf"\b{option}\b[\"']?\s*:", text)
-    ]
+    return faults
 
 
+_LONG_DELAY_S: Final = 10.0
+_LONG_DELAY: Final = "the bot is away for {:g} s after a crash, and botctl itself waits where logins are short"
 _STOP_CODES_PM2: Final = "stop_exit_codes: [2, 3, 4, 5, 6, 78]"
 
 
@@ -80,13 +77,12 @@ def _number(text: str, option: str) -> float:
     return float(match[1].replace("_", "")) if match else 0.0
 
 
-def _unit_faults(file: SupervisorFile, min_restart_s: float, drain_s: float) -> list[tuple[str, str]]:
+def _unit_faults(file: SupervisorFile, drain_s: float) -> list[tuple[str, str]]:
     options = _unit_options(file.text)
     faults = []
     delay_s = _seconds(options.get("RestartSec", "100ms"))
-    if options.get("Restart", "no") not in ("no", "on-success") and delay_s < min_restart_s:
-        sentence = f"it restarts the bot after {delay_s:g} s; a crash loop would use up the logins of a day"
-        faults.append((sentence, "RestartSec=90"))
+    if options.get("Restart", "no") not in ("no", "on-success") and delay_s > _LONG_DELAY_S:
+        faults.append((_LONG_DELAY.format(delay_s), "RestartSec=1"))
     if _seconds(options.get("TimeoutStopSec", "90")) < drain_s:
         faults.append(
             (f"it kills the bot before its {drain_s:g} s for running commands are over", "TimeoutStopSec=240")

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import Any, Protocol
 
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.events import RunEnding, RunStarted
+from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged
+from botctl.core.contracts.service_state import ServiceState, describe_end
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import FILE_ONLY
 from botctl.core.version import __version__
-from botctl.run.process_manager import connect_supervisor, pm2_warnings
-from botctl.run.roles import ProcessRole, build_run_registry
+from botctl.logins.gate import describe_series
+from botctl.logins.pauses import Series, pause_s
+from botctl.run.process_manager import START_EXTENSION_S, Supervisor, connect_supervisor, pm2_warnings
+from botctl.run.roles import ProcessRole, build_run_registry, start_history
 from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
 
 _log = logging.getLogger(__name__)
@@ -39,14 +44,24 @@ class RunDisplay(Protocol):
 
 
 async def run(
-    loaded: Loaded, roles: Collection[ProcessRole], view: RunDisplay, *, skip_broken: bool = False
+    loaded: Loaded,
+    roles: Collection[ProcessRole],
+    view: RunDisplay,
+    *,
+    skip_broken: bool = False,
+    now: bool = False,
+    attended: bool = False,
 ) -> ExitCode:
     """Run ``roles`` of the bot until a signal; returns its exit code. ``skip_broken``: leave out broken command files.
+
+    ``now``: a person wants no pause after crashes, and may spend the reserve of logins. ``attended``: a person types at
+    a terminal; no pause is needed then.
 
     Raises Held if another process of this project has one of ``roles``, BotctlError if anything is wrong or fails.
     """
     bus = Bus()
-    registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
+    history = start_history(loaded, roles)
+    registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken, history=history)
     plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
@@ -58,8 +73,13 @@ async def run(
             hint = "Stop that process first, or use it. `botctl monitor` and `botctl stores` show what runs."
             stack.enter_context(Runtime(loaded.root).lock(role, message=_ROLE_TAKEN[role], hint=hint))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
+        stack.enter_context(bus.listen(partial(_show_status, supervisor), ServiceChanged))
+        extending = create_watched_task(_extend_start(supervisor), name="extend start")
+        stack.callback(extending.cancel)
 
         def on_ready(running: RunningServices) -> None:
+            extending.cancel()
+            history.note_ready()
             view.show_ready(running)
             supervisor.notify_ready()
             bus.publish(RunStarted(roles=tuple(map(str, roles)), version=__version__))
@@ -72,17 +92,66 @@ async def run(
             await running.drain(drain_s)
 
         exit_code: ExitCode = ExitCode.FAILED
+        reason = ""
         try:
+            series = history.begin(override=now, attended=attended)
+            if series.is_loop:
+                raise series.loop_error()
+            keeping = create_watched_task(history.keep_seen(), name="start history")
+            stack.callback(keeping.cancel)
+            if await _pause(series, supervisor, signals):
+                exit_code = await signals.wait()
+                return exit_code
             exit_code = await run_services(
                 registry, service_types, signals=signals, on_ready=on_ready, on_exit=on_exit, drain=drain
             )
             return exit_code
         except BotctlError as error:
             _file_log.error("%s", error)  # the message is enough; a traceback would add nothing
-            exit_code = error.exit_code
+            exit_code, reason = error.exit_code, str(error)
+            raise
+        except Exception as error:
+            reason = describe_end(error)
             raise
         finally:
+            history.end(exit_code, reason)
             signals.limit_exit(exit_code)
+
+
+async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignals) -> bool:
+    """Wait, after starts that failed before their first login. Returns whether a signal ended that.
+
+    After starts that logged in, `botctl.logins.gate` waits: then the stores run, and `botctl monitor` shows it.
+    """
+    if series.logged_in or not series.starts:
+        return False
+    last = series.starts[0]
+    wait_s = pause_s(series, affordable=math.inf, left_s=0.0) - max(0.0, time.time() - last.seen_s)
+    if wait_s <= 0:
+        return False
+    sentence = f"waiting {wait_s:.0f} s: {describe_series(series)}"
+    _log.warning("%s", sentence)
+    supervisor.notify_status(sentence)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await signals.wait()
+            return True
+    return False
+
+
+async def _extend_start(supervisor: Supervisor) -> None:
+    """Tell systemd that the start goes on, as long as the event loop does. Never returns."""
+    while True:
+        supervisor.extend_start()
+        await asyncio.sleep(START_EXTENSION_S / 4)
+
+
+def _show_status(supervisor: Supervisor, event: ServiceChanged) -> None:
+    """Show systemd what a service says of itself: that it waits for logins, for example."""
+    if event.detail:
+        supervisor.notify_status(f"{event.service}: {event.detail}")
+    elif event.new == ServiceState.READY and event.old != ServiceState.STARTING:
+        supervisor.notify_status("running")
 
 
 _ROLE_TAKEN = {

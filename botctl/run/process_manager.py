@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Final
 
-MIN_RESTART_INTERVAL_S: Final = 86_400 / 1_000
-"""The shortest interval at which a bot may restart for ever. Discord: Gateway > Session Start Limit, 1,000 a day."""
+from botctl.core.redact import redact
+
+START_EXTENSION_S: Final = 120.0
+"""How long systemd waits for the next sign of a start that goes on. See `Supervisor.extend_start`."""
 _PM2_CHANNEL: Final = "NODE_CHANNEL_FD"
 _PM2_SERIALIZATION: Final = "NODE_CHANNEL_SERIALIZATION_MODE"
 _SYSTEMD_SOCKET: Final = "NOTIFY_SOCKET"
 _MAX_LINE_BYTES: Final = 65_536  # PM2 sends no longer message to us
+_MAX_STATUS: Final = 500
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,16 @@ class Supervisor:
         if self._pm2_channel is not None:
             with contextlib.suppress(OSError):  # PM2 has ended, or does not read
                 self._pm2_channel.send(b'"ready"\n')
-        self._notify_systemd(b"READY=1")
+        self._notify_systemd(b"READY=1\nSTATUS=running")
+
+    def extend_start(self) -> None:
+        """Tell systemd that the start goes on: it may take `START_EXTENSION_S` more from now."""
+        self._notify_systemd(f"EXTEND_TIMEOUT_USEC={round(START_EXTENSION_S * 1_000_000)}".encode())
+
+    def notify_status(self, text: str) -> None:
+        """Show ``text`` in `systemctl status`."""
+        line = " ".join(redact(text).split())[:_MAX_STATUS]
+        self._notify_systemd(f"STATUS={line}".encode(errors="replace"))
 
     def notify_stopping(self) -> None:
         self._notify_systemd(b"STOPPING=1")
@@ -112,10 +124,6 @@ def pm2_warnings(env: Mapping[str, str], *, max_stop_s: float) -> list[str]:
         )
     if env.get("treekill") != "false":
         warnings.append("PM2 stops the children of this process while it still needs them: set treekill to false")
-    if _parse_number(env.get("restart_delay")) < MIN_RESTART_INTERVAL_S * 1000:
-        warnings.append(
-            "A crash loop would use up the 1,000 logins that Discord allows in a day: set restart_delay to 90000"
-        )
     return warnings
 
 

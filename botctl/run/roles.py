@@ -17,19 +17,24 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from botctl.audit.recorder import audit_recorder
+from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.contracts.jobs import Jobs
+from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ConfigError, together
+from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, load_factory
 from botctl.core.signatures import Factory
 from botctl.core.telemetry.metrics import process_metrics
 from botctl.events.relay import Relay
 from botctl.jobs.store import job_store
+from botctl.logins.history import StartHistory
+from botctl.logins.service import START_S, login_gate, ping_gate
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
@@ -78,14 +83,21 @@ DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS, Proces
 
 
 def build_run_registry(
-    loaded: Loaded, roles: Collection[ProcessRole], *, bus: Bus, skip_broken: bool = False
+    loaded: Loaded,
+    roles: Collection[ProcessRole],
+    *,
+    bus: Bus,
+    skip_broken: bool = False,
+    history: StartHistory | None = None,
 ) -> tuple[Registry, tuple[type, ...]]:
     """The registry of a `botctl run` with ``roles``, and the types of the services to start.
 
+    ``history``: the starts before this one, which the logins wait for.
     ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
     or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
     registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
+    registry.value(StartHistory, history or start_history(loaded, roles))
     registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,
@@ -112,6 +124,11 @@ def build_run_registry(
     if ProcessRole.WEB in roles:
         service_types.append(_add_web(registry))
     return registry, tuple(service_types)
+
+
+def start_history(loaded: Loaded, roles: Collection[ProcessRole]) -> StartHistory:
+    """The starts of processes of this project with ``roles``."""
+    return StartHistory(Runtime(loaded.root).folder, roles, SystemClock())
 
 
 def _attempt(add: Callable[[], list[type]], errors: list[ConfigError]) -> list[type]:
@@ -219,9 +236,11 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
+    from botctl.run.gateway import gateway_requests
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
+    registry.add(login_gate, key=LoginGate, name="logins", start_s=START_S, ping=ping_gate)
     bot = registry.add(
         bot_service,
         name="bot",
@@ -231,7 +250,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         ping=BotService.ping,
         drain=BotService.drain,
     )
-    return [bot]
+    return [bot, registry.add(gateway_requests, name="gateway")]
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:

@@ -18,7 +18,7 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
-from botctl.run.process_manager import MIN_RESTART_INTERVAL_S, pm2_warnings
+from botctl.run.process_manager import pm2_warnings
 from botctl.run.roles import ProcessRole, build_run_registry
 from botctl.run.signals import EXIT_GRACE_S
 from tests.support import ROOT
@@ -67,11 +67,9 @@ def test_pm2_restarts_only_after_exit_codes_that_may_recover() -> None:
     assert set(shipped()["stop_exit_codes"]) == set(ExitCode) - RESTARTED
 
 
-def test_crash_loop_of_a_day_stays_below_the_login_limit() -> None:
-    """Discord: 1,000 a day. PM2's own backoff has a maximum of 15 s."""
-    assert shipped()["restart_delay"] >= MIN_RESTART_INTERVAL_S * 1000
+def test_pm2_restarts_at_once_and_leaves_the_pauses_to_botctl() -> None:
+    assert shipped()["restart_delay"] == 1000
     assert "exp_backoff_restart_delay" not in shipped()
-    assert not {"cron_restart", "max_memory_restart"} & set(shipped()), "these two ignore restart_delay"
 
 
 def test_pm2_waits_longer_than_the_longest_stop(plan: tuple[Spec, ...]) -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -52,6 +53,7 @@ from botctl.realtime import protocol
 from botctl.realtime.http import StatusPages
 from botctl.realtime.page_access import PageReader
 from botctl.realtime.socket import _close_phrase
+from botctl.run.process_manager import connect_supervisor
 from botctl.web.responses import json_error, json_response, page
 from tests.support import canary
 
@@ -64,6 +66,7 @@ CUT: Final = (
     "start_display",
     "realtime_message",
     "migration_error",
+    "systemd_status",
 )  # these cut a long text, so that they get each form alone
 
 
@@ -289,6 +292,17 @@ async def discord_request(text: str, _: Path) -> str:
     return "\n-\n".join(map(str, sent))
 
 
+@sink
+async def systemd_status(text: str, folder: Path) -> str:
+    """The datagram that `systemctl status` shows."""
+    name = str(folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name)
+        with connect_supervisor(lambda: None, {"NOTIFY_SOCKET": name}) as supervisor:
+            supervisor.notify_status(text)
+        return systemd.recv(65_536).decode()
+
+
 WRITES: Final = frozenset(
     [
         "write",
@@ -362,6 +376,9 @@ PLACES: Final = {
     "jobs/builtin.py": "no text: numbers",
     "jobs/runner.py": "event",
     "jobs/store.py": "job_record",
+    "logins/requests.py": "no text: shard numbers and ids",
+    "logins/shared.py": "no text: shard numbers, ids and times",
+    "logins/token_claim.py": "no text: a process id, names of host and project, a fingerprint",
     "migrate/create.py": "no text: a new migration",
     "migrate/ledger.py": "migration_error",
     "migrate/session.py": "event",
@@ -374,7 +391,7 @@ PLACES: Final = {
     "realtime/socket.py": "realtime_message",
     "run/lifecycle.py": "event",
     "run/oneshot/rehearsal_child.py": "sandbox: fixed messages to that of the rehearsal",
-    "run/process_manager.py": "no text: fixed messages to PM2 and systemd",
+    "run/process_manager.py": "systemd_status",
     "run/signals.py": "no text: a fixed sentence",
     "stores/cache.py": "no text: the guild's settings, as they were typed",
     "stores/embedded_redis.py": "no text: PING",

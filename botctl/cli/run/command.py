@@ -44,6 +44,10 @@ def run(
             "--migrate/--no-migrate", help="Apply pending migrations first. Default: the setting migrate.on_start."
         ),
     ] = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Start without the pause after crashes, and take the reserve of logins. Audited."),
+    ] = False,
     explain_config: Annotated[
         bool, typer.Option("--explain-config", help="Print each setting and where it comes from, then exit.")
     ] = False,
@@ -69,9 +73,15 @@ def run(
     # A server creates few reference cycles and many short-lived objects. Collecting every 700 allocations, Python's
     # default, costs a tenth of each command's CPU.
     gc.set_threshold(20_000, 50, 100)
+    start = run_roles(loaded, roles, view, skip_broken=skip_broken, now=now, attended=_is_attended())
     with logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        exit_code = run_to_completion(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
+        exit_code = run_to_completion(runner, start)
     raise typer.Exit(exit_code)
+
+
+def _is_attended() -> bool:
+    """Whether a person types at a terminal. A process manager gives its processes another stdin."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _parse_roles(only: list[str] | None) -> list[ProcessRole]:

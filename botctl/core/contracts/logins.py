@@ -41,11 +41,18 @@ class LoginGate(Protocol):
 
     @property
     def waiting(self) -> LoginWait | None:
-        """What a login waits for, if it is more than its turn. Also in the service's detail, and told to systemd."""
+        """What a login waits for, if that takes more than a few seconds; also in the detail of the service."""
         ...
 
     async def limits(self, limit: LoginLimit) -> None:
         """Tell it what Discord says. Called after each GET /gateway/bot, before the first login."""
+        ...
+
+    async def prepare(self, shard: int, shards: int) -> None:
+        """Wait until the budget allows a login, and the pause after crashes is over; that can take hours.
+
+        It counts nothing. Call it before connecting, so that no connection stands idle for so long.
+        """
         ...
 
     async def enter(self, shard: int, shards: int) -> None:
@@ -69,6 +76,9 @@ class OpenGate:
 
     async def limits(self, limit: LoginLimit) -> None:
         self._max_concurrency = max(1, limit.max_concurrency)
+
+    async def prepare(self, shard: int, shards: int) -> None:
+        """See `LoginGate`: nothing is counted here, so there is nothing to wait for."""
 
     async def enter(self, shard: int, shards: int) -> None:  # noqa: ARG002  as in the protocol
         now_s = asyncio.get_running_loop().time()

@@ -21,6 +21,7 @@ EVENTS: Final = "events:"
 
 AUDIT_READ: Final = "audit:read"
 STATUS_READ: Final = "status:read"
+GATEWAY_WRITE: Final = "gateway:write"
 JOBS_READ: Final = "jobs:read"
 JOBS_RUN: Final = "jobs:run"
 JOBS_WRITE: Final = "jobs:write"
@@ -43,6 +44,7 @@ _TOPIC_PERMISSIONS: Final = {
 PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         STATUS_READ: "See the state of processes, services and shards: also `/metrics` and the details of `/readyz`.",
+        GATEWAY_WRITE: "Let shards reconnect, and logins begin that wait.",
         AUDIT_READ: "Read the audit log.",
         JOBS_READ: "See jobs and their runs.",
         JOBS_RUN: "Run a job now.",
@@ -71,7 +73,7 @@ _VIEWER: Final = frozenset(
     {STATUS_READ, JOBS_READ, RATELIMIT_READ, GUILD_SETTINGS_READ, MIGRATIONS_READ}
     | {permission for permission in _TOPIC_PERMISSIONS if permission != f"{EVENTS}access"}
 )
-_OPERATOR: Final = _VIEWER | {AUDIT_READ, JOBS_RUN, JOBS_WRITE, RATELIMIT_WRITE, GUILD_SETTINGS_WRITE}
+_OPERATOR: Final = _VIEWER | {AUDIT_READ, GATEWAY_WRITE, JOBS_RUN, JOBS_WRITE, RATELIMIT_WRITE, GUILD_SETTINGS_WRITE}
 _ADMIN: Final = _OPERATOR | {KEYS_READ, KEYS_ADMIN, GRANTS_READ, SESSIONS_ADMIN, MIGRATIONS_WRITE, EVERY_EVENT}
 BUILT_IN_ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {VIEWER: _VIEWER, OPERATOR: _OPERATOR, ADMIN: _ADMIN, OWNER: frozenset({EVERYTHING})}

@@ -34,7 +34,6 @@ from botctl.doctor.finding import Finding, Mark, unknown
 from botctl.migrate.ledger import COLLECTION, Ledger
 from botctl.migrate.runner import read_rows_that_can_be
 from botctl.realtime.descriptors import needed_descriptors
-from botctl.run.process_manager import MIN_RESTART_INTERVAL_S
 from botctl.run.providers import discover_migrations
 from botctl.run.roles import ProcessRole, add_custom_services, build_shared_registry, load_commands
 from botctl.sandbox.model.tokens import bot_token
@@ -128,7 +127,6 @@ class Examination:
         return supervisor.assess_supervisors(
             supervisor_probe.read_supervisor_files(self.root, self.env),
             prefix=str(Path(sys.prefix).resolve()),
-            min_restart_s=MIN_RESTART_INTERVAL_S,
             drain_s=self.loaded.settings.shutdown.drain_s,
         )
 

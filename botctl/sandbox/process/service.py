@@ -15,7 +15,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held, UsageError
 from botctl.core.processes.child import LaunchSpec
-from botctl.core.processes.embedded import START_S, Endpoint, PartSpec, embedded
+from botctl.core.processes.embedded import START_S, Endpoint, PartSpec, embedded, find_running
 from botctl.core.processes.listening import bound_to_loopback, host_of, in_url, loopback_host
 from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
@@ -47,6 +47,14 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         oauth_secret = client_secret(secret, DEFAULT_BOT)
         register(oauth_secret)
         yield DiscordAccess(token, endpoint.address, client_id=DEFAULT_BOT, client_secret=oauth_secret)
+
+
+def running_sandbox(settings: Settings, runtime: Runtime) -> DiscordAccess:
+    """The project's sandbox that runs now. Starts none; raises Unreachable."""
+    endpoint = find_running(sandbox_spec(settings.sandbox.port, settings.sandbox.limits), runtime)
+    token = bot_token(endpoint.secret or "")
+    register(token)
+    return DiscordAccess(token, endpoint.address)
 
 
 def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:

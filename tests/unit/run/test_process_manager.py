@@ -15,7 +15,7 @@ import pytest
 from botctl.run.process_manager import connect_supervisor, pm2_warnings
 from tests.support.waiting import LIMIT_S
 
-GOOD_OPTIONS = {"pm_id": "0", "kill_timeout": "180000", "treekill": "false", "restart_delay": "90000"}
+GOOD_OPTIONS = {"pm_id": "0", "kill_timeout": "180000", "treekill": "false"}
 
 
 @contextlib.contextmanager
@@ -145,9 +145,21 @@ async def test_systemd_is_sent_ready_and_stopping(abstract: bool, tmp_path: Path
         systemd.settimeout(LIMIT_S)
         with connect_supervisor(Shutdowns(), {"NOTIFY_SOCKET": "@" + name if abstract else name}) as supervisor:
             supervisor.notify_ready()
-            assert systemd.recv(100) == b"READY=1"
+            assert systemd.recv(100) == b"READY=1\nSTATUS=running"
             supervisor.notify_stopping()
             assert systemd.recv(100) == b"STOPPING=1"
+
+
+async def test_systemd_is_told_that_a_start_goes_on_and_why(tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name)
+        systemd.settimeout(LIMIT_S)
+        with connect_supervisor(Shutdowns(), {"NOTIFY_SOCKET": name}) as supervisor:
+            supervisor.extend_start()
+            assert systemd.recv(100) == b"EXTEND_TIMEOUT_USEC=120000000"
+            supervisor.notify_status("logins: waiting\nREADY=1")
+            assert systemd.recv(100) == b"STATUS=logins: waiting READY=1", "one line: each line is a message of its own"
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/notify", "x" * 200, "a\0b"])
@@ -169,8 +181,6 @@ def test_no_warnings_without_pm2_or_with_good_options() -> None:
         ({"kill_timeout": "69999"}, "kill_timeout"),
         ({"kill_timeout": "long"}, "kill_timeout"),
         ({"treekill": "true"}, "treekill"),
-        ({"restart_delay": ""}, "restart_delay"),
-        ({"restart_delay": "86399"}, "restart_delay"),
     ],
 )
 def test_each_unsuitable_pm2_option_has_a_warning(changed: dict[str, str], words: str) -> None:

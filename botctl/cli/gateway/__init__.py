@@ -1,0 +1,1 @@
+"""``botctl gateway``: `command` parses, `view` draws."""
