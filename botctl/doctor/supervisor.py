@@ -52,9 +52,7 @@ def _pm2_faults(file: SupervisorFile, drain_s: float) -> list[tuple[str, str]]:
     if delay_ms > _LONG_DELAY_S * 1000:
         faults.append((_LONG_DELAY.format(delay_ms / 1000), "restart_delay: 1_000"))
     elif not delay_ms:
-        faults.append(
-            ("it gives up after 16 quick restarts, since it has no pause between them", "restart_delay: 1_000")
-        )
+        faults.append(("it has no pause between restarts, and gives up after 16 quick ones", "restart_delay: 1_000"))
     kill_ms = _number(text, "kill_timeout") or 1_600  # PM2's own default
     if kill_ms < drain_s * 1000:
         sentence = f"it kills the bot after {kill_ms / 1000:g} s, but running commands have {drain_s:g} s"

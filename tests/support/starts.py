@@ -6,6 +6,7 @@ import json
 import time
 
 from botctl.core.processes.process import process_space
+from botctl.run.roles import DEFAULT_ROLES
 from tests.support.cli import Project
 
 
@@ -20,4 +21,4 @@ def write_starts(project: Project, count: int, *, exit_code: int, logins: int) -
         "reason": "bot did not start: ValueError: boom",
     }
     (project.root / ".botctl").mkdir(exist_ok=True)
-    project.write(".botctl/starts-bot-jobs-realtime.json", json.dumps([start] * count))
+    project.write(f".botctl/starts-{'-'.join(sorted(DEFAULT_ROLES))}.json", json.dumps([start] * count))

@@ -28,6 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_status_plan_and_restart(running: Running) -> None:
     project, process = running
+    wait_for(lambda: shard_states(project) == ["ready"], what="the first snapshot")
     status = project.call("gateway", "status", "--json").json
     assert status["logins"] | {"resets_at": ""} == {
         "total": 1000,

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_for
 CALLS_AND_LINES = {
     "auth key list": r"fresh",
     "audit log": r"success  cli:\S+  key\.create",
+    "doctor": r"logins +\d+ of 1000 logins left",
     "gateway status": r"999 of 1,000 logins left until",
     "jobs list": r"trim-events +every 1h",
     "migrate status": r"0001_guild_revisions +applied",

@@ -26,6 +26,7 @@ CODES = {
     "FileFaults": 78,
     "CommandFaults": 78,
     "MigrationFaults": 78,
+    "CrashLoop": 78,
     "DeadToken": 78,
     "StoreRejects": 78,
     "StoreDamaged": 4,

@@ -8,7 +8,7 @@ import { Table } from "../table.js";
 
 const PERMISSIONS = [
   "status:read", "audit:read", "jobs:read", "jobs:run", "jobs:write", "ratelimit:read", "ratelimit:write", "guild-settings:read",
-  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin", "sessions:admin",
+  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin", "sessions:admin", "gateway:write",
 ];
 
 export default {
