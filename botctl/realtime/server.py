@@ -82,7 +82,8 @@ class RealtimeServer:
 
     async def ping(self) -> str:
         """Return the number of connections as a text for the service registry."""
-        return f"{self.url}, {len(self.connections.clients)} connections, {self.hub.subscriptions} subscriptions"
+        clients, subscriptions = len(self.connections.clients), self.hub.subscriptions
+        return f"{self.url}, {_counted(clients, 'connection')}, {_counted(subscriptions, 'subscription')}"
 
 
 @asynccontextmanager
@@ -293,6 +294,10 @@ def _encode_hello(options: RealtimeSettings) -> bytes:
     """The first message to a client: what the server offers."""
     limits = {"message_bytes": options.message_bytes, "topics": options.topics, "recover": options.recover}
     return encode_push("hello", protocol=VERSION, heartbeat_s=options.heartbeat_s, auth_s=options.auth_s, limits=limits)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _url(host: str, server: Server, *, secure: bool) -> str:

@@ -17,6 +17,7 @@ from aiohttp import web
 from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, make_entry
+from botctl.core.contracts.callers import rights_of
 from botctl.core.contracts.protocols import Auditor, Limiter
 from botctl.core.contracts.sessions import OneTimeTokens, Session, SessionSource, SessionStore, new_session_id
 from botctl.core.contracts.throttle import Limit, Scope
@@ -27,7 +28,7 @@ from botctl.web.oauth import OAuthApplication, OAuthRefused, authorize_query, ne
 from botctl.web.requests import CONTEXT, RequestContext, user_agent
 from botctl.web.responses import RequestRefused, page, redirect
 from botctl.web.rules import SHELL, local_path
-from botctl.web.visitors import Visitors, rights_of
+from botctl.web.visitors import Visitors
 
 POLICY: Final = "web.sign-in"
 STATE_S: Final = 600

@@ -11,6 +11,7 @@ import { Realtime } from "./realtime.js";
 import { loadRooms } from "./rooms.js";
 
 const REFRESH_AFTER_S = 30; // how old what we know of the person may be when the page is looked at again
+const RIGHTS_PAUSES_S = [0, 0.5, 1, 2]; // the web server may hear of a change a moment after the realtime server
 const TIMES_EVERY_S = 5;
 const RELOADED = "botctl-reloaded"; // when the page was loaded again because of its policy
 const RELOAD_EVERY_S = 30;
@@ -55,18 +56,29 @@ class App {
     this.openRoom(false);
   }
 
-  /** Ask again who is signed in: their rights may have changed. */
+  /** The realtime server says that rights may have changed: ask until they have. */
+  async followRights(pauses) {
+    for (const seconds of pauses) {
+      if (seconds) await new Promise((done) => setTimeout(done, seconds * 1000));
+      if (!this.me || (await this.refresh().catch(() => false))) return;
+    }
+  }
+
+  /** Ask again who is signed in: their rights may have changed. Returns whether they have. */
   async refresh() {
     const before = JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]);
     const session = this.me.session.id;
-    this.setMe(await this.api.get("/api/me"));
+    const now = await this.api.get("/api/me");
+    if (!this.me) return false; // signed out in between
+    this.setMe(now);
     const isMoved = this.me.realtime && this.me.realtime !== this.realtime?.url; // the page may connect only to the address that it came with
     if (isMoved || this.me.session.id !== session) location.reload(); // another tab may have signed in as someone else
-    if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return;
+    if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return false;
     this.drawMenu();
     this.feed.connect(this.realtime, this.me);
     this.openRoom(false);
     notify("Your rights have changed.");
+    return true;
   }
 
   setMe(me) {
@@ -85,6 +97,7 @@ class App {
       getTicket: () => this.ticket(),
       onStatus: (status) => this.connection.update(status),
       onAccess: () => this.refresh().then(() => this.realtime?.retry()).catch(() => {}),
+      onRights: () => this.followRights(RIGHTS_PAUSES_S),
     });
     this.feed.connect(this.realtime, this.me);
     this.realtime.start();
@@ -106,6 +119,9 @@ class App {
   openRoom(moved) {
     const [name, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
     const room = name ? this.rooms.find((one) => one.name === name) : this.rooms.find((one) => mayOpen(this.me, one));
+    const stays = room && room === this.room && mayOpen(this.me, room);
+    if (!stays) document.querySelector("dialog[open]")?.close(); // what it asks belongs to the room that is left
+    this.room = room;
     this.close();
     this.close = () => {};
     const view = el("div", { class: `room ${room?.name ?? ""}` });

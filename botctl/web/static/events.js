@@ -53,7 +53,7 @@ export class Feed {
   connect(realtime, me) {
     const stopBefore = this.#stop; // afterwards, so that the positions of topics that stay are kept
     this.topics = TOPICS.filter((topic) => may(me, `events:${topic}`) || me.guilds.some((guild) => may(guild, `events:${topic}`)));
-    this.#stop = this.topics.length ? realtime.subscribe(this.topics, (event) => this.#add(event)) : () => {};
+    this.#stop = this.topics.length && realtime ? realtime.subscribe(this.topics, (event) => this.#add(event)) : () => {};
     stopBefore();
   }
 

@@ -32,16 +32,20 @@ export class Realtime {
   #pending = new Map(); // request id to {resolve, reject}
   #topics = new Map(); // topic to its handlers
   #positions = new Map(); // topic to {epoch, offset} of the last event
-  #states = new Map(); // state to {handlers, values, stale}
+  #states = new Map(); // state to {handlers, values, stale, error, lost}
   #recovering = null; // {missed, lost} while missed events come
   #retryAfterS = 0;
   #wasLive = false;
   #stopped = true;
 
-  /** `getTicket` returns a ticket, or throws a Failure. `onAccess` is called when rights or the session changed. */
-  constructor({ url, getTicket, onStatus, onAccess }) {
-    Object.assign(this, { url, getTicket, onStatus, onAccess });
+  /**
+   * `getTicket` returns a ticket, or throws a Failure. `onAccess` is called when the connection was closed because rights or
+   * the session changed; `onRights` when they may have changed while it stays.
+   */
+  constructor({ url, getTicket, onStatus, onAccess, onRights }) {
+    Object.assign(this, { url, getTicket, onStatus, onAccess, onRights });
     this.status = { phase: "connecting" };
+    this.heardAt = null; // when the server last sent something
     this.attempts = 0;
   }
 
@@ -82,13 +86,16 @@ export class Realtime {
     };
   }
 
-  /** Call `handler(values, {stale})` with the values of `state` by key, now and after each change. Returns a function that ends it. */
+  /**
+   * Call `handler(values, {stale, error, lost})` with the values of `state` by key, now, after each change, and when the
+   * connection is lost (`lost`: {since}, a Date, or null if nothing was heard yet) or back. Returns a function that ends it.
+   */
   watch(state, handler) {
     let watched = this.#states.get(state);
-    if (!watched) this.#states.set(state, (watched = { handlers: new Set(), values: null, stale: null, error: null }));
+    if (!watched) this.#states.set(state, (watched = { handlers: new Set(), values: null, stale: null, error: null, lost: this.#lost() }));
     watched.handlers.add(handler);
-    if (watched.values || watched.error) handler(watched.values, watched);
-    else if (this.isLive && watched.handlers.size === 1) this.#watch([state]);
+    handler(watched.values, watched);
+    if (this.isLive && watched.handlers.size === 1) this.#watch([state]);
     return () => {
       watched.handlers.delete(handler);
       if (watched.handlers.size || this.#states.get(state) !== watched) return;
@@ -110,6 +117,12 @@ export class Realtime {
   #set(status) {
     this.status = status;
     this.onStatus(status);
+    for (const state of this.#states.keys()) this.#notify(state, { lost: this.#lost() });
+  }
+
+  /** The first connect is no loss: what is watched comes with it. */
+  #lost() {
+    return this.isLive || (this.status.phase === "connecting" && !this.#wasLive && !this.#failures) ? null : { since: this.heardAt };
   }
 
   async #connect() {
@@ -135,6 +148,7 @@ export class Realtime {
   }
 
   #receive(message, ticket) {
+    this.heardAt = new Date();
     this.#expectWithin(this.heartbeatS ? 2 * this.heartbeatS : FIRST_MESSAGE_S);
     switch (message.type) {
       case "hello":
@@ -155,6 +169,9 @@ export class Realtime {
       case "fresh":
         this.#notify(message.state, { stale: message.type === "stale" ? message.since : null });
         break;
+      case "rights":
+        this.onRights();
+        break;
       case "closing":
         this.#retryAfterS = message.retry_after_s;
         break;
@@ -165,6 +182,7 @@ export class Realtime {
   #settle(message) {
     const pending = this.#pending.get(message.id);
     this.#pending.delete(message.id);
+    if (message.code === "forbidden") this.onRights();
     if (message.type === "error") pending?.reject(Object.assign(new Error(sentence(message.message)), { code: message.code }));
     else pending?.resolve(message);
   }
@@ -191,6 +209,7 @@ export class Realtime {
     this.#set(this.#wasLive ? { phase: "live", back: true, missed, lost } : { phase: "live" });
     this.#wasLive = true;
     this.#catchUp();
+    this.onRights(); // they may have changed before the server knew this connection
   }
 
   /** Topics and states that were asked for while the connection came up. */
@@ -221,7 +240,6 @@ export class Realtime {
         watched.error = null;
       } catch (error) {
         watched.error = error.message;
-        if (error.code === "forbidden") this.onAccess();
       }
       this.#notify(state, {});
     }

@@ -41,7 +41,9 @@ export default {
         const number = state.entries.length;
         foot.textContent = number ? `${plural(number, "entry", "entries")}${answer.next ? "" : ", no older ones"}` : "";
       } catch (failure) {
-        if (state.open) show(trouble, problem(failure.message, button("Try again", load)));
+        if (!state.open) return;
+        if (!state.entries.length) show(holder);
+        show(trouble, problem(failure.message, button("Try again", load)));
       } finally {
         more.disabled = false;
       }

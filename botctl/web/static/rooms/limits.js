@@ -3,7 +3,8 @@
 import { may } from "../access.js";
 import { ask, field, reasonField } from "../dialogs.js";
 import { button, el, empty, panel, show } from "../dom.js";
-import { count, moment, plural } from "../format.js";
+import { count, plural } from "../format.js";
+import { LiveArea } from "../live.js";
 import { Table } from "../table.js";
 
 export default {
@@ -24,23 +25,21 @@ export default {
         { title: "Subjects", numeric: true, value: (row) => count(row.subjects) },
         { title: "Checks, 24 h", numeric: true, value: (row) => count(row.checks) },
         { title: "Denied, 24 h", numeric: true, value: (row) => count(row.denied), render: (row) => el("span", { class: row.denied ? "strong" : null }, count(row.denied)) },
-        ...(mayReset ? [{ title: "Actions", hidden: true, value: () => "", render: (row) => el("div", { class: "actions" }, button("Reset…", () => reset(page, rows, row.policy), { "aria-label": `Reset ${row.policy}` })) }] : []),
+        ...(mayReset ? [{ title: "Actions", hidden: true, value: () => "", render: (row) => el("div", { class: "actions" }, button("Reset…", () => reset(page, rows, row.policy), { "data-live": "", "aria-label": `Reset ${row.policy}` })) }] : []),
       ],
     });
     const draw = () => {
       const wanted = search.value.trim().toLowerCase();
       table.update(rows.filter((row) => `${row.policy} ${row.limits}`.toLowerCase().includes(wanted)));
     };
-    const note = el("div");
     const section = panel("Policies", table.element);
-    section.querySelector("header").append(el("div", { class: "actions" }, search, mayReset && button("Reset a subject…", () => reset(page, rows, ""))));
-    show(view, note, section);
-    if (!page.realtime) show(note, empty("Limits are not live.", "No realtime server of this bot runs. `botctl ratelimit list` shows them in a terminal."));
-    return page.realtime?.watch("limits", (limits, { error, stale }) => {
-      show(note, error && empty(error), stale && el("p", { class: "stale" }, "The limits cannot be read at the moment; what is shown is from ", moment(stale, "ago"), "."));
-      if (!limits) return;
-      rows = [...limits.values()].sort((one, other) => one.owner.localeCompare(other.owner) || one.policy.localeCompare(other.policy));
+    section.querySelector("header").append(el("div", { class: "actions" }, search, mayReset && button("Reset a subject…", () => reset(page, rows, ""), { "data-live": "" })));
+    const area = new LiveArea({ title: "Limits", command: "botctl ratelimit list", element: section, realtime: page.realtime });
+    show(view, area.note, section);
+    return page.realtime?.watch("limits", (limits, watched) => {
+      rows = [...(limits?.values() ?? [])].sort((one, other) => one.owner.localeCompare(other.owner) || one.policy.localeCompare(other.policy));
       draw();
+      area.update(limits, watched);
     });
   },
 };

@@ -4,6 +4,7 @@ import { badge, button, el, empty, icon, ICONS, panel, prose, setText, show } fr
 import { Chart } from "../chart.js";
 import { describe } from "../events.js";
 import { bytes, count, duration, millis, moment, percent, plural, rate } from "../format.js";
+import { markLive, NOT_LOADED } from "../live.js";
 import { Table } from "../table.js";
 
 const SHOWN = 40; // events
@@ -17,15 +18,18 @@ export default {
     const parts = [verdict(), commands(), processes(), services(), shards()];
     const events = eventList(page.feed);
     const values = {};
-    const update = (state) => (table, { stale }) => {
-      values[state] = table;
-      values.stale = stale;
-      for (const part of parts) part.update(values);
-    };
-    const stops = ["processes", "services", "shards", "counts"].map((state) => page.realtime?.watch(state, update(state)));
     const [first, ...others] = parts;
-    show(view, first.element, el("div", { class: "columns" }, el("div", {}, others.map((part) => part.element)), events.element));
+    const tables = el("div", { hidden: true }, others.map((part) => part.element));
+    const columns = el("div", { class: "columns" }, tables, events.element);
+    const update = (state) => (table, { stale, lost, error }) => {
+      Object.assign(values, { [state]: table, stale, lost, error });
+      for (const part of parts) part.update(values);
+      tables.hidden = !values.counts && !values.processes;
+      markLive(columns, !lost);
+    };
+    show(view, first.element, columns);
     if (!page.realtime) first.update({ ended: true });
+    const stops = ["processes", "services", "shards", "counts"].map((state) => page.realtime?.watch(state, update(state)));
     return () => [...stops, events.close].forEach((stop) => stop?.());
   },
 };
@@ -33,16 +37,21 @@ export default {
 function verdict() {
   const element = el("section", { class: "verdict", "aria-label": "Verdict" }, el("p", { class: "muted" }, "Waiting for the first data…"));
   let shown = "";
-  const update = ({ processes: table, services: all, shards: connected, counts, stale, ended }) => {
-    if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs. `botctl monitor` shows the state in a terminal."));
+  const update = ({ processes: table, services: all, shards: connected, counts, stale, lost, error, ended }) => {
+    if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs, so nothing was loaded. `botctl monitor` shows the state in a terminal."));
     const totals = counts?.get("bot");
-    if (!totals || !table) return;
+    if (!totals || !table) {
+      shown = "";
+      if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears when it is there. `botctl monitor` shows the state in a terminal."));
+      return;
+    }
     const runs = [...table.values()].filter((process) => process.presence !== "gone");
     const troubles = totals.troubles ?? [];
     const facts = [plural(runs.length, "process", "processes"), all && plural(all.size, "service"), connected && plural(connected.size, "shard"), versions(runs)].filter(Boolean).join("  ·  ");
-    const now = JSON.stringify([troubles, facts, stale]);
+    const now = JSON.stringify([troubles, facts, stale, lost]);
     if (now === shown) return;
     shown = now;
+    if (lost) return showLost(element, lost.since);
     const kind = stale ? "warn" : !runs.length ? "bad" : troubles.length ? "warn" : "good";
     const words = stale ? "The state cannot be read" : !runs.length ? "No process of the bot runs" : troubles.length ? "Not all is well" : "All is well";
     element.className = `verdict ${kind}`;
@@ -54,6 +63,14 @@ function verdict() {
         troubles.length > 0 && el("ul", {}, troubles.map((sentence) => el("li", {}, sentence)))));
   };
   return { element, update };
+}
+
+/** What was known may not be true any more: the verdict says so, and nothing else. */
+function showLost(element, since) {
+  element.className = "verdict idle";
+  show(element,
+    el("div", { class: "sign" }, icon(ICONS.unknown)),
+    el("div", {}, el("p", { class: "words" }, "Not known since ", moment(since)), el("p", { class: "facts" }, "There is no connection at the moment. What is shown below is as of ", moment(since), ".")));
 }
 
 function versions(processes) {
