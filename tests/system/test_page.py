@@ -70,6 +70,8 @@ def test_state_is_live(site: Site) -> None:
         site.command("ping", "bob")
         expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")
         expect(finished).to_have_text(f"{before + 1:,}")
+        visitor.page.reload()
+        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")  # the last events come first
 
 
 def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
@@ -99,7 +101,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_be_visible()
         keyboard.press("Enter")  # without a reason nothing is done
-        expect(page.get_by_role("dialog")).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("Reason is missing.")
         keyboard.type("the channel moves")
         keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_have_count(0)
@@ -109,6 +111,13 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         entry = page.get_by_role("row", name=re.compile("job.pause"))
         expect(entry).to_contain_text("the channel moves")
         expect(entry).to_contain_text("@ann")
+        visitor.open("audit?action=job.*&since=2999-01-01")
+        expect(page.get_by_label("Since (your time)")).to_have_value("2999-01-01")
+        with page.expect_request("**/api/audit?*") as asked:
+            page.get_by_role("button", name="Filter").click()
+        assert re.search(r"since=29\d\d-\d\d-\d\dT\d\d%3A\d\d%3A00.000Z", asked.value.url)
+        expect(page.get_by_label("Since (your time)")).to_have_value("2999-01-01 00:00:00")
+        page.goto(f"{site.url}/#/state")
 
 
 def test_limits_are_reset_with_a_reason(site: Site) -> None:
@@ -121,7 +130,7 @@ def test_limits_are_reset_with_a_reason(site: Site) -> None:
         dialog.get_by_label("Reason").fill("a test")
         dialog.get_by_role("button", name="Reset").click()
         expect(dialog.get_by_role("alert")).to_contain_text("user:80351110224678912")  # what a subject looks like
-        dialog.get_by_label("Subject").fill(f"user:{CAT}")
+        dialog.get_by_label("Subject").fill(CAT)
         dialog.get_by_role("button", name="Reset").click()
         expect(visitor.page.locator("#notices")).to_contain_text("reset (roll)")
 
@@ -147,7 +156,7 @@ def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> Non
         assert rooms_of(visitor.page) == ["Audit log", "Me"]
         expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
         assert visitor.page.get_by_label("Guild").locator("option").count() == 1
-        visitor.open(f"audit?guild={GUILD}0&actor=cat")
+        visitor.open(f"audit?guild={GUILD}0&actor=@cat")
         expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
         row = visitor.page.get_by_role("row", name=re.compile("command.ping")).first
 
@@ -317,10 +326,23 @@ def test_names_of_discord_users_are_text(site: Site) -> None:
 
 def test_page_fits_a_phone(site: Site) -> None:
     with site.ann_elsewhere(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as visitor:
+
+        def pass_on(socket: WebSocketRoute) -> None:
+            """The addresses of the services become long ones."""
+            server = socket.connect_to_server()
+            server.on_message(lambda text: socket.send(str(text).replace("127.0.0.1", "a-long-name." * 6 + "example")))
+
+        visitor.page.route_web_socket("**/realtime", pass_on)
         for room in ROOMS:
             visitor.open(room)
             expect(visitor.page.locator(".room table").first).to_be_visible()  # its data are there
             assert visitor.overflow() <= 0, room
+        visitor.open("state")
+        expect(visitor.page.locator(".group")).to_have_count(2)
+        for group in visitor.page.locator(".group > summary").all():
+            group.tap()
+        expect(visitor.page.locator(".tiles", has_text="a-long-name.").first).to_be_visible()
+        assert visitor.overflow() <= 0
         visitor.open("jobs")
         visitor.page.get_by_role("button", name="Run expire-keys").tap()
         assert visitor.overflow() <= 0

@@ -83,6 +83,7 @@ class App {
 
   setMe(me) {
     this.me = { permissions: [], guilds: [], roles: [], ...me };
+    this.bot = me.bot;
     this.meAt = Date.now();
     this.api.csrf = me.csrf;
   }
@@ -166,16 +167,27 @@ class App {
     this.realtime?.stop();
     this.realtime = null;
     this.feed.clear();
+    this.room = null;
     document.querySelector("dialog[open]")?.close();
-    document.title = "Sign in · botctl";
+    const title = el("h1", { tabindex: -1 }, this.bot || "botctl");
+    document.title = `Sign in · ${this.bot || "botctl"}`;
+    if (!this.bot) this.api.get("/api/site").then(({ bot }) => this.nameBot(bot, title)).catch(() => {});
     const keep = () => location.hash && sessionStorage.setItem(WANTED, location.hash);
     show(this.root, el("main", { class: "sign-in" },
       el("img", { src: "/static/icon.svg", alt: "", width: 44, height: 44 }),
-      el("h1", { tabindex: -1 }, "Operations console"),
+      title,
+      el("p", { class: "muted" }, "Operations console"),
       sentence && el("p", { role: "status" }, sentence),
       el("a", { class: "primary", href: "/auth/login", on: { click: keep } }, "Sign in with Discord"),
       el("p", { class: "muted" }, "What you may see here follows from your roles. If Discord is down, ", el("code", {}, "botctl auth link"), " on the bot’s machine prints a link that signs you in.")));
     if (sentence) this.root.querySelector("h1").focus();
+  }
+
+  nameBot(bot, title) {
+    this.bot = bot;
+    if (this.me) return;
+    title.textContent = bot;
+    document.title = `Sign in · ${bot}`;
   }
 
   unreachable(sentence) {

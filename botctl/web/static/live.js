@@ -27,7 +27,7 @@ export class LiveArea {
 
   #sentence(values, error, stale, lost) {
     if (error) return empty(error);
-    if (!values) return lost ? empty(NOT_LOADED, `They appear when it is there. \`${this.command}\` shows them in a terminal.`) : el("p", { class: "muted" }, "Loading…");
+    if (!values) return lost ? empty(NOT_LOADED, `They appear as soon as there is one. \`${this.command}\` shows them in a terminal.`) : el("p", { class: "muted" }, "Loading…");
     if (lost) return el("p", { class: "stale" }, "As of ", moment(lost.since), ": there is no connection at the moment. Changes wait until it is back.");
     return stale && el("p", { class: "stale" }, `${this.title} cannot be read at the moment; what is shown is from `, moment(stale, "ago"), ".");
   }

@@ -13,6 +13,7 @@ const SESSION_ENDED = 4507;
 const BAD_KEY = 4501;
 const FIRST_MESSAGE_S = 20;
 const MAX_PAUSE_S = 30;
+const BACK = 10; // how many events of a topic come first, if the server still has them
 
 /** The pause before attempt `failures` + 1, in seconds: it doubles, and `random` keeps clients apart. */
 export function pauseAfter(failures, random = Math.random()) {
@@ -66,7 +67,7 @@ export class Realtime {
     if (this.status.phase === "waiting" || this.status.phase === "ended") this.start();
   }
 
-  /** Call `handler(event, topic)` for each event of `topics`. Returns a function that ends it. */
+  /** Call `handler(event, topic)` for the last events of `topics` and for each new one; some may come twice. Returns a function that ends it. */
   subscribe(topics, handler) {
     const fresh = topics.filter((topic) => !this.#topics.has(topic));
     for (const topic of topics) this.#topics.set(topic, (this.#topics.get(topic) ?? new Set()).add(handler));
@@ -228,6 +229,17 @@ export class Realtime {
       const last = this.#positions.get(topic);
       if (!last || last.epoch !== epoch || last.offset < offset) this.#positions.set(topic, { epoch, offset });
     }
+    const fresh = topics.filter((topic) => !(topic in after) && this.#positions.get(topic)?.offset > 0);
+    if (fresh.length) await this.#lookBack(fresh);
+  }
+
+  /** Subscribe to `topics` again, from some events ago: without `after`, the server sends what is new only. */
+  async #lookBack(topics) {
+    const after = Object.fromEntries(topics.map((topic) => {
+      const { epoch, offset } = this.#positions.get(topic);
+      return [topic, { epoch, offset: Math.max(0, offset - BACK) }];
+    }));
+    await this.#request("subscribe", { topics, after }).catch(() => null); // if the server has them no more, the new ones come
   }
 
   async #watch(states) {

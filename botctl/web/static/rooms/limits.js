@@ -50,10 +50,11 @@ function reset(page, rows, policy) {
   ask({
     title: "Reset limits",
     text: "The subject gets its whole allowance back, at once and in every process.",
-    fields: [field("Subject", subject, "user:ID, member:GUILD-USER, channel:ID, guild:ID, key:ID, address:IP or global"), field("Policy", policies), reasonField()],
+    fields: [field("Subject", subject, "user:ID (an ID alone is a user), member:GUILD-USER, channel:ID, guild:ID, key:ID, address:IP or global"), field("Policy", policies), reasonField()],
     confirm: "Reset",
-    run: async ({ subject: who, policy: what, reason }) => {
-      const result = await page.realtime.act("limits.reset", what ? { subject: who.trim(), policy: what } : { subject: who.trim() }, reason);
+    run: async ({ subject: typed, policy: what, reason }) => {
+      const who = typed.trim().replace(/^(?=\d{15,20}$)/, "user:");
+      const result = await page.realtime.act("limits.reset", what ? { subject: who, policy: what } : { subject: who }, reason);
       return result.reset ? `${who}: ${plural(result.reset, "limit")} reset (${result.policies.join(", ")}).` : `${who}: there was nothing to reset.`;
     },
   });

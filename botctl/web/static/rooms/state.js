@@ -42,7 +42,7 @@ function verdict() {
     const totals = counts?.get("bot");
     if (!totals || !table) {
       shown = "";
-      if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears when it is there. `botctl monitor` shows the state in a terminal."));
+      if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears as soon as there is one. `botctl monitor` shows the state in a terminal."));
       return;
     }
     const runs = [...table.values()].filter((process) => process.presence !== "gone");
@@ -131,7 +131,7 @@ function processes() {
   return { element: panel("Processes", table.element), update: ({ processes: rows }) => rows && table.update(sorted(rows, (row) => row.proc)) };
 }
 
-/** The services of each process. Where there are several processes, those that are well are folded. */
+/** The services of each process, folded while all are well. */
 function services() {
   const place = el("div");
   const element = panel("Services", place);
@@ -142,7 +142,7 @@ function services() {
     const names = [...new Set(all.map((row) => row.proc))].sort();
     for (const proc of groups.keys()) if (!names.includes(proc)) groups.delete(proc);
     for (const proc of names) {
-      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc, names.length === 1));
+      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc));
       groups.get(proc).update(all.filter((row) => row.proc === proc), table?.get(proc)?.roles ?? []);
     }
     const shown = names.map((proc) => groups.get(proc).element);
@@ -151,12 +151,12 @@ function services() {
   return { element, update };
 }
 
-function serviceGroup(proc, isOpen) {
+function serviceGroup(proc) {
   const name = el("span", {}, el("code", {}, proc));
   const roles = el("span");
   const sum = el("span", { class: "end" });
   const list = el("ul", { class: "tiles" });
-  const element = el("details", { class: "group", open: isOpen }, el("summary", {}, name, roles, sum), list);
+  const element = el("details", { class: "group" }, el("summary", {}, name, roles, sum), list);
   let shown = "";
   let wasWell = true;
   const update = (rows, names) => {
@@ -216,8 +216,9 @@ function eventList(feed) {
   swap();
   const close = feed.listen((event) => {
     swap();
-    if (paused) return;
-    list.prepend(eventItem(event));
+    const at = feed.events.indexOf(event);
+    if (paused || at < 0 || at >= SHOWN) return;
+    list.insertBefore(eventItem(event), list.children[at] ?? null);
     if (list.children.length > SHOWN) list.lastChild.remove();
   });
   return { element, close };
