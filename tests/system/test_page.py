@@ -68,10 +68,10 @@ def test_state_is_live(site: Site) -> None:
         finished = visitor.page.locator(".facts-grid div", has_text="Finished").locator("dd")
         before = int(finished.inner_text().replace(",", ""))
         site.command("ping", "bob")
-        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")
+        expect(visitor.page.locator(".events li", has_text="/ping by bob").first).to_be_visible()
         expect(finished).to_have_text(f"{before + 1:,}")
         visitor.page.reload()
-        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")  # the last events come first
+        expect(visitor.page.locator(".events li", has_text="/ping by bob").first).to_be_visible()  # the last ones
 
 
 def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
@@ -106,6 +106,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(row).to_contain_text("paused")
+        expect(row).to_contain_text("by ann: the channel moves")
         expect(page.locator("#notices")).to_contain_text("trim-events is paused")
         visitor.open("audit?action=job.pause")
         entry = page.get_by_role("row", name=re.compile("job.pause"))
@@ -198,7 +199,7 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
         visitor.open("state")
         visitor.wait_until_live()
         site.command("ping", "cat")
-        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by cat")
+        expect(visitor.page.locator(".events li", has_text="/ping by cat").first).to_be_visible()
         visitor.page.evaluate(RECORD_CONNECTION)
         site.kill_realtime()
         expect(visitor.page.locator(".connection .word")).to_have_text("Reconnecting")
@@ -311,7 +312,7 @@ def test_names_of_discord_users_are_text(site: Site) -> None:
         visitor.open("state")
         visitor.wait_until_live()
         site.command("ping", stranger_id)
-        expect(visitor.page.locator(".events li").first).to_contain_text(f"/ping by {HOSTILE}")
+        expect(visitor.page.locator(".events li", has_text=f"/ping by {HOSTILE}").first).to_be_visible()
         visitor.open(f"audit?actor={stranger_id}&action=command.*")
         entries = visitor.page.get_by_role("table", name="Entries")
 

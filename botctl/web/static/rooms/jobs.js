@@ -7,6 +7,8 @@ import { count, millis, moment } from "../format.js";
 import { LiveArea } from "../live.js";
 import { Table } from "../table.js";
 
+const ENTRIES = 50; // of the audit log that are looked through for who paused a job
+const WRITTEN_MS = 2000; // an entry is written a moment after the pause
 const OUTCOMES = { ok: "good", failed: "bad", timeout: "bad", lost: "bad", cancelled: "warn" };
 
 export default {
@@ -14,6 +16,8 @@ export default {
   icon: "M10 5v5l3.5 2M17 10a7 7 0 1 1-14 0 7 7 0 0 1 14 0z",
   needs: "jobs:read",
   open(view, page) {
+    const pauses = new Pauses(page, () => table.update(rows));
+    let rows = [];
     const table = new Table({
       label: "Jobs",
       key: (job) => job.name,
@@ -21,7 +25,7 @@ export default {
       columns: [
         { title: "Job", wide: true, value: (job) => JSON.stringify([job.name, job.about, job.detail]), render: jobName },
         { title: "When", value: (job) => job.schedule, render: (job) => el("code", {}, job.schedule) },
-        { title: "Next", value: (job) => JSON.stringify([job.next_due, job.paused, job.run]), render: nextRun },
+        { title: "Next", value: (job) => JSON.stringify([job.next_due, job.paused, job.run, pauses.of(job)]), render: (job) => nextRun(job, pauses.of(job)) },
         { title: "Last", value: (job) => JSON.stringify([job.last_run, job.outcome, job.took_ms]), render: lastRun },
         { title: "Runs", numeric: true, value: (job) => count(job.runs) },
         ...(may(page.me, "jobs:run") || may(page.me, "jobs:write")
@@ -32,20 +36,67 @@ export default {
     const section = plainPanel("Scheduled jobs", table.element);
     const area = new LiveArea({ title: "Jobs", command: "botctl jobs list", element: section, realtime: page.realtime });
     show(view, area.note, section);
-    return page.realtime?.watch("jobs", (jobs, watched) => {
-      if (jobs) table.update([...jobs.values()].sort((one, other) => one.name.localeCompare(other.name)));
+    const stop = page.realtime?.watch("jobs", (jobs, watched) => {
+      rows = [...(jobs?.values() ?? [])].sort((one, other) => one.name.localeCompare(other.name));
+      table.update(rows);
       area.update(jobs, watched);
+      if (jobs) pauses.follow(rows);
     });
+    return () => {
+      pauses.close();
+      stop?.();
+    };
   },
 };
+
+/** Who paused each job and why, from the audit log, for those who may read it. */
+class Pauses {
+  #known = new Map(); // by job: a sentence
+  #asked = null; // the names of the jobs that were asked about
+  #timer = 0;
+
+  constructor(page, onChange) {
+    this.api = may(page.me, "audit:read") ? page.api : null;
+    this.onChange = onChange;
+  }
+
+  of(job) {
+    return job.paused ? this.#known.get(job.name) ?? "" : "";
+  }
+
+  /** Ask when other jobs than before are paused. */
+  follow(rows) {
+    const paused = rows.filter((job) => job.paused).map((job) => job.name);
+    if (!this.api || paused.join() === this.#asked) return;
+    const isFirst = this.#asked === null;
+    this.#asked = paused.join();
+    for (const name of this.#known.keys()) if (!paused.includes(name)) this.#known.delete(name);
+    this.close();
+    if (paused.length) this.#timer = setTimeout(() => this.#ask(), isFirst ? 0 : WRITTEN_MS);
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+  }
+
+  async #ask() {
+    const answer = await this.api.get(`/api/audit?action=job.pause&outcome=success&limit=${ENTRIES}`).catch(() => null);
+    const found = new Map();
+    for (const { target, actor, reason } of answer?.entries ?? []) {
+      if (!found.has(target?.id)) found.set(target?.id, `by ${actor?.name || actor?.id}${reason ? `: ${reason}` : ""}`);
+    }
+    this.#known = found;
+    this.onChange();
+  }
+}
 
 function jobName(job) {
   return [el("strong", {}, job.name), job.about && el("span", { class: "note" }, job.about), job.detail && el("span", { class: "note bad" }, job.detail)];
 }
 
-function nextRun(job) {
+function nextRun(job, pausedBy) {
   if (job.run) return badge("busy", job.stubborn ? "does not stop" : "runs now");
-  if (job.paused) return badge("warn", "paused");
+  if (job.paused) return [badge("warn", "paused"), pausedBy && el("span", { class: "note" }, pausedBy)];
   return job.next_due ? moment(job.next_due, "ago") : "–";
 }
 
