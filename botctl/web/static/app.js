@@ -99,6 +99,7 @@ class App {
       onStatus: (status) => this.connection.update(status),
       onAccess: () => this.refresh().then(() => this.realtime?.retry()).catch(() => {}),
       onRights: () => this.followRights(RIGHTS_PAUSES_S),
+      onConnect: () => this.followRights([0]),
     });
     this.feed.connect(this.realtime, this.me);
     this.realtime.start();

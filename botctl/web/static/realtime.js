@@ -41,10 +41,10 @@ export class Realtime {
 
   /**
    * `getTicket` returns a ticket, or throws a Failure. `onAccess` is called when the connection was closed because rights or
-   * the session changed; `onRights` when they may have changed while it stays.
+   * the session changed; `onRights` when they may have changed while it stays; `onConnect` after each connect.
    */
-  constructor({ url, getTicket, onStatus, onAccess, onRights }) {
-    Object.assign(this, { url, getTicket, onStatus, onAccess, onRights });
+  constructor({ url, getTicket, onStatus, onAccess, onRights, onConnect }) {
+    Object.assign(this, { url, getTicket, onStatus, onAccess, onRights, onConnect });
     this.status = { phase: "connecting" };
     this.heardAt = null; // when the server last sent something
     this.attempts = 0;
@@ -210,7 +210,7 @@ export class Realtime {
     this.#set(this.#wasLive ? { phase: "live", back: true, missed, lost } : { phase: "live" });
     this.#wasLive = true;
     this.#catchUp();
-    this.onRights(); // they may have changed before the server knew this connection
+    this.onConnect(); // rights may have changed before the server knew this connection
   }
 
   /** Topics and states that were asked for while the connection came up. */
