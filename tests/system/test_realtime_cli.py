@@ -81,7 +81,6 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server = stack.enter_context(serving(project))
         created = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
         url = address(project)
-        port = urlsplit(url).port or 0
         with run_client(url, created["key"]) as (client, stdout):
             assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
@@ -95,7 +94,8 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
             server.wait_for_exit()
             for _ in range(2):  # no server runs
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
-            server = stack.enter_context(serving(project, port))
+            server = stack.enter_context(serving(project))
+            assert address(project) == url, "the port of the last run"
             assert [stdout.readline().split() for _ in range(4)] == [
                 ["auth"],
                 ["subscribe"],
@@ -106,6 +106,9 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
             rest, errors = client.communicate(timeout=LIMIT_S)
             assert (rest, client.returncode) == ("", 1)
             assert str(int(CloseReason.KEY_ENDED)) in errors
+            with run_client(url, created["key"], LIBRARY_EXAMPLE) as (library, _):
+                _, errors = library.communicate(timeout=LIMIT_S)
+                assert (errors, library.returncode) == ("The client has ended: the key was revoked.\n", 1)
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
