@@ -207,6 +207,17 @@ def test_granted_role_is_explained_until_it_is_revoked(project: Project) -> None
     assert user in project.call("auth", "who", user).out
     command = project.call("auth", "explain", user, "/ops status")
     assert (command.code, "does not include the role admin or moderator" in command.out) == (1, True)
+    assert "\nThis is for the whole bot." in command.out
+    here = ("auth", "explain", user, "/ops status", "--guild", "900000000000000001")
+    unknown = project.call(*here)
+    assert unknown.code == 1
+    assert unknown.out.splitlines()[0].endswith("is not known without its Discord roles.")
+    assert "--has-role" in unknown.out
+    assert project.call(*here, "--has-role", "900000000000000202").code == 0
+    none = project.call(*here, "--has-role", "", "--json")
+    assert (none.code, none.json["allowed"], none.json["known"]) == (1, False, True)
+    assert "grant moderator user:900000000000000109 --guild 900000000000000001" in none.json["change"]
+    assert project.call(*here, "--json").json["known"] is False
     assert project.call("auth", "explain", user, "/ping").code == 0
     revoke = ("auth", "revoke", "operator", f"user:{user}", "--reason", "off call")
     assert project.call(*revoke).out == f"Revoked: operator from user:{user}.\n"

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from botctl.cli import output
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
@@ -95,13 +95,14 @@ def show(
 def reset(
     subject: SubjectArgument,
     policy: PolicyOption = None,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Reset the limits of a subject, in all processes at once. The audit log records it."""
     limited = _parse_subject(subject)
-    keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy))
+    keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy, reason))
     if as_json:
         print_json({"subject": str(limited), "reset": [key._asdict() for key in keys]})
     else:
