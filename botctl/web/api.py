@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -11,14 +11,13 @@ from botctl.core.clock import Clock, iso_ms
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import AccessControl, AnyRole, held_permissions, held_roles
 from botctl.core.contracts.access_text import explain
+from botctl.core.contracts.audit_entry import MAX_REASON
 from botctl.core.contracts.permissions import SESSIONS_ADMIN, is_permission
 from botctl.core.contracts.sessions import TICKET_S, Session, SessionStore
 from botctl.core.version import __version__
 from botctl.web.requests import CONTEXT, json_body
 from botctl.web.responses import RequestRefused, json_response
 from botctl.web.visitors import guilds_of
-
-MAX_REASON: Final = 200
 
 
 class Api:
