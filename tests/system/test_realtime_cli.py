@@ -81,6 +81,12 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server = stack.enter_context(serving(project))
         created = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
         url = address(project)
+        (page,) = re.findall(r"^curl -s (.+/readyz\")$", (DOCS / "realtime.md").read_text(), re.MULTILINE)
+        asked = subprocess.run(
+            ["sh", "-c", f"echo {page}"], cwd=project.root, capture_output=True, text=True, check=True
+        )
+        with urlopen(asked.stdout.strip()) as answer:
+            assert json.load(answer)["ready"] is True
         with run_client(url, created["key"]) as (client, stdout):
             assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
