@@ -59,12 +59,18 @@ class RedisOneTimeTokens:
             await self.redis.set(key, data, px=round(lifetime_s * 1000))
         return token
 
+    async def peek(self, kind: str, token: str) -> Mapping[str, Any] | None:
+        return await self._read(kind, token, keep=True)
+
     async def take(self, kind: str, token: str) -> Mapping[str, Any] | None:
+        return await self._read(kind, token, keep=False)
+
+    async def _read(self, kind: str, token: str, *, keep: bool) -> Mapping[str, Any] | None:
         if not is_token(token):
             return None
         key = self._key(kind, token)
         with _reaching:
-            data = await self.redis.getdel(key)
+            data = await (self.redis.get(key) if keep else self.redis.getdel(key))
         try:
             document = json.loads(data or b"null")
             self.signer.require_signature(_SIGNED_AS, document or {})

@@ -19,7 +19,7 @@ from botctl.auth import session_scripts as scripts
 from botctl.auth.one_time import is_token, new_token, token_digest
 from botctl.auth.session_documents import decode_session, encode_session
 from botctl.auth.signing import Signer
-from botctl.core.clock import Clock, unix_ms
+from botctl.core.clock import Clock, iso_ms, unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
@@ -157,15 +157,18 @@ class RedisSessions:
             sentence = f"there is no built-in role {safe(role, 40)!r}{suggest(role, list(BUILT_IN_ROLES))}"
             raise UsageError(sentence, hint=f"Choose from: {', '.join(BUILT_IN_ROLES)}.")
         link_id, actor = f"link:{secrets.token_hex(8)}", current_operator()
-        value = {"id": link_id, "role": role, "by": actor.name or actor.id}
+        expires_at = self.clock.now() + lifetime
+        value = {"id": link_id, "role": role, "by": actor.name or actor.id, "expires_at": iso_ms(expires_at)}
         token = await self.tokens.put("link", value, lifetime.total_seconds())
-        changes = [Change("role", None, role), Change("expires_at", None, self.clock.now() + lifetime)]
+        changes = [Change("role", None, role), Change("expires_at", None, expires_at)]
         self._record("link.create", actor, Target("link", link_id), changes=changes)
         return token
 
+    async def find_link(self, token: str) -> Link | None:
+        return _link(await self.tokens.peek("link", token))
+
     async def open_link(self, token: str) -> Link | None:
-        value = await self.tokens.take("link", token)
-        return None if value is None else Link(value["id"], value["role"], value["by"])
+        return _link(await self.tokens.take("link", token))
 
     async def _make_room(self, user: str) -> None:
         for session in (await self.list(user))[MAX_PER_PERSON - 1 :]:
@@ -235,6 +238,12 @@ class RedisSessions:
             action, actor, at=self.clock.now(), iface=iface, target=target, reason=reason or None, changes=changes
         )
         self.auditor.record(entry)
+
+
+def _link(value: Mapping[str, Any] | None) -> Link | None:
+    if value is None:
+        return None
+    return Link(value["id"], value["role"], value["by"], datetime.fromisoformat(value["expires_at"]))
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
 SWEEP_S: Final = 0.5  # between two checks of all deadlines
 _HEARTBEAT: Final = text_frame(encode_push("heartbeat"))
+_RIGHTS: Final = text_frame(encode_push("rights"))
 
 
 @dataclass(slots=True)
@@ -248,11 +249,15 @@ class ConnectionRegistry:
         if end is not None:
             self._valid_until[caller_id] = min(end, self._valid_until.get(caller_id, end))
 
-    def disconnect_without_rights(self) -> None:
-        """Disconnect clients that do what their caller may not do any more."""
+    def review_rights(self, has_changed: Callable[[Caller], bool]) -> None:
+        """Disconnect clients that do what their caller may not do any more; tell the others whose rights changed."""
         for client, keeps_rights in tuple(self._keeps_rights.items()):
             if not keeps_rights():
                 client.disconnect(CloseReason.ACCESS_CHANGED)
+        for caller_id in [caller_id for caller_id, caller in self.callers.items() if has_changed(caller)]:
+            for client in tuple(self._by_caller[caller_id]):
+                if client.is_open:
+                    client.push(_RIGHTS)
 
     def forget_ended(self) -> None:
         """Forget callers that ended and have no connections, unless one is being checked: the store knows of them."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.access import AccessControl
+from botctl.core.contracts.access import AccessControl, AccessRules
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
-from botctl.core.contracts.callers import Caller
+from botctl.core.contracts.callers import Caller, rights_of
 from botctl.core.contracts.event_log import EventLog, Position
 from botctl.core.contracts.events import KeyRevoked, KeyRotated, SessionChanged, SessionEnded
 from botctl.core.contracts.sessions import Session, SessionStore
@@ -63,14 +64,26 @@ def _end_rotated(connections: ConnectionRegistry, data: Mapping[str, Any], clock
 
 
 async def watch_rights(connections: ConnectionRegistry, access: AccessControl, clock: Clock) -> None:
-    """Disconnect clients that use a right which they have lost, for ever: grants change, and they expire."""
-    rules, due = access.rules, access.rules.next_expiry(clock.now())
+    """Disconnect clients that use a right which they have lost, and tell those whose rights are other ones, for ever.
+
+    Rights change with the grants, and when a grant expires.
+    """
+    before, seen = access.rules, clock.now()
+    due = before.next_expiry(seen)
     while True:
         await asyncio.sleep(RIGHTS_S)
         now = clock.now()
-        if access.rules is not rules or (due is not None and due <= now):
+        if access.rules is not before or (due is not None and due <= now):
             rules, due = access.rules, access.rules.next_expiry(now)
-            connections.disconnect_without_rights()
+            connections.review_rights(partial(_has_other_rights, before=(before, seen), after=(rules, now)))
+            before = rules
+        seen = now
+
+
+def _has_other_rights(
+    caller: Caller, *, before: tuple[AccessRules, datetime], after: tuple[AccessRules, datetime]
+) -> bool:
+    return rights_of(before[0], caller, before[1]) != rights_of(after[0], caller, after[1])
 
 
 async def recheck(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -12,12 +12,16 @@ from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import AccessControl, AnyRole, held_permissions, held_roles
 from botctl.core.contracts.access_text import explain
 from botctl.core.contracts.audit_entry import MAX_REASON
-from botctl.core.contracts.permissions import SESSIONS_ADMIN, is_permission
+from botctl.core.contracts.callers import guilds_of
+from botctl.core.contracts.permissions import PERMISSIONS, SESSIONS_ADMIN, is_permission
 from botctl.core.contracts.sessions import TICKET_S, Session, SessionStore
+from botctl.core.escape import safe
+from botctl.core.suggest import suggest
 from botctl.core.version import __version__
 from botctl.web.requests import CONTEXT, json_body
 from botctl.web.responses import RequestRefused, json_response
-from botctl.web.visitors import guilds_of
+
+_MAX_NEED: Final = 60
 
 
 class Api:
@@ -41,6 +45,8 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/me", self.me),
+            web.get("/api/site", self.site),
+            web.get("/api/permissions", self.permissions),
             web.get("/api/explain", self.explain),
             web.get("/api/sessions", self.list_sessions),
             web.post("/api/sessions/{id}/end", self.end_session),
@@ -67,11 +73,20 @@ class Api:
             }
         )
 
+    async def site(self, _: web.Request) -> web.StreamResponse:
+        """For everyone: whose page this is."""
+        return json_response({"bot": self._bot})
+
+    async def permissions(self, request: web.Request) -> web.StreamResponse:
+        """Every permission, and what it allows."""
+        await request[CONTEXT].require_session(request)
+        return json_response(dict(PERMISSIONS))
+
     async def explain(self, request: web.Request) -> web.StreamResponse:
         session = await request[CONTEXT].require_session(request)
         need, guild = request.query.get("need", ""), parse_guild(request)
         if not is_permission(need):
-            raise RequestRefused(400, "need must be a permission, such as jobs:run.")
+            raise RequestRefused(400, _describe_unknown(need))
         decision = self._access.decide(session.requester(guild), need, guild)
         told = explain(decision, who=_name(session))
         lines = [told.answer, *told.steps, *([told.change] if told.change else [])]
@@ -138,6 +153,14 @@ class Api:
     def _why(self, session: Session, role: str, guild: str | None) -> list[str]:
         decision = self._access.decide(session.requester(guild), AnyRole((role,)), guild)
         return [step for step in explain(decision).steps if step.startswith("yes")]
+
+
+def _describe_unknown(need: str) -> str:
+    """What to do about a ``need`` that is no permission. This process knows no commands: those are the bot's."""
+    shown = safe(need, _MAX_NEED)
+    if need.startswith("/"):
+        return f'{shown} is a command. `botctl auth explain WHO "{shown}"` explains it in a terminal.'
+    return f"There is no permission {shown!r}{suggest(need, list(PERMISSIONS))} A permission is for example jobs:run."
 
 
 def parse_guild(request: web.Request) -> str | None:

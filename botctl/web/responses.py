@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
@@ -13,6 +14,8 @@ from botctl.core.redact import redact_values
 
 _JSON: Final = "application/json"
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_LOGO: Final = '<img src="/static/icon.svg" alt="" width="44" height="44">'
+_COMMAND: Final = re.compile(r"`([^`]+)`")
 _CODES: Final = {
     400: "bad request",
     401: "not signed in",
@@ -53,14 +56,15 @@ def page(
     title: str, sentence: str, *, status: int = 200, form: str = "", link: tuple[str, str] = ("", "")
 ) -> web.Response:
     """A plain page. ``form``: where its one button posts to. ``link``: an address and its text."""
-    button = f'<form method="post" action="{_text(form)}"><button>Sign in</button></form>' if form else ""
-    anchor = f'<p><a href="{_text(link[0])}">{_text(link[1])}</a></p>' if link[0] else ""
+    submit = '<button class="primary">Sign in</button>'
+    button = f'<form method="post" action="{_text(form)}">{submit}</form>' if form else ""
+    anchor = f'<a class="primary" href="{_text(link[0])}">{_text(link[1])}</a>' if link[0] else ""
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<title>{_text(title)}</title><link rel="stylesheet" href="/static/app.css"></head>'
-        f'<body class="plain"><main><h1>{_text(title)}</h1><p>{_text(sentence)}</p>{button}{anchor}</main></body>'
-        "</html>"
+        f'<body class="plain"><main class="sign-in">{_LOGO}<h1>{_text(title)}</h1><p>{_prose(sentence)}</p>'
+        f"{button}{anchor}</main></body></html>"
     )
     body = text.encode("utf-8", "replace")
     return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=_NO_STORE)
@@ -69,6 +73,11 @@ def page(
 def _text(text: str) -> str:
     """``text`` for HTML; secrets are removed first, since escaping hides them."""
     return escape(redact_values(text))
+
+
+def _prose(sentence: str) -> str:
+    """A sentence in which commands stand between backticks, for HTML."""
+    return _COMMAND.sub(r"<code>\1</code>", _text(sentence))
 
 
 def redirect(location: str, *, status: int = 302) -> web.Response:

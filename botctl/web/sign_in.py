@@ -17,6 +17,7 @@ from aiohttp import web
 from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, make_entry
+from botctl.core.contracts.callers import rights_of
 from botctl.core.contracts.protocols import Auditor, Limiter
 from botctl.core.contracts.sessions import OneTimeTokens, Session, SessionSource, SessionStore, new_session_id
 from botctl.core.contracts.throttle import Limit, Scope
@@ -27,7 +28,7 @@ from botctl.web.oauth import OAuthApplication, OAuthRefused, authorize_query, ne
 from botctl.web.requests import CONTEXT, RequestContext, user_agent
 from botctl.web.responses import RequestRefused, page, redirect
 from botctl.web.rules import SHELL, local_path
-from botctl.web.visitors import Visitors, rights_of
+from botctl.web.visitors import Visitors
 
 POLICY: Final = "web.sign-in"
 STATE_S: Final = 600
@@ -37,6 +38,7 @@ LINK_SESSION_S: Final = 28_800
 _STATE: Final = "sign-in"
 _BROWSER_BYTES: Final = 32
 _TRY_AGAIN: Final = ("/auth/login", "Try again")
+_TO_PAGE: Final = ("/", "To the page")
 _LINK_ENDED: Final = "This link was used already, or is too old. `botctl auth link` makes another one."
 _log = logging.getLogger(__name__)
 
@@ -128,8 +130,17 @@ class SignIn:
 
     async def show_link(self, request: web.Request) -> web.StreamResponse:
         """Ask for one more click: chat programs open links to preview them, which must not use the link up."""
-        sentence = "This one-time link signs you in as the operator of the bot has decided."
-        return page("Sign in", sentence, form=f"/auth/link/{_token(request)}")
+        context, token = request[CONTEXT], _token(request)
+        await self._throttle(context)
+        link = await self._sessions.find_link(token)
+        if link is None:
+            return page("This link does not open", _LINK_ENDED, status=410, link=_TO_PAGE)
+        hours = self._lifetimes.link.total_seconds() / 3600
+        sentence = (
+            f"This link signs you in to {context.site.bot} as {link.role}, once, until {link.expires_at:%H:%M} UTC on"
+            f" {link.expires_at:%Y-%m-%d}. Your session then lasts {hours:g} hours at most."
+        )
+        return page(f"Sign in to {context.site.bot}", sentence, form=f"/auth/link/{token}")
 
     async def open_link(self, request: web.Request) -> web.StreamResponse:
         context = request[CONTEXT]
@@ -137,7 +148,7 @@ class SignIn:
         link = await self._sessions.open_link(_token(request))
         if link is None:
             self._report_refused(context, "a link that was used, or is too old")
-            return page("You are not signed in", _LINK_ENDED, status=400)
+            return page("You are not signed in", _LINK_ENDED, status=400, link=_TO_PAGE)
         session = self._session(SessionSource.LINK, self._lifetimes.link, context, request)
         session = replace(session, role=link.role, made_by=link.made_by)
         await self._begin(session, context, request, [Change("link", None, link.id), Change("role", None, link.role)])

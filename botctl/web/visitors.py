@@ -7,8 +7,6 @@ again when they are old. While Discord does not answer, the last known ones coun
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.access import AccessControl, AccessRules, held_permissions, held_roles
+from botctl.core.contracts.access import AccessControl, AccessRules
+from botctl.core.contracts.callers import rights_of
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import MemberRolesChanged
 from botctl.core.contracts.sessions import Session, SessionSource, SessionStore
@@ -45,22 +44,6 @@ class _KnownRights(NamedTuple):
     rules: AccessRules
     until: datetime
     rights: str
-
-
-def guilds_of(rules: AccessRules, session: Session) -> list[str]:
-    """The guilds in which the session could have a right, in order."""
-    return sorted(rules.guilds_of(session.requester().holder).union(session.guilds()))
-
-
-def rights_of(rules: AccessRules, session: Session, now: datetime) -> str:
-    """The fingerprint of everything that the session may do now."""
-    held = {}
-    for guild in (None, *guilds_of(rules, session)):
-        requester = session.requester(guild)
-        rights = held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)
-        if rights:
-            held[guild or ""] = sorted(rights)
-    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
 class Visitors:

@@ -261,8 +261,12 @@ async def test_link_opens_once_and_gives_its_role(rig: SessionRig) -> None:
     token = await rig.sessions.create_link("viewer", timedelta(minutes=10))
     (key,) = await rig.redis.keys("*")
     assert 590_000 < await rig.redis.pttl(key) <= 600_000
+    found = await rig.sessions.find_link(token)
     link = await rig.sessions.open_link(token)
     assert link is not None
+    assert found == link  # and to find it used nothing up
+    assert link.expires_at == rig.clock.now() + timedelta(minutes=10)
+    assert await rig.sessions.find_link(token) is None
     assert await rig.sessions.open_link(token) is None
     session = rig.session("", source=SessionSource.LINK, role=link.role, made_by=link.made_by)
     held = held_permissions(AccessRules(), session.requester(), None, rig.clock.now())

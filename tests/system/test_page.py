@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 import botctl
 from tests.support.browser import Guest, guest, wait_for_fault
@@ -70,6 +70,8 @@ def test_state_is_live(site: Site) -> None:
         site.command("ping", "bob")
         expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")
         expect(finished).to_have_text(f"{before + 1:,}")
+        visitor.page.reload()
+        expect(visitor.page.locator(".events li").first).to_contain_text("/ping by bob")  # the last events come first
 
 
 def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
@@ -99,7 +101,7 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_be_visible()
         keyboard.press("Enter")  # without a reason nothing is done
-        expect(page.get_by_role("dialog")).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("Reason is missing.")
         keyboard.type("the channel moves")
         keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_have_count(0)
@@ -109,6 +111,13 @@ def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:
         entry = page.get_by_role("row", name=re.compile("job.pause"))
         expect(entry).to_contain_text("the channel moves")
         expect(entry).to_contain_text("@ann")
+        visitor.open("audit?action=job.*&since=2999-01-01")
+        expect(page.get_by_label("Since (your time)")).to_have_value("2999-01-01")
+        with page.expect_request("**/api/audit?*") as asked:
+            page.get_by_role("button", name="Filter").click()
+        assert re.search(r"since=29\d\d-\d\d-\d\dT\d\d%3A\d\d%3A00.000Z", asked.value.url)
+        expect(page.get_by_label("Since (your time)")).to_have_value("2999-01-01 00:00:00")
+        page.goto(f"{site.url}/#/state")
 
 
 def test_limits_are_reset_with_a_reason(site: Site) -> None:
@@ -121,7 +130,7 @@ def test_limits_are_reset_with_a_reason(site: Site) -> None:
         dialog.get_by_label("Reason").fill("a test")
         dialog.get_by_role("button", name="Reset").click()
         expect(dialog.get_by_role("alert")).to_contain_text("user:80351110224678912")  # what a subject looks like
-        dialog.get_by_label("Subject").fill(f"user:{CAT}")
+        dialog.get_by_label("Subject").fill(CAT)
         dialog.get_by_role("button", name="Reset").click()
         expect(visitor.page.locator("#notices")).to_contain_text("reset (roll)")
 
@@ -147,7 +156,7 @@ def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> Non
         assert rooms_of(visitor.page) == ["Audit log", "Me"]
         expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
         assert visitor.page.get_by_label("Guild").locator("option").count() == 1
-        visitor.open(f"audit?guild={GUILD}0&actor=cat")
+        visitor.open(f"audit?guild={GUILD}0&actor=@cat")
         expect(visitor.page.get_by_label("Guild")).to_have_value(GUILD)
         row = visitor.page.get_by_role("row", name=re.compile("command.ping")).first
 
@@ -159,14 +168,28 @@ def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> Non
         expect(row).to_contain_text("@cat")
 
 
-def test_lost_role_closes_the_room_at_once(site: Site) -> None:
-    site.call("auth", "grant", "viewer", BOB, "--reason", "for a while")
+def test_gained_and_lost_roles_show_at_once(site: Site) -> None:
     with site.shared("bob") as visitor:
-        visitor.open("jobs")
-        expect(visitor.page.get_by_role("row", name=re.compile("expire-keys"))).to_be_visible()
+        visitor.open("me")
+        visitor.wait_until_live()
+        role, run = visitor.page.locator(".person .muted"), visitor.page.get_by_role("button", name="Run expire-keys")
+        site.call("auth", "grant", "operator", BOB, "--reason", "for a while")
+        expect(visitor.page.get_by_role("navigation")).to_contain_text("Jobs")
+        expect(role).to_contain_text("operator")
+        site.call("auth", "grant", "viewer", BOB, "--reason", "for a while")
+        expect(role).to_contain_text("viewer")
+        visitor.page.get_by_role("link", name="Jobs").click()
+        expect(run).to_be_visible()
+        run.click()
+        dialog = visitor.page.get_by_role("dialog")
+        site.call("auth", "revoke", "operator", BOB, "--reason", "the while is over")  # the connection stays
+        expect(run).to_have_count(0)
+        expect(role).not_to_contain_text("operator")
+        expect(dialog).to_be_visible()
         site.call("auth", "revoke", "viewer", BOB, "--reason", "the while is over")
         expect(visitor.page.get_by_role("main")).to_contain_text("You need the permission jobs:read to see this.")
         expect(visitor.page.locator("#notices")).to_contain_text("Your rights have changed.")
+        expect(dialog).to_have_count(0)  # its room is locked
         assert "Jobs" not in rooms_of(visitor.page)
 
 
@@ -179,12 +202,16 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
         visitor.page.evaluate(RECORD_CONNECTION)
         site.kill_realtime()
         expect(visitor.page.locator(".connection .word")).to_have_text("Reconnecting")
+        expect(visitor.page.locator(".verdict.idle .words")).to_have_text(re.compile(r"Not known since \d\d:\d\d:\d\d"))
+        expect(visitor.page.locator(".columns")).to_have_class(re.compile("past"))
+        assert visitor.contrasts() == []
         site.command("about", "cat")
         wait_for(lambda: "ws://" not in site.policy(), what="that the page server misses it")
         with site.ann_elsewhere() as late:
             late.open("jobs")
             expect(late.page.locator(".connection")).to_contain_text("No realtime server runs")
             expect(late.page.get_by_role("main")).to_contain_text("Jobs are not live.")
+            expect(late.page.get_by_role("main")).not_to_contain_text("There are no jobs.", use_inner_text=True)
             site.start_realtime()
             late.page.get_by_role("button", name="Connect now").click()
             late.wait_until_live()
@@ -193,6 +220,8 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
             connect.click()
         expect(visitor.page.locator(".events li", has_text="/about by cat")).to_have_count(1)
         visitor.wait_until_live()
+        expect(visitor.page.locator(".verdict .words")).not_to_contain_text("Not known")
+        expect(visitor.page.locator(".past")).to_have_count(0)
         shown = visitor.page.evaluate("() => window.shown")
         assert any(re.search(r"^Recovered\s+\d+ events? caught up", text) for text in shown), shown
 
@@ -212,12 +241,37 @@ def test_failures_say_what_to_do_next(site: Site) -> None:
         )
         visitor.open("audit")
         expect(visitor.page.get_by_role("alert")).to_contain_text("Redis is away.")
+        expect(visitor.page.get_by_role("main")).not_to_contain_text("Loading…")
         expect(visitor.page.locator(".connection")).to_contain_text(
             "Close other tabs of this page, then connect again."
         )
         visitor.page.unroute_all()
         visitor.page.get_by_role("button", name="Try again").click()
         expect(visitor.page.get_by_role("table", name="Entries")).to_be_visible()
+        for room in ("State", "Jobs", "Limits"):
+            visitor.page.get_by_role("link", name=room).click()
+            expect(visitor.page.locator(".room .empty").first).to_contain_text("Nothing was loaded yet")
+            expect(visitor.page.get_by_role("table")).to_have_count(0)
+
+
+def test_changes_wait_for_the_connection(site: Site) -> None:
+    with site.ann_elsewhere() as visitor:
+        sockets: list[WebSocketRoute] = []
+
+        def pass_on(socket: WebSocketRoute) -> None:
+            sockets.append(socket)
+            if len(sockets) == 1:
+                socket.connect_to_server()
+            else:
+                socket.close(code=4504)
+
+        visitor.page.route_web_socket("**/realtime", pass_on)
+        visitor.open("jobs")
+        run = visitor.page.get_by_role("button", name="Run expire-keys")
+        expect(run).to_be_enabled()
+        sockets[0].close(code=1012)
+        expect(run).to_be_disabled()
+        expect(visitor.page.locator(".room .stale")).to_contain_text(re.compile(r"As of \d\d:\d\d:\d\d"))
 
 
 def test_sign_out_everywhere_ends_the_other_browser(site: Site) -> None:
@@ -272,10 +326,23 @@ def test_names_of_discord_users_are_text(site: Site) -> None:
 
 def test_page_fits_a_phone(site: Site) -> None:
     with site.ann_elsewhere(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as visitor:
+
+        def pass_on(socket: WebSocketRoute) -> None:
+            """The addresses of the services become long ones."""
+            server = socket.connect_to_server()
+            server.on_message(lambda text: socket.send(str(text).replace("127.0.0.1", "a-long-name." * 6 + "example")))
+
+        visitor.page.route_web_socket("**/realtime", pass_on)
         for room in ROOMS:
             visitor.open(room)
             expect(visitor.page.locator(".room table").first).to_be_visible()  # its data are there
             assert visitor.overflow() <= 0, room
+        visitor.open("state")
+        expect(visitor.page.locator(".group")).to_have_count(2)
+        for group in visitor.page.locator(".group > summary").all():
+            group.tap()
+        expect(visitor.page.locator(".tiles", has_text="a-long-name.").first).to_be_visible()
+        assert visitor.overflow() <= 0
         visitor.open("jobs")
         visitor.page.get_by_role("button", name="Run expire-keys").tap()
         assert visitor.overflow() <= 0

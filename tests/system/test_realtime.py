@@ -472,6 +472,17 @@ class TestRevocation:
             await grants.revoke("viewer", holder, guild="900000000000000002", reason="no dashboard")
             assert await client.wait_closed() == CloseReason.ACCESS_CHANGED
 
+    async def test_client_is_told_of_rights_that_it_gains_and_of_lost_ones_that_it_does_not_use(self, rig: Rig) -> None:
+        key, text = await rig.keys.create("rights")
+        holder, grants = Holder(HolderType.KEY, key.id), rig.running.get(GrantStore)
+        async with open_client(rig.server.url, text) as client, open_client(rig.server.url, await rig.key()) as other:
+            await grants.grant("operator", holder, reason="on call")
+            await until(lambda: len(client.of_type("rights")) == 1, what="the push after the grant")
+            await grants.revoke("operator", holder, reason="not on call")
+            await until(lambda: len(client.of_type("rights")) == 2, what="the push after the loss")
+            assert (await other.request("ping"))["type"] == "pong"
+            assert other.of_type("rights") == []
+
     async def test_deleted_key_disconnects_the_client_without_an_event(
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

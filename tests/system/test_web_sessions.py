@@ -18,6 +18,7 @@ from botctl.bot.member_changes import watch_member_changes
 from botctl.core.contracts.access import Holder, HolderType
 from botctl.core.contracts.audit_entry import Principal, encode_line, make_entry
 from botctl.core.contracts.events import MemberRolesChanged, SessionChanged, SessionEnded
+from botctl.core.contracts.permissions import PERMISSIONS
 from botctl.core.errors import Held
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import embedded_redis
@@ -328,6 +329,12 @@ class TestRights:
         assert not (await page.get("/api/explain?need=jobs:read")).json["allowed"]
         for query in ("", "need=x", "need=jobs:read&guild=x", "need=jobs:read&guild="):
             assert (await page.get(f"/api/explain?{query}")).status == 400
+        for need, sentence in (
+            ("jobs:rum", "did you mean jobs:run?"),
+            ("/ops", "/ops is a command. `botctl auth explain"),
+        ):
+            assert sentence in (await page.get(f"/api/explain?need={need}")).json["message"]
+        assert (await page.get("/api/permissions")).json == dict(PERMISSIONS)
 
     async def test_ticket_is_the_session_for_the_realtime_server(self, page: Browser, rig: WebRig) -> None:
         await page.sign_in(BOB)

@@ -217,6 +217,7 @@ async def test_link_signs_in_once_and_looking_at_it_uses_nothing_up(page: Browse
         shown = await page.get(path, Sec_Fetch_Site="none")
         assert shown.status == 200
         assert f'action="{path}"' in shown.text
+        assert "signs you in to bot as operator, once, until " in shown.text
     assert (await other.post(path, Origin="http://evil.example")).status == 403
     opened = await page.post(path, X_CSRF_Token=None)
     assert (opened.status, opened.headers["Location"]) == (303, "/")
@@ -225,6 +226,8 @@ async def test_link_signs_in_once_and_looking_at_it_uses_nothing_up(page: Browse
     assert me["permissions"] == sorted(BUILT_IN_ROLES["operator"])
     assert "by a one-time link from" in me["roles"][0]["steps"][0]
     assert "used already" in (await other.post(path)).text
+    ended = await other.get(path, Sec_Fetch_Site="none")  # says so before anything is clicked
+    assert (ended.status, "used already" in ended.text, "<form" in ended.text) == (410, True, False)
     assert await other.me() is None
     (entry,) = [each for each in rig.auditor.entries if each.action == "session.begin" and each.outcome == "success"]
     assert [change.k for change in entry.changes or ()] == ["source", "link", "role"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
-from botctl.core.contracts.access import AccessControl, Requester
+from botctl.core.contracts.access import AccessControl, AccessRules, Requester, held_permissions, held_roles
 from botctl.core.contracts.audit_entry import Principal
 from botctl.core.contracts.permissions import EVENTS
 
@@ -43,9 +45,24 @@ def guilds_with(access: AccessControl, caller: Caller, need: str) -> Guilds:
     """Where ``caller`` has the permission ``need``; empty if nowhere."""
     if access.decide(caller.requester(), need).allowed:
         return None
-    granted = access.rules.guilds_of(caller.requester().holder)
-    guilds = granted.union(caller.guilds())
+    guilds = guilds_of(access.rules, caller)
     return frozenset(guild for guild in guilds if access.decide(caller.requester(guild), need, guild).allowed)
+
+
+def guilds_of(rules: AccessRules, caller: Caller) -> list[str]:
+    """The guilds in which ``caller`` could have a right, in order."""
+    return sorted(rules.guilds_of(caller.requester().holder).union(caller.guilds()))
+
+
+def rights_of(rules: AccessRules, caller: Caller, now: datetime) -> str:
+    """The fingerprint of everything that ``caller`` may do now, and of the roles by which it may."""
+    held = {}
+    for guild in (None, *guilds_of(rules, caller)):
+        requester = caller.requester(guild)
+        rights = held_roles(rules, requester, guild, now) | held_permissions(rules, requester, guild, now)
+        if rights:
+            held[guild or ""] = sorted(rights)
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
 def readable_guilds(access: AccessControl, caller: Caller, topic: str) -> Guilds:

@@ -99,11 +99,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A one-time link that was opened: the role that it gives, and who made it."""
+    """A one-time link: the role that it gives, who made it, and until when it can be opened."""
 
     id: str
     role: str
     made_by: str
+    expires_at: datetime
 
 
 class SessionStore(Protocol):
@@ -169,6 +170,10 @@ class SessionStore(Protocol):
         """A token that opens one session with the built-in ``role``. Raises UsageError if there is no such role."""
         ...
 
+    async def find_link(self, token: str) -> Link | None:
+        """What ``token`` would give, which is not used up by this; None if there is no such token (any more)."""
+        ...
+
     async def open_link(self, token: str) -> Link | None:
         """What ``token`` gives, which is used up by this; None if there is no such token (any more)."""
         ...
@@ -182,6 +187,10 @@ class OneTimeTokens(Protocol):
 
     async def put(self, kind: str, value: Mapping[str, Any], lifetime_s: float) -> str:
         """Keep ``value`` (JSON); returns its token, 256 random bits. Redis has only its SHA-256."""
+        ...
+
+    async def peek(self, kind: str, token: str) -> Mapping[str, Any] | None:
+        """The value, which stays; None if there is none (any more)."""
         ...
 
     async def take(self, kind: str, token: str) -> Mapping[str, Any] | None:

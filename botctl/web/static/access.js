@@ -1,7 +1,7 @@
 // What a person may see. The server decides; the page only leaves out what the server would refuse.
 
 /** Whether `pattern` (`jobs:run`, `jobs:*` or `*`) includes `permission`. */
-function covers(pattern, permission) {
+export function covers(pattern, permission) {
   return pattern === "*" || pattern === permission || (pattern.endsWith(":*") && permission.startsWith(pattern.slice(0, -1)));
 }
 

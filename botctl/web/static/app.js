@@ -11,6 +11,7 @@ import { Realtime } from "./realtime.js";
 import { loadRooms } from "./rooms.js";
 
 const REFRESH_AFTER_S = 30; // how old what we know of the person may be when the page is looked at again
+const RIGHTS_PAUSES_S = [0, 0.5, 1, 2]; // the web server may hear of a change a moment after the realtime server
 const TIMES_EVERY_S = 5;
 const RELOADED = "botctl-reloaded"; // when the page was loaded again because of its policy
 const RELOAD_EVERY_S = 30;
@@ -55,22 +56,34 @@ class App {
     this.openRoom(false);
   }
 
-  /** Ask again who is signed in: their rights may have changed. */
+  /** The realtime server says that rights may have changed: ask until they have. */
+  async followRights(pauses) {
+    for (const seconds of pauses) {
+      if (seconds) await new Promise((done) => setTimeout(done, seconds * 1000));
+      if (!this.me || (await this.refresh().catch(() => false))) return;
+    }
+  }
+
+  /** Ask again who is signed in: their rights may have changed. Returns whether they have. */
   async refresh() {
     const before = JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]);
     const session = this.me.session.id;
-    this.setMe(await this.api.get("/api/me"));
+    const now = await this.api.get("/api/me");
+    if (!this.me) return false; // signed out in between
+    this.setMe(now);
     const isMoved = this.me.realtime && this.me.realtime !== this.realtime?.url; // the page may connect only to the address that it came with
     if (isMoved || this.me.session.id !== session) location.reload(); // another tab may have signed in as someone else
-    if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return;
+    if (JSON.stringify([this.me.permissions, this.me.guilds, this.me.roles]) === before) return false;
     this.drawMenu();
     this.feed.connect(this.realtime, this.me);
     this.openRoom(false);
     notify("Your rights have changed.");
+    return true;
   }
 
   setMe(me) {
     this.me = { permissions: [], guilds: [], roles: [], ...me };
+    this.bot = me.bot;
     this.meAt = Date.now();
     this.api.csrf = me.csrf;
   }
@@ -85,6 +98,7 @@ class App {
       getTicket: () => this.ticket(),
       onStatus: (status) => this.connection.update(status),
       onAccess: () => this.refresh().then(() => this.realtime?.retry()).catch(() => {}),
+      onRights: () => this.followRights(RIGHTS_PAUSES_S),
     });
     this.feed.connect(this.realtime, this.me);
     this.realtime.start();
@@ -106,6 +120,9 @@ class App {
   openRoom(moved) {
     const [name, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
     const room = name ? this.rooms.find((one) => one.name === name) : this.rooms.find((one) => mayOpen(this.me, one));
+    const stays = room && room === this.room && mayOpen(this.me, room);
+    if (!stays) document.querySelector("dialog[open]")?.close(); // what it asks belongs to the room that is left
+    this.room = room;
     this.close();
     this.close = () => {};
     const view = el("div", { class: `room ${room?.name ?? ""}` });
@@ -150,16 +167,27 @@ class App {
     this.realtime?.stop();
     this.realtime = null;
     this.feed.clear();
+    this.room = null;
     document.querySelector("dialog[open]")?.close();
-    document.title = "Sign in · botctl";
+    const title = el("h1", { tabindex: -1 }, this.bot || "botctl");
+    document.title = `Sign in · ${this.bot || "botctl"}`;
+    if (!this.bot) this.api.get("/api/site").then(({ bot }) => this.nameBot(bot, title)).catch(() => {});
     const keep = () => location.hash && sessionStorage.setItem(WANTED, location.hash);
     show(this.root, el("main", { class: "sign-in" },
       el("img", { src: "/static/icon.svg", alt: "", width: 44, height: 44 }),
-      el("h1", { tabindex: -1 }, "Operations console"),
+      title,
+      el("p", { class: "muted" }, "Operations console"),
       sentence && el("p", { role: "status" }, sentence),
       el("a", { class: "primary", href: "/auth/login", on: { click: keep } }, "Sign in with Discord"),
       el("p", { class: "muted" }, "What you may see here follows from your roles. If Discord is down, ", el("code", {}, "botctl auth link"), " on the bot’s machine prints a link that signs you in.")));
     if (sentence) this.root.querySelector("h1").focus();
+  }
+
+  nameBot(bot, title) {
+    this.bot = bot;
+    if (this.me) return;
+    title.textContent = bot;
+    document.title = `Sign in · ${bot}`;
   }
 
   unreachable(sentence) {

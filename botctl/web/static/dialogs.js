@@ -27,12 +27,12 @@ export function reasonField() {
 }
 
 /**
- * Ask in a dialog. `run(values)` does it and returns the sentence for the notice; if it fails, the dialog stays open and says why.
+ * Ask in a dialog. `run(values)` does it and returns the sentence for the notice, or nothing; if it fails, the dialog stays open and says why.
  */
 export function ask({ title, text, fields = [], confirm, danger = false, run }) {
   const error = el("p", { class: "error", role: "alert" });
   const submit = el("button", { type: "submit", class: danger ? "danger" : "primary" }, confirm);
-  const form = el("form", { method: "dialog" },
+  const form = el("form", { method: "dialog", novalidate: true },
     el("h2", { id: "dialog-title" }, title),
     text && el("p", {}, text),
     fields,
@@ -41,12 +41,18 @@ export function ask({ title, text, fields = [], confirm, danger = false, run }) 
   const dialog = el("dialog", { "aria-labelledby": "dialog-title", on: { close: () => dialog.remove() } }, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    submit.disabled = true;
     error.textContent = "";
+    const missing = [...form.querySelectorAll(":required")].find((control) => !control.value.trim());
+    if (missing) {
+      show(error, `${missing.labels[0].textContent} is missing.`);
+      missing.focus();
+      return;
+    }
+    submit.disabled = true;
     try {
       const sentence = await run(Object.fromEntries(new FormData(form)));
       dialog.close();
-      notify(sentence);
+      if (sentence) notify(sentence);
     } catch (failure) {
       show(error, prose(failure.message));
     } finally {

@@ -43,6 +43,7 @@ export const ICONS = {
   well: "M4 10.5l4 4 8-9",
   warning: "M10 5v6.5M10 14.6v.4",
   bad: "M5.5 5.5l9 9M14.5 5.5l-9 9",
+  unknown: "M7.2 7.4a2.9 2.9 0 1 1 4.2 2.6c-.9.5-1.4 1-1.4 2v.5M10 15.3v.3",
   run: "M6 4l10 6-10 6z",
 };
 

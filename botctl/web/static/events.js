@@ -53,7 +53,7 @@ export class Feed {
   connect(realtime, me) {
     const stopBefore = this.#stop; // afterwards, so that the positions of topics that stay are kept
     this.topics = TOPICS.filter((topic) => may(me, `events:${topic}`) || me.guilds.some((guild) => may(guild, `events:${topic}`)));
-    this.#stop = this.topics.length ? realtime.subscribe(this.topics, (event) => this.#add(event)) : () => {};
+    this.#stop = this.topics.length && realtime ? realtime.subscribe(this.topics, (event) => this.#add(event)) : () => {};
     stopBefore();
   }
 
@@ -70,7 +70,9 @@ export class Feed {
   }
 
   #add(event) {
-    this.events.unshift(event);
+    if (this.events.some((known) => known.id === event.id)) return;
+    const at = this.events.findIndex((known) => known.at <= event.at); // the last ones come topic by topic
+    this.events.splice(at < 0 ? this.events.length : at, 0, event);
     this.events.length = Math.min(this.events.length, KEPT);
     for (const listener of this.#listeners) listener(event);
   }

@@ -59,17 +59,18 @@ function clock(date) {
   return today ? CLOCK.format(date) : `${DAY.format(date)}, ${CLOCK.format(date)}`;
 }
 
-/** A moment: `clock` (15:04:05, with the day if it is not today) or `ago`, which `refreshTimes` keeps current. */
+/** A moment: `clock` (15:04:05, with the day if it is not today) or `ago`. `refreshTimes` keeps both current. */
 export function moment(iso, style = "clock") {
   const date = iso ? new Date(iso) : null;
   if (!date || Number.isNaN(date.getTime())) return NONE;
-  const attributes = { datetime: date.toISOString(), title: FULL.format(date), "data-ago": style === "ago" };
+  const attributes = { datetime: date.toISOString(), title: FULL.format(date), "data-style": style };
   return el("time", attributes, style === "ago" ? ago(date) : clock(date));
 }
 
 export function refreshTimes() {
-  for (const element of document.querySelectorAll("time[data-ago]")) {
-    const text = ago(new Date(element.dateTime));
+  for (const element of document.querySelectorAll("time[data-style]")) {
+    const date = new Date(element.dateTime);
+    const text = element.dataset.style === "ago" ? ago(date) : clock(date);
     if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -13,6 +13,7 @@ const SESSION_ENDED = 4507;
 const BAD_KEY = 4501;
 const FIRST_MESSAGE_S = 20;
 const MAX_PAUSE_S = 30;
+const BACK = 10; // how many events of a topic come first, if the server still has them
 
 /** The pause before attempt `failures` + 1, in seconds: it doubles, and `random` keeps clients apart. */
 export function pauseAfter(failures, random = Math.random()) {
@@ -32,16 +33,20 @@ export class Realtime {
   #pending = new Map(); // request id to {resolve, reject}
   #topics = new Map(); // topic to its handlers
   #positions = new Map(); // topic to {epoch, offset} of the last event
-  #states = new Map(); // state to {handlers, values, stale}
+  #states = new Map(); // state to {handlers, values, stale, error, lost}
   #recovering = null; // {missed, lost} while missed events come
   #retryAfterS = 0;
   #wasLive = false;
   #stopped = true;
 
-  /** `getTicket` returns a ticket, or throws a Failure. `onAccess` is called when rights or the session changed. */
-  constructor({ url, getTicket, onStatus, onAccess }) {
-    Object.assign(this, { url, getTicket, onStatus, onAccess });
+  /**
+   * `getTicket` returns a ticket, or throws a Failure. `onAccess` is called when the connection was closed because rights or
+   * the session changed; `onRights` when they may have changed while it stays.
+   */
+  constructor({ url, getTicket, onStatus, onAccess, onRights }) {
+    Object.assign(this, { url, getTicket, onStatus, onAccess, onRights });
     this.status = { phase: "connecting" };
+    this.heardAt = null; // when the server last sent something
     this.attempts = 0;
   }
 
@@ -62,7 +67,7 @@ export class Realtime {
     if (this.status.phase === "waiting" || this.status.phase === "ended") this.start();
   }
 
-  /** Call `handler(event, topic)` for each event of `topics`. Returns a function that ends it. */
+  /** Call `handler(event, topic)` for the last events of `topics` and for each new one; some may come twice. Returns a function that ends it. */
   subscribe(topics, handler) {
     const fresh = topics.filter((topic) => !this.#topics.has(topic));
     for (const topic of topics) this.#topics.set(topic, (this.#topics.get(topic) ?? new Set()).add(handler));
@@ -82,13 +87,16 @@ export class Realtime {
     };
   }
 
-  /** Call `handler(values, {stale})` with the values of `state` by key, now and after each change. Returns a function that ends it. */
+  /**
+   * Call `handler(values, {stale, error, lost})` with the values of `state` by key, now, after each change, and when the
+   * connection is lost (`lost`: {since}, a Date, or null if nothing was heard yet) or back. Returns a function that ends it.
+   */
   watch(state, handler) {
     let watched = this.#states.get(state);
-    if (!watched) this.#states.set(state, (watched = { handlers: new Set(), values: null, stale: null, error: null }));
+    if (!watched) this.#states.set(state, (watched = { handlers: new Set(), values: null, stale: null, error: null, lost: this.#lost() }));
     watched.handlers.add(handler);
-    if (watched.values || watched.error) handler(watched.values, watched);
-    else if (this.isLive && watched.handlers.size === 1) this.#watch([state]);
+    handler(watched.values, watched);
+    if (this.isLive && watched.handlers.size === 1) this.#watch([state]);
     return () => {
       watched.handlers.delete(handler);
       if (watched.handlers.size || this.#states.get(state) !== watched) return;
@@ -110,6 +118,12 @@ export class Realtime {
   #set(status) {
     this.status = status;
     this.onStatus(status);
+    for (const state of this.#states.keys()) this.#notify(state, { lost: this.#lost() });
+  }
+
+  /** The first connect is no loss: what is watched comes with it. */
+  #lost() {
+    return this.isLive || (this.status.phase === "connecting" && !this.#wasLive && !this.#failures) ? null : { since: this.heardAt };
   }
 
   async #connect() {
@@ -135,6 +149,7 @@ export class Realtime {
   }
 
   #receive(message, ticket) {
+    this.heardAt = new Date();
     this.#expectWithin(this.heartbeatS ? 2 * this.heartbeatS : FIRST_MESSAGE_S);
     switch (message.type) {
       case "hello":
@@ -155,6 +170,9 @@ export class Realtime {
       case "fresh":
         this.#notify(message.state, { stale: message.type === "stale" ? message.since : null });
         break;
+      case "rights":
+        this.onRights();
+        break;
       case "closing":
         this.#retryAfterS = message.retry_after_s;
         break;
@@ -165,6 +183,7 @@ export class Realtime {
   #settle(message) {
     const pending = this.#pending.get(message.id);
     this.#pending.delete(message.id);
+    if (message.code === "forbidden") this.onRights();
     if (message.type === "error") pending?.reject(Object.assign(new Error(sentence(message.message)), { code: message.code }));
     else pending?.resolve(message);
   }
@@ -191,6 +210,7 @@ export class Realtime {
     this.#set(this.#wasLive ? { phase: "live", back: true, missed, lost } : { phase: "live" });
     this.#wasLive = true;
     this.#catchUp();
+    this.onRights(); // they may have changed before the server knew this connection
   }
 
   /** Topics and states that were asked for while the connection came up. */
@@ -209,6 +229,17 @@ export class Realtime {
       const last = this.#positions.get(topic);
       if (!last || last.epoch !== epoch || last.offset < offset) this.#positions.set(topic, { epoch, offset });
     }
+    const fresh = topics.filter((topic) => !(topic in after) && this.#positions.get(topic)?.offset > 0);
+    if (fresh.length) await this.#lookBack(fresh);
+  }
+
+  /** Subscribe to `topics` again, from some events ago: without `after`, the server sends what is new only. */
+  async #lookBack(topics) {
+    const after = Object.fromEntries(topics.map((topic) => {
+      const { epoch, offset } = this.#positions.get(topic);
+      return [topic, { epoch, offset: Math.max(0, offset - BACK) }];
+    }));
+    await this.#request("subscribe", { topics, after }).catch(() => null); // if the server has them no more, the new ones come
   }
 
   async #watch(states) {
@@ -221,7 +252,6 @@ export class Realtime {
         watched.error = null;
       } catch (error) {
         watched.error = error.message;
-        if (error.code === "forbidden") this.onAccess();
       }
       this.#notify(state, {});
     }

@@ -9,7 +9,7 @@ import pytest
 
 import botctl
 from botctl.core.contracts.events import BY_TYPE
-from botctl.core.contracts.permissions import EVENTS, PERMISSIONS
+from botctl.core.contracts.permissions import PERMISSIONS
 from botctl.realtime.protocol import CloseReason
 
 STATIC = Path(botctl.__file__).parent / "web" / "static"
@@ -98,11 +98,6 @@ def test_rooms_ask_for_permissions_that_there_are() -> None:
     }
     assert asked
     assert asked <= PERMISSIONS.keys()
-
-
-def test_room_me_suggests_all_permissions_but_those_of_topics() -> None:
-    expected = {permission for permission in PERMISSIONS if not permission.startswith(EVENTS)}
-    assert names_in(read("rooms/me.js"), "PERMISSIONS = [") == expected
 
 
 def test_feed_has_all_topics_and_a_sentence_for_every_event_that_is_relayed() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from botctl.auth.access_control import CurrentAccess
 from botctl.core.contracts.access import AccessRules, Holder, HolderType, RoleGrant
+from botctl.core.contracts.callers import rights_of
 from botctl.core.contracts.sessions import Found, Session, SessionSource
 from botctl.core.errors import Unreachable
-from botctl.web.visitors import RETRY_S, Visitors, rights_of
+from botctl.web.visitors import RETRY_S, Visitors
 from tests.support.clock import ManualClock
 
 ANN, GUILD, ROLE = "900000000000000101", "900000000000000001", "900000000000000201"

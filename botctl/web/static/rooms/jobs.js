@@ -4,6 +4,7 @@ import { may } from "../access.js";
 import { ask, reasonField } from "../dialogs.js";
 import { badge, button, el, empty, plainPanel, show } from "../dom.js";
 import { count, millis, moment } from "../format.js";
+import { LiveArea } from "../live.js";
 import { Table } from "../table.js";
 
 const OUTCOMES = { ok: "good", failed: "bad", timeout: "bad", lost: "bad", cancelled: "warn" };
@@ -28,12 +29,12 @@ export default {
           : []),
       ],
     });
-    const note = el("div");
-    show(view, note, plainPanel("Scheduled jobs", table.element));
-    if (!page.realtime) show(note, empty("Jobs are not live.", "No realtime server of this bot runs. `botctl jobs list` shows them in a terminal."));
-    return page.realtime?.watch("jobs", (jobs, { error, stale }) => {
-      show(note, error && empty(error), stale && el("p", { class: "stale" }, "The jobs cannot be read at the moment; what is shown is from ", moment(stale, "ago"), "."));
+    const section = plainPanel("Scheduled jobs", table.element);
+    const area = new LiveArea({ title: "Jobs", command: "botctl jobs list", element: section, realtime: page.realtime });
+    show(view, area.note, section);
+    return page.realtime?.watch("jobs", (jobs, watched) => {
       if (jobs) table.update([...jobs.values()].sort((one, other) => one.name.localeCompare(other.name)));
+      area.update(jobs, watched);
     });
   },
 };
@@ -55,10 +56,10 @@ function lastRun(job) {
 
 function actions(job, page) {
   return el("div", { class: "actions" },
-    may(page.me, "jobs:run") && button("Run…", () => run(job, page), { disabled: Boolean(job.run), "aria-label": `Run ${job.name}` }),
+    may(page.me, "jobs:run") && button("Run…", () => run(job, page), { "data-live": "", disabled: Boolean(job.run), "aria-label": `Run ${job.name}` }),
     may(page.me, "jobs:write") && (job.paused
-      ? button("Resume…", () => change(job, page, "resume"), { "aria-label": `Resume ${job.name}` })
-      : button("Pause…", () => change(job, page, "pause"), { "aria-label": `Pause ${job.name}` })));
+      ? button("Resume…", () => change(job, page, "resume"), { "data-live": "", "aria-label": `Resume ${job.name}` })
+      : button("Pause…", () => change(job, page, "pause"), { "data-live": "", "aria-label": `Pause ${job.name}` })));
 }
 
 function run(job, page) {

@@ -3,7 +3,8 @@
 import { may } from "../access.js";
 import { ask, field, reasonField } from "../dialogs.js";
 import { button, el, empty, panel, show } from "../dom.js";
-import { count, moment, plural } from "../format.js";
+import { count, plural } from "../format.js";
+import { LiveArea } from "../live.js";
 import { Table } from "../table.js";
 
 export default {
@@ -24,23 +25,21 @@ export default {
         { title: "Subjects", numeric: true, value: (row) => count(row.subjects) },
         { title: "Checks, 24 h", numeric: true, value: (row) => count(row.checks) },
         { title: "Denied, 24 h", numeric: true, value: (row) => count(row.denied), render: (row) => el("span", { class: row.denied ? "strong" : null }, count(row.denied)) },
-        ...(mayReset ? [{ title: "Actions", hidden: true, value: () => "", render: (row) => el("div", { class: "actions" }, button("Reset…", () => reset(page, rows, row.policy), { "aria-label": `Reset ${row.policy}` })) }] : []),
+        ...(mayReset ? [{ title: "Actions", hidden: true, value: () => "", render: (row) => el("div", { class: "actions" }, button("Reset…", () => reset(page, rows, row.policy), { "data-live": "", "aria-label": `Reset ${row.policy}` })) }] : []),
       ],
     });
     const draw = () => {
       const wanted = search.value.trim().toLowerCase();
       table.update(rows.filter((row) => `${row.policy} ${row.limits}`.toLowerCase().includes(wanted)));
     };
-    const note = el("div");
     const section = panel("Policies", table.element);
-    section.querySelector("header").append(el("div", { class: "actions" }, search, mayReset && button("Reset a subject…", () => reset(page, rows, ""))));
-    show(view, note, section);
-    if (!page.realtime) show(note, empty("Limits are not live.", "No realtime server of this bot runs. `botctl ratelimit list` shows them in a terminal."));
-    return page.realtime?.watch("limits", (limits, { error, stale }) => {
-      show(note, error && empty(error), stale && el("p", { class: "stale" }, "The limits cannot be read at the moment; what is shown is from ", moment(stale, "ago"), "."));
-      if (!limits) return;
-      rows = [...limits.values()].sort((one, other) => one.owner.localeCompare(other.owner) || one.policy.localeCompare(other.policy));
+    section.querySelector("header").append(el("div", { class: "actions" }, search, mayReset && button("Reset a subject…", () => reset(page, rows, ""), { "data-live": "" })));
+    const area = new LiveArea({ title: "Limits", command: "botctl ratelimit list", element: section, realtime: page.realtime });
+    show(view, area.note, section);
+    return page.realtime?.watch("limits", (limits, watched) => {
+      rows = [...(limits?.values() ?? [])].sort((one, other) => one.owner.localeCompare(other.owner) || one.policy.localeCompare(other.policy));
       draw();
+      area.update(limits, watched);
     });
   },
 };
@@ -51,10 +50,11 @@ function reset(page, rows, policy) {
   ask({
     title: "Reset limits",
     text: "The subject gets its whole allowance back, at once and in every process.",
-    fields: [field("Subject", subject, "user:ID, member:GUILD-USER, channel:ID, guild:ID, key:ID, address:IP or global"), field("Policy", policies), reasonField()],
+    fields: [field("Subject", subject, "user:ID (an ID alone is a user), member:GUILD-USER, channel:ID, guild:ID, key:ID, address:IP or global"), field("Policy", policies), reasonField()],
     confirm: "Reset",
-    run: async ({ subject: who, policy: what, reason }) => {
-      const result = await page.realtime.act("limits.reset", what ? { subject: who.trim(), policy: what } : { subject: who.trim() }, reason);
+    run: async ({ subject: typed, policy: what, reason }) => {
+      const who = typed.trim().replace(/^(?=\d{15,20}$)/, "user:");
+      const result = await page.realtime.act("limits.reset", what ? { subject: who, policy: what } : { subject: who }, reason);
       return result.reset ? `${who}: ${plural(result.reset, "limit")} reset (${result.policies.join(", ")}).` : `${who}: there was nothing to reset.`;
     },
   });

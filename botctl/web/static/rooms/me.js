@@ -1,15 +1,10 @@
 // The person: roles and why, what a permission would take, sessions, and sign-out.
 
-import { may } from "../access.js";
+import { covers, may } from "../access.js";
 import { ask, field, notify, reasonField } from "../dialogs.js";
 import { badge, button, el, empty, panel, problem, prose, show } from "../dom.js";
 import { browserName, moment, plural } from "../format.js";
 import { Table } from "../table.js";
-
-const PERMISSIONS = [
-  "status:read", "audit:read", "jobs:read", "jobs:run", "jobs:write", "ratelimit:read", "ratelimit:write", "guild-settings:read",
-  "guild-settings:write", "migrations:read", "migrations:write", "keys:read", "keys:admin", "grants:read", "grants:admin", "sessions:admin", "gateway:write",
-];
 
 export default {
   title: "Me",
@@ -28,7 +23,7 @@ function identity({ me, signOut }) {
     text: "Every session of yours ends, in every browser, within a second. This one too.",
     confirm: "Sign out everywhere",
     danger: true,
-    run: async () => { await signOut(true); return "You are signed out everywhere."; },
+    run: () => signOut(true), // the page of the sign-in says that it is done
   });
   return el("section", { class: "panel identity", "aria-label": "Who I am" },
     el("div", {},
@@ -42,8 +37,9 @@ function roles(me) {
   const list = me.roles.map((role) => el("li", {},
     el("p", {}, el("strong", {}, role.role), el("span", { class: "muted" }, role.guild ? ` in guild ${role.guild}` : " for the whole bot")),
     el("ul", { class: "steps" }, role.steps.map(step))));
-  const permissions = me.permissions.includes("*") ? el("p", { class: "muted" }, "You have every permission.") : me.permissions.length
-    ? el("details", {}, el("summary", {}, plural(me.permissions.length, "permission"), " for the whole bot"), el("p", { class: "codes" }, [...me.permissions].sort().map((name) => el("code", {}, name))))
+  const held = me.permissions.filter((name) => !me.permissions.some((other) => other !== name && covers(other, name)));
+  const permissions = held.includes("*") ? el("p", { class: "muted" }, "You have every permission.") : held.length
+    ? el("details", {}, el("summary", {}, plural(held.length, "permission"), " for the whole bot"), el("p", { class: "codes" }, held.sort().map((name) => el("code", {}, name))))
     : null;
   return panel("Roles, and why", list.length ? el("ul", { class: "roles" }, list) : empty("You have no role in this bot.", "Someone who may grant roles can give you one: `botctl auth grant`."), permissions);
 }
@@ -60,6 +56,8 @@ function explanation({ api, me, query }) {
     ? el("select", { name: "guild" }, el("option", { value: "" }, "for the whole bot"), me.guilds.map(({ id }) => el("option", { value: id }, `in guild ${id}`)))
     : null;
   const answer = el("div", { "aria-live": "polite" });
+  const known = el("datalist", { id: "permissions" });
+  api.get("/api/permissions").then((all) => show(known, Object.entries(all).map(([value, about]) => el("option", { value, label: about.replaceAll("`", "") })))).catch(() => {});
   const submit = async (event) => {
     event?.preventDefault();
     const values = new URLSearchParams({ need: need.value.trim(), ...(guild?.value ? { guild: guild.value } : {}) });
@@ -74,8 +72,13 @@ function explanation({ api, me, query }) {
   if (query.get("need")) submit();
   return panel("May I?", el("form", { class: "inline", on: { submit } },
     field("Permission", need), guild && field("Where", guild),
-    el("datalist", { id: "permissions" }, PERMISSIONS.map((value) => el("option", { value }))),
+    known,
     el("button", { type: "submit", class: "primary" }, "Explain")), answer);
+}
+
+/** Whose session it is; that of a link has no user. */
+function whose(session) {
+  return session.name || session.user || `a link of ${session.made_by}`;
 }
 
 function sessions(page, life) {
@@ -87,14 +90,14 @@ function sessions(page, life) {
     key: (session) => session.id,
     empty: empty("No session is known."),
     columns: [
-      ...(mine ? [] : [{ title: "Who", value: (session) => session.name || session.user || `link of ${session.made_by}` }]),
+      ...(mine ? [] : [{ title: "Who", value: whose }]),
       { title: "Browser", value: (session) => session.user_agent, render: (session) => [el("span", { class: "browser", title: session.user_agent }, browserName(session.user_agent ?? "")), session.current && badge("good", "this one")] },
       { title: "Address", value: (session) => session.address || "–", render: (session) => el("code", {}, session.address || "–") },
       { title: "By", value: (session) => session.source },
       { title: "Signed in", value: (session) => session.created_at, render: (session) => moment(session.created_at) },
       { title: "Last seen", value: (session) => session.seen_at, render: (session) => moment(session.seen_at, "ago") },
       { title: "Ends", value: (session) => session.expires_at, render: (session) => moment(session.expires_at, "ago") },
-      { title: "Actions", hidden: true, value: (session) => session.current, render: (session) => (session.current ? [] : el("div", { class: "actions" }, button("End…", () => end(session), { "aria-label": `End the session of ${browserName(session.user_agent ?? "")}` }))) },
+      { title: "Actions", hidden: true, value: (session) => session.current, render: (session) => (session.current ? [] : el("div", { class: "actions" }, button("End…", () => end(session), { "aria-label": `End the session of ${[all.on && whose(session), browserName(session.user_agent ?? "")].filter(Boolean).join(", ")}` }))) },
     ],
   });
   const place = el("div");
@@ -111,7 +114,7 @@ function sessions(page, life) {
     }
   };
   const end = (session) => ask({
-    title: "End a session",
+    title: session.user && session.user === page.me.user?.id ? "End a session of yours" : `End a session of ${whose(session)}`,
     text: `${browserName(session.user_agent ?? "")}, from ${session.address || "an unknown address"}. It is signed out within a second.`,
     fields: [reasonField()],
     confirm: "End it",
@@ -119,7 +122,7 @@ function sessions(page, life) {
     run: async ({ reason }) => {
       await page.api.post(`/api/sessions/${encodeURIComponent(session.id)}/end`, { reason });
       load();
-      return "The session has ended.";
+      return `The session of ${whose(session)} has ended.`;
     },
   });
   if (may(page.me, "sessions:admin")) {

@@ -4,6 +4,7 @@ import { badge, button, el, empty, icon, ICONS, panel, prose, setText, show } fr
 import { Chart } from "../chart.js";
 import { describe } from "../events.js";
 import { bytes, count, duration, millis, moment, percent, plural, rate } from "../format.js";
+import { markLive, NOT_LOADED } from "../live.js";
 import { Table } from "../table.js";
 
 const SHOWN = 40; // events
@@ -17,15 +18,18 @@ export default {
     const parts = [verdict(), commands(), processes(), services(), shards()];
     const events = eventList(page.feed);
     const values = {};
-    const update = (state) => (table, { stale }) => {
-      values[state] = table;
-      values.stale = stale;
-      for (const part of parts) part.update(values);
-    };
-    const stops = ["processes", "services", "shards", "counts"].map((state) => page.realtime?.watch(state, update(state)));
     const [first, ...others] = parts;
-    show(view, first.element, el("div", { class: "columns" }, el("div", {}, others.map((part) => part.element)), events.element));
+    const tables = el("div", { hidden: true }, others.map((part) => part.element));
+    const columns = el("div", { class: "columns" }, tables, events.element);
+    const update = (state) => (table, { stale, lost, error }) => {
+      Object.assign(values, { [state]: table, stale, lost, error });
+      for (const part of parts) part.update(values);
+      tables.hidden = !values.counts && !values.processes;
+      markLive(columns, !lost);
+    };
+    show(view, first.element, columns);
     if (!page.realtime) first.update({ ended: true });
+    const stops = ["processes", "services", "shards", "counts"].map((state) => page.realtime?.watch(state, update(state)));
     return () => [...stops, events.close].forEach((stop) => stop?.());
   },
 };
@@ -33,16 +37,21 @@ export default {
 function verdict() {
   const element = el("section", { class: "verdict", "aria-label": "Verdict" }, el("p", { class: "muted" }, "Waiting for the first data…"));
   let shown = "";
-  const update = ({ processes: table, services: all, shards: connected, counts, stale, ended }) => {
-    if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs. `botctl monitor` shows the state in a terminal."));
+  const update = ({ processes: table, services: all, shards: connected, counts, stale, lost, error, ended }) => {
+    if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs, so nothing was loaded. `botctl monitor` shows the state in a terminal."));
     const totals = counts?.get("bot");
-    if (!totals || !table) return;
+    if (!totals || !table) {
+      shown = "";
+      if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears as soon as there is one. `botctl monitor` shows the state in a terminal."));
+      return;
+    }
     const runs = [...table.values()].filter((process) => process.presence !== "gone");
     const troubles = totals.troubles ?? [];
     const facts = [plural(runs.length, "process", "processes"), all && plural(all.size, "service"), connected && plural(connected.size, "shard"), versions(runs)].filter(Boolean).join("  ·  ");
-    const now = JSON.stringify([troubles, facts, stale]);
+    const now = JSON.stringify([troubles, facts, stale, lost]);
     if (now === shown) return;
     shown = now;
+    if (lost) return showLost(element, lost.since);
     const kind = stale ? "warn" : !runs.length ? "bad" : troubles.length ? "warn" : "good";
     const words = stale ? "The state cannot be read" : !runs.length ? "No process of the bot runs" : troubles.length ? "Not all is well" : "All is well";
     element.className = `verdict ${kind}`;
@@ -54,6 +63,14 @@ function verdict() {
         troubles.length > 0 && el("ul", {}, troubles.map((sentence) => el("li", {}, sentence)))));
   };
   return { element, update };
+}
+
+/** What was known may not be true any more: the verdict says so, and nothing else. */
+function showLost(element, since) {
+  element.className = "verdict idle";
+  show(element,
+    el("div", { class: "sign" }, icon(ICONS.unknown)),
+    el("div", {}, el("p", { class: "words" }, "Not known since ", moment(since)), el("p", { class: "facts" }, "There is no connection at the moment. What is shown below is as of ", moment(since), ".")));
 }
 
 function versions(processes) {
@@ -114,7 +131,7 @@ function processes() {
   return { element: panel("Processes", table.element), update: ({ processes: rows }) => rows && table.update(sorted(rows, (row) => row.proc)) };
 }
 
-/** The services of each process. Where there are several processes, those that are well are folded. */
+/** The services of each process, folded while all are well. */
 function services() {
   const place = el("div");
   const element = panel("Services", place);
@@ -125,7 +142,7 @@ function services() {
     const names = [...new Set(all.map((row) => row.proc))].sort();
     for (const proc of groups.keys()) if (!names.includes(proc)) groups.delete(proc);
     for (const proc of names) {
-      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc, names.length === 1));
+      if (!groups.has(proc)) groups.set(proc, serviceGroup(proc));
       groups.get(proc).update(all.filter((row) => row.proc === proc), table?.get(proc)?.roles ?? []);
     }
     const shown = names.map((proc) => groups.get(proc).element);
@@ -134,12 +151,12 @@ function services() {
   return { element, update };
 }
 
-function serviceGroup(proc, isOpen) {
+function serviceGroup(proc) {
   const name = el("span", {}, el("code", {}, proc));
   const roles = el("span");
   const sum = el("span", { class: "end" });
   const list = el("ul", { class: "tiles" });
-  const element = el("details", { class: "group", open: isOpen }, el("summary", {}, name, roles, sum), list);
+  const element = el("details", { class: "group" }, el("summary", {}, name, roles, sum), list);
   let shown = "";
   let wasWell = true;
   const update = (rows, names) => {
@@ -199,8 +216,9 @@ function eventList(feed) {
   swap();
   const close = feed.listen((event) => {
     swap();
-    if (paused) return;
-    list.prepend(eventItem(event));
+    const at = feed.events.indexOf(event);
+    if (paused || at < 0 || at >= SHOWN) return;
+    list.insertBefore(eventItem(event), list.children[at] ?? null);
     if (list.children.length > SHOWN) list.lastChild.remove();
   });
   return { element, close };
