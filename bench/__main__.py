@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from bench import access, connect, fanout, flood, help_speed, ping, sandbox, shards, start
+from bench import access, connect, fanout, flood, help_speed, ping, sandbox, shards, start, web
 
 if __name__ == "__main__":
     passed = [
-        benchmark.main() for benchmark in (help_speed, start, access, connect, fanout, ping, shards, flood, sandbox)
+        benchmark.main()
+        for benchmark in (help_speed, start, access, connect, fanout, ping, shards, flood, web, sandbox)
     ]
     sys.exit(not all(passed))

@@ -74,6 +74,7 @@ class WebBench:
         self.project = project
         self.redis = Runtime(project.root).live()["redis"]
         self.server_pid = 0  # while `serving`
+        self.cookie = ""
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[tuple[int, psutil.Process]]:
@@ -83,20 +84,19 @@ class WebBench:
             yield int(child.stdout.readline()), psutil.Process(child.pid)
             child.communicate()
 
-    def request(self, port: int, path: str, text: str) -> dict[str, float]:
-        """Measure requests of ``path``, one after another on one connection, with the cookie ``text``."""
+    def request(self, port: int, path: str) -> dict[str, float]:
+        """Measure requests of ``path``, one after another on one connection; both paths get the cookie."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        cookie = text
+        name = f"botctl-{self.project.root.name}-session"
 
         def get() -> None:
-            nonlocal cookie
-            connection.request("GET", path, headers={"Cookie": f"botctl-{self.project.root.name}-session={cookie}"})
+            connection.request("GET", path, headers={"Cookie": f"{name}={self.cookie}"})
             with connection.getresponse() as response:
                 response.read()
                 if response.status != 200:
                     raise SystemExit(f"{path}: {response.status}")
                 if (new := response.getheader("Set-Cookie")) is not None:  # its rights are known now
-                    cookie = new.partition("=")[2].partition(";")[0]
+                    self.cookie = new.partition("=")[2].partition(";")[0]
 
         for _ in range(WARM_UP):
             get()
@@ -109,12 +109,12 @@ class WebBench:
         return {"cpu_ms": spent_s * 1000 / REQUESTS}
 
     def measure(self, rounds: int) -> bool:
-        text = asyncio.run(create_sessions(self.project.root, [new_session(0, role="operator")]))[0]
+        self.cookie = asyncio.run(create_sessions(self.project.root, [new_session(0, role="operator")]))[0]
         with self.serving() as (port, process):
             self.server_pid = process.pid
             contenders = {
-                "no session": partial(self.request, port, "/without", ""),
-                "session": partial(self.request, port, "/with", text),
+                "no session": partial(self.request, port, "/without"),
+                "session": partial(self.request, port, "/with"),
             }
             measured = interleave(contenders, rounds)
         return report("web_session", measured, THRESHOLDS, requests=REQUESTS)

@@ -60,11 +60,11 @@ class Query:
             and (self.until is None or at < iso_ms(self.until))
             and (self.guild is None or fields.get("guild") == self.guild)
             and (self.outcome is None or fields.get("outcome") == self.outcome)
-            and (self.action is None or _matches(self.action, fields.get("action")))
+            and (self.action is None or matches_text(self.action, fields.get("action")))
             and (
                 self.actor is None
-                or _matches(self.actor, fields.get("actor"))
-                or _matches(self.actor, fields.get("name"))
+                or matches_text(self.actor, fields.get("actor"))
+                or matches_text(self.actor, fields.get("name"))
             )
         )
 
@@ -74,8 +74,8 @@ def _pattern(text: str) -> str | dict[str, str]:
     return {"$regex": _expression(text)} if WILDCARD in text else text
 
 
-def _matches(text: str, value: str | None) -> bool:
-    """The same condition as a check of ``value``."""
+def matches_text(text: str, value: str | None) -> bool:
+    """Whether ``text``, in which ``*`` stands for any characters, matches ``value``."""
     if value is None:
         return False
     return re.match(_expression(text), value) is not None if WILDCARD in text else text == value

@@ -81,6 +81,7 @@ class MongoKeys:
         permissions: Sequence[str] = (EVERY_EVENT,),
         guild: str | None = None,
         expires_in: timedelta | None = None,
+        reason: str = "",
     ) -> tuple[ApiKey, str]:
         _check_name(name)
         _check_guild(guild)
@@ -88,14 +89,14 @@ class MongoKeys:
         minted, now, actor = mint(), self.clock.now(), current_operator()
         expires_at = now + expires_in if expires_in else None
         key = ApiKey(minted.id, name, tuple(permissions), now, _name(actor), guild=guild, expires_at=expires_at)
-        await self._insert(key, minted, actor)
+        await self._insert(key, minted, actor, reason)
         return key, minted.text
 
-    async def rotate(self, key_id: str, *, overlap: timedelta) -> Rotation:
+    async def rotate(self, key_id: str, *, overlap: timedelta, reason: str = "") -> Rotation:
         """The successor is written first: if the process ends in between, both keys are valid, and listed."""
         old, now, actor = await self._require(key_id), self.clock.now(), current_operator()
-        if reason := old.invalid_reason(now):
-            raise UsageError(f"the key {old.id} cannot be rotated: {reason}.", hint="Create a key.")
+        if ended := old.invalid_reason(now):
+            raise UsageError(f"the key {old.id} cannot be rotated: {ended}.", hint="Create a key.")
         if old.replaced_by:
             hint = f"Rotate that one; or end this one at once: `botctl auth key revoke {old.id}`."
             raise UsageError(f"the key {old.id} was rotated already; {old.replaced_by} replaces it.", hint=hint)
@@ -111,17 +112,17 @@ class MongoKeys:
             expires_at=expires_at,
             replaces=old.id,
         )
-        await self._insert(new, minted, actor)
+        await self._insert(new, minted, actor, reason)
         ends = min(filter(None, (old.expires_at, now + overlap)))
         change = {"revoked_ms": unix_ms(now)} if overlap <= timedelta(0) else {"expires_ms": unix_ms(ends)}
-        ended, was_changed = await self._change(old.id, change | {"replaced_by": new.id}, unless_replaced=True)
+        former, was_changed = await self._change(old.id, change | {"replaced_by": new.id}, unless_replaced=True)
         if not was_changed:
             await self.revoke(new.id, reason="another process rotated or revoked the key at the same time")
             raise UsageError(f"the key {old.id} was rotated or revoked by someone else at the same time.")
         changes = [Change("replaced_by", None, new.id), Change("ends_at", old.expires_at, ends)]
-        self._record("key.rotate", actor, ended, changes)
+        self._record("key.rotate", actor, former, changes, reason=reason)
         self.bus.publish(KeyRotated(key=old.id, name=old.name, successor=new.id, ends=iso_ms(ends), actor=_name(actor)))
-        return Rotation(ended, new, minted.text)
+        return Rotation(former, new, minted.text)
 
     async def revoke(self, key_id: str, *, actor: Principal | None = None, reason: str = "") -> tuple[ApiKey, bool]:
         """To revoke a key again publishes the event again, since the first one may be lost."""
@@ -138,7 +139,7 @@ class MongoKeys:
         self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=_name(actor)))
         return key, newly_revoked
 
-    async def _insert(self, key: ApiKey, minted: KeyText, actor: Principal) -> None:
+    async def _insert(self, key: ApiKey, minted: KeyText, actor: Principal, reason: str) -> None:
         document = key_document(key, minted.digest, self.signer)
         with _reaching_mongo:
             await self.collection.insert_one(document)
@@ -148,7 +149,8 @@ class MongoKeys:
             "guild": key.guild,
             "expires_at": key.expires_at,
         }
-        self._record("key.create", actor, key, [Change(k, None, value) for k, value in values.items() if value])
+        changes = [Change(name, None, value) for name, value in values.items() if value]
+        self._record("key.create", actor, key, changes, reason=reason)
         self.bus.publish(KeyCreated(key=key.id, name=key.name, actor=key.created_by))
 
     async def _change(

@@ -22,7 +22,7 @@ from botctl.core.clock import Clock, from_unix_ms, unix_ms
 from botctl.core.config.settings import RoleSettings, Settings
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import Holder, HolderType, RoleGrant
-from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
+from botctl.core.contracts.audit_entry import MAX_REASON, Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RoleGranted, RoleRevoked
 from botctl.core.contracts.grants import GrantStore
@@ -36,7 +36,6 @@ from botctl.core.suggest import suggest
 from botctl.stores.journal import journaled
 
 COLLECTION: Final = "botctl_grants"
-MAX_REASON: Final = 200
 _reaching_mongo: Final = reaching_mongo("The grants cannot be reached: MongoDB failed ({error}).")
 
 

@@ -42,8 +42,3 @@ def format_duration(seconds: float) -> str:
     if seconds < _DAY_S:
         return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
     return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"
-
-
-def format_count(number: int, noun: str) -> str:
-    """``1 limit``, ``2,000 limits``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

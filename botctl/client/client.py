@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy
 
+from botctl.client.ends import end_sentence, require_address
 from botctl.client.outcomes import (
     ConnectionEnded,
     EventGap,
@@ -50,8 +51,8 @@ class _Request:
 class RealtimeClient:
     """A connection to the realtime server at ``url``, with an API key.
 
-    Entering it connects, and raises ConnectionEnded if that fails for ``connect_s``. From then on it connects again by
-    itself, after pauses that grow; subscriptions go on where they were.
+    Entering it connects, and raises ConnectionEnded if that fails for ``connect_s`` or cannot succeed. From then on it
+    connects again by itself, after pauses that grow; subscriptions go on where they were.
 
     ``positions``: by topic, where to begin; without one, a subscription begins with the next event. The attribute of
     that name is kept up to date, an event after its reader asked for the next one: store it (a Position is a pair of
@@ -79,6 +80,7 @@ class RealtimeClient:
         self._random = Random()  # noqa: S311  spreads reconnects
 
     async def __aenter__(self) -> Self:
+        require_address(self._url)
         self._task = create_watched_task(self._run(), name="realtime client")
         try:
             async with asyncio.timeout(self._connect_s):
@@ -242,7 +244,9 @@ class RealtimeClient:
                 self._why = f": {error}" if str(error) else ""
             except ConnectionClosed as end:
                 if end.rcvd is not None and end.rcvd.code >= _FINAL:
-                    self._end(ConnectionEnded(end.rcvd.reason or "the server ended the connection", end.rcvd.code))
+                    self._end(ConnectionEnded(end_sentence(end.rcvd.code, end.rcvd.reason), end.rcvd.code))
+            except InvalidProxy as error:
+                self._end(ConnectionEnded(f"the proxy in the environment cannot be used: {error}"))
             except (KeyError, TypeError, ValueError) as error:
                 self._end(ConnectionEnded(f"{self._url} does not speak the protocol of botctl: {error!r}"))
             was_connected = self._outgoing is not None

@@ -41,11 +41,12 @@ _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")  # the end of a bot 
 
 _QUOTE: Final = r"""(?:b(?=["']))?\\{0,8}["']?"""  # before a value: in a repr, in bytes, in JSON inside a string
 _VALUE: Final = r"""(?:(?<=")[^"\\]+|(?<=')[^'\\]+|[^\s"'\\,;&<>(){}\[\]]+)"""  # a quoted value may have spaces
+_NO_KEY: Final = r"""(?!\s*\\{0,8}["'][^"'\\]*\\{0,8}["']\s*:)"""  # in JSON, after a value: the next key is no secret
 _PATTERNS: Final = re.compile(
     rf"""
       (?P<uri>://)(?!\[user:password@\])[^\s/?\#"'<>]+(?=@)                    # credentials of a URI
     | (?P<url>/(?:webhooks|interactions)/\d+/)[^\s/?\#"'<>]+                    # Discord: webhook, interaction tokens
-    | (?P<auth>authorization[\\"']*\s*[:=,]\s*{_QUOTE}(?:(?:bot|bearer|basic)\s+)?)[^\s\\"',;<>(){{}}]+
+    | (?P<auth>authorization[\\"']*\s*(?:[:=]|,{_NO_KEY})\s*{_QUOTE}(?:(?:bot|bearer|basic)\s+)?)[^\s\\"',;<>(){{}}]+
     | (?P<bearer>\bbearer\s+)[\w.~+/=-]{{8,}}
     | (?P<key>(?:token|secret|passw(?:or)?d|api[_-]?key)\w{{0,32}}[\\"']*\s*(?:[:=]|%3d)\s*{_QUOTE}){_VALUE}
     | \b[\w-]{{22,30}}\.[\w-]{{6,7}}\.[\w-]{{27,}}                              # Discord: bot tokens

@@ -179,7 +179,7 @@ class PortEvidence:
 def assess_port(seen: PortEvidence, *, setting: str) -> Finding:
     """``setting``: the section that has the port, ``realtime`` or ``web``."""
     if seen.port == 0:
-        return ok("port", f"{setting}.port is 0: `botctl run` takes a free one")
+        return ok("port", f"{setting}.port is 0: `botctl run` takes that of the last run, or a free one")
     where = f"port {seen.port} of {safe(seen.host)} ({setting})"
     if seen.holder is not None:
         return ok("port", f"{where} is ours: process {seen.holder}")

@@ -57,11 +57,11 @@ class GuildSettingsCache:
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
 
-    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
+    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str, reason: str = "") -> GuildSettings:
         """See `GuildSettingsStore`. Also raises Held: other changes came first at each of `MAX_ATTEMPTS` attempts."""
         if actor == "cli":
-            return (await self.change(guild, changes, actor=current_operator(), iface="cli"))[0]
-        return (await self.change(guild, changes, actor=Principal("user", actor), iface="discord"))[0]
+            return (await self.change(guild, changes, actor=current_operator(), iface="cli", reason=reason))[0]
+        return (await self.change(guild, changes, actor=Principal("user", actor), iface="discord", reason=reason))[0]
 
     async def change(
         self, guild: str, changes: Mapping[str, Any], *, actor: Principal, iface: str = "api", reason: str = ""

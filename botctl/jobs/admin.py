@@ -91,17 +91,17 @@ class JobAdmin:
         """The process that runs the scheduler, by its lease in the store; None: no process does."""
         return await self.leases.holder(LEASE)
 
-    async def set_paused(self, name: str, *, paused: bool) -> bool:
+    async def set_paused(self, name: str, *, paused: bool, reason: str = "") -> bool:
         """Pause or resume a job of the code or the store. Return whether that was a change.
 
         Raises NotFound if there is no such job, Held if other processes changed the record at each attempt.
         """
         changed = await self.runner.store.set_paused(await self._find_job(name), self.clock.now(), paused=paused)
         if changed:
-            self._record("job.pause" if paused else "job.resume", name)
+            self._record("job.pause" if paused else "job.resume", name, reason)
         return changed
 
-    async def run(self, name: str, notify: Callable[[str], None] = _log.info) -> RunReport:
+    async def run(self, name: str, notify: Callable[[str], None] = _log.info, *, reason: str = "") -> RunReport:
         """Run a job now, in the process that schedules, or here when there is none. Wait for the end.
 
         It does not wait for a run that ignores its cancellation. ``notify`` gets a sentence when the run has to wait.
@@ -115,7 +115,7 @@ class JobAdmin:
         if self.blocked_by is not None:
             await self._require_scheduler(self.blocked_by)
         run_id = await self.runner.store.request(job, event_id(), self.clock.now())
-        self._record("job.request", name, op=run_id)
+        self._record("job.request", name, reason, op=run_id)
         started = asyncio.Event()
         here = asyncio.create_task(self._run_here(job, started), name="run here")
         notifying = create_watched_task(self._notify_wait(job, run_id, notify), name="notify of a wait")
@@ -191,9 +191,15 @@ class JobAdmin:
                 here.result()
             await asyncio.sleep(POLL_S)
 
-    def _record(self, action: str, name: str, *, op: str | None = None) -> None:
+    def _record(self, action: str, name: str, reason: str, *, op: str | None = None) -> None:
         entry = make_entry(
-            action, current_operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op
+            action,
+            current_operator(),
+            at=self.clock.now(),
+            iface="cli",
+            target=Target("job", name),
+            reason=reason or None,
+            op=op,
         )
         self.auditor.record(entry)
 

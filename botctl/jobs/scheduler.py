@@ -21,10 +21,11 @@ from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
-from botctl.core.contracts.lease import Lease, Leases
+from botctl.core.contracts.lease import Lease, Leases, LeaseWait
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, STORE_FAULTS, IntegrityError
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
+from botctl.core.plural import counted
 from botctl.core.repeats import Repeats
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import plan_run
@@ -51,14 +52,15 @@ class Scheduler:
     on_lease: Callable[[], object] = bool  # called when this process gets the lease
     lease: Lease | None = None  # while this process holds it
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _ended_holder: tuple[str, float] | None = field(default=None, init=False)  # and when its lease ends
     _draining: bool = field(default=False, init=False)
     _repeats: Repeats = field(default_factory=Repeats, init=False)
 
     async def lead(self) -> None:
         """Schedule while holding the lease, for ever. Raises Unreachable if MongoDB does not answer."""
         while True:
-            async with self.leases.lease(LEASE, ttl_s=self.lease_s) as lease:
-                self.lease = lease
+            async with self.leases.lease(LEASE, ttl_s=self.lease_s, on_wait=self._note_wait) as lease:
+                self.lease, self._ended_holder = lease, None
                 self.on_lease()
                 try:
                     await self._schedule(lease)
@@ -76,8 +78,19 @@ class Scheduler:
     async def ping(self) -> str:
         """Return whether this process schedules, as a text for the service registry."""
         if self.lease is None or not self.lease.held:
+            return self._describe_wait()
+        return f"schedules {counted(len(self.jobs), 'job')}, fence {self.lease.fence}"
+
+    def _note_wait(self, wait: LeaseWait) -> None:
+        if wait.has_ended:
+            self._ended_holder = wait.holder, self.runner.clock.monotonic() + wait.left_s
+
+    def _describe_wait(self) -> str:
+        holder, until_s = self._ended_holder or ("", 0.0)
+        left_s = until_s - self.runner.clock.monotonic()
+        if not holder or left_s < 0:
             return "another process schedules, or will shortly"
-        return f"schedules {len(self.jobs)} jobs, fence {self.lease.fence}"
+        return f"waits for the lease of {holder}, which has ended: {left_s:.0f} s at most"
 
     async def _schedule(self, lease: Lease) -> None:
         for job in self.jobs:

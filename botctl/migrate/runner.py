@@ -11,7 +11,7 @@ from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.lease import Lease, Leases
+from botctl.core.contracts.lease import Lease, Leases, LeaseWait
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.protocols import Auditor
 from botctl.migrate.files import Migration, Migrations, load
@@ -136,10 +136,14 @@ class Migrator:
         return rows
 
     def _lease(self, options: RunOptions) -> AbstractAsyncContextManager[Lease]:
-        def notify(holder: str, left_s: float) -> None:
+        def notify(wait: LeaseWait) -> None:
             limit = "" if options.wait_s is None else f" for {options.wait_s:.0f} s at most"
+            if wait.has_ended:
+                sentence = f"{wait.holder} ran migrations and has ended: its lease ends in {wait.left_s:.0f} s"
+                options.listener.waiting(f"{sentence}, waiting{limit}.")
+                return
             options.listener.waiting(
-                f"{holder} runs migrations: waiting{limit}. If it has died, this is known in {left_s:.0f} s."
+                f"{wait.holder} runs migrations: waiting{limit}. If it has died, this is known in {wait.left_s:.0f} s."
             )
 
         return self.leases.lease(LEASE, ttl_s=self.context.lease_s, wait_s=options.wait_s, on_wait=notify)

@@ -16,7 +16,7 @@ from botctl.core.clock import Clock
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import AccessControl, Holder, HolderType
 from botctl.core.contracts.api_keys import ApiKeys
-from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, make_entry
+from botctl.core.contracts.audit_entry import MAX_REASON, AuditOutcome, Change, Principal, Target, make_entry
 from botctl.core.contracts.callers import Caller, guilds_with
 from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.guild_settings import plain
@@ -34,7 +34,6 @@ from botctl.core.errors import ANYTHING, STORE_FAULTS, BotctlError, Held, Integr
 from botctl.core.escape import safe
 from botctl.realtime.protocol import Do
 
-MAX_REASON: Final = 200  # characters
 _MAX_VALUE: Final = 1000  # characters of an argument
 _UNKNOWN_END: Final = "a store does not answer, so it is not known whether this was done; look before you try again"
 

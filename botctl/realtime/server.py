@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.event_loop.tasks import is_own_cancellation
 from botctl.core.http.proxies import Network, parse_networks
 from botctl.core.http.tls import Certificate, certificate_files
+from botctl.core.plural import counted
+from botctl.core.processes.last_port import ports_to_try, remember_port
 from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
 from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
@@ -48,10 +50,11 @@ from botctl.realtime.gate import Gate, GateRules
 from botctl.realtime.http import PATH, StatusPages
 from botctl.realtime.hub import MAX_TOPICS, Hub
 from botctl.realtime.limits import PolicyLimiter
-from botctl.realtime.listener import ACCEPTS_PER_TURN, ListeningSocket, listening_sockets
+from botctl.realtime.listener import ACCEPTS_PER_TURN, listening_sockets
 from botctl.realtime.liveness import Deadlines
 from botctl.realtime.page_access import PageAccess
 from botctl.realtime.protocol import VERSION, encode_push
+from botctl.realtime.server_metrics import register_metrics
 from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 from botctl.realtime.states import StateHub
@@ -82,8 +85,8 @@ class RealtimeServer:
 
     async def ping(self) -> str:
         """Return the number of connections as a text for the service registry."""
-        clients, subscriptions = len(self.connections.clients), self.hub.subscriptions
-        return f"{self.url}, {_counted(clients, 'connection')}, {_counted(subscriptions, 'subscription')}"
+        connections, subscriptions = len(self.connections.clients), self.hub.subscriptions
+        return f"{self.url}, {counted(connections, 'connection')}, {counted(subscriptions, 'subscription')}"
 
 
 @asynccontextmanager
@@ -167,12 +170,13 @@ async def realtime_server(
     servers = await _listen(
         options,
         host,
+        ports_to_try(runtime.folder, SERVICE_NAME, options.port),
         connections,
         certificate.context if certificate else None,
         process_request=_raising_exceptions(process_request),
         handle_connection=_raising_exceptions(handle_connection),
     )
-    _register_metrics(metrics, connections, hub, states)
+    register_metrics(metrics, connections, hub, states)
     background: dict[str, Callable[[], Awaitable[None]]] = {
         "hub": hub.run,
         "deadlines": connections.sweep,
@@ -187,6 +191,8 @@ async def realtime_server(
     url = _url(host, servers[0], secure=certificate is not None)
     try:
         runtime.publish(SERVICE_NAME, pid=os.getpid(), address=url)
+        if not options.port:
+            remember_port(runtime.folder, SERVICE_NAME, _port(servers[0]))
         yield RealtimeServer(url, connections, hub, states)
     finally:
         for server in servers:
@@ -214,44 +220,58 @@ def _raising_exceptions(function: Callable[P, Awaitable[T]]) -> Callable[P, Awai
 async def _listen(
     options: RealtimeSettings,
     host: str,
+    ports: Sequence[int],
     connections: ConnectionRegistry,
     context: ssl.SSLContext | None,
     *,
     process_request: object,
     handle_connection: object,
 ) -> list[Server]:
-    """Listen on all addresses of ``host``."""
-    servers: list[Server] = []
-    sockets: list[ListeningSocket] = []
+    """Listen on all addresses of ``host``, on the first of ``ports`` that it can have. Raises Held or ConfigError."""
+    serve_on = partial(
+        serve,
+        handle_connection,  # type: ignore[arg-type]
+        backlog=ACCEPTS_PER_TURN,
+        ssl=context,
+        ssl_handshake_timeout=OPEN_TIMEOUT_S if context else None,
+        compression=None,
+        process_request=process_request,  # type: ignore[arg-type]
+        create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
+        open_timeout=OPEN_TIMEOUT_S,
+        ping_interval=None,  # socket.py sends pings
+        close_timeout=CLOSE_GRACE_S,
+        max_size=options.message_bytes,
+        max_queue=_MAX_QUEUED_FRAMES,
+        write_limit=WRITE_LIMIT_BYTES,
+        server_header=None,
+        logger=_library_log,
+    )
+    *wishes, last = ports
+    for port in wishes:
+        with suppress(OSError):
+            return await _listen_on(host, port, connections, serve_on)
     try:
-        sockets = await listening_sockets(host, options.port, connections.admission)
-        for sock in sockets:
-            server = await serve(
-                handle_connection,  # type: ignore[arg-type]
-                sock=sock,
-                backlog=ACCEPTS_PER_TURN,
-                ssl=context,
-                ssl_handshake_timeout=OPEN_TIMEOUT_S if context else None,
-                compression=None,
-                process_request=process_request,  # type: ignore[arg-type]
-                create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
-                open_timeout=OPEN_TIMEOUT_S,
-                ping_interval=None,  # socket.py sends pings
-                close_timeout=CLOSE_GRACE_S,
-                max_size=options.message_bytes,
-                max_queue=_MAX_QUEUED_FRAMES,
-                write_limit=WRITE_LIMIT_BYTES,
-                server_header=None,
-                logger=_library_log,
-            )
-            servers.append(server)
+        return await _listen_on(host, last, connections, serve_on)
     except OSError as error:
+        hint = "Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port."
+        raise cannot_listen("The realtime server", f"{host} port {options.port}", error, hint=hint) from error
+
+
+async def _listen_on(
+    host: str, port: int, connections: ConnectionRegistry, serve_on: Callable[..., Awaitable[Server]]
+) -> list[Server]:
+    """Raises OSError."""
+    servers: list[Server] = []
+    sockets = await listening_sockets(host, port, connections.admission)
+    try:
+        for sock in sockets:
+            servers.append(await serve_on(sock=sock))  # noqa: PERF401  those that listen are closed on an error
+    except BaseException:
         for server in servers:
             server.close(close_connections=False)
         for sock in sockets:
             sock.close()
-        hint = "Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port."
-        raise cannot_listen("The realtime server", f"{host} port {options.port}", error, hint=hint) from error
+        raise
     return servers
 
 
@@ -296,44 +316,14 @@ def _encode_hello(options: RealtimeSettings) -> bytes:
     return encode_push("hello", protocol=VERSION, heartbeat_s=options.heartbeat_s, auth_s=options.auth_s, limits=limits)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _url(host: str, server: Server, *, secure: bool) -> str:
-    port = server.sockets[0].getsockname()[1]
     shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
-    return f"{'wss' if secure else 'ws'}://{in_url(shown)}:{port}{PATH}"
+    return f"{'wss' if secure else 'ws'}://{in_url(shown)}:{_port(server)}{PATH}"
+
+
+def _port(server: Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
 
 
 def _recheck_failed(error: BotctlError) -> None:
     _log.warning("the keys of open connections could not be checked: %s", error)
-
-
-def _register_metrics(metrics: Metrics, connections: ConnectionRegistry, hub: Hub, states: StateHub) -> None:
-    connection_counts, counts = connections.counts, hub.counts
-    metrics.watch_connections(lambda: len(connections.clients))
-    for name, help_text, read in (
-        ("botctl_realtime_subscriptions", "Subscriptions to topics.", lambda: hub.subscriptions),
-        ("botctl_realtime_watches", "States that clients watch.", lambda: states.watches),
-        ("botctl_realtime_held_bytes", "Bytes that wait for clients.", lambda: connections.buffered_bytes),
-        ("botctl_realtime_stalled", "Clients with a backlog.", lambda: connections.stalled),
-        ("botctl_realtime_opened_total", "Connections that were opened.", lambda: connection_counts.opened),
-        ("botctl_realtime_turned_away_total", "Connections rejected by a limit.", lambda: connections.rejected),
-        ("botctl_realtime_events_total", "Events read from the log.", lambda: counts.events),
-        ("botctl_realtime_deliveries_total", "Events sent to clients.", lambda: counts.deliveries),
-        ("botctl_realtime_gaps_total", "Times a client was told that events are lost.", lambda: counts.gaps),
-        ("botctl_realtime_recovered_total", "Subscriptions that got all missed events.", lambda: counts.recovered),
-        (
-            "botctl_realtime_not_recovered_total",
-            "Subscriptions that could not get all missed events.",
-            lambda: counts.not_recovered,
-        ),
-    ):
-        metrics.watch(name, help_text, read)
-    metrics.watch(
-        "botctl_realtime_ended_total",
-        "Connections closed by the server.",
-        lambda: connection_counts.disconnected,
-        label="reason",
-    )

@@ -25,9 +25,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -40,13 +37,13 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
+from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, LeaseWait, OnWait
 from botctl.core.driver_errors.mongo import reaching_mongo
 from botctl.core.errors import Held, translated
-from botctl.core.escape import safe
 from botctl.core.event_loop.lag import LAG
 from botctl.core.event_loop.tasks import create_watched_task
 from botctl.stores.journal import journaled
+from botctl.stores.lease_holder import describe_holder, has_ended, new_holder
 from botctl.stores.lease_rules import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database, is_embedded
 
@@ -189,7 +186,7 @@ class MongoLeases:
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, on_wait: OnWait | None) -> HeldLease:
         """Wait for the lease at most ``wait_s`` (None: for ever) and take it. Calls ``on_wait`` if that takes long."""
         candidate, began_s = Candidate(), self.clock_s()
-        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        holder = new_holder()
         while True:
             with _translate_errors(name):
                 leases, record = await self._find(name)
@@ -209,7 +206,7 @@ class MongoLeases:
             if left_s <= 0:
                 raise _held_error(name, record)
             if on_wait is not None and now_s - began_s >= NOTIFY_AFTER_S:
-                on_wait(_process_name(record), candidate.available_in_s(now_s))
+                on_wait(_wait_for(record, candidate.available_in_s(now_s)))
                 on_wait = None
             await asyncio.sleep(min(POLL_S, left_s, candidate.available_in_s(now_s)))
 
@@ -314,14 +311,12 @@ def _fence_after(moved: LeaseRecord) -> int:
     return max(moved.fence + 1, time.time_ns() // 1000)
 
 
-def _process_name(record: LeaseRecord) -> str:
-    """The holder for people: ``process 12 on server``."""
-    host, pid, _ = record.holder.split(":")
-    return f"process {pid} on {safe(host)}"
+def _wait_for(record: LeaseRecord, left_s: float) -> LeaseWait:
+    return LeaseWait(describe_holder(record.holder), left_s, has_ended(record.holder))
 
 
 def _held_error(name: str, record: LeaseRecord) -> Held:
     return Held(
-        f"{name} is held by {_process_name(record)}.",
+        f"{name} is held by {describe_holder(record.holder)}.",
         hint=f"Try again when that process is done. If it has died, the lease expires {record.ttl_s:g} s after that.",
     )

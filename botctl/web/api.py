@@ -11,6 +11,7 @@ from botctl.core.clock import Clock, iso_ms
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import AccessControl, AnyRole, held_permissions, held_roles
 from botctl.core.contracts.access_text import explain
+from botctl.core.contracts.audit_entry import MAX_REASON
 from botctl.core.contracts.callers import guilds_of
 from botctl.core.contracts.permissions import PERMISSIONS, SESSIONS_ADMIN, is_permission
 from botctl.core.contracts.sessions import TICKET_S, Session, SessionStore
@@ -20,7 +21,6 @@ from botctl.core.version import __version__
 from botctl.web.requests import CONTEXT, json_body
 from botctl.web.responses import RequestRefused, json_response
 
-MAX_REASON: Final = 200
 _MAX_NEED: Final = 60
 
 

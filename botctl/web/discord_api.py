@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from botctl.core.contracts.discord_access import DiscordAccess
-from botctl.core.errors import Unreachable
+from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import without_surrogates
 from botctl.core.version import __version__
 from botctl.web.oauth import OAuthApplication, parse_token, revocation_body, token_body
@@ -60,7 +60,8 @@ class DiscordApi:
     def __init__(self, http: aiohttp.ClientSession, access: DiscordAccess) -> None:
         self.origin = access.base_url or _DISCORD
         self._http = http
-        self._bot = {"Authorization": f"Bot {access.token}"}
+        self._token, self._reread = access.token, access.reread
+        self._refused: str | None = None  # the token that Discord refuses: asking with it counts towards a ban
 
     @property
     def consent_page(self) -> str:
@@ -85,20 +86,42 @@ class DiscordApi:
     async def member_roles(self, guild: str, user: str) -> frozenset[str]:
         """The ids of the roles that ``user`` has in ``guild``; none if they are not in it, or the bot is not."""
         async with self._bounded():
-            answer = await self._send("GET", f"/guilds/{guild}/members/{user}", self._bot)
+            answer = await self._ask_as_bot(f"/guilds/{guild}/members/{user}")
             return frozenset() if answer.status in _NOT_THERE else frozenset(map(str, _require_ok(answer)["roles"]))
 
     async def guilds(self) -> list[str]:
         """The first `GUILDS_PER_PAGE` guilds of the bot."""
         async with self._bounded():
-            answer = await self._send("GET", f"/users/@me/guilds?limit={GUILDS_PER_PAGE}", self._bot)
+            answer = await self._ask_as_bot(f"/users/@me/guilds?limit={GUILDS_PER_PAGE}")
             return [str(guild["id"]) for guild in _require_ok(answer)]
 
     async def guild_roles(self, guild: str) -> frozenset[str]:
         """The ids of the roles that ``guild`` has."""
         async with self._bounded():
-            answer = await self._send("GET", f"/guilds/{guild}/roles", self._bot)
+            answer = await self._ask_as_bot(f"/guilds/{guild}/roles")
             return frozenset() if answer.status in _NOT_THERE else frozenset(str(r["id"]) for r in _require_ok(answer))
+
+    async def _ask_as_bot(self, path: str) -> _Answer:
+        """Ask with the bot's token; if it is refused, once more with the one that the settings have by then."""
+        for _ in range(2):
+            if self._token == self._refused and not self._has_other_token():
+                break
+            answer = await self._send("GET", path, {"Authorization": f"Bot {self._token}"})
+            if answer.status != _UNAUTHORIZED:
+                return answer
+            self._refused = self._token
+        raise Unreachable("Discord refuses the bot's token.")
+
+    def _has_other_token(self) -> bool:
+        """Take the token that the settings have now, if it is not the refused one."""
+        try:
+            found = self._reread().token if self._reread is not None else None
+        except ConfigError:
+            found = None
+        if found is None or found.strip() == self._refused:
+            return False
+        self._token = found.strip()
+        return True
 
     async def _revoke(self, application: OAuthApplication, token: str) -> None:
         """Revoke ``token``. If that fails, the sign-in goes on: the token can only tell a name, and no one keeps it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from botctl.core.contracts.sessions import OneTimeTokens, SessionStore
 from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.http.proxies import parse_networks
 from botctl.core.http.tls import Certificate, certificate_files
+from botctl.core.processes.last_port import ports_to_try, remember_port
 from botctl.core.processes.listening import LOOPBACK, cannot_listen, in_url, loopback_host
 from botctl.core.processes.runtime import PartAddress, Runtime
 from botctl.core.services.tasks import Backoff, Tasks
@@ -100,7 +101,7 @@ async def web_server(
     options = settings.web
     certificate = _certificate(options, runtime.root)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
-        sock = _listen(options)
+        sock = _listen(options, ports_to_try(runtime.folder, SERVICE_NAME, options.port))
         try:
             local_url = _local_url(sock, secure=certificate is not None)
             api = DiscordApi(http, discord)
@@ -138,6 +139,8 @@ async def web_server(
             if certificate is not None:
                 tasks.spawn(certificate.watch, name="certificate", restart=_RESTART)
             runtime.publish(SERVICE_NAME, pid=os.getpid(), address=site.url)
+            if not options.port:
+                remember_port(runtime.folder, SERVICE_NAME, sock.getsockname()[1])
             try:
                 yield WebServer(site.url, local_url)
             finally:
@@ -168,24 +171,33 @@ async def _serving(
         await runner.cleanup()
 
 
-def _listen(options: WebSettings) -> socket.socket:
-    """A socket on the address of the settings. Raises Held or ConfigError."""
+def _listen(options: WebSettings, ports: Sequence[int]) -> socket.socket:
+    """A socket on the first of ``ports`` that it can have. Raises Held or ConfigError."""
     host = loopback_host() if options.host in (LOOPBACK, "localhost") else options.host.strip("[]")
+    *wishes, last = ports
+    for port in wishes:
+        with suppress(OSError):
+            return _bound(host, port)
     try:
-        family, *_, address = socket.getaddrinfo(
-            host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, proto=socket.IPPROTO_TCP
-        )[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen()
-        except BaseException:
-            sock.close()
-            raise
+        return _bound(host, last)
     except OSError as error:
         hint = "Set web.host and web.port to a free address, or web.port to 0 for any free port."
         raise cannot_listen("The web page", f"{host} port {options.port}", error, hint=hint) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError."""
+    family, *_, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, proto=socket.IPPROTO_TCP
+    )[0]
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

@@ -59,7 +59,9 @@ def test_jobs_are_run_and_paused_with_a_running_scheduler(project):
         assert failed.json["result"] == "failed"
         assert failed.json["error_id"] in process.output, "the log has the traceback under the same id"
 
-        assert project.call("jobs", "pause", "tick").out == "tick is paused\n"
+        assert project.call("jobs", "pause", "tick", "--reason", "too noisy").out == "tick is paused\n"
+        (paused,) = project.call("audit", "log", "--action", "job.pause", "--json").json
+        assert paused["reason"] == "too noisy"
         found = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
         assert {"trim-events", "sample-stores", "expire-keys", "tell-activity"} < set(found)
         assert (found["tick"]["paused"], found["tick"]["about"]) == (True, "Note the time.")
@@ -70,6 +72,7 @@ def test_jobs_are_run_and_paused_with_a_running_scheduler(project):
 
     alone = project.call("jobs", "run", "report")
     assert (alone.code, "in this process, because no" in alone.out) == (0, True), alone.err
+    assert project.call("jobs", "pause", "tick", "--reason", "x" * 201).code == 2
     unknown = project.call("jobs", "resume", "nothing")
     assert unknown.code == 2
     assert "Choose from: broken, expire-keys, report" in unknown.err

@@ -81,7 +81,12 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server = stack.enter_context(serving(project))
         created = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
         url = address(project)
-        port = urlsplit(url).port or 0
+        (page,) = re.findall(r"^curl -s (.+/readyz\")$", (DOCS / "realtime.md").read_text(), re.MULTILINE)
+        asked = subprocess.run(
+            ["sh", "-c", f"echo {page}"], cwd=project.root, capture_output=True, text=True, check=True
+        )
+        with urlopen(asked.stdout.strip()) as answer:
+            assert json.load(answer)["ready"] is True
         with run_client(url, created["key"]) as (client, stdout):
             assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
@@ -95,7 +100,8 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
             server.wait_for_exit()
             for _ in range(2):  # no server runs
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
-            server = stack.enter_context(serving(project, port))
+            server = stack.enter_context(serving(project))
+            assert address(project) == url, "the port of the last run"
             assert [stdout.readline().split() for _ in range(4)] == [
                 ["auth"],
                 ["subscribe"],
@@ -106,6 +112,9 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
             rest, errors = client.communicate(timeout=LIMIT_S)
             assert (rest, client.returncode) == ("", 1)
             assert str(int(CloseReason.KEY_ENDED)) in errors
+            with run_client(url, created["key"], LIBRARY_EXAMPLE) as (library, _):
+                _, errors = library.communicate(timeout=LIMIT_S)
+                assert (errors, library.returncode) == ("The client has ended: the key was revoked.\n", 1)
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
@@ -204,6 +213,17 @@ def test_granted_role_is_explained_until_it_is_revoked(project: Project) -> None
     assert user in project.call("auth", "who", user).out
     command = project.call("auth", "explain", user, "/ops status")
     assert (command.code, "does not include the role admin or moderator" in command.out) == (1, True)
+    assert "\nThis is for the whole bot." in command.out
+    here = ("auth", "explain", user, "/ops status", "--guild", "900000000000000001")
+    unknown = project.call(*here)
+    assert unknown.code == 1
+    assert unknown.out.splitlines()[0].endswith("is not known without its Discord roles.")
+    assert "--has-role" in unknown.out
+    assert project.call(*here, "--has-role", "900000000000000202").code == 0
+    none = project.call(*here, "--has-role", "", "--json")
+    assert (none.code, none.json["allowed"], none.json["known"]) == (1, False, True)
+    assert "grant moderator user:900000000000000109 --guild 900000000000000001" in none.json["change"]
+    assert project.call(*here, "--json").json["known"] is False
     assert project.call("auth", "explain", user, "/ping").code == 0
     revoke = ("auth", "revoke", "operator", f"user:{user}", "--reason", "off call")
     assert project.call(*revoke).out == f"Revoked: operator from user:{user}.\n"

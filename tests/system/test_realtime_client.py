@@ -191,6 +191,25 @@ class TestEnds:
             async with RealtimeClient(rig.server.url, "botctl_nothing"):
                 pass
         assert ended.value.code == 4501
+        assert str(ended.value).startswith("the key is refused: ")
+
+    async def test_revoked_key_is_named_at_the_start(self, rig: Rig) -> None:
+        async with RealtimeClient(rig.server.url, key := await rig.key()):
+            pass
+        await rig.keys.revoke((await rig.keys.list())[0].id)
+        with pytest.raises(ConnectionEnded) as ended:
+            async with RealtimeClient(rig.server.url, key):
+                pass
+        assert (str(ended.value), ended.value.code) == ("the key was revoked", 4501)
+
+    @pytest.mark.parametrize(
+        "url", ["http://127.0.0.1:8750/realtime", "127.0.0.1:8750", "", "ws://[::1/", "ws://:70000"]
+    )
+    async def test_address_that_cannot_be_one(self, url: str) -> None:
+        with pytest.raises(ConnectionEnded, match="is not the address of a realtime server: ") as ended:
+            async with RealtimeClient(url, "k"):
+                pass
+        assert ended.value.code is None
 
     async def test_revoked_key_ends_the_readers(self, rig: Rig) -> None:
         async with RealtimeClient(rig.server.url, await rig.key()) as client:
@@ -199,6 +218,7 @@ class TestEnds:
             with pytest.raises(ConnectionEnded) as ended:
                 await asyncio.wait_for(first, LIMIT_S)
             assert ended.value.code == 4507
+            assert str(ended.value) == "the key has ended: it was revoked or replaced, or has expired"
             with pytest.raises(ConnectionEnded):
                 await anext(client.events(TOPIC))
             with pytest.raises(ConnectionEnded):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import pytest
@@ -33,6 +36,7 @@ def test_link_opens_a_session_which_the_operator_ends(project: Project) -> None:
     with project.process("run", "--only", "web", until=STARTED_ONLY.lower()) as server:
         url = Runtime(project.root).live()["web"].address
         assert f"web page  {url}" in server.output
+        assert re.search(rf"  {re.escape(url)} +open the web page in a browser\n", server.output)
         made = project.call("auth", "link", "--role", "operator", "--json").json["url"]
         assert made.startswith(f"{url}/auth/link/")
         browser = build_opener(HTTPCookieProcessor(CookieJar()))
@@ -47,3 +51,25 @@ def test_link_opens_a_session_which_the_operator_ends(project: Project) -> None:
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "web" not in project.parts()
+    for call in ("url", "link"):
+        assert "Start the bot: `botctl run`." in project.call("auth", call).err
+
+
+def test_page_stays_at_its_address_unless_another_program_has_it(project: Project) -> None:
+    def address() -> str:
+        with project.process("run", "--only", "web", until=STARTED_ONLY.lower()) as server:
+            url = Runtime(project.root).live()["web"].address
+            assert status_of(build_opener(), f"{url}/api/me") == 401
+            server.signal(signal.SIGKILL)
+            server.wait_for_exit()
+        return url
+
+    first = address()
+    assert address() == first
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the first may linger
+        other.bind(("127.0.0.1", urlsplit(first).port or 0))
+        other.listen()
+        second = address()
+    assert second != first
+    assert address() == second

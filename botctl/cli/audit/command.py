@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from botctl.audit.actions import describe_unknown
 from botctl.audit.log import Follower
 from botctl.audit.query import Query
 from botctl.cli.audit.view import LogView
@@ -64,7 +65,7 @@ def log(
     """
     loaded = load_settings(project, profile)
     query = _build_query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
-    view = LogView(as_json=as_json)
+    view = LogView(as_json=as_json, hint=describe_unknown(action) if action else "")
     if follow:
         with output_required():
             asyncio.run(_follow(build_audit_follower(loaded, query, limit), view))

@@ -25,9 +25,13 @@ _WIDE_COLUMNS: Final = 120
 
 
 class LogView:
-    """Prints entries: in columns on a terminal, else in lines that `cut` and `grep` can read."""
+    """Prints entries: in columns on a terminal, else in lines that `cut` and `grep` can read.
 
-    def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
+    ``hint``: what people are told if there is no entry.
+    """
+
+    def __init__(self, *, as_json: bool, console: Console | None = None, hint: str = "") -> None:
+        self._hint = f" {hint}" if hint else ""
         self._as_json = as_json
         self._console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self._day = ""
@@ -41,7 +45,7 @@ class LogView:
             return
         self._show(entries)
         if not entries:
-            _print_to_stderr("No entry fits these options.")
+            _print_to_stderr(f"No entry fits these options.{self._hint}")
         elif len(entries) == limit:
             _print_to_stderr(f"The limit of {limit} is reached; --limit N shows more.")
 
@@ -60,7 +64,7 @@ class LogView:
         else:
             self._show(entries)
             if not (self._has_followed or entries or batch.waiting_for):
-                _print_to_stderr("No entry fits these options yet. Waiting for new ones; Ctrl-C ends.")
+                _print_to_stderr(f"No entry fits these options yet.{self._hint} Waiting for new ones; Ctrl-C ends.")
         self._has_followed |= not batch.waiting_for
         sys.stdout.flush()
 

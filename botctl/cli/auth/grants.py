@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -19,6 +20,7 @@ from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import (
+    AccessRules,
     AnyRole,
     Holder,
     HolderType,
@@ -26,8 +28,9 @@ from botctl.core.contracts.access import (
     Requester,
     RoleGrant,
     decide,
+    discord_roles_that_allow,
 )
-from botctl.core.contracts.access_text import Explanation, describe_grant
+from botctl.core.contracts.access_text import Explanation, describe_grant, explain_unknown
 from botctl.core.contracts.access_text import explain as explain_decision
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.permissions import PERMISSIONS, is_permission
@@ -38,6 +41,7 @@ from botctl.run.oneshot.grants import AccessAdmin, command_roles, open_access_ad
 
 T = TypeVar("T")
 _FORMS = "user:ID, role:ID (with --guild), key:ID or job:NAME"
+_WHOLE_BOT = "This is for the whole bot. More grants count in a guild, as those of Discord roles: ask with --guild ID."
 
 RoleArgument = Annotated[
     str,
@@ -135,33 +139,59 @@ def explain(
     ],
     guild: Guild = None,
     discord_roles: Annotated[
-        str, typer.Option("--has-role", metavar="ID,ID", help="Discord roles that the user has in the guild.")
-    ] = "",
+        str | None, typer.Option("--has-role", metavar="ID,ID", help="Discord roles that the user has in the guild.")
+    ] = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why someone may do something or why not, and what would change it. Exit code 1: they may not."""
+    """Say why someone may do something or why not, and what would change it. Exit code 1: they may not.
+
+    Which Discord roles a user has is not known here: --has-role names them.
+    """
     whom = parse_holder(holder)
     loaded = load_settings(project, profile)
     need = _parse_need(what, lambda: command_roles(loaded))
-    roles = _parse_ids(discord_roles, "Discord role")
+    roles = None if discord_roles is None else _parse_ids(discord_roles, "Discord role")
     _parse_ids(guild, "guild")
 
-    async def ask(admin: AccessAdmin) -> tuple[bool, Explanation]:
+    async def ask(admin: AccessAdmin) -> _Answer:
         requester = await _requester(admin, whom, roles)
         if need is None:
-            return True, Explanation(f"{whom} may use {what}.", ("yes: it asks for no role",))
-        decision = decide(await admin.rules(), requester, need, guild, datetime.now(UTC))
-        return decision.allowed, explain_decision(decision)
+            return _Answer(Explanation(f"{whom} may use {what}.", ("yes: it asks for no role",)), allowed=True)
+        return _explain(await admin.rules(), requester, need, guild)
 
-    allowed, told = _with_admin(project, profile, ask)
+    answer = _with_admin(project, profile, ask)
+    told = answer.told
     if as_json:
-        print_json({"allowed": allowed, "answer": told.answer, "steps": told.steps, "change": told.change})
+        fields = {"answer": told.answer, "steps": told.steps, "change": told.change, "note": answer.note}
+        print_json({"allowed": answer.allowed, "known": answer.known} | fields)
     else:
-        print("\n".join([told.answer, *(f"  {step}" for step in told.steps), *([told.change] if told.change else [])]))
-    if not allowed:
+        ends = [text for text in (told.change, answer.note) if text]
+        print("\n".join([told.answer, *(f"  {step}" for step in told.steps), *ends]))
+    if not answer.allowed:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """``known``: False if Discord roles that were not named could allow it. ``note``: what was not asked about."""
+
+    told: Explanation
+    allowed: bool
+    known: bool = True
+    note: str = ""
+
+
+def _explain(rules: AccessRules, requester: Requester, need: Need, guild: str | None) -> _Answer:
+    now = datetime.now(UTC)
+    decision = decide(rules, requester, need, guild, now)
+    if decision.allowed:
+        return _Answer(explain_decision(decision), allowed=True)
+    is_unknown = requester.holder.type is HolderType.USER and requester.has_role is None
+    if is_unknown and (perhaps := discord_roles_that_allow(rules, need, guild, now)):
+        return _Answer(explain_unknown(decision, perhaps), allowed=False, known=False)
+    return _Answer(explain_decision(decision), allowed=False, note=_WHOLE_BOT if guild is None else "")
 
 
 def parse_holder(text: str) -> Holder:
@@ -211,10 +241,15 @@ def _parse_need(what: str, read_commands: Callable[[], Mapping[str, tuple[str, .
     return AnyRole(commands[name]) if commands[name] else None
 
 
-async def _requester(admin: AccessAdmin, holder: Holder, discord_roles: frozenset[str]) -> Requester:
-    """``holder`` as who asks; a key with its own permissions. Raises UsageError if there is no such key."""
+async def _requester(admin: AccessAdmin, holder: Holder, discord_roles: frozenset[str] | None) -> Requester:
+    """``holder`` as who asks; a key with its own permissions. Raises UsageError if there is no such key.
+
+    ``discord_roles``: None if they are not known.
+    """
+    if holder.type is HolderType.USER:
+        return Requester(holder, None if discord_roles is None else discord_roles.__contains__)
     if holder.type is not HolderType.KEY:
-        return Requester(holder, discord_roles.__contains__ if holder.type is HolderType.USER else None)
+        return Requester(holder)
     keys = {key.id: key for key in await admin.keys.list()}
     if holder.id not in keys:
         raise UsageError(f"there is no key {safe(holder.id, 40)!r}.", hint="`botctl auth key list` shows their ids.")

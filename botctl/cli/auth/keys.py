@@ -15,7 +15,7 @@ from rich.text import Text
 
 from botctl.cli.auth.lifetime import parse_lifetime
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
@@ -52,6 +52,7 @@ def create(
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="TIME", help="How long the key is valid: 12h, 30d, 8w.")
     ] = None,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -59,7 +60,9 @@ def create(
     """Create a key and print it. It cannot be shown again."""
     lifetime, names = parse_lifetime(expires), _permissions(topics, permissions)
     api_key, text = _with_keys(
-        project, profile, lambda keys: keys.create(name, permissions=names, guild=guild, expires_in=lifetime)
+        project,
+        profile,
+        lambda keys: keys.create(name, permissions=names, guild=guild, expires_in=lifetime, reason=reason),
     )
     _print_key(api_key, text, as_json=as_json)
     if not as_json:
@@ -75,6 +78,7 @@ def rotate(
         str | None, typer.Option("--overlap", metavar="TIME", help="How long the old key stays valid; else 24h.")
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="Revoke the old key at once.")] = False,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -83,7 +87,7 @@ def rotate(
     if now and overlap is not None:
         raise UsageError("--now and --overlap exclude each other.", hint="--now ends the old key at once.")
     lifetime = timedelta(0) if now else parse_lifetime(overlap or DEFAULT_OVERLAP) or timedelta(0)
-    rotation = _with_keys(project, profile, lambda keys: keys.rotate(key_id, overlap=lifetime))
+    rotation = _with_keys(project, profile, lambda keys: keys.rotate(key_id, overlap=lifetime, reason=reason))
     _print_key(rotation.new, rotation.text, as_json=as_json)
     if not as_json:
         old = rotation.old
@@ -169,12 +173,13 @@ def _from(api_key: ApiKey) -> str:
 @app.command()
 def revoke(
     key_id: KeyId,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key, and close the connections that use it."""
-    api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
+    api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id, reason=reason))
     if as_json:
         print_json(api_key.as_json())
     elif is_newly_revoked:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from botctl.cli.auth.lifetime import parse_lifetime
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded
@@ -29,7 +29,6 @@ from botctl.run.oneshot.sessions import open_sessions, page_url
 T = TypeVar("T")
 MAX_LINK: Final = timedelta(hours=1)
 _REASON: Final = "ended at the terminal"
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Who is signed in on the web page."

@@ -9,7 +9,7 @@ import typer
 
 from botctl.cli.gateway.view import plan_json, render_plan, render_status, status_json
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.run.oneshot.gateway import log_in_now, read_gateway, reconnect
@@ -40,12 +40,12 @@ def plan(project: Project = None, profile: Profile = None, as_json: AsJson = Fal
 
 
 @app.command()
-def login(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+def login(reason: Reason = "", project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Let a bot that waits for logins log in now: end its pause, and take the reserve. The audit log records it.
 
     Exit code 2 if it does not wait, 7 if no bot runs.
     """
-    asyncio.run(log_in_now(load_settings(project, profile)))
+    asyncio.run(log_in_now(load_settings(project, profile), reason))
     print_json({"logging_in": True}) if as_json else print("The bot logs in now.")
 
 
@@ -57,6 +57,7 @@ def restart(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Log in again, which costs a login, instead of resuming the session.")
     ] = False,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
@@ -65,7 +66,7 @@ def restart(
 
     A resumed session misses no event. Exit code 5 if the logins that --fresh needs are not left, 7 if no bot runs.
     """
-    shards = asyncio.run(reconnect(load_settings(project, profile), shard, fresh=fresh))
+    shards = asyncio.run(reconnect(load_settings(project, profile), shard, fresh=fresh, reason=reason))
     if as_json:
         print_json({"shards": list(shards), "fresh": fresh})
     else:

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.number_format import format_count, format_duration, format_ms, format_time
+from botctl.cli.number_format import format_duration, format_ms, format_time
 from botctl.core.clock import from_unix_ms, iso_ms
 from botctl.core.escape import safe
+from botctl.core.plural import counted
 from botctl.logins.budget import Budget
 from botctl.run.oneshot.gateway import GatewayReport
 
@@ -46,7 +47,7 @@ def render_plan(report: GatewayReport) -> Iterator[RenderableType]:
     for row in plan.shards:
         table.add_row(str(row.shard), row.how, format_duration(row.at_s))
     yield table
-    cost = format_count(plan.logins, "login")
+    cost = counted(plan.logins, "login")
     yield Text(f"{cost} of {budget.left:,}; the last one {format_duration(plan.last_s)} after the first.")
     if plan.waits_until:
         until = f"{plan.waits_until:%Y-%m-%d %H:%M} UTC"

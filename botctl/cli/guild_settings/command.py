@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.settings import load_settings
 from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
@@ -42,20 +42,43 @@ def show(guild: Guild, project: Project = None, profile: Profile = None, as_json
 
 @app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
-    guild: Guild, key: Key, value: Value, project: Project = None, profile: Profile = None, as_json: AsJson = False
+    guild: Guild,
+    key: Key,
+    value: Value,
+    reason: Reason = "",
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Change one setting of a guild."""
-    _print(guild, _read_or_change(guild, {key: value}, project, profile, as_json=as_json), as_json=as_json)
+    _print(
+        guild, _read_or_change(guild, {key: value}, project, profile, reason=reason, as_json=as_json), as_json=as_json
+    )
 
 
 @app.command()
-def reset(guild: Guild, key: Key, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+def reset(
+    guild: Guild,
+    key: Key,
+    reason: Reason = "",
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
     """Remove one setting of a guild, so that its default is used."""
-    _print(guild, _read_or_change(guild, {key: None}, project, profile, as_json=as_json), as_json=as_json)
+    _print(
+        guild, _read_or_change(guild, {key: None}, project, profile, reason=reason, as_json=as_json), as_json=as_json
+    )
 
 
 def _read_or_change(
-    guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None, *, as_json: bool
+    guild: str,
+    changes: dict[str, Any] | None,
+    project: Path | None,
+    profile: str | None,
+    *,
+    reason: str = "",
+    as_json: bool,
 ) -> GuildSettings:
     if not DISCORD_ID.matches(guild):
         raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"A guild's id is {DISCORD_ID.description}.")
@@ -65,7 +88,7 @@ def _read_or_change(
         async with open_guild_settings(loaded) as (store, list_commands):
             if changes is None:
                 return await store.get(guild)
-            settings = await store.update(guild, changes, actor="cli")
+            settings = await store.update(guild, changes, actor="cli", reason=reason)
             if changes.get("disabled") and not as_json:
                 _warn_of_unknown_commands(settings, await list_commands())
             return settings

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli.json_output import print_json
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.output import WIDE, show
 from botctl.cli.settings import load_settings
 from botctl.cli.text_layout import to_text, wrap_items
@@ -63,7 +63,9 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
 
 @app.command()
-def run(name: Name, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+def run(
+    name: Name, reason: Reason = "", project: Project = None, profile: Profile = None, as_json: AsJson = False
+) -> None:
     """Run a job now and wait for its end.
 
     The process that schedules jobs runs it, even if you stop waiting. If there is no such process, this one runs the
@@ -73,7 +75,7 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
 
     async def run_job() -> RunReport:
         async with open_job_admin(loaded, run=name) as admin:
-            return await admin.run(name, _discard_progress if as_json else _print_progress)
+            return await admin.run(name, _discard_progress if as_json else _print_progress, reason=reason)
 
     report = _run_to_report(run_job())
     if as_json:
@@ -85,23 +87,23 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
 
 
 @app.command()
-def pause(name: Name, project: Project = None, profile: Profile = None) -> None:
+def pause(name: Name, reason: Reason = "", project: Project = None, profile: Profile = None) -> None:
     """Skip all due times of a job until it is resumed."""
-    _set_paused(name, project, profile, paused=True)
+    _set_paused(name, reason, project, profile, paused=True)
 
 
 @app.command()
-def resume(name: Name, project: Project = None, profile: Profile = None) -> None:
+def resume(name: Name, reason: Reason = "", project: Project = None, profile: Profile = None) -> None:
     """Run a paused job again, from its next due time on. Due times during the pause are skipped."""
-    _set_paused(name, project, profile, paused=False)
+    _set_paused(name, reason, project, profile, paused=False)
 
 
-def _set_paused(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
+def _set_paused(name: str, reason: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
     loaded = load_settings(project, profile)
 
     async def change() -> bool:
         async with open_job_admin(loaded) as admin:
-            return await admin.set_paused(name, paused=paused)
+            return await admin.set_paused(name, paused=paused, reason=reason)
 
     changed = asyncio.run(change())
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")

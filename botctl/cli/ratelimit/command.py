@@ -17,11 +17,11 @@ from rich.text import Text
 
 from botctl.cli import output
 from botctl.cli.json_output import print_json
-from botctl.cli.number_format import format_count
-from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.options import AsJson, Profile, Project, Reason
 from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
+from botctl.core.plural import counted
 from botctl.ratelimit.inspect import LimitStatus, PolicyRow
 from botctl.ratelimit.keys import Subject, parse_subject
 from botctl.run.oneshot.ratelimit import open_rate_limits, reset_limits
@@ -95,18 +95,19 @@ def show(
 def reset(
     subject: SubjectArgument,
     policy: PolicyOption = None,
+    reason: Reason = "",
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Reset the limits of a subject, in all processes at once. The audit log records it."""
     limited = _parse_subject(subject)
-    keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy))
+    keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy, reason))
     if as_json:
         print_json({"subject": str(limited), "reset": [key._asdict() for key in keys]})
     else:
         policies = ", ".join(sorted({safe(key.policy) for key in keys}))
-        result = f"{format_count(len(keys), 'limit')} reset ({policies})" if keys else "there was nothing to reset"
+        result = f"{counted(len(keys), 'limit')} reset ({policies})" if keys else "there was nothing to reset"
         print(f"{limited}: {result}.")
 
 

@@ -235,11 +235,13 @@ class RunView:
         return facts
 
     def _suggestions(self) -> list[tuple[str, str]]:
-        program = program_name()
+        program, web = program_name(), Runtime(self._loaded.root).live().get("web")
+        page = [] if web is None else [(web.address, "open the web page in a browser")]
         stores = (f"{program} stores", "show where the data is")
         if self._loaded.settings.discord.token:
-            return [stores, (f"{program} run --explain-config", "show where each setting comes from")]
+            return [*page, stores, (f"{program} run --explain-config", "show where each setting comes from")]
         return [
+            *page,
             (f'{program} sandbox send "/ping"', "send a command to the bot"),
             (f"{program} sandbox", "open a prompt in the local Discord"),
             stores,

@@ -41,6 +41,7 @@ ENV_PREFIX: Final = "BOTCTL_"
 ENV_DELIMITER: Final = "__"
 FILE_SUFFIX: Final = "_FILE"
 """After the variable of a secret setting: the value is the path of a file that holds the secret."""
+_PORT: Final = "Its port; 0 takes that of the last run if it is free, else any free one. `botctl run` prints it."
 
 
 class LogLevel(enum.StrEnum):
@@ -236,7 +237,7 @@ class JobSettings(Section):
 
 class RealtimeSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the realtime server listens on.")
-    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    port: int = Field(default=0, ge=0, le=65535, description=_PORT)
     hosts: HostNames = Field(
         default=(),
         description="Host names of the server. Clients may name it by these, by its address, or as localhost.",
@@ -298,7 +299,7 @@ class RealtimeSettings(Section):
 
 class WebSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the web page is served on.")
-    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    port: int = Field(default=0, ge=0, le=65535, description=_PORT)
     url: WebUrl | None = Field(
         default=None,
         description="The page's address in a browser, such as https://bot.example. Needed if `host` is not loopback.",

@@ -237,6 +237,15 @@ def decide(rules: AccessRules, requester: Requester, need: Need, guild: str | No
     return AccessDecision(requester, need, guild, steps)
 
 
+def discord_roles_that_allow(rules: AccessRules, need: Need, guild: str | None, now: datetime) -> tuple[RoleGrant, ...]:
+    """The grants to Discord roles that would allow ``need`` in ``guild`` to a user who has the Discord role."""
+    return tuple(
+        grant
+        for grant in rules.grants
+        if grant.holder.type is _ROLE and _judge(grant, need, guild, now) is StepResult.ALLOWS
+    )
+
+
 def held_roles(rules: AccessRules, requester: Requester, guild: str | None, now: datetime) -> frozenset[str]:
     """The names of the roles that ``requester`` has in ``guild``."""
     return frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from botctl.core.contracts.access import (
@@ -14,7 +15,7 @@ from botctl.core.contracts.access import (
     Step,
     StepResult,
 )
-from botctl.core.contracts.permissions import roles_with
+from botctl.core.contracts.permissions import BUILT_IN_ROLES, roles_with
 
 _NOUNS = {
     HolderType.USER: "user",
@@ -42,6 +43,17 @@ def explain(decision: AccessDecision, *, who: str = "", what: str = "") -> Expla
     answer = f"{who} {word} {what} {_describe_guild(decision.guild)}."
     steps = tuple(_describe_step(step, decision.need) for step in decision.steps) or (_no_grant(decision),)
     return Explanation(answer, steps, "" if decision.allowed else _describe_change(decision))
+
+
+def explain_unknown(decision: AccessDecision, perhaps: Sequence[RoleGrant]) -> Explanation:
+    """Say that ``decision``, a no, depends on the Discord roles of the user: each of ``perhaps`` would allow it."""
+    holder, need = decision.requester.holder, describe_need(decision.need)
+    answer = f"Whether {holder} may {need} {_describe_guild(decision.guild)} is not known without its Discord roles."
+    known = explain(decision)
+    steps = tuple(f"perhaps: {describe_grant(grant)}" for grant in perhaps)
+    ids = ",".join(dict.fromkeys(grant.holder.id for grant in perhaps))
+    ask = f'Name those of {ids} that it has with --has-role; --has-role "" says that it has none.'
+    return Explanation(answer, known.steps + steps, f"{ask} {known.change}")
 
 
 def describe_need(need: Need) -> str:
@@ -96,8 +108,14 @@ def _describe_change(decision: AccessDecision) -> str:
     need, holder = decision.need, decision.requester.holder
     if holder.type is HolderType.SESSION:
         return "To allow it, sign in with Discord, or make a link with another role: `botctl auth link --role …`."
-    roles = list(need.names) if isinstance(need, AnyRole) else roles_with(need)
+    roles = _weakest_first(need.names) if isinstance(need, AnyRole) else roles_with(need)
     scope = "" if decision.guild is None else f" --guild {decision.guild}"
     grant = f'`botctl auth grant {roles[0]} {holder}{scope} --reason "…"`'
     others = f" ({' or '.join(roles[1:])} would do, too)" if len(roles) > 1 else ""
     return f"To allow it, grant {roles[0]}: {grant}{others}."
+
+
+def _weakest_first(roles: Sequence[str]) -> list[str]:
+    """Those of the settings, which carry only what the settings say, before the built-in ones, which grow."""
+    strength = [*BUILT_IN_ROLES]
+    return sorted(roles, key=lambda role: strength.index(role) if role in BUILT_IN_ROLES else -1)

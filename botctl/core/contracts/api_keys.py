@@ -88,6 +88,7 @@ class ApiKeys(Protocol):
         permissions: Sequence[str] = (EVERY_EVENT,),
         guild: str | None = None,
         expires_in: timedelta | None = None,
+        reason: str = "",
     ) -> tuple[ApiKey, str]:
         """Create a key. Returns it and its text, which cannot be read again.
 
@@ -97,7 +98,7 @@ class ApiKeys(Protocol):
         """
         ...
 
-    async def rotate(self, key_id: str, *, overlap: timedelta) -> Rotation:
+    async def rotate(self, key_id: str, *, overlap: timedelta, reason: str = "") -> Rotation:
         """Create a successor with the same name, permissions, guild and lifetime.
 
         The old key ends after ``overlap``, or earlier if it expires earlier; without an overlap it is revoked now.

@@ -29,6 +29,7 @@ from botctl.core.version import __version__
 
 VERSION = 1
 MAX_LINE_BYTES = 16_384
+MAX_REASON = 200  # characters of a reason that someone gives
 _MAX_EXACT_INTEGER = 2**53 - 1
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
 _REPEATED = "done more than once"

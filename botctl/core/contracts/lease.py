@@ -48,8 +48,16 @@ class Lease(Protocol):
     def held(self) -> bool: ...
 
 
-OnWait = Callable[[str, float], None]
-"""Called with the holder (``process 4711 on web-1``), and the seconds until its lease expires without a renewal."""
+@dataclass(frozen=True, slots=True)
+class LeaseWait:
+    """What a process waits for: that ``holder`` (``process 4711 on web-1``) releases the lease, or that it expires."""
+
+    holder: str
+    left_s: float  # until it expires without a renewal
+    has_ended: bool  # the holder is known to have ended, so the lease will expire
+
+
+OnWait = Callable[[LeaseWait], None]
 
 
 class Leases(Protocol):

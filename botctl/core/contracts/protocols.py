@@ -70,10 +70,11 @@ class GuildSettingsStore(Protocol):
         """
         ...
 
-    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
+    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str, reason: str = "") -> GuildSettings:
         """Change settings of ``guild``; None resets to the default. Returns the new settings.
 
-        ``actor``: the user's Discord id, or ``cli``. Publishes GuildSettingsChanged in every process.
+        ``actor``: the user's Discord id, or ``cli``. ``reason``: for the audit log. Publishes
+        GuildSettingsChanged in every process.
 
         Raises:
             UsageError: there is no such setting, or the value is not valid.

@@ -66,7 +66,7 @@ async def read_gateway(loaded: Loaded) -> GatewayReport:
         return GatewayReport(rows, logins, waiting)
 
 
-async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool) -> tuple[int, ...]:
+async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool, reason: str = "") -> tuple[int, ...]:
     """Let the running bot reconnect ``shard`` (None: all), and audit it. Returns the shards.
 
     Raises:
@@ -93,7 +93,7 @@ async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool) -> tuple[
             at=running.get(Clock).now(),
             iface="cli",
             target=target,
-            reason="log in again" if fresh else "resume",
+            reason=_reason("log in again" if fresh else "resume", reason),
         )
         queue = RequestQueue(running.get(Redis), fingerprint_of(access))
         try:
@@ -105,7 +105,7 @@ async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool) -> tuple[
         return shards
 
 
-async def log_in_now(loaded: Loaded) -> None:
+async def log_in_now(loaded: Loaded, reason: str = "") -> None:
     """Let the bot that waits for logins log in now, and audit it.
 
     Raises:
@@ -121,9 +121,18 @@ async def log_in_now(loaded: Loaded) -> None:
     async with open_services(loaded, add_redis, add_mongo, add_audit) as running:
         await RequestQueue(running.get(Redis), fingerprint_of(access)).override()
         entry = make_entry(
-            "gateway.login_now", current_operator(), at=running.get(Clock).now(), iface="cli", reason=report.waiting
+            "gateway.login_now",
+            current_operator(),
+            at=running.get(Clock).now(),
+            iface="cli",
+            reason=_reason(report.waiting, reason),
         )
         running.get(Auditor).record(entry)
+
+
+def _reason(what: str, why: str) -> str:
+    """The reason of an entry: what is known of it, and what the operator says."""
+    return f"{what}: {why}" if why else what
 
 
 def _access(loaded: Loaded, runtime: Runtime) -> DiscordAccess:

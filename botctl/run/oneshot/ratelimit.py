@@ -23,11 +23,11 @@ async def open_rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
         yield Inspector(running.get(Redis), loaded.settings.bot)
 
 
-async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
+async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None, reason: str = "") -> list[Key]:
     """Reset the limits of ``subject`` (of all policies without ``policy``) and audit it; returns the reset keys.
 
     Raises Unreachable if a store does not answer.
     """
     async with open_services(loaded, add_redis, add_mongo, add_audit) as running:
         inspector = Inspector(running.get(Redis), loaded.settings.bot)
-        return await reset(inspector, running.get(Auditor), running.get(Clock), subject, policy)
+        return await reset(inspector, running.get(Auditor), running.get(Clock), subject, policy, reason=reason)

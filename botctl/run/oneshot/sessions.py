@@ -26,5 +26,5 @@ def page_url(loaded: Loaded) -> str:
         return loaded.settings.web.url.rstrip("/")
     part = Runtime(loaded.root).live().get("web")
     if part is None:
-        raise Unreachable("The web page does not run on this machine.", hint="Start it: botctl run --only web.")
+        raise Unreachable("The web page does not run on this machine.", hint="Start the bot: `botctl run`.")
     return part.address

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from botctl.cli.number_format import format_count, format_duration, format_ms, format_time, sparkline
-
-
-def test_count_has_a_singular_and_a_plural() -> None:
-    assert [format_count(number, "limit") for number in (0, 1, 2000)] == ["0 limits", "1 limit", "2,000 limits"]
+from botctl.cli.number_format import format_duration, format_ms, format_time, sparkline
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from botctl.core.contracts.access import (
     Requester,
     RoleGrant,
     decide,
+    discord_roles_that_allow,
     held_permissions,
     held_roles,
 )
-from botctl.core.contracts.access_text import explain
+from botctl.core.contracts.access_text import explain, explain_unknown
 from botctl.core.contracts.permissions import (
     BUILT_IN_ROLES,
     PERMISSIONS,
@@ -209,3 +210,41 @@ def test_explanation_names_the_grants_and_what_would_help() -> None:
     assert told.change.startswith(
         "To allow it, grant operator: `botctl auth grant operator user:1 --guild 100 --reason"
     )
+
+
+def test_weakest_role_is_advised_first() -> None:
+    need = AnyRole(("owner", "admin", "moderator", "operator"))
+    told = explain(decide(AccessRules(), Requester(ANN), need, "100", NOW))
+    assert told.change == (
+        'To allow it, grant moderator: `botctl auth grant moderator user:1 --guild 100 --reason "…"`'
+        " (operator or admin or owner would do, too)."
+    )
+
+
+def test_answer_that_depends_on_unknown_discord_roles_says_so() -> None:
+    role = Holder(HolderType.ROLE, "7")
+    rules = AccessRules((RoleGrant("admin", role, source=GrantSource.SETTINGS),))
+    decision = decide(rules, Requester(ANN), need := AnyRole(("admin",)), "100", NOW)
+    told = explain_unknown(decision, discord_roles_that_allow(rules, need, "100", NOW))
+    assert told.answer == (
+        "Whether user:1 may use what needs the role admin in guild 100 is not known without its Discord roles."
+    )
+    assert told.steps == (
+        "no: user:1 has no role in guild 100",
+        "perhaps: admin to members with the Discord role 7, by the settings",
+    )
+    assert "Name those of 7 that it has with --has-role" in told.change
+    assert "--guild 100" in told.change
+
+
+@given(st.lists(grants, max_size=6), needs, places)
+def test_discord_roles_that_allow_are_those_that_change_a_no(
+    given_grants: list[RoleGrant], need: Need, guild: str | None
+) -> None:
+    """Each of them allows it to a user who has that role, and no other Discord role does."""
+    rules = AccessRules(tuple(given_grants))
+    stranger = Holder(HolderType.USER, "3")
+    allowing = {grant.holder.id for grant in discord_roles_that_allow(rules, need, guild, NOW)}
+    for role in "12":
+        requester = Requester(stranger, {role}.__contains__)
+        assert decide(rules, requester, need, guild, NOW).allowed is (role in allowing)

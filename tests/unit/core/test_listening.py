@@ -105,7 +105,7 @@ async def test_realtime_server_reports_a_port_it_cannot_have(host: str, kind: ty
     with bound_to_loopback() as taken:
         options = RealtimeSettings(host=host, port=_listening(taken))
         with pytest.raises(kind, match="The realtime server cannot listen on"):
-            await _listen(options, host, registry, None, process_request=None, handle_connection=None)
+            await _listen(options, host, [options.port], registry, None, process_request=None, handle_connection=None)
 
 
 def _listening(sock: socket.socket) -> int:

@@ -111,12 +111,13 @@ async def test_replaced_request_raises_held(admin):
 
 
 async def test_pause_and_resume_are_audited_once(admin):
-    assert await admin.set_paused("well", paused=True)
+    assert await admin.set_paused("well", paused=True, reason="too noisy")
     assert not await admin.set_paused("well", paused=True)
     assert await admin.set_paused("well", paused=False)
     assert admin.actions == ["job.pause", "job.resume"]
-    (entry, _) = (json.loads(encode_line(entry)) for entry in admin.auditor.entries)
+    (entry, resumed) = (json.loads(encode_line(entry)) for entry in admin.auditor.entries)
     assert entry["actor"]["type"] == "cli"
+    assert (entry["reason"], "reason" in resumed) == ("too noisy", False)
     assert entry["target"] == {"type": "job", "id": "well"}
 
 

@@ -13,6 +13,7 @@ from pymongo.errors import AutoReconnect
 
 from botctl.core.clock import SystemClock
 from botctl.core.contracts.jobs import Jobs, RunResult
+from botctl.core.contracts.lease import LeaseWait, OnWait
 from botctl.jobs.scheduler import Scheduler
 from tests.support.jobs import FakeLease, Rig, make_job
 from tests.support.services import SetClock
@@ -26,10 +27,14 @@ class FakeLeases:
     def __init__(self) -> None:
         self.allowed = asyncio.Event()
         self.held: FakeLease | None = None
+        self.on_wait: OnWait | None = None
         self.fence = 0
 
     @asynccontextmanager
-    async def lease(self, name: str, *, ttl_s: float = 15, wait_s: float | None = None) -> AsyncIterator[FakeLease]:
+    async def lease(
+        self, name: str, *, ttl_s: float = 15, wait_s: float | None = None, on_wait: OnWait | None = None
+    ) -> AsyncIterator[FakeLease]:
+        self.on_wait = on_wait
         await self.allowed.wait()
         self.fence += 1
         self.held = FakeLease(self.fence)
@@ -81,10 +86,21 @@ async def test_nothing_runs_without_the_lease(scheduling):
     assert await scheduling.scheduler.ping() == "another process schedules, or will shortly"
 
 
+async def test_lease_of_a_process_that_has_ended_is_awaited_by_name(scheduling):
+    await until(lambda: scheduling.leases.on_wait is not None)
+    scheduling.leases.on_wait(LeaseWait("process 12 on vps", 14.0, has_ended=False))
+    assert await scheduling.scheduler.ping() == "another process schedules, or will shortly"
+    scheduling.leases.on_wait(LeaseWait("process 12 on vps", 14.3, has_ended=True))
+    said = await scheduling.scheduler.ping()
+    assert said == "waits for the lease of process 12 on vps, which has ended: 14 s at most"
+    scheduling.leases.on_wait(LeaseWait("process 12 on vps", -1.0, has_ended=True))
+    assert await scheduling.scheduler.ping() == "another process schedules, or will shortly", "it took the lease"
+
+
 async def test_due_job_runs_as_soon_as_lease_is_held(scheduling):
     scheduling.leases.allowed.set()
     await until(lambda: scheduling.calls == 1)
-    assert await scheduling.scheduler.ping() == "schedules 1 jobs, fence 1"
+    assert await scheduling.scheduler.ping() == "schedules 1 job, fence 1"
     scheduling.release.set()
     await until(lambda: scheduling.rig.results == ["ok"])
 

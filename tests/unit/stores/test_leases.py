@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pymongo.errors import AutoReconnect
 
-from botctl.core.contracts.lease import LeaseHolder
+from botctl.core.contracts.lease import LeaseHolder, LeaseWait
 from botctl.core.errors import Held, Unreachable
 from botctl.stores.lease_rules import MARGIN, Candidate, LeaseRecord, LeaseState
 from botctl.stores.leases import COLLECTION, MOVED, POLL_S, MongoLeases, acquire, read_lease, release, renew
@@ -350,18 +350,19 @@ async def test_failed_renewal_is_tried_again_soon():
 @pytest.mark.looptime
 async def test_on_wait_is_called_once():
     _, one, other = two()
-    told: list[tuple[str, float]] = []
+    told: list[LeaseWait] = []
     async with one.lease("a", ttl_s=6):
         with pytest.raises(Held):
-            async with other.lease("a", wait_s=0.5, on_wait=lambda *words: told.append(words)):
+            async with other.lease("a", wait_s=0.5, on_wait=told.append):
                 pass
         assert told == [], "a moment is not worth a word"
         with pytest.raises(Held):
-            async with other.lease("a", wait_s=20, on_wait=lambda *words: told.append(words)):
+            async with other.lease("a", wait_s=20, on_wait=told.append):
                 pass
-    ((who, left_s),) = told
-    assert who.startswith("process ")
-    assert 0 < left_s <= 6
+    (wait,) = told
+    assert wait.holder.startswith("process ")
+    assert 0 < wait.left_s <= 6
+    assert not wait.has_ended
 
 
 @pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.errors import Unreachable
 from botctl.web import discord_api
 from botctl.web.discord_api import DiscordApi
@@ -30,7 +30,9 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def api(*answers: web.Response | Answers) -> AsyncIterator[tuple[DiscordApi, list[tuple[str, str, str]]]]:
+async def api(
+    *answers: web.Response | Answers, reread: Callable[[], TokenFound] | None = None
+) -> AsyncIterator[tuple[DiscordApi, list[tuple[str, str, str]]]]:
     """An API whose Discord gives ``answers`` in order, and what it was asked: method, path, Authorization."""
     asked: list[tuple[str, str, str]] = []
     left = list(answers)
@@ -43,7 +45,8 @@ async def api(*answers: web.Response | Answers) -> AsyncIterator[tuple[DiscordAp
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
-        yield DiscordApi(http, DiscordAccess("bot-token", str(server.make_url("")).rstrip("/"))), asked
+        access = DiscordAccess("bot-token", str(server.make_url("")).rstrip("/"), reread=reread)
+        yield DiscordApi(http, access), asked
 
 
 def reply(value: Any, status: int = 200, **headers: str) -> web.Response:
@@ -137,3 +140,25 @@ async def test_discord_that_is_away_is_named() -> None:
     async with aiohttp.ClientSession() as http:
         with pytest.raises(Unreachable, match="cannot be reached"):
             await DiscordApi(http, DiscordAccess("t", "http://127.0.0.1:9")).guilds()
+
+
+async def test_refused_token_is_sent_once_and_no_more() -> None:
+    """Each refusal counts towards the ban of the address."""
+    async with api(reply({}, 401)) as (discord, asked):
+        for _ in range(3):
+            with pytest.raises(Unreachable, match="refuses the bot's token"):
+                await discord.member_roles(GUILD, USER)
+    assert len(asked) == 1
+
+
+async def test_token_that_was_replaced_is_read_again() -> None:
+    tokens = ["bot-token"]
+    member = {"roles": ["1"]}
+    answers = (reply({}, 401), reply(member), reply(member))
+    async with api(*answers, reread=lambda: TokenFound(tokens[-1], ".env")) as (discord, asked):
+        with pytest.raises(Unreachable):
+            await discord.member_roles(GUILD, USER)
+        tokens.append("new-token")
+        for _ in range(2):
+            assert await discord.member_roles(GUILD, USER) == {"1"}
+    assert [call[2] for call in asked] == ["Bot bot-token", "Bot new-token", "Bot new-token"]

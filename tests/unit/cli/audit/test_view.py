@@ -141,6 +141,14 @@ def test_follower_prints_json_lines_and_each_wait_once(capsys):
     assert list(map(json.loads, printed.err.splitlines())) == [{"waiting_for": "away"}] * 2
 
 
+def test_hint_is_given_where_nothing_fits(capsys):
+    view = LogView(as_json=False, hint="There is no action 'x'.")
+    view.print_entries([document()], 50)
+    assert capsys.readouterr().err == ""
+    view.print_entries([], 50)
+    assert capsys.readouterr().err == "No entry fits these options. There is no action 'x'.\n"
+
+
 def test_follower_explains_why_nothing_is_shown(capsys):
     view = LogView(as_json=False)
     for batch in (EntryBatch([], "away"), EntryBatch([]), EntryBatch([])):
