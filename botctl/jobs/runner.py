@@ -23,6 +23,7 @@ from botctl.core.driver_errors.failing_store import failing_store
 from botctl.core.errors import ANYTHING, STORE_FAULTS
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
 from botctl.core.ids import error_id, event_id
+from botctl.core.plural import counted
 from botctl.core.services.registry import Services
 from botctl.core.signatures import parameters_of
 from botctl.jobs.planning import RunPlan, plan_run
@@ -235,6 +236,6 @@ class Runner:
 def _skip_message(job: Job, record: JobRecord, plan: RunPlan) -> tuple[Any, ...]:
     """The level, the text and the arguments of the log line for a plan without a run."""
     if plan.skipped:
-        return logging.INFO, "job %s: %d due times were missed and are skipped", job.name, plan.skipped
+        return logging.INFO, "job %s: missed and skipped: %s", job.name, counted(plan.skipped, "due time")
     sentence = "job %s: it was due at %s only, because a clock was ahead; now it is due at %s"
     return logging.WARNING, sentence, job.name, iso_ms(record.next_due), iso_ms(plan.next_due)

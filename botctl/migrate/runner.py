@@ -137,14 +137,7 @@ class Migrator:
 
     def _lease(self, options: RunOptions) -> AbstractAsyncContextManager[Lease]:
         def notify(wait: LeaseWait) -> None:
-            limit = "" if options.wait_s is None else f" for {options.wait_s:.0f} s at most"
-            if wait.has_ended:
-                sentence = f"{wait.holder} ran migrations and has ended: its lease ends in {wait.left_s:.0f} s"
-                options.listener.waiting(f"{sentence}, waiting{limit}.")
-                return
-            options.listener.waiting(
-                f"{wait.holder} runs migrations: waiting{limit}. If it has died, this is known in {wait.left_s:.0f} s."
-            )
+            options.listener.waiting(_describe_wait(wait, options.wait_s))
 
         return self.leases.lease(LEASE, ttl_s=self.context.lease_s, wait_s=options.wait_s, on_wait=notify)
 
@@ -208,3 +201,11 @@ async def migrated(migrator: Migrator, migrations: Migrations, *, apply: bool) -
 
 def _is_running(rows: Sequence[MigrationRow]) -> bool:
     return any(row.status is MigrationStatus.RUNNING for row in rows)
+
+
+def _describe_wait(wait: LeaseWait, wait_s: float | None) -> str:
+    """``wait_s``: the longest wait; None: no limit."""
+    limit = "" if wait_s is None else f" for {wait_s:.0f} s at most"
+    if wait.has_ended:
+        return f"{wait.holder} ran migrations and has ended: waiting{limit}. Its lease ends in {wait.left_s:.0f} s."
+    return f"{wait.holder} runs migrations: waiting{limit}. If it has died, this is known in {wait.left_s:.0f} s."
