@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -27,6 +29,23 @@ class GatewaySocket(DiscordWebSocket):
 
     async def resume(self) -> None:
         """Do nothing."""
+
+    def watch(self, before: Callable[[str, Any], None], after: Callable[[int], None]) -> None:
+        """Call ``before`` with each event and its data before it is parsed, and ``after`` with its sequence number.
+
+        That is called when each listener of the event has begun: disnake starts them as tasks.
+        """
+        loop = asyncio.get_running_loop()
+
+        def parse_watched(event: str, parse: Callable[[Any], Any], data: Any) -> None:
+            before(event, data)
+            try:
+                parse(data)
+            finally:
+                loop.call_soon(after, self.sequence or 0)
+
+        parsers = self._discord_parsers.items()
+        self._discord_parsers = {event: partial(parse_watched, event, parse) for event, parse in parsers}
 
     async def log_in(self) -> None:
         """Wait for the turn (``before_identify_hook``), then send IDENTIFY."""
