@@ -47,7 +47,7 @@ class CommandsUnderWay:
         self._names.pop(interaction, None)
         self._write(f"-{interaction}\n")
         if not self._names or self._size > MAX_BYTES:
-            self._start_anew()
+            self._start_again()
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -59,7 +59,7 @@ class CommandsUnderWay:
             with suppress(OSError):
                 self._size += os.write(self._descriptor, line.encode())
 
-    def _start_anew(self) -> None:
+    def _start_again(self) -> None:
         with suppress(OSError):
             if self._descriptor >= 0:
                 os.ftruncate(self._descriptor, 0)

@@ -163,7 +163,9 @@ def _change_threads(guild: Json, event: str, data: Json) -> None:
     """A guild has the threads that are active, and those of a list replace all of its channels."""
     if event == "THREAD_LIST_SYNC":
         parents = data.get("channel_ids")
-        kept = [] if parents is None else [one for one in guild.get("threads", ()) if one["parent_id"] not in parents]
+        kept = (
+            [] if parents is None else [one for one in guild.get("threads", ()) if one.get("parent_id") not in parents]
+        )
         guild["threads"] = kept + data["threads"]
     elif data["thread_metadata"]["archived"]:
         _drop(guild, "threads", "id", data["id"])

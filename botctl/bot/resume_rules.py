@@ -21,6 +21,7 @@ NOTHING_STORED: Final = "no session is stored"
 DAMAGED: Final = "its stored session cannot be read"
 UNWANTED: Final = "discord.resume is false"
 _PURPOSE: Final = b"botctl: token of a gateway session, version 1"
+_SEALING: Final = b"botctl: seal of gateway sessions, version 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ def origin_of(token: str, base_url: str | None, intents: Iterable[str], shards: 
 def token_mark(token: str, base_url: str | None) -> str:
     """32 hex digits that tell tokens apart, and tell no token. Each sandbox is its own Discord."""
     return hmac.digest(_PURPOSE, f"{token}\n{base_url or ''}".encode(), "sha256").hex()[:32]
+
+
+def sealing_key(token: str) -> bytes:
+    """The key with which the copies of sessions are sealed."""
+    return hmac.digest(token.encode(), _SEALING, "sha256")
 
 
 def refusal(stored: SessionOrigin, now: SessionOrigin, age_s: float) -> str:

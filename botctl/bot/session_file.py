@@ -26,9 +26,10 @@ from botctl.core.files.private import make_private_folder, write_private
 
 ORIGIN: Final = "ORIGIN"
 MIN_COMPACTED: Final = 1 << 20
-"""Bytes of changes before a file is written anew, shorter; at least as many as the rest has."""
+"""Bytes of changes before a file is written again, shorter; at least as many as the rest has."""
 _MAGIC: Final = b"botctlg1"
 _MARK: Final = struct.Struct("<QQ")  # sequence, milliseconds since 1970
+MARK_BYTES: Final = _MARK.size
 _RECORD: Final = struct.Struct("<II")  # length, CRC-32
 _HEAD_BYTES: Final = 4096  # more than the origin needs
 _START: Final = len(_MAGIC) + _MARK.size
@@ -118,7 +119,7 @@ def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
 class SessionFile:
     """A file that is written. Each method raises OSError; then the file is of no more use.
 
-    ``generation``: it counts how often the file was written anew.
+    ``generation``: it counts how often the file was written from its start.
     """
 
     def __init__(self, path: Path, content: bytes, *, base: int | None = None) -> None:

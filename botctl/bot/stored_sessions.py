@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from botctl.bot.commands_under_way import CommandsUnderWay
 from botctl.bot.guild_payloads import GuildPayloads, worth_storing
-from botctl.bot.resume_rules import DAMAGED, NOTHING_STORED, UNWANTED, SessionOrigin, origin_of, refusal
+from botctl.bot.resume_rules import DAMAGED, NOTHING_STORED, UNWANTED, SessionOrigin, origin_of, refusal, sealing_key
 from botctl.bot.session_file import (
     DamagedFile,
     SessionFile,
@@ -65,12 +65,13 @@ class StoredSessions:
         """The sessions that may be resumed, by shard; each of the others logs in, and the log says why."""
         self._close_files()
         self._origin = origin = origin_of(token, self._base_url, map(str, self._discord.intents), shards)
+        self._mirror.begin(origin.token, sealing_key(token))
         found: dict[int, ShardSession] = {}
         refused: dict[str, list[int]] = {}
         for shard in range(shards):
             why = UNWANTED
             if self._discord.resume:
-                content = await self._newest(origin, shard)
+                content = await self._newest(shard)
                 why = await asyncio.to_thread(self._open, origin, shard, content) if content else NOTHING_STORED
             if why:
                 refused.setdefault(why, []).append(shard)
@@ -82,13 +83,17 @@ class StoredSessions:
             _log.info("shard %s logs in: %s", ", ".join(map(str, numbers)), why)
         return found
 
-    async def _newest(self, origin: SessionOrigin, shard: int) -> bytes | None:
+    async def _newest(self, shard: int) -> bytes | None:
         """The file of ``shard``, or its copy in Redis if that is newer, which it is where the file is gone."""
         contents: list[bytes] = []
-        with suppress(FileNotFoundError):
-            contents.append(await asyncio.to_thread(session_path(self._folder, shard).read_bytes))
         try:
-            if mirrored := await self._mirror.read(origin.token, shard):
+            contents.append(await asyncio.to_thread(session_path(self._folder, shard).read_bytes))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.info("%s cannot be read: %s", session_path(self._folder, shard), error.strerror)
+        try:
+            if mirrored := await self._mirror.read(shard):
                 contents.append(mirrored)
         except STORE_FAULTS as error:
             _log.info("%s", error)
@@ -186,19 +191,19 @@ class StoredSessions:
         if len(left) > MAX_NAMED:
             _log.warning("%d more commands were under way when the last process ended", len(left) - MAX_NAMED)
 
-    async def write_mirror(self, shards: Iterable[int] | None = None) -> None:
+    async def write_mirror(self) -> None:
         """Write to Redis what is new. Raises one of `STORE_FAULTS`."""
         if self._origin is None:
             return
-        while self._ended:
-            await self._mirror.forget(self._origin.token, next(iter(self._ended)))
-            self._ended.pop()
-        for shard in list(self._files) if shards is None else shards:
+        for shard in tuple(self._ended):
+            await self._mirror.forget(shard)
+            self._ended.discard(shard)
+        for shard in tuple(self._files):
             if (file := self._files.get(shard)) is not None:
-                await self._mirror.write(self._origin.token, shard, file)
+                await self._mirror.write(shard, file)
 
     async def compact(self) -> None:
-        """Write long files anew, shorter."""
+        """Write long files again, shorter."""
         for shard, file in list(self._files.items()):
             if not file.is_long:
                 continue

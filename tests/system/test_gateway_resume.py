@@ -173,7 +173,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     """``value`` as one dict, whose differences pytest can show."""
     if not isinstance(value, dict):
         return {path: value}
-    return {key: leaf for name in value for key, leaf in flat(value[name], f"{path}/{name}").items()}
+    return {key: inner for name in value for key, inner in flat(value[name], f"{path}/{name}").items()}
 
 
 def pair_values(overwrite: Any) -> tuple[int, int]:
