@@ -112,7 +112,8 @@ class PipelineConnectionState(AutoShardedConnectionState):
 
     def _on_end(self, interaction: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._commands.end(interaction)
+        if not task.cancelled():  # else it has no answer
+            self._commands.end(interaction)
 
     def _count_waiters(self) -> int:
         """How many ``wait_for`` of the author wait for an event."""

@@ -1,7 +1,7 @@
 """The guilds of a shard as Discord would send them now: its GUILD_CREATE payloads with every later change.
 
 After a RESUME Discord sends only what has changed. So the payloads are stored as they come, with the events that change
-them, and a process that resumes gives its library the sum of both, as if it had logged in. See `worth_storing` for
+them, and a process that resumes gives its library the sum of both, as if it had logged in. See `stored_form` for
 what is left out: what the library asks for again (members, where the intent allows it), and what is gone anyway.
 """
 
@@ -57,25 +57,20 @@ _OTHERS: Final = frozenset(
 _STORED: Final = _OTHERS | _LISTS.keys() | _REMOVALS.keys() | _REPLACED.keys()
 
 
-def worth_storing(event: str, data: Any, me: str) -> Json | None:
-    """What to store of an event; None if nothing. ``me``: the bot's id.
+def is_worth_storing(event: str, data: Any, me: str) -> bool:
+    """Whether an event is needed to know the guilds. ``me``: the bot's id."""
+    return event in _STORED and (event != "GUILD_MEMBER_UPDATE" or data["user"]["id"] == me)
 
-    Of members only the bot itself and those who are in a voice channel; of others, that the guild has one more or less.
-    """
-    if event not in _STORED:
-        return None
-    stored: Json = data
+
+def stored_form(event: str, data: Json, me: str) -> Json:
+    """What is kept of the data of an event: of members only the bot itself and those who are in a voice channel."""
     if event == "READY":
-        stored = {key: value for key, value in stored.items() if not key.startswith("_")}
-    elif event == "GUILD_CREATE":
-        kept = {me} | {state["user_id"] for state in stored.get("voice_states", ())}
-        members = [member for member in stored.get("members", ()) if member["user"]["id"] in kept]
-        stored = stored | {"members": members, "presences": []}
-    elif event.startswith("GUILD_MEMBER_") and stored["user"]["id"] != me:
-        if event == "GUILD_MEMBER_UPDATE":
-            return None
-        stored = {"guild_id": stored["guild_id"], "user": {"id": stored["user"]["id"]}}
-    return stored
+        return {key: value for key, value in data.items() if not key.startswith("_")}
+    if event == "GUILD_CREATE":
+        kept = {me} | {state["user_id"] for state in data.get("voice_states", ())}
+        members = [member for member in data.get("members", ()) if member["user"]["id"] in kept]
+        return data | {"members": members, "presences": []}
+    return data
 
 
 @dataclass

@@ -199,6 +199,7 @@ async def bot_service(
                 yield service
             finally:
                 await service.drain(settings.shutdown.drain_s)
+                await bot.gateway.close(keep_sessions=sessions is not None)  # what comes now is for the next process
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             tasks.close()  # the gateway ends below; after a failed start that must not hide the failure

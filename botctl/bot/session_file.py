@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from botctl.bot.guild_payloads import GuildPayloads
+from botctl.bot.guild_payloads import GuildPayloads, stored_form
 from botctl.bot.resume_rules import SessionOrigin
 from botctl.core.files.private import make_private_folder, write_private
 
@@ -59,7 +59,12 @@ def session_path(folder: Path, shard: int) -> Path:
 
 def encode(event: str, data: Any) -> bytes:
     """A record."""
-    packed = zlib.compress(json.dumps([event, data], separators=(",", ":")).encode(), 1)
+    return encode_text(json.dumps({"t": event, "d": data}, separators=(",", ":")))
+
+
+def encode_text(text: str) -> bytes:
+    """The record of a message as Discord sends it: to write its data again as JSON would take longer than to parse."""
+    packed = zlib.compress(text.encode(), 1)
     return _RECORD.pack(len(packed), zlib.crc32(packed)) + packed
 
 
@@ -77,12 +82,14 @@ def read_head(path: Path) -> SessionHead:
 
 def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
     """The guilds of a whole file, and how many bytes of it are valid. Raises DamagedFile without a session."""
-    guilds, end = GuildPayloads(), _START
+    guilds, end, me = GuildPayloads(), _START, ""
     try:
         for event, data, after in _records(content):
             end = after
-            if event != ORIGIN:
-                guilds.apply(event, data)
+            if event == ORIGIN:
+                continue
+            me = data["user"]["id"] if event == "READY" else me
+            guilds.apply(event, stored_form(event, data, me))
     except _FAULTS as error:
         raise DamagedFile(type(error).__name__) from error
     if not guilds.ready.get("session_id"):
@@ -112,8 +119,8 @@ def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
         if len(packed) < length or zlib.crc32(packed) != checksum:
             return
         place += _RECORD.size + length
-        event, data = json.loads(zlib.decompress(packed))
-        yield event, data, place
+        message = json.loads(zlib.decompress(packed))
+        yield message["t"], message["d"], place
 
 
 class SessionFile:
@@ -141,9 +148,9 @@ class SessionFile:
         """``content`` with another mark, of the same file."""
         return _MAGIC + mark + content[_START:]
 
-    def append(self, event: str, data: Any, *, is_change: bool = True) -> None:
-        """``is_change``: another record has said something of this guild before."""
-        record = encode(event, data)
+    def append(self, text: str, *, is_change: bool = True) -> None:
+        """Add a message of Discord. ``is_change``: another record has said something of this guild before."""
+        record = encode_text(text)
         if os.write(self._descriptor, record) != len(record):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += len(record)

@@ -138,7 +138,7 @@ class GatewayShard:
         ws.watch(self._before_event, partial(host.sessions.mark, self.id))
         return ws
 
-    def _before_event(self, event: str, data: Any) -> None:
+    def _before_event(self, event: str, data: Any, text: str) -> None:
         """Store an event before disnake gets it. The first one of a session of another process restores the guilds."""
         restores, self._restores = self._restores, False
         if restores and event != "READY":
@@ -147,7 +147,7 @@ class GatewayShard:
             except Exception:  # noqa: BLE001  disnake may raise anything; a login brings the guilds
                 _log.exception("shard %s logs in: disnake cannot restore its guilds", self.id)
                 self._restart = create_watched_task(self.restart(fresh=True), name=f"bot shard {self.id} logs in")
-        self._host.sessions.record(self.id, event, data)
+        self._host.sessions.record(self.id, event, data, text)
 
     async def _serve(self, ws: GatewaySocket, session: ShardSession | None, turn: AsyncExitStack) -> NoReturn:
         """Log in or resume, and read until the connection is lost. Leaves ``turn`` when IDENTIFY is sent."""

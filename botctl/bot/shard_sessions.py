@@ -31,8 +31,8 @@ class ShardSessions(Protocol):
         """Return the guilds that go with such a session."""
         ...
 
-    def record(self, shard: int, event: str, data: Any) -> None:
-        """Hear of an event, before the library does."""
+    def record(self, shard: int, event: str, data: Any, text: str) -> None:
+        """Hear of an event, before the library does. ``text``: the message that it came in."""
         ...
 
     def mark(self, shard: int, sequence: int) -> None:
@@ -64,7 +64,7 @@ class NoStoredSessions:
     def take(self, shard: int) -> GuildPayloads | None:  # noqa: ARG002
         return None
 
-    def record(self, shard: int, event: str, data: Any) -> None: ...
+    def record(self, shard: int, event: str, data: Any, text: str) -> None: ...
 
     def mark(self, shard: int, sequence: int) -> None: ...
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from botctl.bot.commands_under_way import CommandsUnderWay
-from botctl.bot.guild_payloads import GuildPayloads, worth_storing
+from botctl.bot.guild_payloads import GuildPayloads, is_worth_storing, stored_form
 from botctl.bot.resume_rules import DAMAGED, NOTHING_STORED, UNWANTED, SessionOrigin, origin_of, refusal, sealing_key
 from botctl.bot.session_file import (
     DamagedFile,
@@ -122,18 +122,17 @@ class StoredSessions:
         """The guilds of a shard that resumes, once."""
         return self._restorable.pop(shard, None)
 
-    def record(self, shard: int, event: str, data: Any) -> None:
+    def record(self, shard: int, event: str, data: Any, text: str) -> None:
         """Store ``event``, before the library gets it, if it changes what a new process must know."""
         if event == "READY":
             self._me = data["user"]["id"]
-        stored = worth_storing(event, data, self._me) if self._me else None
-        if stored is None or self._origin is None:
+        if self._origin is None or not is_worth_storing(event, data, self._me):
             return
         try:
             if event == "READY":
-                self._start(self._origin, shard, stored)
+                self._start(self._origin, shard, stored_form(event, data, self._me))
             elif (file := self._files.get(shard)) is not None:
-                file.append(event, stored, is_change=event != "GUILD_CREATE" or data.get("unavailable") is not False)
+                file.append(text, is_change=event != "GUILD_CREATE" or data.get("unavailable") is not False)
         except OSError as error:
             self._give_up(shard, error)
 

@@ -12,6 +12,7 @@ from botctl.bot.resume_rules import SessionOrigin
 from botctl.bot.session_file import SessionFile, encode_all, parse_head, read_guilds
 from botctl.bot.session_mirror import SessionMirror
 from botctl.core.errors import Unreachable
+from tests.unit.bot.test_session_file import message
 
 ORIGIN = SessionOrigin(token="t", intents=("default",), shards=1, library="l")
 READY = {"session_id": "s", "resume_gateway_url": "u", "user": {"id": "10"}, "guilds": []}
@@ -38,7 +39,7 @@ async def test_copy_follows_the_file(redis: Redis, file: SessionFile) -> None:
     own = mirror(redis)
     assert await mirror(redis).read(0) is None
     for number in range(3):
-        file.append("GUILD_CREATE", {"id": str(number), "unavailable": False})
+        file.append(message("GUILD_CREATE", {"id": str(number), "unavailable": False}))
         file.mark(number + 5, 2000)
         await own.write(0, file)
         assert await mirror(redis).read(0) == file.path.read_bytes()
@@ -87,7 +88,7 @@ async def test_lost_write_is_made_up_for(redis: Redis, file: SessionFile, monkey
         raise ConnectionError("away")
 
     monkeypatch.setattr(redis, "pipeline", away)
-    file.append("GUILD_CREATE", {"id": "1", "unavailable": False})
+    file.append(message("GUILD_CREATE", {"id": "1", "unavailable": False}))
     with pytest.raises((Unreachable, ConnectionError)):
         await own.write(0, file)
     monkeypatch.undo()

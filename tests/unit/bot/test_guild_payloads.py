@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.guild_payloads import GuildPayloads, worth_storing
+from botctl.bot.guild_payloads import GuildPayloads, is_worth_storing, stored_form
 
 ME, ANN, BOB = "10", "11", "12"
 
@@ -118,7 +118,7 @@ def test_records_say_the_same() -> None:
     "event", ["MESSAGE_CREATE", "PRESENCE_UPDATE", "TYPING_START", "INTERACTION_CREATE", "RESUMED"]
 )
 def test_what_changes_no_guild_is_not_stored(event: str) -> None:
-    assert worth_storing(event, {"guild_id": "1"}, ME) is None
+    assert not is_worth_storing(event, {"guild_id": "1"}, ME)
 
 
 def test_other_members_are_not_stored() -> None:
@@ -128,11 +128,10 @@ def test_other_members_are_not_stored() -> None:
         "voice_states": [{"user_id": BOB}],
         "presences": [1],
     }
-    kept = worth_storing("GUILD_CREATE", guild, ME)
-    assert kept is not None
+    kept = stored_form("GUILD_CREATE", guild, ME)
     assert ([one["user"]["id"] for one in kept["members"]], kept["presences"]) == ([ME, BOB], [])
     assert len(guild["members"]) == 3, "disnake gets it whole"
-    assert worth_storing(*in_guild("GUILD_MEMBER_UPDATE", **member(ANN)), ME) is None
-    assert worth_storing(*in_guild("GUILD_MEMBER_UPDATE", **member(ME)), ME) is not None
-    assert worth_storing(*in_guild("GUILD_MEMBER_ADD", **member(ANN)), ME) == {"guild_id": "1", "user": {"id": ANN}}
-    assert worth_storing("READY", {"session_id": "s", "__shard_id__": 0, "_trace": []}, ME) == {"session_id": "s"}
+    assert not is_worth_storing(*in_guild("GUILD_MEMBER_UPDATE", **member(ANN)), ME)
+    assert is_worth_storing(*in_guild("GUILD_MEMBER_UPDATE", **member(ME)), ME)
+    assert is_worth_storing(*in_guild("GUILD_MEMBER_ADD", **member(ANN)), ME)
+    assert stored_form("READY", {"session_id": "s", "__shard_id__": 0, "_trace": []}, ME) == {"session_id": "s"}

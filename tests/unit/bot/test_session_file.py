@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,11 @@ READY = {"session_id": "s", "resume_gateway_url": "u", "user": {"id": "10"}, "gu
 GUILD = {"id": "1", "unavailable": False, "channels": []}
 
 
+def message(event: str, data: Any) -> str:
+    """As Discord sends it."""
+    return json.dumps({"t": event, "s": 1, "op": 0, "d": data})
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[SessionFile]:
     content = SessionFile.content(1, 1000, encode_all(ORIGIN, [("READY", READY)]))
@@ -39,11 +46,11 @@ def channels(content: bytes) -> list[str]:
 
 
 def add_channel(file: SessionFile, number: int, **more: str) -> None:
-    file.append("CHANNEL_CREATE", {"guild_id": "1", "id": str(number), **more})
+    file.append(message("CHANNEL_CREATE", {"guild_id": "1", "id": str(number), **more}))
 
 
 def test_it_has_what_was_written(file: SessionFile) -> None:
-    file.append("GUILD_CREATE", GUILD, is_change=False)
+    file.append(message("GUILD_CREATE", GUILD), is_change=False)
     add_channel(file, 7)
     file.mark(5, 2000)
     head = read_head(file.path)
@@ -56,7 +63,7 @@ def test_it_has_what_was_written(file: SessionFile) -> None:
 
 def test_record_that_is_not_whole_is_left_out(file: SessionFile) -> None:
     """Whatever byte was the last; a changed one too."""
-    file.append("GUILD_CREATE", GUILD)
+    file.append(message("GUILD_CREATE", GUILD))
     before = file.size
     add_channel(file, 7)
     content = file.path.read_bytes()
@@ -74,7 +81,7 @@ def test_other_files_are_damaged(content: bytes) -> None:
 
 
 def test_long_file_is_made_shorter_while_it_is_written(file: SessionFile) -> None:
-    file.append("GUILD_CREATE", GUILD, is_change=False)
+    file.append(message("GUILD_CREATE", GUILD), is_change=False)
     while not file.is_long:
         add_channel(file, 7, topic=os.urandom(50_000).hex())
     assert file.size > MIN_COMPACTED
@@ -95,5 +102,5 @@ def test_long_file_is_made_shorter_while_it_is_written(file: SessionFile) -> Non
 def test_full_disk_is_an_error(file: SessionFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", lambda _fd, data: len(data) - 1)
     with pytest.raises(OSError, match="No space left") as caught:
-        file.append("GUILD_CREATE", GUILD)
+        file.append(message("GUILD_CREATE", GUILD))
     assert caught.value.errno == errno.ENOSPC

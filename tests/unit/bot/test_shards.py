@@ -397,10 +397,10 @@ async def test_guilds_are_restored_with_the_first_event_of_a_stored_session(run)
     async with run(2, max_concurrency=2, sessions=stored) as rig:
         await asyncio.sleep(1)
         assert stored.taken == []
-        rig.of(0)[0].watched[0]("MESSAGE_CREATE", {})
-        rig.of(0)[0].watched[0]("RESUMED", {})
-        rig.of(1)[0].watched[0]("READY", {})
-        rig.of(1)[0].watched[0]("GUILD_CREATE", {})
+        rig.of(0)[0].watched[0]("MESSAGE_CREATE", {}, "")
+        rig.of(0)[0].watched[0]("RESUMED", {}, "")
+        rig.of(1)[0].watched[0]("READY", {}, "")
+        rig.of(1)[0].watched[0]("GUILD_CREATE", {}, "")
         assert stored.taken == [0]
 
 

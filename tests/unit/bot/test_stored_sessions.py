@@ -20,7 +20,7 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.shards import ShardSession
 from botctl.core.errors import Unreachable
 from tests.support.services import SetClock
-from tests.unit.bot.test_session_file import GUILD, ORIGIN, READY
+from tests.unit.bot.test_session_file import GUILD, ORIGIN, READY, message
 
 TOKEN = "a.b.c"
 
@@ -61,12 +61,16 @@ def make(tmp_path: Path) -> Iterator[Make]:
         one.close()
 
 
+def record(sessions: StoredSessions, shard: int, event: str, data: Any) -> None:
+    sessions.record(shard, event, data, message(event, data))
+
+
 async def log_in(sessions: StoredSessions, shards: int = 1) -> None:
     await sessions.begin(shards, TOKEN)
     for shard in range(shards):
-        sessions.record(shard, "READY", READY | {"session_id": f"s{shard}"})
+        record(sessions, shard, "READY", READY | {"session_id": f"s{shard}"})
         sessions.mark(shard, 1)
-        sessions.record(shard, "GUILD_CREATE", GUILD)
+        record(sessions, shard, "GUILD_CREATE", GUILD)
         sessions.mark(shard, 2)
 
 
@@ -78,7 +82,7 @@ async def test_next_process_has_sessions_and_guilds(make: Make, tmp_path: Path) 
     assert guilds is not None
     assert [guild["id"] for guild in guilds.complete()] == ["1"]
     assert second.take(1) is None
-    second.record(1, "GUILD_DELETE", {"id": "1"})
+    record(second, 1, "GUILD_DELETE", {"id": "1"})
     second.mark(1, 3)
     third = make()
     assert (await third.begin(2, TOKEN))[1].sequence == 3
@@ -129,7 +133,7 @@ async def test_session_that_is_over_is_not_found(make: Make) -> None:
     first = make()
     await log_in(first)
     first.end(0)
-    first.record(0, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
+    record(first, 0, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
     first.mark(0, 9)
     assert await make().begin(1, TOKEN) == {}
 
@@ -142,8 +146,8 @@ async def test_disk_that_is_full_costs_the_session_and_nothing_else(
     await log_in(first, 2)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda _fd, data: len(data) - 1)
-        first.record(0, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
-        first.record(1, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
+        record(first, 0, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
+        record(first, 1, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
         first.mark(0, 9)
     assert caplog.text.count("cannot be stored (No space left on device)") == 1
     assert await make().begin(2, TOKEN) == {}
