@@ -59,6 +59,13 @@ def test_status_plan_and_restart(running: Running) -> None:
     assert audited.count('"gateway.reconnect"') == 2
 
 
+def test_start_can_be_told_to_log_in(tmp_path: Path) -> None:
+    project = Project(tmp_path / "bot")
+    for words, resumes in (((), "true"), (("--fresh",), "false")):
+        rows = project.call("run", *words, "--explain-config", "--json").json
+        assert [row["value"] for row in rows if row["key"] == "discord.resume"] == [resumes]
+
+
 def shard_states(project: Project) -> list[str]:
     return [shard["state"] for shard in project.call("gateway", "status", "--json").json["shards"]]
 
