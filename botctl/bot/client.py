@@ -26,6 +26,7 @@ from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
+from botctl.bot.shard_sessions import ShardSessions
 from botctl.bot.sharded_client import ShardedClient
 from botctl.bot.shards import RELOGIN_S, Shards
 from botctl.core.config.settings import DiscordSettings, Intent
@@ -55,6 +56,7 @@ class Bot(ShardedClient):
         pipeline: Pipeline,
         logins: LoginGate,
         relogin_s: tuple[float, float] = RELOGIN_S,
+        sessions: ShardSessions | None = None,
         **options: Any,
     ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
@@ -62,7 +64,14 @@ class Bot(ShardedClient):
         self.cog_loads = CogLoads()
         self.command_sync = CommandSync()
         super().__init__(
-            partial(Shards, gate=logins, publish=publish, wanted=settings.shard_count, relogin_s=relogin_s),
+            partial(
+                Shards,
+                gate=logins,
+                publish=publish,
+                wanted=settings.shard_count,
+                relogin_s=relogin_s,
+                sessions=sessions,
+            ),
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
                 sync_commands=settings.sync_commands,
@@ -323,6 +332,7 @@ class Bot(ShardedClient):
         return PipelineConnectionState(
             pipeline=self.pipeline,
             established=self.gateway.established,
+            commands=self.gateway.sessions.commands,
             dispatch=self.dispatch,
             handlers=self._handlers,
             hooks=self._hooks,

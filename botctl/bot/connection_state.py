@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Final
 
 import disnake
@@ -22,6 +23,7 @@ from botctl.bot.component_names import class_owner, component_name, message_comm
 from botctl.bot.decisions import STALE
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
+from botctl.bot.shard_sessions import CommandLedger
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation
@@ -39,11 +41,15 @@ class PipelineConnectionState(AutoShardedConnectionState):
     """disnake's connection state for shards. It passes components and modals to ``pipeline`` first.
 
     ``established`` is called with the number of a shard that has a session, and whether that was resumed.
+    ``commands`` hears of each command and component.
     """
 
-    def __init__(self, *, pipeline: Pipeline, established: Callable[..., None], **options: Any) -> None:
+    def __init__(
+        self, *, pipeline: Pipeline, established: Callable[..., None], commands: CommandLedger, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._pipeline = pipeline
+        self._commands = commands
         self._established = established
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,6 +60,15 @@ class PipelineConnectionState(AutoShardedConnectionState):
             self._remove_guild(self._guilds[lost])
         super().parse_ready(data)
         self._established(shard, resumed=False)
+
+    def restore(self, ready: Any, guilds: Iterable[Any]) -> None:
+        """Make the cache as it is after a login: READY and the guilds of a session that another process has begun.
+
+        Then disnake calls ``on_connect``, and ``on_ready`` when all shards are there.
+        """
+        super().parse_ready(ready)
+        for guild in guilds:
+            self.parse_guild_create(guild)
 
     def parse_resumed(self, data: Any) -> None:
         """Go on with a session."""
@@ -74,7 +89,7 @@ class PipelineConnectionState(AutoShardedConnectionState):
             arrivals.note_late()
         elif data["type"] == _COMMAND and "on_application_command" not in vars(self._get_client()):
             inter: ApplicationCommandInteraction[Any] = ApplicationCommandInteraction(data=data, state=self)
-            self._run(inter.bot.run_command(inter), data["data"]["name"])
+            self._run(inter.bot.run_command(inter), data["data"]["name"], number)
         else:
             super().parse_interaction_create(data)
 
@@ -87,12 +102,18 @@ class PipelineConnectionState(AutoShardedConnectionState):
         async def dispatch(pending: PendingInteraction) -> None:
             await _dispatch_component(self._pipeline, pending, lambda: parse(data), self._count_waiters)
 
-        self._run(self._pipeline.run(kind, name, inter, dispatch), name)
+        self._run(self._pipeline.run(kind, name, inter, dispatch), name, int(data["id"]))
 
-    def _run(self, handling: Coroutine[Any, Any, None], name: str) -> None:
+    def _run(self, handling: Coroutine[Any, Any, None], name: str, interaction: int) -> None:
+        self._commands.begin(interaction, name)
         task = create_watched_task(handling, name=f"botctl: {name}")
         self._tasks.add(task)  # asyncio keeps only weak references
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._on_end, interaction))
+
+    def _on_end(self, interaction: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():  # else it has no answer
+            self._commands.end(interaction)
 
     def _count_waiters(self) -> int:
         """How many ``wait_for`` of the author wait for an event."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -21,12 +23,38 @@ class GatewaySocket(DiscordWebSocket):
     """
 
     _greeted = False
+    _text = ""  # of the newest message
 
     async def identify(self) -> None:
         """Do nothing."""
 
     async def resume(self) -> None:
         """Do nothing."""
+
+    def watch(self, before: Callable[[str, Any, str], None], after: Callable[[int], None]) -> None:
+        """Call ``before`` with each event, its data and the text of the message before it is parsed.
+
+        ``after`` gets its sequence number when each listener of the event has begun: disnake starts them as tasks.
+        """
+        loop = asyncio.get_running_loop()
+
+        def parse_watched(event: str, parse: Callable[[Any], Any], data: Any) -> None:
+            before(event, data, self._text)
+            try:
+                parse(data)
+            finally:
+                loop.call_soon(after, self.sequence or 0)
+
+        parsers = self._discord_parsers.items()
+        self._discord_parsers = {event: partial(parse_watched, event, parse) for event, parse in parsers}
+
+    def log_receive(self, data: str, /) -> None:
+        """Keep the text of a message until it is parsed. disnake calls this, or the next one for its debug events."""
+        self._text = data
+
+    def debug_log_receive(self, data: str, /) -> None:
+        self._text = data
+        super().debug_log_receive(data)
 
     async def log_in(self) -> None:
         """Wait for the turn (``before_identify_hook``), then send IDENTIFY."""

@@ -156,11 +156,14 @@ def _to_botctl_error(error: Exception, settings: Settings | None = None) -> Botc
             return Unreachable(f"Discord does not answer correctly: {type(error).__name__}: {error}")
 
 
-async def close_bot(bot: Bot) -> None:
-    """Close the gateway and the session, and cancel what disnake's login left unfinished."""
+async def close_bot(bot: Bot, *, keep_sessions: bool = False) -> None:
+    """Close the gateway and the session for requests, and cancel what disnake's login left unfinished.
+
+    ``keep_sessions``: as `Shards.close`.
+    """
     try:
         with contextlib.suppress(aiohttp.ClientError, OSError):
-            await bot.close()
+            await bot.close(keep_sessions=keep_sessions)
     finally:
         await bot.http.close()  # if the gateway's end failed, disnake has left the session open
     unfinished = [

@@ -22,6 +22,7 @@ from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 COMMAND_KINDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
 _LOG_INTERVAL_S: Final = 60.0
 _LATE_INTERVAL_S: Final = 10.0
+_MAX_NAMED: Final = 100
 _log = logging.getLogger(__name__)
 
 
@@ -113,7 +114,10 @@ class FailureCounter:
 
 
 class LateLog:
-    """Logs interactions that came too late: the first one, then how many more, at most every `_LATE_INTERVAL_S`."""
+    """Logs interactions that came too late: a warning for the first one, then how many more, every `_LATE_INTERVAL_S`.
+
+    The first `_MAX_NAMED` of these are named, too, without a warning: after a restart these are the lost commands.
+    """
 
     def __init__(self) -> None:
         self._more = 0
@@ -129,6 +133,8 @@ class LateLog:
         else:
             self._more += 1
             self._oldest_s = max(self._oldest_s, age_s)
+            if self._more <= _MAX_NAMED:
+                _log.info("%s is not handled either", invocation.name, extra=log_fields(invocation))
 
     def _flush(self) -> None:
         self._timer = None

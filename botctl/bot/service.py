@@ -29,6 +29,7 @@ from botctl.bot.registration import Problems, keep_registering, require_register
 from botctl.bot.shard_rules import down_sentence
 from botctl.bot.shard_watch import ShardWatch
 from botctl.bot.shards import RELOGIN_S
+from botctl.bot.stored_sessions import StoredSessions
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
@@ -122,6 +123,7 @@ async def bot_service(
     metrics: Metrics | None = None,
     claims: RedisClaims | None = None,
     logins: LoginGate | None = None,
+    sessions: StoredSessions | None = None,
 ) -> AsyncIterator[BotService]:
     """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
@@ -157,6 +159,7 @@ async def bot_service(
             settings=settings.discord,
             pipeline=pipeline,
             logins=logins or OpenGate(),
+            sessions=sessions,
             **options,
         )
         problems = Problems(tasks)
@@ -196,10 +199,11 @@ async def bot_service(
                 yield service
             finally:
                 await service.drain(settings.shutdown.drain_s)
+                await bot.gateway.close(keep_sessions=sessions is not None)  # what comes now is for the next process
                 await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             tasks.close()  # the gateway ends below; after a failed start that must not hide the failure
-            await close_bot(bot)
+            await close_bot(bot, keep_sessions=sessions is not None)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import logging
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, Final, NoReturn, Protocol
 
@@ -24,10 +25,12 @@ from botctl.bot.shard_rules import (
     pause_s,
     resume_url,
 )
+from botctl.bot.shard_sessions import ShardSessions
 from botctl.core.clock import Clock
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.shards import ShardClose, ShardSession, ShardState, ShardStatus
 from botctl.core.errors import BotctlError
+from botctl.core.event_loop.tasks import create_watched_task
 
 CONNECT_S: Final = 30.0  # for a connection and HELLO
 ANSWER_S: Final = 60.0  # from IDENTIFY or RESUME to READY or RESUMED
@@ -46,9 +49,14 @@ class ShardHost(Protocol):
     url: str  # of the gateway
     relogin_s: tuple[float, float]  # as in `pause_s`
     closing_code: int  # with which the bot closes its connections
+    sessions: ShardSessions
 
     def turn(self, shard: int) -> AbstractAsyncContextManager[Any]:
         """Entered by one shard of each login key at a time, until it has sent IDENTIFY."""
+        ...
+
+    def restore(self, shard: int) -> None:
+        """Give disnake the guilds that the process before this one had."""
         ...
 
     def changed(self, shard: GatewayShard, change: str) -> None:
@@ -64,6 +72,7 @@ class GatewayShard:
     def __init__(self, number: int, host: ShardHost, session: ShardSession | None = None) -> None:
         self.id = number
         self.session = session  # None: the next connection logs in
+        self._restores = session is not None  # with the first event: it comes when Discord has accepted the RESUME
         self.up = asyncio.Event()
         self.last_close: ShardClose | None = None
         self._host = host
@@ -74,7 +83,7 @@ class GatewayShard:
         self._enabled = asyncio.Event()
         self._enabled.set()
         self._asked = False  # whether this side ends the connection, because someone wants it
-        self._session_started_at: datetime | None = None
+        self._restart: asyncio.Task[None] | None = None
         self._losses = 0  # in a row, without a healthy connection
         self._unanswered = 0  # RESUMEs in a row
         self._answer = asyncio.timeout(None)
@@ -119,13 +128,26 @@ class GatewayShard:
     async def _open(self, session: ShardSession | None) -> GatewaySocket:
         host = self._host
         async with asyncio.timeout(CONNECT_S):
-            return await GatewaySocket.from_client(
+            ws = await GatewaySocket.from_client(
                 host.bot,
                 gateway=host.url if session is None else resume_url(session.url, host.url, self._losses),
                 shard_id=self.id,
                 session=session.id if session else None,
                 sequence=session.sequence if session else None,
             )
+        ws.watch(self._before_event, partial(host.sessions.mark, self.id))
+        return ws
+
+    def _before_event(self, event: str, data: Any, text: str) -> None:
+        """Store an event before disnake gets it. The first one of a session of another process restores the guilds."""
+        restores, self._restores = self._restores, False
+        if restores and event != "READY":
+            try:
+                self._host.restore(self.id)
+            except Exception:  # noqa: BLE001  disnake may raise anything; a login brings the guilds
+                _log.exception("shard %s logs in: disnake cannot restore its guilds", self.id)
+                self._restart = create_watched_task(self.restart(fresh=True), name=f"bot shard {self.id} logs in")
+        self._host.sessions.record(self.id, event, data, text)
 
     async def _serve(self, ws: GatewaySocket, session: ShardSession | None, turn: AsyncExitStack) -> NoReturn:
         """Log in or resume, and read until the connection is lost. Leaves ``turn`` when IDENTIFY is sent."""
@@ -168,8 +190,8 @@ class GatewayShard:
         self._answer.reschedule(None)
         self._unanswered, self._up_since_s = 0, asyncio.get_running_loop().time()
         if not resumed:
-            self._session_started_at = self._host.clock.now()
-            self.session = ShardSession(self.ws.session_id or "", self.ws.sequence or 0, self.ws.resume_gateway or "")
+            ws, now = self.ws, self._host.clock.now()
+            self.session = ShardSession(ws.session_id or "", ws.sequence or 0, ws.resume_gateway or "", now)
         self.up.set()
         self.state, self._since = ShardState.READY, self._host.clock.now()
         self._host.changed(self, "resumed" if resumed else "connected")
@@ -208,7 +230,7 @@ class GatewayShard:
             guilds=guilds,
             last_event_at=self._last_event_at(),
             last_close=self.last_close,
-            session_started_at=self._session_started_at if self.session is not None else None,
+            session_started_at=self.session.started_at if self.session is not None else None,
         )
 
     def _latency_ms(self) -> float | None:

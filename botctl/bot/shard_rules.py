@@ -26,7 +26,8 @@ HEALTHY_S: Final = 10.0
 """A connection that lasts longer ends a row of losses."""
 MAX_UNANSWERED: Final = 2
 """After so many RESUMEs without an answer, the shard logs in: bots have been stuck at a dead resume host for hours."""
-_NEW_SESSION_CODES: Final = frozenset({4007, 4009})  # Discord: Gateway Close Event Codes: "start a new session"
+_NEW_SESSION_CODES: Final = frozenset({4006, 4007, 4009})
+"""Discord: Gateway Close Event Codes: "start a new session". 4006 is of older versions, and still seen."""
 _ABNORMAL: Final = 1006  # RFC 6455: no close frame has come
 _BACKOFF: Final = Backoff(first_s=1.0, limit_s=60.0)
 _MEANINGS: Final = {  # Discord: Gateway Close Event Codes
@@ -39,6 +40,7 @@ _MEANINGS: Final = {  # Discord: Gateway Close Event Codes
     4003: "the connection was not logged in",
     4004: "Discord refuses the token",
     4005: "the connection was logged in twice",
+    4006: "the session is over",
     4007: "the sequence number of the RESUME was wrong",
     4008: "too much was sent in a minute",
     4009: "the session has timed out",

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
@@ -20,10 +20,11 @@ import disnake
 
 from botctl.bot.shard import GatewayShard
 from botctl.bot.shard_rules import END_SESSION, KEEP_SESSION, capacity_notice
+from botctl.bot.shard_sessions import NoStoredSessions, ShardSessions
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.contracts.events import GatewayChanged
 from botctl.core.contracts.logins import LoginGate, LoginLimit, OpenGate
-from botctl.core.contracts.shards import ShardSession, ShardState, ShardStatus
+from botctl.core.contracts.shards import ShardState, ShardStatus
 
 TABLE: Final = "_AutoShardedClient__shards"
 """disnake's private table: shard number to an object with `id`, `ws`, `close`, `disconnect` and `reconnect`."""
@@ -35,8 +36,7 @@ _log = logging.getLogger(__name__)
 class Shards:
     """The shards of ``bot``, disnake's client. ``wanted``: how many; None for Discord's recommendation.
 
-    ``sessions``: those to resume with at the start, by shard. ``on_progress``: called with a shard and its session when
-    that begins, goes on or ends.
+    ``sessions``: it has the sessions to resume at the start, and hears what becomes of those of this process.
     """
 
     def __init__(
@@ -49,15 +49,14 @@ class Shards:
         clock: Clock | None = None,
         random: Random | None = None,
         relogin_s: tuple[float, float] = RELOGIN_S,
-        sessions: Mapping[int, ShardSession] | None = None,
-        on_progress: Callable[[int, ShardSession | None], None] = lambda _shard, _session: None,
+        sessions: ShardSessions | None = None,
     ) -> None:
         self.bot, self.gate, self.relogin_s = bot, gate, relogin_s
         self.clock, self.random = clock or SystemClock(), random or Random()  # noqa: S311  it spreads attempts
         self.count = self.recommended = 0
         self.url = ""
         self.closing_code = END_SESSION
-        self._wanted, self._publish, self._sessions, self._on_progress = wanted, publish, sessions or {}, on_progress
+        self._wanted, self._publish, self.sessions = wanted, publish, sessions or NoStoredSessions()
         self._all: tuple[GatewayShard, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: tuple[asyncio.Lock, ...] = ()
@@ -77,8 +76,8 @@ class Shards:
         self.bot.shard_count = self.bot._connection.shard_count = self.count  # noqa: SLF001
         self.bot._connection.shard_ids = range(self.count)  # noqa: SLF001
         self._turns = tuple(asyncio.Lock() for _ in range(max(1, limit.max_concurrency)))
-        self._all = tuple(GatewayShard(number, self, self._sessions.get(number)) for number in range(self.count))
-        self._sessions = {}
+        sessions = await self.sessions.begin(self.count, self.bot.http.token)
+        self._all = tuple(GatewayShard(number, self, sessions.get(number)) for number in range(self.count))
         _log.info("%s: Discord recommends %s, and %s logins are left", self, self.recommended, limit.remaining)
         try:
             async with asyncio.TaskGroup() as group:
@@ -134,8 +133,17 @@ class Shards:
             self._awaiting_guilds.discard(shard.id)
             self.bot.dispatch("disconnect")
             self.bot.dispatch("shard_disconnect", shard.id)
-        self._on_progress(shard.id, shard.progress())
+            if shard.progress() is None:
+                self.sessions.end(shard.id)
         self._publish_change(shard, change)
+
+    def restore(self, shard: int) -> None:
+        """As in `ShardHost`."""
+        stored = self.sessions.take(shard)
+        if stored is not None:
+            guilds = stored.complete()
+            self.bot._connection.restore(stored.ready_now() | {"__shard_id__": shard}, guilds)  # noqa: SLF001
+            _log.info("shard %s has the guilds of the process before this one: %d", shard, len(guilds))
 
     def announce_ready(self) -> None:
         """Publish that the guilds of the shards with a new session have arrived."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,11 +14,15 @@ from botctl.logins.budget import Budget
 
 @dataclass(frozen=True, slots=True)
 class ShardRestart:
-    """How a shard comes back after a restart: ``login`` costs one login. ``at_s``: seconds after the first one."""
+    """How a shard comes back after a restart: ``resume``, or ``login``, which costs one login.
+
+    ``at_s``: seconds after the first one. ``why``: it cannot resume.
+    """
 
     shard: int
     how: str
     at_s: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,17 @@ class RestartPlan:
     waits_until: datetime | None
 
 
-def plan_restart(shards: Sequence[int], budget: Budget, max_concurrency: int) -> RestartPlan:
-    """The plan for ``shards``, which all log in: a process that ends takes its sessions along."""
-    times_s = dict(zip(shards, login_times_s(shards, max_concurrency), strict=True))
-    rows = tuple(ShardRestart(shard, "login", at_s) for shard, at_s in sorted(times_s.items()))
-    logins = len(rows)
+def plan_restart(
+    shards: Sequence[int], budget: Budget, max_concurrency: int, *, why_login: Mapping[int, str]
+) -> RestartPlan:
+    """The plan for ``shards``. ``why_login``: why a shard cannot resume its session; empty if it can."""
+    to_log_in = [shard for shard in shards if why_login[shard]]
+    times_s = dict(zip(to_log_in, login_times_s(to_log_in, max_concurrency), strict=True))
+    rows = tuple(
+        ShardRestart(shard, "login" if shard in times_s else "resume", times_s.get(shard, 0.0), why_login[shard])
+        for shard in sorted(shards)
+    )
+    logins = len(to_log_in)
     is_short = logins > budget.spendable
     return RestartPlan(
         rows,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from botctl.audit.recorder import audit_recorder
+from botctl.bot.stored_sessions import stored_sessions
 from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
@@ -240,6 +241,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
+    registry.add(stored_sessions, name="sessions of the gateway")
     registry.add(login_gate, key=LoginGate, name="logins", start_s=START_S, ping=ping_gate)
     bot = registry.add(
         bot_service,

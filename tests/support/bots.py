@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
@@ -36,6 +36,7 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.process.serve import RunningSandbox
 from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.discord import PATIENT, served
 from tests.support.waiting import LIMIT_S, until
@@ -188,21 +189,23 @@ async def rig(
     reread: Callable[[], TokenFound] | None = None,
     values: Mapping[type, Any] | None = None,
     start_s: float = 15.0,
+    discord: RunningSandbox | None = None,
 ) -> AsyncIterator[Rig]:
     """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are more services.
 
-    ``make`` gets the URL of ``port``, or of a free port.
+    ``make`` gets the URL of ``port``, or of a free port. ``discord``: a sandbox that runs already, instead.
     """
     if isinstance(catalog, Path):
         catalog = load(catalog, validation_context())
     events: list[Event] = []
     bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
-    async with served(make, port=port) as discord, SandboxClient(discord.url, SECRET) as client:
+    serving = served(make, port=port) if discord is None else nullcontext(discord)
+    async with serving as running_discord, SandboxClient(running_discord.url, SECRET) as client:
         with bus.listen(events.append, Event):
             registry = Registry(publish=bus.publish)
             payload: dict[Any, Any] = {
                 Settings: settings or Settings(roles=ROLES),
-                DiscordAccess: DiscordAccess(token, discord.url, reread=reread),
+                DiscordAccess: DiscordAccess(token, running_discord.url, reread=reread),
                 Catalog: catalog,
                 Bus: bus,
                 Clock: clock or SystemClock(),
@@ -225,4 +228,6 @@ async def rig(
                 ping=BotService.ping,
             )
             async with registry.open() as running:
-                yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)
+                yield Rig(
+                    running.get(BotService), client, running_discord.sandbox, running, events, auditor, limiter, guilds
+                )

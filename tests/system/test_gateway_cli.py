@@ -42,8 +42,11 @@ def test_status_plan_and_restart(running: Running) -> None:
     assert (status["holder"]["pid"], status["holder"]["project"]) == (process.pid, "first-bot")
     assert [(shard["id"], shard["state"]) for shard in status["shards"]] == [(0, "ready")]
     plan = project.call("gateway", "plan", "--json").json
-    assert plan["shards"] == [{"shard": 0, "how": "login", "at_s": 0.0}]
-    assert (plan["logins"], plan["left_after"], plan["waits_until"]) == (1, 998, None)
+    assert plan["shards"] == [{"shard": 0, "how": "resume", "at_s": 0.0, "why": ""}]
+    assert (plan["logins"], plan["left_after"], plan["waits_until"]) == (0, 999, None)
+    changed = project.call("gateway", "plan", "--json", BOTCTL_DISCORD__INTENTS="guilds").json
+    assert (changed["logins"], changed["shards"][0]["how"]) == (1, "login")
+    assert changed["shards"][0]["why"] == "discord.intents was default, and is guilds"
     assert project.call("gateway", "restart").out == "shard 0: reconnecting.\n"
     wait_for(lambda: shard_states(project) == ["ready"], what="the session to be resumed")
     assert project.call("gateway", "status", "--json").json["logins"]["left"] == 999, "a RESUME is no login"
@@ -55,6 +58,13 @@ def test_status_plan_and_restart(running: Running) -> None:
     assert audited.count('"gateway.start_now"') == 1
     assert "waiting" not in process.output
     assert audited.count('"gateway.reconnect"') == 2
+
+
+def test_start_can_be_told_to_log_in(tmp_path: Path) -> None:
+    project = Project(tmp_path / "bot")
+    for words, resumes in (((), "true"), (("--fresh",), "false")):
+        rows = project.call("run", *words, "--explain-config", "--json").json
+        assert [row["value"] for row in rows if row["key"] == "discord.resume"] == [resumes]
 
 
 def shard_states(project: Project) -> list[str]:

@@ -43,10 +43,13 @@ def render_status(report: GatewayReport) -> Iterator[RenderableType]:
 def render_plan(report: GatewayReport) -> Iterator[RenderableType]:
     """What a restart costs: a line for each shard, and the sum."""
     plan, budget = report.plan, report.logins.budget
-    table = _table("shard", "how", "after")
+    table = _table("shard", "how", "after", "why")
     for row in plan.shards:
-        table.add_row(str(row.shard), row.how, format_duration(row.at_s))
+        table.add_row(str(row.shard), row.how, format_duration(row.at_s), safe(row.why))
     yield table
+    if not plan.logins:
+        yield Text(f"No login of {budget.left:,}: every session can be resumed, if Discord still has it.")
+        return
     cost = counted(plan.logins, "login")
     yield Text(f"{cost} of {budget.left:,}; the last one {format_duration(plan.last_s)} after the first.")
     if plan.waits_until:
@@ -102,5 +105,5 @@ def _describe(budget: Budget) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        table.add_column(name, justify="left" if name in ("state", "how", "last close") else "right")
+        table.add_column(name, justify="left" if name in ("state", "how", "last close", "why") else "right")
     return table

@@ -48,6 +48,9 @@ def run(
         bool,
         typer.Option("--now", help="Start without the pause after crashes, and take the reserve of logins. Audited."),
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Log in, instead of resuming the sessions of the last process.")
+    ] = False,
     explain_config: Annotated[
         bool, typer.Option("--explain-config", help="Print each setting and where it comes from, then exit.")
     ] = False,
@@ -61,7 +64,8 @@ def run(
     Redis and MongoDB. After the first signal, running commands may finish; a second signal stops at once. Exit code 3
     if migrations are pending. With --json, logs are JSON lines.
     """
-    loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
+    overrides = {} if migrate is None else {"migrate.on_start": migrate}
+    loaded = load_settings(project, profile, overrides | ({"discord.resume": False} if fresh else {}))
     if explain_config:
         _print_settings(loaded, as_json=as_json)
         for notice in () if as_json else loaded.notices:

@@ -97,6 +97,9 @@ class DiscordSettings(Section):
         default="auto",
         description="How many connections share the guilds. `auto`: as many as Discord recommends at the start.",
     )
+    resume: bool = Field(
+        default=True, description="Whether a start resumes the sessions of the last process; else it logs in."
+    )
     sync_commands: bool = Field(
         default=True, description="Whether `botctl run` updates the list of commands at Discord."
     )

@@ -54,8 +54,12 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class ShardSession:
-    """What a RESUME needs. ``sequence``: of the last event. ``url``: where Discord wants it."""
+    """What a RESUME needs. ``sequence``: of the last event. ``url``: where Discord wants it.
+
+    ``started_at``: None if another process has begun it.
+    """
 
     id: str = field(repr=False)
     sequence: int
     url: str
+    started_at: datetime | None = field(default=None, compare=False)

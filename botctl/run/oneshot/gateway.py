@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from redis.asyncio import Redis
 
+from botctl.bot.stored_sessions import why_login
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.audit_entry import AuditOutcome, Target, current_operator, make_entry
@@ -36,12 +39,13 @@ class GatewayReport:
     shards: tuple[ShardSnapshot, ...]
     logins: LoginReport
     waiting: str = ""
+    why_login: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def plan(self) -> RestartPlan:
-        """What a restart now would cost. A bot that is not running is taken for one of a single shard."""
-        ids = [shard.id for shard in self.shards] or [0]
-        return plan_restart(ids, self.logins.budget, self.logins.max_concurrency)
+        """What a restart now would cost."""
+        shards, logins = tuple(self.why_login), self.logins
+        return plan_restart(shards, logins.budget, logins.max_concurrency, why_login=self.why_login)
 
 
 async def read_gateway(loaded: Loaded) -> GatewayReport:
@@ -50,20 +54,23 @@ async def read_gateway(loaded: Loaded) -> GatewayReport:
     Raises Unreachable if there is no token, and no sandbox of the project runs.
     """
     runtime = Runtime(loaded.root)
-    fingerprint = fingerprint_of(_access(loaded, runtime))
+    access = _access(loaded, runtime)
+    fingerprint = fingerprint_of(access)
     clock = SystemClock()
+    explain = partial(why_login, runtime.folder, loaded.settings, access, clock=clock)
     async with AsyncExitStack() as stack:
         try:
             redis = await stack.enter_async_context(running_redis(loaded.settings, runtime))
         except Unreachable as error:
-            return GatewayReport((), read_file(runtime.folder, fingerprint, clock, shards=1, note=str(error)))
+            logins = read_file(runtime.folder, fingerprint, clock, shards=1, note=str(error))
+            return GatewayReport((), logins, why_login=explain(_expected(loaded)))
         reports = await read_reports(redis, loaded.settings.bot)
         shards = {shard.id: shard for report in reports if report.snapshot for shard in report.snapshot.shards}
         rows = tuple(shards[number] for number in sorted(shards))
         logins = await read_logins(redis, runtime.folder, fingerprint, clock, shards=max(1, len(rows)))
         details = (service.detail for each in reports if each.snapshot for service in each.snapshot.services)
         waiting = next((detail for detail in details if detail.startswith(WAITING)), "")
-        return GatewayReport(rows, logins, waiting)
+        return GatewayReport(rows, logins, waiting, explain([shard.id for shard in rows] or _expected(loaded)))
 
 
 async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool, reason: str = "") -> tuple[int, ...]:
@@ -133,6 +140,11 @@ async def log_in_now(loaded: Loaded, reason: str = "") -> None:
 def _reason(what: str, why: str) -> str:
     """The reason of an entry: what is known of it, and what the operator says."""
     return f"{what}: {why}" if why else what
+
+
+def _expected(loaded: Loaded) -> range:
+    """The shards of a bot that does not run. Where Discord decides, their number is not known: it is taken for one."""
+    return range(loaded.settings.discord.shard_count or 1)
 
 
 def _access(loaded: Loaded, runtime: Runtime) -> DiscordAccess:

@@ -72,6 +72,9 @@ class _Unanswered(disnake.Client):
 
         self.http.request = request  # type: ignore[method-assign, assignment]
 
+    async def close(self, **_: Any) -> None:
+        await super().close()
+
 
 class _Unconnected:
     """A bot whose shards do not connect. ``waits_s``: how long one of them waits until it may log in."""
@@ -117,7 +120,7 @@ async def test_failed_logins_leave_no_session_open(gateway_fails: bool, monkeypa
         await log_in(bot, CurrentToken(DiscordAccess("a.b.c")))
     if gateway_fails:
 
-        async def close() -> None:
+        async def close(**_: Any) -> None:
             raise ConnectionResetError("Cannot write to closing transport")
 
         monkeypatch.setattr(client, "close", close)

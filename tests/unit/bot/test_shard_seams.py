@@ -77,6 +77,31 @@ async def test_websocket_logs_in_only_when_it_is_told(bot: Offline, monkeypatch:
     assert (entered, sent[1]["d"]) == ([2], {"seq": 7, "session_id": "s", "token": "x"})
 
 
+async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_begun(
+    bot: Offline, monkeypatch: pytest.MonkeyPatch
+):
+    """disnake looks up a parser by the name of the event, and starts listeners as tasks, in this order."""
+    client, heard = bot.bot, []
+
+    async def listen(_: Any) -> None:
+        heard.append("listener")
+
+    client.add_listener(listen, "on_raw_message_delete")
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    ws.watch(lambda event, data, text: heard.append((event, data["id"], text[:7])), heard.append)
+    for number in (7, 8):
+        data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
+        await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await ws.received_message('{"op":0,"t":"OF_TOMORROW","s":9,"d":{}}')
+    first = '{"op":0'
+    assert heard == [("MESSAGE_DELETE", "7", first), "listener", 7, ("MESSAGE_DELETE", "8", first), "listener", 8]
+
+
 async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):
     socket = SimpleNamespace(closed=False, close=AsyncMock())
     monkeypatch.setattr(bot.bot.http, "ws_connect", AsyncMock(return_value=socket))

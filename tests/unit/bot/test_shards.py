@@ -17,6 +17,7 @@ from disnake.gateway import ReconnectWebSocket
 
 from botctl.bot.gateway_socket import GatewaySocket
 from botctl.bot.shard import ANSWER_S, CONNECT_S
+from botctl.bot.shard_sessions import NoStoredSessions
 from botctl.bot.shards import TABLE, Shards
 from botctl.core.contracts.events import GatewayChanged
 from botctl.core.contracts.logins import LoginLimit, OpenGate
@@ -47,8 +48,12 @@ class FakeSocket:
     sent_at_s: float = 0.0
     own_code: int | None = None
     socket: Any = field(default_factory=lambda: SimpleNamespace(close_code=None))
+    watched: tuple[Any, ...] = ()
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     news: asyncio.Event = field(default_factory=asyncio.Event)  # it is closed, or something was sent
+
+    def watch(self, *watchers: Any) -> None:
+        self.watched = watchers
 
     async def log_in(self) -> None:
         await self.shards.enter_gate(self.shard)
@@ -123,6 +128,7 @@ class FakeBot:
         self.dispatched: list[tuple[str, ...]] = []
         self.gateway_params = SimpleNamespace(encoding="json", zlib=True)
         self.http = self
+        self.token = "token"
         self._connection = SimpleNamespace(shards_launched=asyncio.Event(), shard_count=None, shard_ids=())
         setattr(self, TABLE, {})
         self._limit = {
@@ -357,18 +363,66 @@ async def test_last_logins_are_not_spent_without_a_real_gate(run):
 
 @pytest.mark.parametrize(("keep", "code"), [(False, 1000), (True, 4000)])
 async def test_closing_ends_the_sessions_or_keeps_them(run, keep: bool, code: int):
-    progress: list[tuple[int, ShardSession | None]] = []
-    async with run(2, max_concurrency=2, on_progress=lambda *news: progress.append(news)) as rig:
+    stored = FakeSessions()
+    async with run(2, max_concurrency=2, sessions=stored) as rig:
         await asyncio.sleep(130)
         await rig.shards.close(keep_sessions=keep)
         await rig.running
         assert [ws.own_code for ws in rig.sockets] == [code, code]
         assert rig.shards._all[1].progress() == ShardSession("s1", 3, "resume.example")
-        assert progress[:2] == [(n, ShardSession(f"s{n}", 1, "resume.example")) for n in (0, 1)]
+        assert (stored.begun, stored.ended) == ([(2, "token")], [])
+
+
+class FakeSessions(NoStoredSessions):
+    """It has ``sessions``, and remembers what it hears."""
+
+    def __init__(self, sessions: dict[int, ShardSession] | None = None) -> None:
+        super().__init__()
+        self.sessions, self.begun, self.ended, self.taken = sessions or {}, [], [], []
+
+    async def begin(self, shards: int, token: str) -> dict[int, ShardSession]:
+        self.begun.append((shards, token))
+        return self.sessions
+
+    def take(self, shard: int) -> None:
+        self.taken.append(shard)
+
+    def end(self, shard: int) -> None:
+        self.ended.append(shard)
+
+
+async def test_guilds_are_restored_with_the_first_event_of_a_stored_session(run):
+    """And not before: Discord may refuse the session. A login restores nothing."""
+    stored = FakeSessions({0: ShardSession("old", 41, "x"), 1: ShardSession("old", 41, "x")})
+    async with run(2, max_concurrency=2, sessions=stored) as rig:
+        await asyncio.sleep(1)
+        assert stored.taken == []
+        rig.of(0)[0].watched[0]("MESSAGE_CREATE", {}, "")
+        rig.of(0)[0].watched[0]("RESUMED", {}, "")
+        rig.of(1)[0].watched[0]("READY", {}, "")
+        rig.of(1)[0].watched[0]("GUILD_CREATE", {}, "")
+        assert stored.taken == [0]
+
+
+@pytest.mark.parametrize("code", [4006, 4007, 4009])
+async def test_stored_session_that_discord_refuses_becomes_a_login(run, code: int):
+    stored = FakeSessions({0: ShardSession("old", 41, "stored.example")})
+    async with run(1, closes(code), lives, sessions=stored) as rig:
+        await asyncio.sleep(20)
+        assert [ws.sent for ws in rig.sockets] == ["RESUME", "IDENTIFY"]
+
+
+async def test_session_that_is_over_is_forgotten(run):
+    stored = FakeSessions()
+    async with run(1, sessions=stored) as rig:
+        await asyncio.sleep(20)
+        await rig.shards.restart(0, fresh=True)
+        await asyncio.sleep(20)
+        assert (stored.ended, rig.states) == ([0], ["ready"])
 
 
 async def test_stored_sessions_are_resumed_without_a_login(run):
-    stored = {1: ShardSession("old", 41, "stored.example")}
+    stored = FakeSessions({1: ShardSession("old", 41, "stored.example")})
     async with run(2, max_concurrency=2, sessions=stored) as rig:
         await asyncio.sleep(1)
         (ws,) = rig.of(1)

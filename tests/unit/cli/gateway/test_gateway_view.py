@@ -20,12 +20,13 @@ def budget(left: int) -> Budget:
     return Budget(1000, left, 50, 1000 - left, unix_ms(RESETS))
 
 
-def report(left: int, shards: int = 4) -> GatewayReport:
+def report(left: int, shards: int = 4, why: str = "no session is stored") -> GatewayReport:
     rows = tuple(
         ShardSnapshot(id=n, state="ready", guilds=1500, last_close="4000, \x1b[31mred", last_close_at=CLOSED)
         for n in range(shards)
     )
-    return GatewayReport(rows, LoginReport(budget(left), 2, note="Redis is away"), "waiting for logins until noon")
+    logins = LoginReport(budget(left), 2, note="Redis is away")
+    return GatewayReport(rows, logins, "waiting for logins until noon", dict.fromkeys(range(shards), why))
 
 
 def test_status() -> None:
@@ -47,6 +48,11 @@ def test_plan_says_what_waits() -> None:
     assert "4 logins of 52; the last one 6 s after the first." in text
     assert "Only 2 may be spent by automatic starts (50 are in reserve)" in text
     assert "in reserve" not in render_plain(*render_plan(report(900)))
+
+
+def test_plan_without_a_login() -> None:
+    assert "No login of 52" in render_plain(*render_plan(report(52, why="")))
+    assert "no session is stored" in render_plain(*render_plan(report(52)))
 
 
 def test_json_has_the_times() -> None:

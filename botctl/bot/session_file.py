@@ -1,0 +1,193 @@
+"""The session of one shard in a file, ``.botctl/gateway/shard-<n>``: what a RESUME in another process needs.
+
+It begins with a mark, the number of the last event whose listeners have begun, which is overwritten in place. Records
+follow, each with length and checksum: the origin of the session, READY, and all events that change a guild. They are
+written before the library gets the event, and the mark after that. So a process that is killed at any moment leaves a
+file whose guilds are at least as new as its mark, and Discord sends again what came after the mark.
+
+The kernel has what was written, so a kill loses nothing. After a power cut the checksums tell what is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from botctl.bot.guild_payloads import GuildPayloads, stored_form
+from botctl.bot.resume_rules import SessionOrigin
+from botctl.core.files.private import make_private_folder, write_private
+
+ORIGIN: Final = "ORIGIN"
+MIN_COMPACTED: Final = 1 << 20
+"""Bytes of changes before a file is written again, shorter; at least as many as the rest has."""
+_MAGIC: Final = b"botctlg1"
+_MARK: Final = struct.Struct("<QQ")  # sequence, milliseconds since 1970
+MARK_BYTES: Final = _MARK.size
+_RECORD: Final = struct.Struct("<II")  # length, CRC-32
+_HEAD_BYTES: Final = 4096  # more than the origin needs
+_START: Final = len(_MAGIC) + _MARK.size
+_FAULTS: Final = (ValueError, KeyError, TypeError, AttributeError, struct.error, zlib.error)
+
+Record = tuple[str, Any]
+
+
+class DamagedFile(ValueError):
+    """The file has not what it should have."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHead:
+    """``sequence``: of the last event that was handled; ``seen_ms``: when the bot was last connected."""
+
+    session: str
+    origin: SessionOrigin
+    sequence: int
+    seen_ms: int
+
+
+def session_path(folder: Path, shard: int) -> Path:
+    """``folder``: the state folder of the project."""
+    return folder / "gateway" / f"shard-{shard}"
+
+
+def encode(event: str, data: Any) -> bytes:
+    """A record."""
+    return encode_text(json.dumps({"t": event, "d": data}, separators=(",", ":")))
+
+
+def encode_text(text: str) -> bytes:
+    """The record of a message as Discord sends it: to write its data again as JSON would take longer than to parse."""
+    packed = zlib.compress(text.encode(), 1)
+    return _RECORD.pack(len(packed), zlib.crc32(packed)) + packed
+
+
+def encode_all(origin: SessionOrigin, records: Sequence[Record]) -> bytes:
+    """The records of a file; the first one is READY."""
+    head = {"session": records[0][1]["session_id"], "origin": asdict(origin)}
+    return b"".join((encode(ORIGIN, head), *(encode(*record) for record in records)))
+
+
+def read_head(path: Path) -> SessionHead:
+    """Raises OSError, DamagedFile."""
+    with path.open("rb") as file:
+        return parse_head(file.read(_HEAD_BYTES))
+
+
+def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
+    """The guilds of a whole file, and how many bytes of it are valid. Raises DamagedFile without a session."""
+    guilds, end, me = GuildPayloads(), _START, ""
+    try:
+        for event, data, after in _records(content):
+            end = after
+            if event == ORIGIN:
+                continue
+            me = data["user"]["id"] if event == "READY" else me
+            guilds.apply(event, stored_form(event, data, me))
+    except _FAULTS as error:
+        raise DamagedFile(type(error).__name__) from error
+    if not guilds.ready.get("session_id"):
+        raise DamagedFile("no session")
+    return guilds, end
+
+
+def parse_head(content: bytes) -> SessionHead:
+    """The head of a file, from its first bytes. Raises DamagedFile."""
+    try:
+        if not content.startswith(_MAGIC):
+            raise DamagedFile("another kind of file")
+        sequence, seen_ms = _MARK.unpack_from(content, len(_MAGIC))
+        _, head, _ = next(_records(content))
+        origin = SessionOrigin(**head["origin"] | {"intents": tuple(head["origin"]["intents"])})
+        return SessionHead(str(head["session"]), origin, sequence, seen_ms)
+    except (*_FAULTS, StopIteration) as error:
+        raise DamagedFile(type(error).__name__) from error
+
+
+def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
+    """The records up to the first one that is not whole, each with its end."""
+    place = _START
+    while place + _RECORD.size <= len(content):
+        length, checksum = _RECORD.unpack_from(content, place)
+        packed = content[place + _RECORD.size : place + _RECORD.size + length]
+        if len(packed) < length or zlib.crc32(packed) != checksum:
+            return
+        place += _RECORD.size + length
+        message = json.loads(zlib.decompress(packed))
+        yield message["t"], message["d"], place
+
+
+class SessionFile:
+    """A file that is written. Each method raises OSError; then the file is of no more use.
+
+    ``generation``: it counts how often the file was written from its start.
+    """
+
+    def __init__(self, path: Path, content: bytes, *, base: int | None = None) -> None:
+        """Replace the file at ``path`` in one step. ``base``: how many bytes are no changes; by default, all."""
+        self.path = path
+        self.generation = 0
+        self.sequence = 0
+        self.mark_bytes = b""
+        self._descriptor = -1
+        self._begin(content, len(content) if base is None else base)
+
+    @staticmethod
+    def content(sequence: int, seen_ms: int, records: bytes) -> bytes:
+        """What a new file has; ``records``: as `encode_all`."""
+        return _MAGIC + _MARK.pack(sequence, seen_ms) + records
+
+    @staticmethod
+    def with_mark(content: bytes, mark: bytes) -> bytes:
+        """``content`` with another mark, of the same file."""
+        return _MAGIC + mark + content[_START:]
+
+    def append(self, text: str, *, is_change: bool = True) -> None:
+        """Add a message of Discord. ``is_change``: another record has said something of this guild before."""
+        record = encode_text(text)
+        if os.write(self._descriptor, record) != len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += len(record)
+        self._base += 0 if is_change else len(record)
+
+    def mark(self, sequence: int, seen_ms: int) -> None:
+        """Everything up to ``sequence`` was handled, and the bot is connected at ``seen_ms``."""
+        self.sequence = max(sequence, self.sequence)
+        self.mark_bytes = _MARK.pack(self.sequence, seen_ms)
+        os.pwrite(self._descriptor, self.mark_bytes, len(_MAGIC))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it should be compacted."""
+        return self.size - self._base > max(MIN_COMPACTED, self._base)
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` to ``end``."""
+        return os.pread(self._descriptor, end - start, start)
+
+    def replace_start(self, compacted: bytes, length: int) -> None:
+        """Put ``compacted``, a whole file, in the place of the first ``length`` bytes; keep what came since."""
+        tail, old = self.read(length, self.size), self._descriptor
+        self._begin(self.with_mark(compacted, self.mark_bytes) + tail, len(compacted))
+        os.close(old)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _begin(self, content: bytes, base: int) -> None:
+        make_private_folder(self.path.parent)
+        new = self.path.with_suffix(".new")
+        write_private(new, content)
+        descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
+        os.lseek(descriptor, 0, os.SEEK_END)
+        new.replace(self.path)
+        self._descriptor, self._base, self.size = descriptor, base, len(content)
+        self.mark_bytes = content[len(_MAGIC) : _START]
+        self.sequence = _MARK.unpack(self.mark_bytes)[0]
+        self.generation += 1

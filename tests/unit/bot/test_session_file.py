@@ -1,0 +1,106 @@
+"""A session file is whole after a kill at any byte."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botctl.bot.resume_rules import SessionOrigin
+from botctl.bot.session_file import (
+    MIN_COMPACTED,
+    DamagedFile,
+    SessionFile,
+    encode_all,
+    parse_head,
+    read_guilds,
+    read_head,
+)
+
+ORIGIN = SessionOrigin(token="t", intents=("default",), shards=1, library="l")
+READY = {"session_id": "s", "resume_gateway_url": "u", "user": {"id": "10"}, "guilds": [{"id": "1"}]}
+GUILD = {"id": "1", "unavailable": False, "channels": []}
+
+
+def message(event: str, data: Any) -> str:
+    """As Discord sends it."""
+    return json.dumps({"t": event, "s": 1, "op": 0, "d": data})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[SessionFile]:
+    content = SessionFile.content(1, 1000, encode_all(ORIGIN, [("READY", READY)]))
+    made = SessionFile(tmp_path / "gateway" / "shard-0", content)
+    yield made
+    made.close()
+
+
+def channels(content: bytes) -> list[str]:
+    guild = read_guilds(content)[0].guilds["1"]
+    return [channel["id"] for channel in guild.get("channels", [])]
+
+
+def add_channel(file: SessionFile, number: int, **more: str) -> None:
+    file.append(message("CHANNEL_CREATE", {"guild_id": "1", "id": str(number), **more}))
+
+
+def test_it_has_what_was_written(file: SessionFile) -> None:
+    file.append(message("GUILD_CREATE", GUILD), is_change=False)
+    add_channel(file, 7)
+    file.mark(5, 2000)
+    head = read_head(file.path)
+    assert (head.session, head.origin, head.sequence, head.seen_ms) == ("s", ORIGIN, 5, 2000)
+    assert channels(file.path.read_bytes()) == ["7"]
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    file.mark(3, 3000)
+    assert read_head(file.path).sequence == 5, "an event that comes again does not set it back"
+
+
+def test_record_that_is_not_whole_is_left_out(file: SessionFile) -> None:
+    """Whatever byte was the last; a changed one too."""
+    file.append(message("GUILD_CREATE", GUILD))
+    before = file.size
+    add_channel(file, 7)
+    content = file.path.read_bytes()
+    assert all(channels(content[:end]) == [] for end in range(before, len(content)))
+    assert channels(content[:-1] + b"\0") == []
+    assert channels(content) == ["7"]
+
+
+@pytest.mark.parametrize("content", [b"", b"botctlg1", b"botctlg1" + bytes(16), b"x" * 100, b"botctlg1" + b"\xff" * 50])
+def test_other_files_are_damaged(content: bytes) -> None:
+    with pytest.raises(DamagedFile):
+        parse_head(content)
+    with pytest.raises(DamagedFile):
+        read_guilds(content)
+
+
+def test_long_file_is_made_shorter_while_it_is_written(file: SessionFile) -> None:
+    file.append(message("GUILD_CREATE", GUILD), is_change=False)
+    while not file.is_long:
+        add_channel(file, 7, topic=os.urandom(50_000).hex())
+    assert file.size > MIN_COMPACTED
+    size = file.size
+    guilds, end = read_guilds(file.read(0, size))
+    assert end == size
+    compacted = SessionFile.content(1, 1, encode_all(ORIGIN, guilds.records()))
+    add_channel(file, 8)
+    file.mark(9, 4000)
+    file.replace_start(compacted, size)
+    add_channel(file, 9)
+    content = file.path.read_bytes()
+    assert channels(content) == ["7", "8", "9"]
+    assert (len(content), file.is_long, parse_head(content).sequence) == (file.size, False, 9)
+    assert file.generation == 2
+
+
+def test_full_disk_is_an_error(file: SessionFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda _fd, data: len(data) - 1)
+    with pytest.raises(OSError, match="No space left") as caught:
+        file.append(message("GUILD_CREATE", GUILD))
+    assert caught.value.errno == errno.ENOSPC
