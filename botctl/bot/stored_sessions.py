@@ -37,7 +37,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 
 WRITE_EVERY_S: Final = 1.0
-MAX_NAMED: Final = 20
+MAX_NAMED: Final = 1000
 """Commands without an answer that are named in the log; of more, their number."""
 _log = logging.getLogger(__name__)
 

@@ -43,9 +43,14 @@ class Observation:
     asked_ms: int
 
     @property
+    def has_begun(self) -> bool:
+        """Whether something of the limit was used. If not, its day begins with the next login."""
+        return self.resets_ms > self.asked_ms
+
+    @property
     def valid_until_ms(self) -> int:
-        """When ``remaining`` is over. A limit of which nothing is used has no time yet: its day begins with a login."""
-        return self.resets_ms if self.resets_ms > self.asked_ms else self.asked_ms + DAY_MS
+        """Until when ``remaining`` counts."""
+        return self.resets_ms if self.has_begun else self.asked_ms + DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def budget_of(observation: Observation | None, logins: Sequence[Login], now_ms: 
         resets_ms = observation.valid_until_ms
     else:
         since_ms = now_ms - DAY_MS + 1
-        if observation:
+        if observation and observation.has_begun:
             since_ms = max(since_ms, observation.valid_until_ms - ARRIVAL_MS)
         base = total
         oldest_ms = min((login.at_ms for login in logins if login.at_ms >= since_ms), default=now_ms)

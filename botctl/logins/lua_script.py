@@ -48,12 +48,13 @@ local base, since, resets = total, now - day + 1, nil
 if said[5] then
   local asked = tonumber(said[5])
   local valid = tonumber(said[3])
-  if valid <= asked then
+  local begun = valid > asked
+  if not begun then
     valid = asked + day
   end
   if now < valid then
     base, since, resets = tonumber(said[2]), asked - arrival, valid
-  else
+  elseif begun then
     since = math.max(since, valid - arrival)
   end
 end

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from random import Random
 
@@ -141,7 +142,7 @@ async def bench(redis_server: str, mongo_server: str, mongo_db: Database, tmp_pa
     token, ledger = bot_token(SECRET), tmp_path / "ledger"
 
     def make(url: str) -> Sandbox:
-        return Sandbox(default_world(url=url), Access({token: BOT}, SECRET), limits=PATIENT)
+        return Sandbox(default_world(url=url), Access({token: BOT}, SECRET), limits=PATIENT.replace({"buffer": 20_000}))
 
     project = Project(
         tmp_path / "bot",
@@ -171,6 +172,7 @@ async def run_rounds(bench: Bench, signals: Sequence[int], random: Random) -> No
             loading = loading or asyncio.create_task(bench.load())
             goal = len(bench.lines("message")) + random.randrange(4, 12)
             await until(lambda goal=goal: len(bench.lines("message")) >= goal, what="messages")
+            await asyncio.sleep(random.uniform(0.0, 0.1))  # at any moment, not always when a line has been written
             await bench.end(process, how)
     async with bench.running() as process:
         assert loading is not None
@@ -186,7 +188,10 @@ async def run_rounds(bench: Bench, signals: Sequence[int], random: Random) -> No
 async def check_rounds(bench: Bench, signals: Sequence[int]) -> None:
     results = [str(login.result) for login in bench.sandbox.sessions.logins]
     assert results == [LoginResult.IDENTIFIED] + [LoginResult.RESUMED] * len(signals)
-    assert [number for _, number in bench.lines("message")] == bench.sent
+    heard = [number for _, number in bench.lines("message")]
+    assert [number for number, _ in groupby(heard)] == bench.sent
+    # A process that is killed between the first step of a listener and the mark of its event hears that event again.
+    assert len(heard) - len(bench.sent) <= sum(how == signal.SIGKILL for how in signals)
     finished = Counter(words[1] for words in bench.lines("finished"))
     assert set(finished.values()) == {1}, "a command ran twice"
     assert not bench.unexplained()

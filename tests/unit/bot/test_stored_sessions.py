@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from botctl.bot import stored_sessions
 from botctl.bot.session_file import SessionFile, encode_all, session_path
 from botctl.bot.session_mirror import SessionMirror
 from botctl.bot.stored_sessions import StoredSessions, newest, why_login
@@ -159,7 +160,10 @@ async def test_folder_that_cannot_be_written(make: Make, tmp_path: Path, caplog:
     assert "the session of shard 0 cannot be stored" in caplog.text
 
 
-async def test_commands_without_an_answer_are_named(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_commands_without_an_answer_are_named(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_sessions, "MAX_NAMED", 20)
     first = make()
     first.take_over()
     for number in range(22):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from botctl.logins.budget import ARRIVAL_MS, DAY_MS, Login, Observation, budget_of, decide, reserve_of
@@ -63,6 +63,7 @@ class TestBudget:
         asked=st.integers(0, 2 * DAY_MS),
         now=st.integers(0, DAY_MS),
     )
+    @example(ours=[1], others=[], asked=0, now=DAY_MS)  # the day of an unused limit begins with the first login
     def test_never_promises_more_than_discord_has(
         self, ours: list[int], others: list[int], asked: int, now: int
     ) -> None:
