@@ -225,7 +225,9 @@ class TestRestarts:
         """
         project = Project(folder / "crash")
         project.write("crash.py", CRASH)
-        project.add_settings('[services]\ncrash = "crash:crash"\n')
+        project.add_settings(
+            '[services]\ncrash = "crash:crash"\n\n[discord]\nresume = false\n'
+        )  # each start costs a login
         name = bot_name(project.root)
         with recording_sandbox() as sandbox:
             runtime = Runtime(project.root, long_lived=True)

@@ -144,6 +144,7 @@ async def wait_for_monitor(project: Project, condition: Callable[[Any], bool]) -
 
 def pid_of_bot(monitor: Any) -> int | None:
     """The process id of the running bot in the monitor's JSON; None while there is none."""
-    alive = [process for process in monitor["processes"] if "bot" in process["roles"] and process["presence"] == "up"]
+    running = [process for process in monitor["processes"] if process["presence"] == "up" and process["alive"]]
+    alive = [process for process in running if "bot" in process["roles"]]
     assert len(alive) <= 1
     return int(alive[0]["proc"].rpartition(":")[2]) if alive else None
