@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from itertools import count
 from typing import Any, Final
 
@@ -23,6 +25,10 @@ _DEFINED: Final = (
     *(commands.SubCommand, commands.SubCommandGroup),
 )
 _MAKER: Final = "__init__"
+_MARK: Final = "_reports_faults"
+_numbers: Final = count()
+_report: Final[ContextVar[Callable[[Any, str], None] | None]] = ContextVar("report", default=None)
+"""Of the block that runs in this thread: another thread may load files at the same time, and end first."""
 
 
 @contextmanager
@@ -31,29 +37,33 @@ def collect_definition_faults(report: Callable[[Any, str], None]) -> Iterator[No
 
     The command is replaced by an empty one, so that the rest of the file is read. The file must not be used.
     """
-    numbers = count()
-    makers = {cls: cls.__init__ for cls in _DEFINED}
+    for cls in _DEFINED:
+        if not hasattr(getattr(cls, _MAKER), _MARK):
+            setattr(cls, _MAKER, _reporting(getattr(cls, _MAKER)))
+    token = _report.set(report)
     try:
-        for cls, make in makers.items():
-            setattr(cls, _MAKER, _reporting(make, report, numbers))
         yield
     finally:
-        for cls, make in makers.items():
-            setattr(cls, _MAKER, make)
+        _report.reset(token)
 
 
-def _reporting(make: Callable[..., None], report: Callable[[Any, str], None], numbers: Iterator[int]) -> Any:
+def _reporting(make: Callable[..., None]) -> Any:
+    """``make``, which outside of a block does what it did."""
+
+    @wraps(make)
     def make_or_report(self: Any, *args: Any, **options: Any) -> None:
+        report = _report.get()
         try:
             make(self, *args, **options)
         except ANYTHING as error:  # an author's annotations, converters and options may raise anything
             functions = [value for value in args if inspect.iscoroutinefunction(value)]
-            if not functions:
+            if report is None or not functions:
                 raise
             for sentence in _sentences(functions[0], error):
                 report(functions[0], sentence)
-            make(self, *(_nothing if value is functions[0] else value for value in args), name=f"x{next(numbers)}")
+            make(self, *(_nothing if value is functions[0] else value for value in args), name=f"x{next(_numbers)}")
 
+    setattr(make_or_report, _MARK, True)
     return make_or_report
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from textwrap import dedent
 
+import disnake
 import pytest
+from disnake.ext import commands
 
 from botctl.bot.compiled import ValidationContext
+from botctl.bot.definition_faults import collect_definition_faults
 from botctl.bot.loader import load
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import CommandFinished
@@ -451,3 +455,27 @@ async def test_commands_beyond_the_limit_are_not_registered(tmp_path: Path, guil
 def test_two_cogs_of_one_name_are_a_fault(tmp_path: Path):
     folder = write_tree(tmp_path / "commands", {"a.py": cog("Same", "one"), "fun/b.py": cog("Same", "two")})
     assert faults(folder) == ["commands/fun/b.py:4: a cog called Same is also in a.py"]
+
+
+def test_faults_are_collected_while_another_thread_ends_its_block():
+    """As when a file that `botctl doctor` gave up on has loaded at last, in the middle of other files."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def load_slowly() -> None:
+        with collect_definition_faults(lambda *_: None):
+            entered.set()
+            leave.wait()
+
+    async def one(inter: disnake.ApplicationCommandInteraction) -> None: ...
+
+    other = threading.Thread(target=load_slowly)
+    other.start()
+    entered.wait()
+    found: list[str] = []
+    with collect_definition_faults(lambda _function, sentence: found.append(sentence)):
+        leave.set()
+        other.join()
+        commands.slash_command(name="Bad Name")(one)
+    assert len(found) == 1
+    with pytest.raises(ValueError, match="Bad Name"):
+        commands.slash_command(name="Bad Name")(one)
