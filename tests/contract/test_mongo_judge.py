@@ -16,6 +16,7 @@ from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, INDEXES, MongoAuditor
 from botctl.auth.api_keys import MongoKeys
+from botctl.auth.signing import Signer
 from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal
 from botctl.core.contracts.bus import Bus
@@ -138,7 +139,8 @@ async def _ask_everything(database):
     store = guilds.GuildSettingsCache(database, _NoCache(), Bus(), _NoAuditor(), ManualClock())
     for locale in ("de", "fr"):
         await store.update("7", {"locale": locale}, actor="cli")
-    keys = MongoKeys(database["botctl_api_keys"], None, Bus(), _NoAuditor(), ManualClock())
+    signer = Signer(b"a secret of 32 characters or more")
+    keys = MongoKeys(database["botctl_api_keys"], None, Bus(), _NoAuditor(), ManualClock(), signer)
     key, text = await keys.create("one")
     await keys.check(text)
     await keys.active([key.id])

@@ -1,5 +1,7 @@
 """What `botctl doctor` sees of real stores; it leaves nothing, and needs no rights that botctl does not need."""
 
+import uuid
+
 import pytest
 
 from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
@@ -7,7 +9,7 @@ from botctl.core.processes.runtime import Runtime
 from botctl.doctor.finding import Mark
 from botctl.doctor.store_probe import examine_mongo, examine_redis
 from botctl.doctor.stores import assess_mongo, assess_redis
-from botctl.stores import embedded_redis
+from botctl.stores import embedded_redis, mongo
 from botctl.stores.redis import connect
 from tests.support.stores import server
 from tests.support.waiting import LIMIT_S, expires
@@ -84,15 +86,19 @@ async def test_server_that_is_not_there_is_an_error_without_the_password(look):
     assert "canary-secret" not in str(seen)
 
 
-async def test_mongodb_is_seen_and_nothing_is_left(mongo_server, mongo_db, tmp_path):
-    settings = Settings(mongo=MongoSettings(url=mongo_server, database=mongo_db.name, timeout_s=MOST_S))
+async def test_mongodb_is_seen_and_nothing_is_left(mongo_server, tmp_path):
+    name = f"botctl_probe_{uuid.uuid4().hex[:12]}"
+    settings = Settings(mongo=MongoSettings(url=mongo_server, database=name, timeout_s=MOST_S))
     runtime = Runtime(tmp_path, read_only=True)
     seen = await examine_mongo(settings, runtime, INDEXES)
     assert (seen.product, seen.error, seen.write_error, seen.missing) == ("nx-27017", "", "", {})
-    assert await mongo_db.list_collection_names() == []
-    await mongo_db["botctl_audit"].insert_one({"at": 1})
-    await mongo_db["botctl_audit"].create_index([("at", -1)])
-    seen = await examine_mongo(settings, runtime, INDEXES)
+    async with mongo.connect(mongo_server, timeout_s=LIMIT_S) as client:
+        database = client[name]
+        assert await database.list_collection_names() == []
+        await database["botctl_audit"].insert_one({"at": 1})
+        await database["botctl_audit"].create_index([("at", -1)])
+        seen = await examine_mongo(settings, runtime, INDEXES)
+        await client.drop_database(name)
     assert seen.missing == {"botctl_audit": [["x.actor", "at"]]}
     assert Mark.FAULT in {finding.mark for finding in assess_mongo(seen)}
 
