@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from botctl.core.clock import Clock, iso_ms
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.driver_errors.redis import reaching_redis
-from botctl.core.errors import Held
+from botctl.core.errors import STORE_FAULTS, Held
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.core.processes.process import is_running, process_space, start_time
@@ -250,7 +250,7 @@ class TokenLease:
             try:
                 with _reaching_redis:
                     held = await self._try_take()
-            except Exception as error:  # noqa: BLE001  the gate reports the outage; this goes on in any case
+            except STORE_FAULTS as error:  # the gate reports the outage; this goes on
                 _log.log(logging.DEBUG if away else logging.INFO, "the token's lease is not renewed: %s", error)
                 away = True
                 continue
@@ -261,7 +261,7 @@ class TokenLease:
 
     async def release(self) -> None:
         """Free the lease, if it is ours. A Redis that fails is no reason to wait: the lease expires."""
-        with suppress(Exception):
+        with suppress(*STORE_FAULTS, TimeoutError), _reaching_redis:
             async with asyncio.timeout(_ANSWER_S):
                 await self.redis.register_script(_RELEASE)([self._key], [self.me.id])
 
