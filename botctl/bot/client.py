@@ -21,14 +21,14 @@ from botctl.bot.cog_loads import CogLoads
 from botctl.bot.command_sync import CommandSync, ListUnknownError
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
 from botctl.bot.decisions import CommandPolicy
+from botctl.bot.gateway.shard_sessions import ShardSessions
+from botctl.bot.gateway.shards import RELOGIN_S, Shards
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
 from botctl.bot.request_watch import watch_requests
-from botctl.bot.shard_sessions import ShardSessions
 from botctl.bot.sharded_client import ShardedClient
-from botctl.bot.shards import RELOGIN_S, Shards
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.events import AutocompleteAnswered, Event

@@ -21,9 +21,9 @@ from disnake.state import AutoShardedConnectionState
 from botctl.bot.command import METADATA
 from botctl.bot.component_names import class_owner, component_name, message_command
 from botctl.bot.decisions import STALE
+from botctl.bot.gateway.shard_sessions import CommandLedger
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.shard_sessions import CommandLedger
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation

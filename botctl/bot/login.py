@@ -12,7 +12,7 @@ import disnake
 
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.current_token import CurrentToken
-from botctl.bot.shard_rules import down_sentence
+from botctl.bot.gateway.shard_rules import down_sentence
 from botctl.core.config.settings import Settings
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task

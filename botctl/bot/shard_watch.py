@@ -10,8 +10,8 @@ from typing import Any, Final
 import aiohttp
 import disnake
 
+from botctl.bot.gateway.shard_rules import gateway_problem
 from botctl.bot.registration import Problems
-from botctl.bot.shard_rules import gateway_problem
 from botctl.bot.sharded_client import ShardedClient
 
 LOOK_S: Final = 5.0

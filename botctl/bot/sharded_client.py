@@ -8,7 +8,7 @@ from typing import Any
 
 from disnake.ext import commands
 
-from botctl.bot.shards import Shards
+from botctl.bot.gateway.shards import Shards
 
 
 class ShardedClient(commands.AutoShardedInteractionBot, commands.InteractionBot):  # type: ignore[misc]  # as in disnake

@@ -14,7 +14,7 @@ from botctl.core.clock import Clock, from_unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import current_operator, make_entry
 from botctl.core.contracts.discord_access import DiscordAccess
-from botctl.core.contracts.logins import SPACING_S, LoginWait
+from botctl.core.contracts.logins import SPACING_S, WAITING, LoginWait
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held
 from botctl.core.processes.runtime import Runtime
@@ -31,7 +31,6 @@ from botctl.logins.token_claim import LEASE_S, TokenLease, fingerprint_of, host_
 START_S: Final = LEASE_S + 20.0
 """How long the start may take: it waits for the lease of a process that died on another host."""
 DISCORD_SPACING_S: Final = 5.0
-WAITING: Final = "waiting for logins"
 _log = logging.getLogger(__name__)
 
 

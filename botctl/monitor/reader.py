@@ -18,8 +18,10 @@ from botctl.core.errors import STORE_FAULTS, Unreachable
 from botctl.core.processes.process import is_running, process_space
 from botctl.core.processes.runtime import Run
 from botctl.monitor import snapshot as schema
+from botctl.monitor.rows import GONE_S, ProcessReport
 from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
-from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce, unheard
+from botctl.monitor.verdict import unheard
+from botctl.monitor.view import MonitorView, reduce
 
 _reaching_redis: Final = reaching_redis("Redis fails ({error}).")
 

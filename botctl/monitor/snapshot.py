@@ -44,6 +44,23 @@ class ShardSnapshot:
     last_close: str | None = None  # its code, if there was one, and why
     last_close_at: str | None = None
     session_started_at: str | None = None
+    heard_ago_s: float | None = None  # this and the following: as in `shards.Hearing`; None while it is not ready
+    misses: int = 0
+    can_ask: bool = True
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsSnapshot:
+    """Discord's answers to the requests of the process, as in `health.RequestsSeen`."""
+
+    answers: int = 0
+    limited: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    row: int = 0
+    row_kind: str = ""
+    banned_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +125,9 @@ class Snapshot:
     draining: bool = False
     connections: int = 0  # to the realtime server
     dropped: int = 0  # events that were lost because a subscriber in the process was too slow
+    dropped_lately: int = 0  # of these, in the last minute
     invalid_requests: int = 0  # that Discord refused in the last ten minutes, and counts towards a ban
+    requests: RequestsSnapshot = RequestsSnapshot()
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()

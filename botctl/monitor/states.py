@@ -34,11 +34,11 @@ class MonitorStates:
 def state_tables(view: MonitorView) -> StateTables:
     """The parts of ``view``; a service or shard by ``<its process>/<its name or number>``, the totals as ``bot``.
 
-    The verdict is with the totals: ``troubles``, sentences, none if all is well.
+    The verdict is with the totals: ``health``, a `Diagnosis`; ``troubles``: all sentences, none if all is well.
     """
     return {
         "processes": {process.proc: asdict(process) for process in view.processes},
         "services": {f"{service.proc}/{service.name}": asdict(service) for service in view.services},
         "shards": {f"{shard.proc}/{shard.id}": asdict(shard) for shard in view.shards},
-        "counts": {"bot": asdict(view.totals) | {"troubles": view.troubles}},
+        "counts": {"bot": asdict(view.totals) | {"health": asdict(view.health), "troubles": view.troubles}},
     }

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.contracts.health import RequestsSeen
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
@@ -34,6 +36,7 @@ from botctl.monitor.snapshot import (
     Commands,
     CommandSnapshot,
     JobSnapshot,
+    RequestsSnapshot,
     ServiceSnapshot,
     ShardSnapshot,
     Snapshot,
@@ -66,6 +69,7 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
+        self._dropped: deque[int] = deque(maxlen=60)  # the total at each write of the last minute
         self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is unreachable
 
     @property
@@ -76,6 +80,7 @@ class SnapshotWriter:
     def make(self) -> Snapshot:
         """A snapshot of this process."""
         metrics = self.metrics
+        dropped = sum(metrics.dropped().values())
         return Snapshot(
             bot=metrics.bot,
             host=self._host,
@@ -92,8 +97,10 @@ class SnapshotWriter:
             lag_ms=round(metrics.window.lag_ms(), 1),
             draining=metrics.draining,
             connections=metrics.connections,
-            dropped=sum(metrics.dropped().values()),
+            dropped=dropped,
+            dropped_lately=dropped - (self._dropped[0] if self._dropped else 0),
             invalid_requests=metrics.invalid_requests(),
+            requests=_requests(metrics.requests()),
             services=self._services(),
             shards=tuple(map(_shard, metrics.shards())),
             commands=_commands(metrics),
@@ -137,6 +144,7 @@ class SnapshotWriter:
             pipe.sadd(schema.set_key(bot), self.proc)
             pipe.pexpire(schema.set_key(bot), TTL_MS)
             await pipe.execute()
+        self._dropped.append(sum(self.metrics.dropped().values()))
         self.written += 1
         if self.written % _SWEEP_EVERY == 1:
             await self._sweep(bot)
@@ -175,8 +183,13 @@ class SnapshotWriter:
                 await pipe.execute()
 
 
+def _requests(seen: RequestsSeen) -> RequestsSnapshot:
+    return RequestsSnapshot(**asdict(seen) | {"banned_until": _iso(seen.banned_until)})
+
+
 def _shard(shard: ShardStatus) -> ShardSnapshot:
-    close = shard.last_close
+    close, hearing = shard.last_close, shard.hearing
+    known = {} if hearing is None else asdict(hearing) | {"heard_ago_s": round(hearing.heard_ago_s, 1)}
     return ShardSnapshot(
         id=shard.id,
         state=shard.state,
@@ -187,6 +200,7 @@ def _shard(shard: ShardStatus) -> ShardSnapshot:
         last_close=str(close) if close else None,
         last_close_at=iso_ms(close.at) if close else None,
         session_started_at=_iso(shard.session_started_at),
+        **known,
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 
 from botctl.audit.recorder import audit_recorder
-from botctl.bot.stored_sessions import stored_sessions
+from botctl.bot.gateway.stored_sessions import stored_sessions
 from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from botctl.bot.resume_rules import SessionOrigin
-from botctl.bot.session_file import SessionFile, encode_all, parse_head, read_guilds
-from botctl.bot.session_mirror import SessionMirror
+from botctl.bot.gateway.resume_rules import SessionOrigin
+from botctl.bot.gateway.session_file import SessionFile, encode_all, parse_head, read_guilds
+from botctl.bot.gateway.session_mirror import SessionMirror
 from botctl.core.errors import Unreachable
-from tests.unit.bot.test_session_file import message
+from tests.unit.bot.gateway.test_session_file import message
 
 ORIGIN = SessionOrigin(token="t", intents=("default",), shards=1, library="l")
 READY = {"session_id": "s", "resume_gateway_url": "u", "user": {"id": "10"}, "guilds": []}

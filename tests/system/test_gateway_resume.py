@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from botctl.bot.session_file import session_path
-from botctl.bot.session_mirror import SessionMirror
-from botctl.bot.stored_sessions import StoredSessions
+from botctl.bot.gateway.session_file import session_path
+from botctl.bot.gateway.session_mirror import SessionMirror
+from botctl.bot.gateway.stored_sessions import StoredSessions
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.events import GatewayChanged

@@ -203,7 +203,7 @@ def test_no_task_ends_unseen() -> None:
     """`create_watched_task` logs what a task raises, if no one awaits it."""
     found = {name: len(lines) for name, source in sources().items() if (lines := unseen_tasks(source))}
     assert found == {
-        "botctl.bot.shard": 1,  # the shard awaits it
+        "botctl.bot.gateway.shard": 1,  # the shard awaits it
         "botctl.core.event_loop.tasks": 1,  # a callback logs it
         "botctl.core.services.tasks": 1,  # a callback reports it
         "botctl.core.services.service": 1,  # its `_run` raises nothing

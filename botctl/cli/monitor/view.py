@@ -12,17 +12,22 @@ from rich.text import Text
 
 from botctl.cli.number_format import format_duration, format_ms, format_time, sparkline
 from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items
+from botctl.core.contracts.health import Health
 from botctl.core.contracts.service_state import ServiceState
 from botctl.core.escape import safe
-from botctl.monitor.shard_rows import ShardRow
+from botctl.monitor.rows import Presence, Process, ServiceRow, ShardRow
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
-from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, Totals
+from botctl.monitor.view import MonitorView, Totals
 
 WIDE_COLUMNS: Final = 140
 """From this width on there are two columns, and one line for each service."""
 Lines = list[Text]
 
 _RESULT_STYLES: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
+_VERDICT_STYLES: Final = {
+    Health.HEALTHY: "not bold green",
+    **dict.fromkeys((Health.DEGRADED, Health.DRAINING, Health.STARTING, Health.WAITING), "not bold yellow"),
+}
 _PRESENCE_STYLES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
 _STARTING_STATES: Final = (ServiceState.IDLE, ServiceState.STARTING)
 _INDENT: Final = 10  # columns for the label at the left
@@ -97,14 +102,11 @@ def _two_columns(view: MonitorView, width: int, max_lines: int | None) -> Lines:
 def _title(view: MonitorView, width: int, *, live: bool) -> Text:
     up = sum(process.presence is Presence.UP for process in view.processes)
     title = Text(safe(view.bot), "bold").append("  ", "not bold")
-    title.append("✓ all is well" if not view.troubles else "! not all is well", _status_style(view))
+    verdict = view.health.verdict
+    title.append(f"{'✓' if verdict is Health.HEALTHY else '!'} {verdict}", _VERDICT_STYLES.get(verdict, "bold red"))
     title.append(f"  {up} process{'' if up == 1 else 'es'}", "not bold")
     clock = Text(format_time(view.at))
     return spread(title, Text("  ").join([_key_hint(), clock]) if live else clock, width)
-
-
-def _status_style(view: MonitorView) -> str:
-    return "not bold yellow" if view.troubles else "not bold green"
 
 
 def _key_hint() -> Text:
@@ -139,8 +141,12 @@ def _labelled(name: str, value: str, style: str = "") -> Text:
 
 
 def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
-    """What is wrong, one line each; the last line counts the rest."""
-    lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(trouble, width)), width) for trouble in view.troubles]
+    """What is wrong, one line each, and under the first what to do; the last line counts the rest."""
+    lines = [
+        truncate(Text.assemble(("! ", "bold yellow"), safe(finding.why, width)), width) for finding in view.diagnoses
+    ]
+    if view.health.action:
+        lines.insert(1, truncate(Text(f"  {safe(view.health.action, width)}", "dim"), width))
     if len(lines) <= max_lines:
         return lines
     return [*lines[: max_lines - 1], Text(f"  … and {len(lines) - max_lines + 1} more", "dim")]
@@ -252,8 +258,15 @@ def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
 
 
 def _shard(shard: ShardRow) -> Text:
-    item = _shard_mark(shard)
-    return item.append(f" {format_ms(shard.latency_ms)}" if shard.well else f" {safe(shard.state, 20)}", "dim")
+    state = format_ms(shard.latency_ms) if shard.well else _shard_state(shard)
+    return _shard_mark(shard).append(f" {state}", "dim")
+
+
+def _shard_state(shard: ShardRow) -> str:
+    """``ready``, ``deaf``; ``heartbeats only`` where nothing can be asked, because the shard is in no guild."""
+    if shard.verdict is not Health.HEALTHY:
+        return shard.verdict
+    return safe(shard.state, 20) if shard.can_ask or not shard.well else "heartbeats only"
 
 
 def _shard_mark(shard: ShardRow) -> Text:
@@ -269,7 +282,7 @@ def _shard_table(shards: Sequence[ShardRow], processes: Sequence[Process], width
         (
             _shard_mark(shard),
             _short_name(shard.proc, processes),
-            safe(shard.state, 20),
+            _shard_state(shard),
             format_ms(shard.latency_ms),
             f"{shard.guilds:,}",
             format_time(shard.last_event_at or ""),

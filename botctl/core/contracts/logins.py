@@ -13,6 +13,9 @@ from typing import Final, Protocol
 SPACING_S: Final = 5.5
 """Between two logins of the same key, ``shard % max_concurrency``. Discord: 5 s; half a second for the network."""
 
+WAITING: Final = "waiting for logins"
+"""So begins what a service says of itself while it waits for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoginLimit:

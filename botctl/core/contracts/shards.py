@@ -35,6 +35,28 @@ class ShardClose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """What is known of whether events reach a shard. A quiet shard asks Discord something that has to be answered.
+
+    ``heard_ago_s``: since the last event or the connection. ``misses``: questions in a row without any event after
+    them, each about another guild if there are several. ``can_ask``: False without a guild that is available; then
+    only the answers to heartbeats are known. ``reconnects``: in a row, by the shard itself because it was deaf.
+    """
+
+    heard_ago_s: float
+    misses: int = 0
+    can_ask: bool = True
+    reconnects: int = 0
+
+    @property
+    def deaf(self) -> bool:
+        return self.misses >= MISSES_OF_DEAF
+
+
+MISSES_OF_DEAF = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStatus:
     """A shard at one moment. Times are aware, in UTC."""
 
@@ -46,6 +68,7 @@ class ShardStatus:
     last_event_at: datetime | None = None  # when Discord sent the last event; answers to heartbeats do not count
     last_close: ShardClose | None = None
     session_started_at: datetime | None = None  # None without a session that could go on
+    hearing: Hearing | None = None  # None while it is not ready
 
     @property
     def up(self) -> bool:

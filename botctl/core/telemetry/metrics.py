@@ -39,6 +39,7 @@ from botctl.core.contracts.events import (
     Source,
     StoreRestarted,
 )
+from botctl.core.contracts.health import RequestsSeen
 from botctl.core.contracts.invocation import Result
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.shards import ShardStatus
@@ -106,6 +107,7 @@ class Metrics:
         self._shards: Callable[[], Sequence[ShardStatus]] = tuple
         self._describe_task: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
         self._invalid_requests: Callable[[], int] = int
+        self._requests: Callable[[], RequestsSeen] = RequestsSeen
         self.watched: dict[str, tuple[str, str, Read]] = {}
         self._process = psutil.Process()
         self.registry.register(_Collector(self))
@@ -144,11 +146,13 @@ class Metrics:
         shards: Callable[[], Sequence[ShardStatus]],
         describe_task: Callable[[asyncio.Task[Any]], str | None],
         invalid_requests: Callable[[], int],
+        requests: Callable[[], RequestsSeen] = RequestsSeen,
     ) -> None:
         """Use the bot's functions for what the methods of the same names return. Replaces earlier ones."""
         self._shards = shards
         self._describe_task = describe_task
         self._invalid_requests = invalid_requests
+        self._requests = requests
 
     @property
     def connections(self) -> int:
@@ -161,6 +165,10 @@ class Metrics:
     def invalid_requests(self) -> int:
         """Requests of the last ten minutes that count towards a ban by Discord."""
         return self._invalid_requests()
+
+    def requests(self) -> RequestsSeen:
+        """How Discord has answered the requests of this process lately."""
+        return self._requests()
 
     def describe_task(self, task: asyncio.Task[Any]) -> str | None:
         """The name of what ``task`` runs (``/block``), or None. Any thread may call it."""

@@ -9,18 +9,19 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from botctl.bot.stored_sessions import why_login
+from botctl.bot.gateway.stored_sessions import why_login
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.audit_entry import AuditOutcome, Target, current_operator, make_entry
 from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.logins import WAITING
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, NeedsDecision, Unreachable, UsageError
 from botctl.core.processes.runtime import Runtime
 from botctl.logins.report import LoginReport, read_file, read_logins
 from botctl.logins.requests import RequestQueue
 from botctl.logins.restart_plan import RestartPlan, plan_restart
-from botctl.logins.service import WAITING, describe_budget
+from botctl.logins.service import describe_budget
 from botctl.logins.token_claim import fingerprint_of
 from botctl.monitor.reader import read_reports
 from botctl.monitor.snapshot import ShardSnapshot

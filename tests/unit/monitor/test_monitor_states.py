@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from botctl.monitor.rows import Presence, Process, ServiceRow, ShardRow
 from botctl.monitor.states import state_tables
-from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
+from botctl.monitor.view import MonitorView, Totals
 
 
 def test_rows_have_the_names_of_their_processes_and_the_verdict_is_with_the_totals() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import Latencies, quantile_ms
+from botctl.monitor.rows import Presence, ProcessReport
 from botctl.monitor.snapshot import (
     Commands,
     CommandSnapshot,
@@ -21,7 +22,7 @@ from botctl.monitor.snapshot import (
     as_json,
     from_json,
 )
-from botctl.monitor.view import MAX_LAST, MonitorView, Presence, ProcessReport, reduce
+from botctl.monitor.view import MAX_LAST, MonitorView, reduce
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -121,7 +122,7 @@ def test_store_latency_is_the_slowest_ping():
 def test_presence_depends_on_age_and_version():
     reports = [
         ProcessReport("a:1", snapshot(1), 0.9),
-        ProcessReport("a:2", snapshot(2), 4.2),
+        ProcessReport("a:2", snapshot(2), 7.2),
         ProcessReport("a:3", snapshot(3), 12.0),
         ProcessReport("a:4", None, 0.2),
     ]
@@ -129,7 +130,7 @@ def test_presence_depends_on_age_and_version():
     assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
     assert view.runs
     assert view.troubles == (
-        "a:2 (bot) has sent nothing for 4 s: it has ended, hangs, or does not reach Redis",
+        "a:2 (bot) has sent nothing for 7 s: it has ended, hangs, or does not reach Redis",
         "a:4 runs another version of botctl, so its numbers cannot be read",
         "a:3 (bot) has sent nothing for 12 s: it has ended, hangs, or does not reach Redis",
     )
@@ -138,12 +139,17 @@ def test_presence_depends_on_age_and_version():
 @pytest.mark.parametrize(
     ("alive", "age_s", "presence", "trouble"),
     [
-        (True, 4.2, "silent", "runs, but has sent nothing for 4 s: its event loop may be blocked, or it cannot write"),
+        (
+            True,
+            7.2,
+            "silent",
+            "runs, but has sent nothing for 7 s: its event loop is blocked, it was stopped",
+        ),
         (
             True,
             40.0,
             "silent",
-            "runs, but has sent nothing for 40 s: its event loop may be blocked, or it cannot write",
+            "runs, but has sent nothing for 40 s: its event loop is blocked, it was stopped",
         ),
         (False, 4.2, "gone", "ended unexpectedly; it was last heard 4 s ago"),
         (None, 40.0, "gone", "has sent nothing for 40 s: it has ended, hangs, or does not reach Redis"),
@@ -154,7 +160,8 @@ def test_silence_says_only_what_is_known(alive: bool | None, age_s: float, prese
     report = ProcessReport("a:1", snapshot(1), age_s, alive)
     view = reduce("dice", [report], AT)
     assert view.processes[0].presence == presence
-    assert view.troubles[0].startswith(f"a:1 (bot) {trouble}")
+    (sentence,) = (found.why for found in view.diagnoses if found.proc)
+    assert sentence.startswith(f"a:1 (bot) {trouble}")
     assert report.is_current(uptime_s=1) is (alive is True)
 
 
@@ -221,41 +228,6 @@ def test_healthy_bot_has_no_troubles():
     )
     assert view.troubles == ()
     assert all(service.well for service in view.services)
-
-
-def test_each_trouble_is_a_sentence():
-    """Services come first, then shards, jobs and delays."""
-    view = view_of(
-        snapshot(
-            services=(
-                ServiceSnapshot(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
-                ServiceSnapshot(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
-            ),
-            shards=(
-                ShardSnapshot(id=3, state="disconnected"),
-                ShardSnapshot(id=4, state="resuming", since="T", last_close="4000, Discord had an unknown error"),
-                ShardSnapshot(id=5, state="waiting"),
-                ShardSnapshot(id=6, state="ready", guilds=2_251, last_close="Discord asked for a new connection"),
-            ),
-            jobs=(
-                JobSnapshot(name="hangs", schedule="x", running=True, stubborn=True, last_run="T"),
-                JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="T"),
-            ),
-            lag_ms=1400.0,
-            dropped=12,
-        )
-    )
-    assert view.troubles == (
-        "mongo of alpha:1: no answer in 2 s",
-        "bot of alpha:1 is degraded: the gateway is disconnected",
-        "shard 3 of alpha:1 has no connection (disconnected)",
-        "shard 4 of alpha:1 has no connection since T (resuming): 4000, Discord had an unknown error",
-        "shard 6 of alpha:1 has 2,251 guilds, and Discord refuses one with more than 2,500",
-        "the job hangs, started at T, ignores its cancellation and goes on",
-        "the job trim, started at T, ended as failed",
-        "alpha:1 was blocked for 1.4 s in the last minute",
-        "alpha:1 has dropped 12 events, because a reader is too slow",
-    )
 
 
 def test_job_is_taken_from_its_newest_record():

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from botctl.cli.monitor.view import WIDE_COLUMNS, render, render_waiting
-from botctl.monitor.shard_rows import ShardRow
+from botctl.core.contracts.health import Diagnosis, Health, worst
+from botctl.monitor.rows import Presence, Process, ServiceRow, ShardRow
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
-from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, Totals
+from botctl.monitor.view import MonitorView, Totals
 
 SERVICES = ("redis", "mongo", "sandbox", "metrics", "events", "limits", "audit", "monitor", "relay", "guilds", "bot")
 
@@ -51,6 +53,12 @@ def services(proc: str, **more: object) -> tuple[ServiceRow, ...]:
     plain = ServiceRow(proc=proc, name="", state="ready", well=True, detail="", took_ms=None, restarts=0)
     rows = (replace(plain, name=name) for name in SERVICES)
     return tuple(replace(row, took_ms=0.4, **more) if row.name == "redis" else row for row in rows)  # type: ignore[arg-type]
+
+
+def not_well(*sentences: str, action: str = "") -> dict[str, Any]:
+    """The fields of a view in which all these make the bot degraded."""
+    found = tuple(Diagnosis(verdict=Health.DEGRADED, why=sentence, action=action) for sentence in sentences)
+    return {"health": worst(found), "diagnoses": found, "troubles": sentences}
 
 
 def view(*pids: int, **more: object) -> MonitorView:
@@ -97,7 +105,7 @@ def test_screen_fits_80_by_24():
     """The most important parts; the last commands get the remaining lines."""
     rows = shown(view(), 80, 24)
     assert rows[:15] == [
-        "dice  ✓ all is well  1 process                                 q quits  18:24:05",
+        "dice  ✓ healthy  1 process                                     q quits  18:24:05",
         "12.4 commands/s  ▄▄▄▄▅▅▅▅▅▅▅▅▅▆▆▆▆▆▆▆▆▇▇▇▇▇▇▇▇█████████  p50 4.2 ms  p99 1.8 s",
         "commands 123,456  failed 3  throttled 5  denied 0  in flight 1  autocompletes 0",
         "redis 0.4 ms  mongodb 1.2 ms  connections 0  dropped events 0",
@@ -137,11 +145,11 @@ def test_troubles_come_before_everything_else():
     troubled = view(
         services=services("alpha:4711", well=False, state="degraded"),
         shards=(ShardRow(proc="alpha:4711", id=1, state="disconnected", latency_ms=None),),
-        troubles=("redis of alpha:4711 is degraded: it is started again", "shard 1 of alpha:4711 is disconnected"),
+        **not_well("redis of alpha:4711 is degraded: it is started again", "shard 1 is lost", action="wait"),
     )
     rows = shown(troubled, 80, 24)
-    assert "! not all is well" in rows[0]
-    assert rows[5] == "! redis of alpha:4711 is degraded: it is started again"
+    assert "! degraded" in rows[0]
+    assert rows[5:8] == ["! redis of alpha:4711 is degraded: it is started again", "  wait", "! shard 1 is lost"]
     text = "\n".join(rows)
     assert "! redis" in text
     assert "! #1 disconnected" in text
@@ -149,7 +157,7 @@ def test_troubles_come_before_everything_else():
 
 def test_many_troubles_are_counted():
     """The other parts keep their lines."""
-    rows = shown(view(troubles=tuple(f"trouble {n}" for n in range(30))), 80, 24)
+    rows = shown(view(**not_well(*(f"trouble {n}" for n in range(30)))), 80, 24)
     assert rows[5:9] == ["! trouble 0", "! trouble 1", "! trouble 2", "  … and 27 more"]
     assert len(rows) == 24
     assert "roll 0" in "\n".join(rows)
@@ -240,7 +248,7 @@ def test_waiting_screen_gives_the_reason():
         "process 7 (bot) is up, but Redis does not answer",
         "its clients.",
     ]
-    gone = view(troubles=("alpha:1 ended unexpectedly",))
+    gone = view(**not_well("alpha:1 ended unexpectedly"))
     assert "! alpha:1 ended unexpectedly" in lines(render_waiting(gone, "dice", "", (80, 24)), 80)
 
 
@@ -254,7 +262,7 @@ def test_control_characters_and_markup_are_escaped(colour: bool):
         shards=(ShardRow(proc="x:1", id=0, state=evil, latency_ms=None),),
         jobs=(JobSnapshot(name=evil, schedule=evil, outcome=evil, last_run=evil),),
         last=(CommandSnapshot(name=evil, user=evil, result=evil, ms=1, at=evil),),
-        troubles=(evil,),
+        **not_well(evil, action=evil),
     )
     for width in (80, 200):
         text = "\n".join(lines(render(bad, width, 40), width, colour=colour))
@@ -278,7 +286,7 @@ def test_output_without_colours_has_the_same_text():
 )
 def test_screen_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
     command = CommandSnapshot(name="roll", user=user, result="ok", ms=1e6, at="?")
-    screen = render(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
+    screen = render(view(*pids, **not_well(*troubles, action=user), last=(command,) * 50), width, height, live=True)
     rows = screen.split("\n", allow_blank=True)
     assert len(rows) <= height
     assert max(row.cell_len for row in rows) <= width

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from botctl.bot import stored_sessions
-from botctl.bot.session_file import SessionFile, encode_all, session_path
-from botctl.bot.session_mirror import SessionMirror
-from botctl.bot.stored_sessions import StoredSessions, newest, why_login
+from botctl.bot.gateway import stored_sessions
+from botctl.bot.gateway.session_file import SessionFile, encode_all, session_path
+from botctl.bot.gateway.session_mirror import SessionMirror
+from botctl.bot.gateway.stored_sessions import StoredSessions, newest, why_login
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.shards import ShardSession
 from botctl.core.errors import Unreachable
 from tests.support.services import SetClock
-from tests.unit.bot.test_session_file import GUILD, ORIGIN, READY, message
+from tests.unit.bot.gateway.test_session_file import GUILD, ORIGIN, READY, message
 
 TOKEN = "a.b.c"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.guild_payloads import GuildPayloads, is_worth_storing, stored_form
+from botctl.bot.gateway.guild_payloads import GuildPayloads, is_worth_storing, stored_form
 
 ME, ANN, BOB = "10", "11", "12"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from botctl.bot import commands_under_way
-from botctl.bot.commands_under_way import CommandsUnderWay
+from botctl.bot.gateway import commands_under_way
+from botctl.bot.gateway.commands_under_way import CommandsUnderWay
 
 
 def started(path: Path) -> tuple[CommandsUnderWay, dict[int, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.resume_rules import MAX_AGE_S, SessionOrigin, origin_of, refusal, sealing_key, token_mark
+from botctl.bot.gateway.resume_rules import MAX_AGE_S, SessionOrigin, origin_of, refusal, sealing_key, token_mark
 
 ORIGIN = SessionOrigin(token="t", intents=("default",), shards=2, library="disnake 2.12.2")
 

@@ -15,10 +15,10 @@ import disnake
 import pytest
 from disnake.gateway import ReconnectWebSocket
 
-from botctl.bot.gateway_socket import GatewaySocket
-from botctl.bot.shard import ANSWER_S, CONNECT_S
-from botctl.bot.shard_sessions import NoStoredSessions
-from botctl.bot.shards import TABLE, Shards
+from botctl.bot.gateway.shard import ANSWER_S, CONNECT_S
+from botctl.bot.gateway.shard_sessions import NoStoredSessions
+from botctl.bot.gateway.shards import TABLE, Shards
+from botctl.bot.gateway.socket import GatewaySocket
 from botctl.core.contracts.events import GatewayChanged
 from botctl.core.contracts.logins import LoginLimit, OpenGate
 from botctl.core.contracts.shards import ShardSession, ShardState

@@ -11,8 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, NoReturn, Protocol
 
-from botctl.bot.gateway_socket import GatewaySocket
-from botctl.bot.shard_rules import (
+from botctl.bot.gateway.shard_rules import (
     CLOSED_HERE,
     END_SESSION,
     HEALTHY_S,
@@ -25,7 +24,8 @@ from botctl.bot.shard_rules import (
     pause_s,
     resume_url,
 )
-from botctl.bot.shard_sessions import ShardSessions
+from botctl.bot.gateway.shard_sessions import ShardSessions
+from botctl.bot.gateway.socket import GatewaySocket
 from botctl.core.clock import Clock
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.shards import ShardClose, ShardSession, ShardState, ShardStatus

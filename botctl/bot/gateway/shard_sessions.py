@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from botctl.bot.guild_payloads import GuildPayloads
+from botctl.bot.gateway.guild_payloads import GuildPayloads
 from botctl.core.contracts.shards import ShardSession
 
 

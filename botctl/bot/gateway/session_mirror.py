@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from botctl.bot.resume_rules import MAX_AGE_S
-from botctl.bot.session_file import MARK_BYTES, SessionFile
+from botctl.bot.gateway.resume_rules import MAX_AGE_S
+from botctl.bot.gateway.session_file import MARK_BYTES, SessionFile
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.event_loop.timeout import LoopTimeout
 

@@ -1,4 +1,4 @@
-"""What botctl's shards rely on in the pinned disnake. When one of these fails, look at `botctl.bot.shards` again."""
+"""What botctl's shards rely on in the pinned disnake. When one fails, look at `bot.gateway.shards` again."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from disnake.ext import commands
 from disnake.gateway import DiscordWebSocket
 from disnake.state import AutoShardedConnectionState
 
-from botctl.bot.gateway_socket import GatewaySocket
-from botctl.bot.shards import TABLE
+from botctl.bot.gateway.shards import TABLE
+from botctl.bot.gateway.socket import GatewaySocket
 from tests.support.offline import Offline, offline
 
 

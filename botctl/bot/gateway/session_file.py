@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from botctl.bot.guild_payloads import GuildPayloads, stored_form
-from botctl.bot.resume_rules import SessionOrigin
+from botctl.bot.gateway.guild_payloads import GuildPayloads, stored_form
+from botctl.bot.gateway.resume_rules import SessionOrigin
 from botctl.core.files.private import make_private_folder, write_private
 
 ORIGIN: Final = "ORIGIN"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.resume_rules import SessionOrigin
-from botctl.bot.session_file import (
+from botctl.bot.gateway.resume_rules import SessionOrigin
+from botctl.bot.gateway.session_file import (
     MIN_COMPACTED,
     DamagedFile,
     SessionFile,

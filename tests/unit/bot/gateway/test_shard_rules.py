@@ -12,7 +12,7 @@ from disnake.gateway import ReconnectWebSocket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.bot.shard_rules import (
+from botctl.bot.gateway.shard_rules import (
     FATAL_CODES,
     Loss,
     capacity_notice,

@@ -14,10 +14,18 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from botctl.bot.commands_under_way import CommandsUnderWay
-from botctl.bot.guild_payloads import GuildPayloads, is_worth_storing, stored_form
-from botctl.bot.resume_rules import DAMAGED, NOTHING_STORED, UNWANTED, SessionOrigin, origin_of, refusal, sealing_key
-from botctl.bot.session_file import (
+from botctl.bot.gateway.commands_under_way import CommandsUnderWay
+from botctl.bot.gateway.guild_payloads import GuildPayloads, is_worth_storing, stored_form
+from botctl.bot.gateway.resume_rules import (
+    DAMAGED,
+    NOTHING_STORED,
+    UNWANTED,
+    SessionOrigin,
+    origin_of,
+    refusal,
+    sealing_key,
+)
+from botctl.bot.gateway.session_file import (
     DamagedFile,
     SessionFile,
     SessionHead,
@@ -27,7 +35,7 @@ from botctl.bot.session_file import (
     read_head,
     session_path,
 )
-from botctl.bot.session_mirror import SessionMirror
+from botctl.bot.gateway.session_mirror import SessionMirror
 from botctl.core.clock import Clock, unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.discord_access import DiscordAccess

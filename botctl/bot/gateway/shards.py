@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import disnake
 
-from botctl.bot.shard import GatewayShard
-from botctl.bot.shard_rules import END_SESSION, KEEP_SESSION, capacity_notice
-from botctl.bot.shard_sessions import NoStoredSessions, ShardSessions
+from botctl.bot.gateway.shard import GatewayShard
+from botctl.bot.gateway.shard_rules import END_SESSION, KEEP_SESSION, capacity_notice
+from botctl.bot.gateway.shard_sessions import NoStoredSessions, ShardSessions
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.contracts.events import GatewayChanged
 from botctl.core.contracts.logins import LoginGate, LoginLimit, OpenGate

@@ -1,0 +1,220 @@
+"""What is found of a bot, from what its processes have reported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.contracts.health import ALL_IS_WELL, Diagnosis, Health, worst
+from botctl.core.processes.runtime import Run
+from botctl.monitor.rows import GONE_S, SILENT_S, ProcessReport
+from botctl.monitor.snapshot import JobSnapshot, RequestsSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
+from botctl.monitor.verdict import ABSENT_S, LOST_S, diagnose, evidence, judge_report
+from botctl.monitor.view import reduce
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EARLIER = "2026-01-02T03:03:00.000Z"
+READY = ServiceSnapshot(name="bot", state="ready", ok=True)
+HEARING = ShardSnapshot(id=0, state="ready", heard_ago_s=1.0)
+
+
+def snapshot(pid: int = 1, **more: Any) -> Snapshot:
+    plain = Snapshot(
+        bot="dice",
+        host="alpha",
+        pid=pid,
+        version="1",
+        roles=("bot",),
+        at="2026-01-02T03:04:04.000Z",
+        started="2026-01-02T03:00:00.000Z",
+        uptime_s=244.0,
+        rss_bytes=80 << 20,
+        cpu_percent=1.5,
+        lag_ms=2.0,
+        services=(READY,),
+        shards=(HEARING,),
+    )
+    return replace(plain, **more)
+
+
+def report(pid: int = 1, age_s: float = 0.5, alive: bool | None = True, **more: Any) -> ProcessReport:
+    return ProcessReport(f"alpha:{pid}", snapshot(pid, **more), age_s, alive)
+
+
+def found(*reports: ProcessReport, runs: tuple[Run, ...] = (), **roles: float) -> tuple[Diagnosis, ...]:
+    return diagnose(evidence(reports, AT, runs, roles))
+
+
+def verdict(*reports: ProcessReport, **roles: float) -> Health:
+    return worst(found(*reports, **roles)).verdict
+
+
+def test_without_a_finding_all_is_well():
+    assert found(report()) == ()
+    assert worst(()) is ALL_IS_WELL
+    assert ALL_IS_WELL.verdict.works
+
+
+@pytest.mark.parametrize(
+    ("expected", "more"),
+    [
+        (Health.STARTING, {"services": (replace(READY, state="starting", ok=None),)}),
+        (Health.DEGRADED, {"services": (replace(READY, name="mongo", ok=False, detail="no answer in 2 s"),)}),
+        (Health.DEGRADED, {"services": (replace(READY, state="failed", detail="it ended"),)}),
+        (Health.LIMITED, {"requests": RequestsSnapshot(answers=3, limited=3, row=3, row_kind="429")}),
+        (Health.BANNED, {"requests": RequestsSnapshot(answers=1, banned_until="2026-01-02T04:00:00.000Z")}),
+        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, failed=3, row=3, row_kind="5xx")}),
+        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, unreachable=3, row=3, row_kind="unreachable")}),
+        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=6, failed=3)}),
+        (Health.DEAF, {"shards": (replace(HEARING, misses=2),)}),
+        (Health.DEAF, {"shards": (ShardSnapshot(id=0, state="disconnected", since=EARLIER, last_close="4000, ?"),)}),
+        (Health.DEGRADED, {"shards": (replace(HEARING, guilds=2_251),)}),
+        (Health.DRAINING, {"draining": True}),
+        (
+            Health.WAITING,
+            {
+                "services": (
+                    ServiceSnapshot(name="logins", state="degraded", detail="waiting for logins until 12:00: few"),
+                    ServiceSnapshot(name="bot", state="starting"),
+                )
+            },
+        ),
+        (Health.DEGRADED, {"jobs": (JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="T"),)}),
+        (Health.DEGRADED, {"jobs": (JobSnapshot(name="hangs", schedule="x", stubborn=True, last_run="T"),)}),
+        (Health.DEGRADED, {"lag_ms": 3_100.0}),
+        (Health.DEGRADED, {"dropped": 900, "dropped_lately": 12}),
+        (Health.DEGRADED, {"invalid_requests": 5_000}),
+    ],
+)
+def test_each_failure_has_its_verdict(expected: Health, more: dict[str, Any]):
+    (finding,) = found(report(**more))
+    assert finding.verdict is expected
+    assert len(finding.why) > 20
+    assert finding.verdict in {Health.STARTING, Health.DRAINING} or finding.action, "it says what to do"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"requests": RequestsSnapshot(answers=40, limited=2, row=2, row_kind="429")},  # a busy channel
+        {"requests": RequestsSnapshot(answers=40, failed=4)},
+        {"requests": RequestsSnapshot(answers=4, failed=2)},
+        {"requests": RequestsSnapshot(banned_until="2026-01-02T03:04:04.000Z")},  # it has ended
+        {"shards": (replace(HEARING, misses=1),)},
+        {"shards": (replace(HEARING, can_ask=False, heard_ago_s=90_000.0),)},  # in no guild, for a day
+        {"shards": (replace(HEARING, heard_ago_s=90_000.0),)},  # quiet, and every question was answered
+        {"shards": (ShardSnapshot(id=0, state="resuming", since="2026-01-02T03:04:03.000Z", last_close="4000, ?"),)},
+        {"dropped": 900},
+        {"lag_ms": 1_400.0},
+        {"jobs": (JobSnapshot(name="trim", schedule="x", outcome="cancelled"),)},
+    ],
+)
+def test_what_is_normal_is_no_finding(more: dict[str, Any]):
+    assert found(report(**more)) == ()
+
+
+def test_restart_helps_a_deaf_shard_only_after_its_own_reconnections():
+    (deaf,) = found(report(shards=(replace(HEARING, misses=2),)))
+    (lasting,) = found(report(shards=(replace(HEARING, misses=2, reconnects=2),)))
+    assert (deaf.restart_helps, lasting.restart_helps) == (False, True)
+
+
+def test_restart_helps_neither_a_ban_nor_a_limit_nor_a_store():
+    states = [
+        {"requests": RequestsSnapshot(banned_until="2026-01-02T04:00:00.000Z")},
+        {"requests": RequestsSnapshot(row=9, row_kind="429", limited=9, answers=9)},
+        {"services": (replace(READY, name="redis", ok=False),)},
+    ]
+    assert not any(finding.restart_helps for more in states for finding in found(report(**more)))
+
+
+def test_bot_is_degraded_while_some_shards_hear():
+    shards = (replace(HEARING, misses=2), replace(HEARING, id=1))
+    view = reduce("dice", [report(shards=shards)], AT)
+    assert (view.health.verdict, view.health.shard) == (Health.DEGRADED, 0)
+    assert [shard.verdict for shard in view.shards] == [Health.DEAF, Health.HEALTHY]
+    assert verdict(report(shards=(shards[0], replace(shards[0], id=1)))) is Health.DEAF
+
+
+def test_process_that_runs_without_a_word_is_blocked():
+    silent = report(age_s=SILENT_S + 1)
+    (finding,) = found(silent)
+    assert (finding.verdict, finding.restart_helps) == (Health.BLOCKED, True)
+    assert found(report(age_s=SILENT_S - 1)) == ()
+
+
+def test_killed_process_is_known_at_once():
+    """Its process id tells, not the age of its snapshot."""
+    view = reduce("dice", [report(1, 0.1, alive=False), report(2)], AT)
+    assert view.health.verdict is Health.DEGRADED
+    assert "alpha:1 (bot) ended unexpectedly" in view.health.why
+    assert [process.verdict for process in view.processes] == [Health.HEALTHY, Health.DEGRADED]
+
+
+def test_process_of_another_host_is_not_called_blocked():
+    assert verdict(report(1, SILENT_S + 1, alive=None)) is Health.DEGRADED
+
+
+def test_role_that_no_process_has_is_absent():
+    assert verdict(report(), bot=0.2, jobs=ABSENT_S - 1) is Health.HEALTHY
+    (finding,) = found(report(), bot=0.2, jobs=ABSENT_S + 1)
+    assert (finding.verdict, "runs the jobs" in finding.why) == (Health.ABSENT, True)
+    assert found(report(), runs=(Run(2, ("jobs",)),), jobs=60.0)[0].verdict is Health.BLOCKED
+
+
+def test_bot_without_a_process_is_absent():
+    assert verdict() is Health.ABSENT
+    assert verdict(report(alive=None, age_s=GONE_S + 1)) is Health.ABSENT
+
+
+def test_process_judges_itself_without_the_others():
+    """It is not told of absent roles, nor of the jobs that another process runs."""
+    assert judge_report(report(lag_ms=4_000.0), AT)[0].proc == "alpha:1"
+    assert judge_report(report(), AT) == ()
+
+
+def test_lost_connection_is_deaf_after_a_while():
+    lost = ShardSnapshot(id=0, state="disconnected", since="2026-01-02T03:03:50.000Z", last_close="4000, an error")
+    (finding,) = found(report(shards=(lost,)))
+    assert finding.verdict is Health.DEAF
+    assert finding.why == (
+        "shard 0 of alpha:1 has no connection since 2026-01-02T03:03:50.000Z (disconnected): 4000, an error"
+    )
+    assert LOST_S < 14.0
+
+
+_SNAPSHOTS = st.builds(
+    snapshot,
+    pid=st.integers(1, 9),
+    draining=st.booleans(),
+    lag_ms=st.floats(0, 9_000),
+    services=st.lists(
+        st.builds(
+            ServiceSnapshot,
+            name=st.sampled_from(["redis", "mongo", "bot", "logins"]),
+            state=st.sampled_from(["idle", "starting", "ready", "degraded", "failed", "stopping"]),
+            ok=st.sampled_from([True, False, None]),
+        ),
+        max_size=3,
+    ).map(tuple),
+    shards=st.lists(
+        st.builds(ShardSnapshot, id=st.integers(0, 3), state=st.just("ready"), misses=st.integers(0, 4))
+    ).map(tuple),
+    requests=st.builds(RequestsSnapshot, answers=st.integers(0, 9), row=st.integers(0, 9), row_kind=st.just("429")),
+)
+
+
+@given(snapshots=st.lists(_SNAPSHOTS, max_size=4), age_s=st.floats(0, 30), alive=st.sampled_from([True, False, None]))
+def test_verdict_is_that_of_the_worst_finding(snapshots: list[Snapshot], age_s: float, alive: bool | None):
+    """The worst comes first, no process is worse than the bot, and each finding has its sentence."""
+    view = reduce("dice", [ProcessReport(each.proc, each, age_s, alive) for each in snapshots], AT)
+    severities = [finding.verdict.severity for finding in view.diagnoses]
+    assert severities == sorted(severities, reverse=True)
+    assert view.health.verdict.severity == max(severities, default=0)
+    assert all(process.verdict.severity <= view.health.verdict.severity for process in view.processes)
+    assert view.troubles == tuple(finding.why for finding in view.diagnoses)
