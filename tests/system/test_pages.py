@@ -81,7 +81,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             project.write(match[1], block.text)
     with project.run():
         # The monitor's data is up to a second old, so it may still show the start at first.
-        wait_for(lambda: "✓ all is well" in project.call("monitor", "--once").out, what="a healthy bot in the monitor")
+        wait_for(lambda: "✓ healthy" in project.call("monitor", "--once").out, what="a healthy bot in the monitor")
         yield project
 
 
