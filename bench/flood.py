@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.ping import BOTCTL, WARM_UP, BenchProject, load
@@ -28,7 +29,7 @@ CONNECTIONS, FRAMES_PER_S = 200, 2_000
 PHASE_S = 20.0
 USERS, PAUSE_S = 4, 0.05  # about 60 commands a second
 HEALTH_PAUSE_S = 0.1
-THRESHOLDS = [Threshold("flood", "idle", "ping_p99_ms", 1.5), Threshold("flood", "idle", "healthz_ms", 3.0)]
+READY, STARTED = "Try, in another terminal", "  logs  "
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -91,22 +92,55 @@ def leases_lost(root: Path) -> list[str]:
     return [line for line in text.splitlines() if "lease" in line.lower() and "lost" in line.lower()]
 
 
+@contextmanager
+def one_process(project: BenchProject) -> Iterator[None]:
+    """The bot, its jobs and the realtime server in one process, as by default."""
+    with project.process(str(BOTCTL), "run", until=READY):
+        yield
+
+
+@contextmanager
+def own_process(project: BenchProject) -> Iterator[None]:
+    """The realtime server in a process of its own, as docs/production.md advises for a public port."""
+    roles = (("stores",), ("bot", "jobs"), ("realtime",))
+    with ExitStack() as stack:
+        for only in roles:
+            words = [word for role in only for word in ("--only", role)]
+            stack.enter_context(
+                project.process(str(BOTCTL), "run", *words, until=STARTED if "bot" not in only else READY)
+            )
+        yield
+
+
+LAYOUTS = {"": one_process, "_own": own_process}
+THRESHOLDS = [
+    Threshold(f"flood{layout}", f"idle{layout}", value, bar)
+    for layout in LAYOUTS
+    for value, bar in (("ping_p99_ms", 1.5), ("healthz_ms", 3.0))
+]
+
+
 def main(rounds: int = 7) -> bool:
-    """Measure, with the bot, its jobs and the realtime server in one process, as by default."""
-    measured: dict[str, list[dict[str, float]]] = {"idle": [], "flood": []}
+    """Measure both layouts by turns, each with a bot of its own that runs all the time."""
+    measured: dict[str, list[dict[str, float]]] = {
+        f"{kind}{layout}": [] for layout in LAYOUTS for kind in ("idle", "flood")
+    }
     peers: list[dict[str, int]] = []
-    with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
-        project = BenchProject(Path(folder) / "flood")
-        with project.process(str(BOTCTL), "run", until="Try, in another terminal"):
+    with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder, ExitStack() as stack:
+        projects = {layout: BenchProject(Path(folder) / f"flood{layout}") for layout in LAYOUTS}
+        for layout, project in projects.items():
+            stack.enter_context(LAYOUTS[layout](project))
             sandbox = Runtime(project.root).live()["sandbox"]
             asyncio.run(load(sandbox.address, sandbox.secret or "", WARM_UP))
-            for number in range(rounds):
-                measured["idle"].append(asyncio.run(use(project.root)))
+        for number in range(rounds):
+            for layout, project in projects.items():
+                measured[f"idle{layout}"].append(asyncio.run(use(project.root)))
                 found, counts = flooded(project.root)
-                measured["flood"].append(found)
+                measured[f"flood{layout}"].append(found)
                 peers.append(counts)
-                print(f"  round {number + 1}/{rounds}  {measured['idle'][-1]}  {found}  {counts}", file=sys.stderr)
-        lost = leases_lost(project.root)
+                idle = measured[f"idle{layout}"][-1]
+                print(f"  round {number + 1}/{rounds}{layout}  {idle}  {found}  {counts}", file=sys.stderr)
+        lost = [line for project in projects.values() for line in leases_lost(project.root)]
     passed = report("flood", measured, THRESHOLDS, peers=peers, leases_lost=lost)
     print(f"  leases lost: {len(lost)} (none may be)")
     return passed and not lost

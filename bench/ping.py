@@ -64,13 +64,14 @@ class BenchProject:
     @contextlib.contextmanager
     def process(self, *command: str, until: str, **more: str) -> Iterator[psutil.Process]:
         """Start ``command``, wait until it prints ``until``, and stop it with SIGTERM at the end."""
-        with (self.root / "out.txt").open("wb") as out:
+        log = self.root / f"out-{len(list(self.root.glob('out-*.txt')))}.txt"
+        with log.open("wb") as out:
             child = subprocess.Popen(command, cwd=self.root, env=self.env | more, stdout=out, stderr=subprocess.STDOUT)
         try:
             deadline = time.monotonic() + 30
-            while until not in (self.root / "out.txt").read_text(encoding="utf-8"):
+            while until not in log.read_text(encoding="utf-8"):
                 if child.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit((self.root / "out.txt").read_text(encoding="utf-8"))
+                    raise SystemExit(log.read_text(encoding="utf-8"))
                 time.sleep(0.02)
             yield psutil.Process(child.pid)
         finally:
