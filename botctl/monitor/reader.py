@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +18,7 @@ from botctl.core.errors import STORE_FAULTS, Unreachable
 from botctl.core.processes.process import is_running, process_space
 from botctl.core.processes.runtime import Run
 from botctl.monitor import snapshot as schema
+from botctl.monitor.roles import read_roles
 from botctl.monitor.rows import GONE_S, ProcessReport
 from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
 from botctl.monitor.verdict import unheard
@@ -80,7 +81,7 @@ class Monitor:
     """Reads the state of the processes of ``bot``.
 
     ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host;
-    ``full_disk`` a few words if the project's disk is full.
+    ``full_disk`` a few words if the project's disk is full. ``expected``: the roles of the setting ``health.roles``.
     """
 
     bot: str
@@ -88,6 +89,7 @@ class Monitor:
     runs: Callable[[], Sequence[Run]] = tuple
     full_disk: Callable[[], str] = str
     clock: Clock = field(default_factory=SystemClock)
+    expected: Collection[str] = ()
 
     async def once(self) -> MonitorView:
         """The state of the bot now. Raises Unreachable if no process of it runs, or its state cannot be read."""
@@ -115,7 +117,9 @@ class Monitor:
             await asyncio.sleep(every_s)
 
     async def _read(self, redis: Redis) -> MonitorView:
-        return reduce(self.bot, await read_reports(redis, self.bot), self.clock.now(), self.runs())
+        reports = await read_reports(redis, self.bot)
+        roles = await read_roles(redis, self.bot, reports, self.expected)
+        return reduce(self.bot, reports, self.clock.now(), self.runs(), roles)
 
     def _waiting(self, view: MonitorView | None, reason: str) -> Frame:
         return Frame(view, reason, up=bool(self.runs()))

@@ -102,6 +102,7 @@ class ServiceRow:
     detail: str
     took_ms: float | None
     restarts: int
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,7 @@ def service_rows(snapshots: Iterable[Snapshot]) -> Iterator[ServiceRow]:
                 detail=service.detail,
                 took_ms=service.took_ms,
                 restarts=service.restarts,
+                hint=service.hint,
             )
 
 

@@ -26,6 +26,7 @@ class ServiceSnapshot:
     name: str
     state: str  # `ServiceState`
     detail: str = ""  # one sentence for the operator
+    hint: str = ""  # what to do, if the last ping failed and said so
     ok: bool | None = None  # whether the last ping succeeded; None before the first
     took_ms: float | None = None  # of the last ping; None before the first
     restarts: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.states import StateTables
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.monitor.reader import read_reports
+from botctl.monitor.roles import read_roles
 from botctl.monitor.view import MonitorView, reduce
 
 _reaching_redis: Final = reaching_redis("The snapshots of the processes cannot be read: Redis fails ({error}).")
@@ -23,12 +25,14 @@ class MonitorStates:
     redis: Redis
     bot: str
     clock: Clock
+    expected: Collection[str] = ()  # the roles of the setting ``health.roles``
     names: tuple[str, ...] = ("processes", "services", "shards", "counts")
 
     async def read(self) -> StateTables:
         with _reaching_redis:
             reports = await read_reports(self.redis, self.bot)
-        return state_tables(reduce(self.bot, reports, self.clock.now()))
+            roles = await read_roles(self.redis, self.bot, reports, self.expected)
+        return state_tables(reduce(self.bot, reports, self.clock.now(), roles=roles))
 
 
 def state_tables(view: MonitorView) -> StateTables:

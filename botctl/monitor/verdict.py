@@ -245,7 +245,7 @@ def _services(known: Evidence) -> Iterator[Diagnosis]:
             continue
         subject = f"{row.name} of {row.proc}" if row.state == "ready" else f"{row.name} of {row.proc} is {row.state}"
         why = f"{subject}: {row.detail}" if row.detail else subject
-        action = "look at `botctl stores`" if row.name in _STORES else _LOG
+        action = row.hint.removesuffix(".") or ("look at `botctl stores`" if row.name in _STORES else _LOG)
         yield Diagnosis(verdict=Health.DEGRADED, proc=row.proc, why=why, action=action)
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.contracts.expected_roles import ExpectedRole
 from botctl.core.contracts.health import RequestsSeen
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
@@ -30,6 +31,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
 from botctl.monitor import snapshot as schema
+from botctl.monitor.roles import ROLE_TTL_MS, role_key
 from botctl.monitor.snapshot import (
     EVERY_S,
     TTL_MS,
@@ -61,12 +63,14 @@ class SnapshotWriter:
     roles: tuple[str, ...]  # of this process: bot, realtime, jobs, web, stores
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
+    forgets_roles: Callable[[], bool] = lambda: False  # whether the roles end with this process, asked at its stop
     written: int = 0  # snapshots so far
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._space, self._pid_started = process_space(), start_time(self._pid) or ""
         self._started = iso_ms(self.clock.now())
+        self._expected = tuple(role for role in self.roles if role in set(ExpectedRole))
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
         self._dropped: deque[int] = deque(maxlen=60)  # the total at each write of the last minute
@@ -117,6 +121,7 @@ class SnapshotWriter:
                     name=status.name,
                     state=status.state,
                     detail=status.detail or (health.detail if health else ""),
+                    hint=health.hint if health else "",
                     ok=health.ok if health else None,
                     took_ms=round(health.took_ms, 1) if health else None,
                     restarts=status.restarts,
@@ -143,6 +148,8 @@ class SnapshotWriter:
             pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
             pipe.sadd(schema.set_key(bot), self.proc)
             pipe.pexpire(schema.set_key(bot), TTL_MS)
+            for role in self._expected:
+                pipe.set(role_key(bot, role), self.proc, px=ROLE_TTL_MS)
             await pipe.execute()
         self._dropped.append(sum(self.metrics.dropped().values()))
         self.written += 1
@@ -180,6 +187,8 @@ class SnapshotWriter:
             async with LoopTimeout(_DELETE_LIMIT_S), self.redis.pipeline(transaction=False) as pipe:
                 pipe.delete(schema.key(bot, self.proc))
                 pipe.srem(schema.set_key(bot), self.proc)
+                if self.forgets_roles():
+                    pipe.delete(*(role_key(bot, role) for role in self._expected))
                 await pipe.execute()
 
 
@@ -250,9 +259,10 @@ async def snapshots(
     tasks: Tasks,
     store: JobStore | None = None,
     roles: Collection[str],
+    forgets_roles: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[SnapshotWriter]:
-    """Factory of the service. ``roles``: those of this process."""
-    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock)
+    """Factory of the service. ``roles``: those of this process. ``forgets_roles``: as in `SnapshotWriter`."""
+    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock, forgets_roles)
     tasks.spawn(writer.run, name="write", restart=Backoff())
     tasks.spawn(writer.sample, name="sample", restart=Backoff())
     try:

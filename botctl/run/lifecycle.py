@@ -55,13 +55,20 @@ async def run(
     """Run ``roles`` of the bot until a signal; returns its exit code. ``skip_broken``: leave out broken command files.
 
     ``now``: a person wants no pause after crashes, and may spend the reserve of logins. ``attended``: a person types at
-    a terminal; no pause is needed then.
+    a terminal: no pause is needed, and Ctrl-C ends the roles on purpose.
 
     Raises Held if another process of this project has one of ``roles``, BotctlError if anything is wrong or fails.
     """
     bus = Bus()
     history = start_history(loaded, roles)
-    registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken, history=history)
+    registry, service_types = build_run_registry(
+        loaded,
+        roles,
+        bus=bus,
+        skip_broken=skip_broken,
+        history=history,
+        ended_by_person=lambda: attended and signals.exit_code is ExitCode.INTERRUPTED,  # by Ctrl-C
+    )
     plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)

@@ -17,6 +17,8 @@ from botctl.core.services.registry import Registry
 
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
+    from botctl.stores.mongo_ping import MongoPing
+    from botctl.stores.redis_ping import RedisPing
 
 CHILD_START_S: Final = 40.0  # a child process has 30 s to be ready; 10 s until the one of another process has ended
 CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; 5 s to close our connections to it
@@ -38,16 +40,18 @@ def build_base_registry(
     return registry
 
 
-def add_redis(registry: Registry, *, start_s: float = CHILD_START_S) -> None:
-    from botctl.stores.redis import ping_redis, redis_store
+def add_redis(registry: Registry, *, start_s: float = CHILD_START_S, ping: RedisPing | None = None) -> None:
+    """``ping``: of a process that runs for long."""
+    from botctl.stores.redis import redis_store
 
-    registry.add(redis_store, name="redis", ping=ping_redis, start_s=start_s, stop_s=CHILD_STOP_S)
+    registry.add(redis_store, name="redis", ping=ping, start_s=start_s, stop_s=CHILD_STOP_S)
 
 
-def add_mongo(registry: Registry, *, start_s: float = CHILD_START_S) -> None:
-    from botctl.stores.mongo import mongo_store, ping_mongo
+def add_mongo(registry: Registry, *, start_s: float = CHILD_START_S, ping: MongoPing | None = None) -> None:
+    """``ping``: of a process that runs for long."""
+    from botctl.stores.mongo import mongo_store
 
-    registry.add(mongo_store, name="mongo", ping=ping_mongo, start_s=start_s, stop_s=CHILD_STOP_S)
+    registry.add(mongo_store, name="mongo", ping=ping, start_s=start_s, stop_s=CHILD_STOP_S)
 
 
 def add_relay(registry: Registry) -> None:

@@ -45,7 +45,7 @@ async def state_sources(
     """Factory of the service."""
     yield StateSources(
         (
-            MonitorStates(redis, settings.bot, clock),
+            MonitorStates(redis, settings.bot, clock, settings.health.roles),
             JobStates(jobs),
             LimitStates(Inspector(redis, settings.bot), clock),
             KeyStates(keys),

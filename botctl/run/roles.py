@@ -59,6 +59,8 @@ from botctl.run.providers import (
 )
 from botctl.sandbox.process.service import sandbox
 from botctl.stores.mongo import Database
+from botctl.stores.mongo_ping import MongoPing
+from botctl.stores.redis_ping import RedisPing
 
 if TYPE_CHECKING:
     from botctl.bot.catalog import Catalog
@@ -90,10 +92,12 @@ def build_run_registry(
     bus: Bus,
     skip_broken: bool = False,
     history: StartHistory | None = None,
+    ended_by_person: Callable[[], bool] = lambda: False,
 ) -> tuple[Registry, tuple[type, ...]]:
     """The registry of a `botctl run` with ``roles``, and the types of the services to start.
 
-    ``history``: the starts before this one, which the logins wait for.
+    ``history``: the starts before this one, which the logins wait for. ``ended_by_person``: asked at the stop; then no
+    one expects the roles any more.
     ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
     or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
@@ -102,7 +106,7 @@ def build_run_registry(
     registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,
-        registry.add(partial(snapshots, roles=roles), name="monitor"),
+        registry.add(partial(snapshots, roles=roles, forgets_roles=ended_by_person), name="monitor"),
         registry.add(audit_recorder, name="recorder"),
     ]
     if ProcessRole.STORES in roles:
@@ -166,8 +170,8 @@ def build_shared_registry(
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
     start_s = math.inf if exclusive else CHILD_START_S  # it may wait for another owner to end
-    add_redis(registry, start_s=start_s)
-    add_mongo(registry, start_s=start_s)
+    add_redis(registry, start_s=start_s, ping=RedisPing(settings.bot))
+    add_mongo(registry, start_s=start_s, ping=MongoPing())
     for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_sessions, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")

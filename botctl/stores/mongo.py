@@ -1,10 +1,9 @@
-"""MongoDB: the client, the service and its ping."""
+"""MongoDB: the client and the service."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import time
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,10 +53,10 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
             warnings.simplefilter("error", UserWarning)  # the driver would ignore an unknown option
             return _new_client(url, limit_ms)
     except (PyMongoError, ValueError, TypeError, OSError, UserWarning) as error:  # OSError: a file of a TLS option
-        sentence = f"mongo.url is not the address of a MongoDB: {_error_text(error)}."
+        sentence = f"mongo.url is not the address of a MongoDB: {error_text(error)}."
         hint = "The form is mongodb://[user:password@]host[:port][/?options]."
         if isinstance(error, OSError):
-            sentence = f"A file that an option of mongo.url names cannot be used: {_error_text(error)}."
+            sentence = f"A file that an option of mongo.url names cannot be used: {error_text(error)}."
             hint = "Correct tlsCAFile, tlsCertificateKeyFile or tlsCRLFile in mongo.url."
         raise ConfigError(sentence, hint=hint) from error
 
@@ -127,7 +126,7 @@ async def _close_at_end(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterat
             await client.close()
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """The driver's message without its list of servers and timeouts."""
     text = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
     return safe(redact(text)).rstrip(".")
@@ -139,7 +138,7 @@ _FIRST_CALL: Final = FirstCall(
     drivers=(PyMongoError, OSError),
     answers=(OperationFailure,),
     sort=sort,
-    text=_error_text,
+    text=error_text,
 )
 
 
@@ -165,9 +164,3 @@ async def prove_write(database: Database) -> None:
         await collection.insert_one({"_id": secrets.token_hex(8)})
     finally:
         await collection.drop()
-
-
-async def ping_mongo(database: Database) -> str:
-    """The ping of the service: the server's version and the latency."""
-    began = time.perf_counter()
-    return f"{await server_version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

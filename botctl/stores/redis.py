@@ -1,4 +1,4 @@
-"""Redis: the client, the service and its ping."""
+"""Redis: the client and the service."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     except _REFUSALS as error:
         raise _address_fault(url, error) from error
     except OSError as error:
-        sentence = f"A file that an option of redis.url names cannot be used: {_error_text(error)}."
+        sentence = f"A file that an option of redis.url names cannot be used: {error_text(error)}."
         raise ConfigError(sentence, hint="Correct ssl_ca_certs, ssl_certfile or ssl_keyfile in redis.url.") from error
     return Redis.from_pool(pool)
 
@@ -104,7 +104,7 @@ def _address_fault(url: str, error: Exception) -> ConfigError:
             if isinstance(refused, TypeError):
                 sentence = f"redis.url has an unknown option {shown}{suggest(name, sorted(URL_QUERY_ARGUMENT_PARSERS))}"
             return ConfigError(sentence, hint=f"Correct {shown} in redis.url, or remove it.")
-    return ConfigError(f"redis.url is not the address of a Redis: {_error_text(error)}.", hint=form)
+    return ConfigError(f"redis.url is not the address of a Redis: {error_text(error)}.", hint=form)
 
 
 def _refusal(url: str) -> Exception | None:
@@ -179,7 +179,8 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
         yield client
 
 
-def _error_text(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """The driver's message, without secrets and full stop."""
     return safe(redact(str(error))).rstrip(".")
 
 
@@ -189,23 +190,33 @@ _FIRST_CALL: Final = FirstCall(
     drivers=(RedisError, OSError),
     answers=(ResponseError, BusyLoadingError),
     sort=sort,
-    text=_error_text,
+    text=error_text,
 )
 
 
 async def server_version(client: Redis) -> str:
-    """The name and version of the server: ``Valkey 9.1.2``, ``Redis 7.4.0``.
-
-    Just ``Redis`` if its user has no right to INFO, one of the commands that are often taken away (@dangerous).
-    """
+    """The name and version of the server, as of `version_of`."""
     try:
         info: dict[str, Any] = await client.info("server")
-    except NoPermissionError:
+    except NoPermissionError as error:
         await client.ping()
+        return version_of(error)
+    return version_of(info)
+
+
+def version_of(server: dict[str, Any] | Exception) -> str:
+    """The name and version in a reply to INFO: ``Valkey 9.1.2``, ``Redis 7.4.0``.
+
+    Just ``Redis`` if the user has no right to INFO, one of the commands that are often taken away (@dangerous). Raises
+    any other error.
+    """
+    if isinstance(server, NoPermissionError):
         return "Redis"
-    if "valkey_version" in info:
-        return f"Valkey {safe(info['valkey_version'])}"
-    return f"Redis {safe(info.get('redis_version', '?'))}"
+    if isinstance(server, Exception):
+        raise server
+    if "valkey_version" in server:
+        return f"Valkey {safe(server['valkey_version'])}"
+    return f"Redis {safe(server.get('redis_version', '?'))}"
 
 
 async def prove_write(client: Redis, bot: str) -> None:
@@ -215,9 +226,3 @@ async def prove_write(client: Redis, bot: str) -> None:
         pipe.set(key, 1, px=1000)
         pipe.delete(key)
         await pipe.execute()
-
-
-async def ping_redis(client: Redis) -> str:
-    """The ping of the service: the server's version and the latency."""
-    began = time.perf_counter()
-    return f"{await server_version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -29,8 +29,10 @@ from botctl.stores import address, embedded_mongo
 from botctl.stores.address import display_url
 from botctl.stores.embedded_redis import PART
 from botctl.stores.mongo import connect as connect_mongo
-from botctl.stores.mongo import mongo_store, ping_mongo
-from botctl.stores.redis import connect, ping_redis, redis_store
+from botctl.stores.mongo import mongo_store
+from botctl.stores.mongo_ping import MongoPing
+from botctl.stores.redis import connect, redis_store
+from botctl.stores.redis_ping import RedisPing
 from botctl.stores.report import StoreState, report
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import LIMIT_S, expires, until
@@ -496,8 +498,8 @@ async def test_report_shows_the_state_of_each_store(tmp_path, mongo_server):
         mongo_store(settings, runtime, Bus(), tasks) as database,
     ):
         assert database.name == "botctl_bot"
-        assert (await ping_mongo(database)).startswith("nx-27017")
-        assert (await ping_redis(client)).startswith("Valkey")
+        assert (await MongoPing()(database)).startswith("nx-27017")
+        assert (await RedisPing("dice")(client)).startswith("Valkey")
         redis, _ = await report(settings, runtime)
     assert (redis.state, redis.owner_pid) == (StoreState.UP, os.getpid())
     assert redis.version.startswith("Valkey")

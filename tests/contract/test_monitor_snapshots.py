@@ -20,6 +20,7 @@ from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as writer_module
 from botctl.monitor.reader import Frame, Monitor, read_reports
+from botctl.monitor.roles import role_key
 from botctl.monitor.snapshot import TTL_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
@@ -198,7 +199,7 @@ async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None
             (report,) = await read_reports(redis, "dice")
             assert report.snapshot is not None
             assert report.snapshot.roles == ("bot", "stores")
-        assert await redis.keys("botctl:*") == []
+        assert await redis.keys("botctl:*") == [role_key("dice", "bot").encode()]
         assert watcher.failures == []
 
 

@@ -12,7 +12,8 @@ from botctl.monitor.reader import read_reports
 from botctl.monitor.snapshot import set_key
 from botctl.stores import embedded_redis
 from botctl.stores import report as module
-from botctl.stores.redis import connect, ping_redis, prove_write
+from botctl.stores.redis import connect, prove_write
+from botctl.stores.redis_ping import RedisPing
 from botctl.stores.report import StoreReport, StoreState, report
 from tests.support.stores import server
 from tests.support.waiting import LIMIT_S
@@ -69,7 +70,7 @@ async def test_user_without_info_is_no_fault(own_redis, report_of):
     redis, _ = await report_of(url)
     assert (redis.state, redis.version, redis.detail) == (StoreState.UP, "Redis", "")
     async with connect(url, timeout_s=LIMIT_S) as client:
-        assert (await ping_redis(client)).startswith("Redis, ")
+        assert (await RedisPing("dice")(client)).startswith("Redis, ")
         assert await read_reports(client, "dice") == []
 
 

@@ -35,6 +35,7 @@ from botctl.core.config.value_types import (
     Throttle,
     WebUrl,
 )
+from botctl.core.contracts.expected_roles import ExpectedRole
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
@@ -322,6 +323,13 @@ class WebSettings(Section):
     )
 
 
+class HealthSettings(Section):
+    roles: Annotated[tuple[ExpectedRole, ...], NoDecode, AsList] = Field(
+        default=(),
+        description="The roles that must run, or it is `absent`. Empty: those that a process had in the last day.",
+    )
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
     limits: dict[LimitName, LimitValue] = Field(
@@ -357,6 +365,7 @@ class Settings(Section):
     jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
     realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
     web: WebSettings = Field(default=WebSettings(), description="The web page.")
+    health: HealthSettings = Field(default=HealthSettings(), description="The verdict on the bot.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` for each."

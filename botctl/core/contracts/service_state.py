@@ -44,12 +44,16 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """The result of a ping. ``ok``: the service is READY, and its ping, if it has one, answered in time."""
+    """The result of a ping. ``ok``: the service is READY, and its ping, if it has one, answered in time.
+
+    ``hint``: what to do if it is not; empty where the ping does not say.
+    """
 
     name: str
     ok: bool
     took_ms: float
     detail: str
+    hint: str = ""
 
 
 def unwrap_group(error: BaseException) -> BaseException:

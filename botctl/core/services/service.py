@@ -130,13 +130,14 @@ class Service:
     async def health(self, timeout_s: float) -> ServiceHealth:
         """Ping it for at most ``timeout_s``. Without a ping, the health is its state. Raises nothing."""
         began = self._clock.monotonic()
-        answered, answer = True, ""
+        answered, answer, hint = True, "", ""
         if self.spec.ping is not None and self.state.up:
-            answered, answer = await self._ping(self.spec.ping, timeout_s)
+            answered, answer, hint = await self._ping(self.spec.ping, timeout_s)
         took_ms = (self._clock.monotonic() - began) * 1000
         ok = answered and self.state is ServiceState.READY
         problem = "" if self.state is ServiceState.READY else ": ".join(filter(None, (self.state, self._detail)))
-        return ServiceHealth(self.spec.name, ok, took_ms, redact("; ".join(filter(None, (problem, answer)))))
+        detail = "; ".join(filter(None, (problem, answer)))
+        return ServiceHealth(self.spec.name, ok, took_ms, redact(detail), redact(hint))
 
     def on_tasks_changed(self) -> None:
         if self.state.up:
@@ -206,7 +207,7 @@ class Service:
             return
         self._set_state(ServiceState.FAILED, "; ".join(filter(None, (self._detail, note))), took_s=took_s)
 
-    async def _ping(self, ping: Callable[[Any], Awaitable[str | None]], timeout_s: float) -> tuple[bool, str]:
+    async def _ping(self, ping: Callable[[Any], Awaitable[str | None]], timeout_s: float) -> tuple[bool, str, str]:
         task = asyncio.create_task(_call_ping(ping, self._instance), name=f"ping {self.spec.name}")
         try:
             with suppress(TimeoutError):
@@ -214,7 +215,7 @@ class Service:
                     await asyncio.wait({task})
         finally:
             task.cancel()  # not awaited: a ping that ignores its cancellation must not delay the others
-        return task.result() if task.done() else (False, f"no answer in {timeout_s:g} s")
+        return task.result() if task.done() else (False, f"no answer in {timeout_s:g} s", "")
 
     def _set_state(self, new: ServiceState, detail: str = "", *, took_s: float | None = None) -> None:
         old, self.state = self.state, new
@@ -226,10 +227,13 @@ class Service:
         self._publish(ServiceChanged(service=self.spec.name, old=old, new=new, took_s=took_s, detail=detail))
 
 
-async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str]:
+async def _call_ping(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -> tuple[bool, str, str]:
+    """Whether it succeeded, its answer or what is wrong, and what to do."""
     try:
-        return True, await ping(instance) or ""
+        return True, await ping(instance) or "", ""
     except ANYTHING as error:  # a cancellation too: by the timeout, or by the ping itself
         late_s = own_lag_s(error)
         note = f"; the event loop of this process was itself {late_s:.1f} s late" if late_s else ""
-        return False, f"{describe_end(unwrap_group(error))}{note}"
+        if isinstance(error, BotctlError):
+            return False, f"{error}{note}", error.hint
+        return False, f"{describe_end(unwrap_group(error))}{note}", ""

@@ -19,4 +19,5 @@ def build_monitor(loaded: Loaded) -> Monitor:
         partial(running_redis, loaded.settings, runtime),
         runtime.runs,
         partial(full_disk, loaded.root),
+        expected=loaded.settings.health.roles,
     )
