@@ -67,7 +67,7 @@ async def run(
         bus=bus,
         skip_broken=skip_broken,
         history=history,
-        ended_by_person=lambda: attended and signals.exit_code is ExitCode.INTERRUPTED,  # by Ctrl-C
+        ended_by_person=lambda: is_end_by_person(attended, signals.exit_code),
     )
     plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
@@ -123,6 +123,11 @@ async def run(
         finally:
             history.end(exit_code, reason)
             signals.limit_exit(exit_code)
+
+
+def is_end_by_person(attended: bool, exit_code: ExitCode | None) -> bool:
+    """Whether a person ends the run: Ctrl-C at a terminal. A process manager sends SIGTERM, or SIGINT without one."""
+    return attended and exit_code is ExitCode.INTERRUPTED
 
 
 async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignals) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ import pytest
 from redis.asyncio import Redis
 
 from botctl.core.contracts.events import CommandFinished
+from botctl.core.contracts.health import Health
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.contracts.shards import ShardClose, ShardState, ShardStatus
 from botctl.core.errors import Unreachable
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.metrics import Metrics
+from botctl.monitor import verdict
 from botctl.monitor import writer as writer_module
 from botctl.monitor.reader import Frame, Monitor, read_reports
-from botctl.monitor.roles import role_key
+from botctl.monitor.roles import ROLE_TTL_MS, read_roles, role_key
 from botctl.monitor.snapshot import TTL_MS, key, set_key
+from botctl.monitor.view import MonitorView
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
@@ -201,6 +205,68 @@ async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None
             assert report.snapshot.roles == ("bot", "stores")
         assert await redis.keys("botctl:*") == [role_key("dice", "bot").encode()]
         assert watcher.failures == []
+
+
+async def is_up_for_a_second(redis: Redis) -> bool:
+    return bool((await redis.info("server"))["uptime_in_seconds"] >= 1)
+
+
+def absent(view: MonitorView) -> set[str]:
+    return {found.why.split()[4] for found in view.diagnoses if found.verdict is Health.ABSENT}
+
+
+async def test_role_is_absent_until_a_process_has_it_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Redis of the tests may have started a moment ago: nothing is absent for longer than it runs."""
+    monkeypatch.setattr(verdict, "ABSENT_S", 0.5)
+    async with snapshot_writer(redis, pid=1) as bot, snapshot_writer(redis, pid=2) as web:
+        bot._space = web._space = "another host"
+        bot.metrics._created_s -= 60.0
+        web.roles = web._expected = ("web",)
+        for writer in (bot, web):
+            await writer.write()
+        await web.remove()
+        assert absent(await monitor_of(redis).once()) == set()
+        await redis.pexpire(role_key("dice", "web"), ROLE_TTL_MS - 11_000)  # eleven seconds have passed
+        await until(lambda: is_up_for_a_second(redis))
+        view = await monitor_of(redis).once()
+        assert (view.health.verdict, absent(view)) == (Health.ABSENT, {"web"})
+        await web.write()
+        assert (await monitor_of(redis).once()).health.verdict is Health.HEALTHY
+
+
+async def test_role_of_the_settings_is_absent_if_it_was_never_seen(redis: Redis) -> None:
+    async with snapshot_writer(redis) as writer:
+        await writer.write()
+        settled = replace(monitor_of(redis), expected=("bot", "jobs"))
+        assert absent(await settled.once()) == set()  # the bot is just starting
+        writer.metrics._created_s -= 60.0
+        await writer.write()
+        uptime_s = (await redis.info("server"))["uptime_in_seconds"]
+        roles = await read_roles(redis, "dice", await read_reports(redis, "dice"), ("bot", "jobs"))
+        assert roles["bot"] <= uptime_s
+        assert min(uptime_s, 60.0) <= roles["jobs"] <= max(uptime_s + 60.0, 120.0)
+
+
+async def test_roles_are_forgotten_if_a_person_ends_the_process(redis: Redis) -> None:
+    async with snapshot_writer(redis) as writer:
+        await writer.write()
+        assert await redis.get(role_key("dice", "bot")) == writer.proc.encode()
+        writer.forgets_roles = lambda: True
+        await writer.remove()
+        assert await redis.keys("botctl:*") == []
+
+
+async def test_user_without_info_reads_the_roles(redis: Redis) -> None:
+    async with snapshot_writer(redis) as writer:
+        await writer.write()
+        await redis.acl_setuser(
+            "rolereader", enabled=True, passwords=["+secret"], keys=["botctl:*"], categories=["+@all", "-@dangerous"]
+        )
+        limited = redis_clients.dedicated_client(redis, connections=1)
+        async with limited:
+            await limited.execute_command("AUTH", "rolereader", "secret")
+            assert (await read_roles(limited, "dice", [])).keys() == {"bot"}
+        await redis.acl_deluser("rolereader")
 
 
 async def test_ping_from_an_earlier_state_is_ignored(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,14 @@ def verdict(*reports: ProcessReport, **roles: float) -> Health:
     return worst(found(*reports, **roles)).verdict
 
 
+def test_failed_store_says_what_to_do():
+    redis = ServiceSnapshot(name="redis", state="ready", ok=False, detail="takes no write: it is full")
+    (finding,) = found(report(services=(redis,)))
+    assert finding.action == "look at `botctl stores`"
+    (finding,) = found(report(services=(replace(redis, hint="Free space."),)))
+    assert (finding.why, finding.action) == ("redis of alpha:1: takes no write: it is full", "Free space")
+
+
 def test_without_a_finding_all_is_well():
     assert found(report()) == ()
     assert worst(()) is ALL_IS_WELL

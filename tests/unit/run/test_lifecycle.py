@@ -12,7 +12,7 @@ import uvloop
 
 from botctl.core.errors import ExitCode, ServiceFailed
 from botctl.core.services.registry import Registry, RunningServices, Tasks
-from botctl.run.lifecycle import run_services, run_to_completion
+from botctl.run.lifecycle import is_end_by_person, run_services, run_to_completion
 from botctl.run.signals import ShutdownSignals
 
 pytestmark = pytest.mark.looptime
@@ -168,3 +168,10 @@ def test_sys_exit_in_the_run_itself_is_a_failure() -> None:
 
     with asyncio.Runner() as runner, pytest.raises(ServiceFailed):
         run_to_completion(runner, main())
+
+
+@pytest.mark.parametrize("attended", [True, False])
+@pytest.mark.parametrize("exit_code", [None, *ExitCode])
+async def test_only_ctrl_c_at_a_terminal_is_the_end_by_a_person(attended: bool, exit_code: ExitCode | None) -> None:
+    """PM2 stops its processes with SIGINT, too."""
+    assert is_end_by_person(attended, exit_code) is (attended and exit_code == 130)

@@ -607,6 +607,15 @@ class TestHealth:
             ServiceHealth("D", ok=True, took_ms=0, detail=""),
         ]
 
+    async def test_failed_ping_says_what_to_do(self, registry, journal):
+        async def ping(_):
+            raise Unreachable("takes no write: it is full", hint="Free space.")
+
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            (health,) = await running.health()
+        assert (health.detail, health.hint) == ("takes no write: it is full", "Free space.")
+
     async def test_ping_counts_though_the_loop_was_blocked(self, registry, journal):
         async def ping(_):
             await loop.create_task(answers())
