@@ -151,7 +151,7 @@ def test_client_runs_a_job_and_sees_what_the_commands_show(project: Project) -> 
             rows = {
                 "processes": seen["processes"],
                 "services": seen["services"],
-                "counts": [{**seen["totals"], "troubles": []}],
+                "counts": [{**seen["totals"], "health": {}, "troubles": []}],
             }
             for name, shown in rows.items():
                 assert {frozenset(value) for value in states[name].values()} == {frozenset(row) for row in shown}
