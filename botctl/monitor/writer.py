@@ -1,4 +1,7 @@
-"""Write the snapshot of this process to Redis once a second. If that fails, the snapshot is dropped."""
+"""Make the snapshot of this process once a second, and write it to Redis. If that fails, the snapshot is dropped.
+
+A Redis that hangs delays no snapshot: one task makes them, and another one writes the newest.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -30,6 +33,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
 from botctl.monitor import snapshot as schema
+from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.snapshot import (
     EVERY_S,
     TTL_MS,
@@ -50,9 +54,13 @@ _OUTAGE: Final = "botctl monitor does not see this process: Redis failed ({error
 _log = logging.getLogger(__name__)
 
 
+def _ignore(_: Snapshot) -> None:
+    pass
+
+
 @dataclass(eq=False)
 class SnapshotWriter:
-    """Makes and writes the snapshots of this process."""
+    """Makes and writes the snapshots of this process. ``on_made`` gets each of them, also while Redis is away."""
 
     redis: Redis
     metrics: Metrics
@@ -61,6 +69,7 @@ class SnapshotWriter:
     roles: tuple[str, ...]  # of this process: bot, realtime, jobs, web, stores
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
+    on_made: Callable[[Snapshot], None] = _ignore
     written: int = 0  # snapshots so far
 
     def __post_init__(self) -> None:
@@ -69,7 +78,8 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
-        self._dropped: deque[int] = deque(maxlen=60)  # the total at each write of the last minute
+        self._dropped: deque[int] = deque(maxlen=60)  # the total at each snapshot of the last minute
+        self._unwritten: asyncio.Queue[Snapshot] = asyncio.Queue(1)  # the newest snapshot
         self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is unreachable
 
     @property
@@ -125,26 +135,36 @@ class SnapshotWriter:
         return tuple(snapshots)
 
     async def run(self) -> None:
-        """Write a snapshot every second. Never returns."""
+        """Make a snapshot every second. Never returns."""
         while True:
             started_s = self.clock.monotonic()
+            snapshot = self.make()
+            self._dropped.append(snapshot.dropped)
+            self.on_made(snapshot)
+            if self._unwritten.full():
+                self._unwritten.get_nowait()
+            self._unwritten.put_nowait(snapshot)
+            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
+
+    async def write_newest(self) -> None:
+        """Write each snapshot that `run` makes; if Redis is slower than that, the newest one. Never returns."""
+        while True:
+            snapshot = await self._unwritten.get()
             try:
-                await self.write()
+                await self.write(snapshot)
             except (RedisError, OSError) as error:
                 self._outage.begin(_OUTAGE.format(error=type_name(error)), error)
             else:
                 self._outage.end()
-            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
-    async def write(self) -> None:
-        """Write one snapshot. Raises RedisError or OSError."""
+    async def write(self, snapshot: Snapshot) -> None:
+        """Write ``snapshot``. Raises RedisError or OSError."""
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
+            pipe.set(schema.key(bot, self.proc), schema.as_json(snapshot), px=TTL_MS)
             pipe.sadd(schema.set_key(bot), self.proc)
             pipe.pexpire(schema.set_key(bot), TTL_MS)
             await pipe.execute()
-        self._dropped.append(sum(self.metrics.dropped().values()))
         self.written += 1
         if self.written % _SWEEP_EVERY == 1:
             await self._sweep(bot)
@@ -249,11 +269,14 @@ async def snapshots(
     clock: Clock,
     tasks: Tasks,
     store: JobStore | None = None,
+    health: OwnHealth,
     roles: Collection[str],
 ) -> AsyncIterator[SnapshotWriter]:
-    """Factory of the service. ``roles``: those of this process."""
-    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock)
-    tasks.spawn(writer.run, name="write", restart=Backoff())
+    """Factory of the service. ``roles``: those of this process. ``health`` judges every snapshot."""
+    health.watch_tasks(metrics.describe_task)
+    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock, health.post)
+    tasks.spawn(writer.run, name="make", restart=Backoff())
+    tasks.spawn(writer.write_newest, name="write", restart=Backoff())
     tasks.spawn(writer.sample, name="sample", restart=Backoff())
     try:
         yield writer
