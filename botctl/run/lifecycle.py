@@ -80,7 +80,7 @@ async def run(
         stack.enter_context(_told_health(health, Runtime(loaded.root).folder, supervisor))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
         stack.enter_context(bus.listen(partial(_show_status, supervisor), ServiceChanged))
-        extending = stack.enter_context(_background(_extend_start(supervisor), name="extend start"))
+        extending = stack.enter_context(background(_extend_start(supervisor), name="extend start"))
 
         def on_ready(running: RunningServices) -> None:
             extending.cancel()
@@ -103,7 +103,7 @@ async def run(
             series = history.begin(override=now, attended=attended)
             if series.is_loop:
                 raise series.loop_error()
-            stack.enter_context(_background(history.keep_seen(), name="start history"))
+            stack.enter_context(background(history.keep_seen(), name="start history"))
             if await _pause(series, supervisor, signals, health):
                 exit_code = await signals.wait()
                 return exit_code
@@ -137,15 +137,15 @@ def _held_roles(runtime: Runtime, roles: Collection[ProcessRole]) -> Iterator[No
 def _told_health(health: OwnHealth, folder: Path, supervisor: Supervisor) -> Iterator[None]:
     """While the block runs, tell callers and systemd how this process is, from before its services start."""
     with ExitStack() as stack:
-        stack.enter_context(_background(health.beat(), name="health beat"))
+        stack.enter_context(background(health.beat(), name="health beat"))
         if supervisor.alive_every_s is not None:
-            stack.enter_context(_background(_keep_alive(supervisor, supervisor.alive_every_s, health), name="watchdog"))
+            stack.enter_context(background(keep_alive(supervisor, supervisor.alive_every_s, health), name="watchdog"))
         stack.enter_context(health_socket(folder, health.roles, health.answer_json))
         yield
 
 
 @contextmanager
-def _background(work: Coroutine[Any, Any, None], *, name: str) -> Iterator[asyncio.Task[None]]:
+def background(work: Coroutine[Any, Any, None], *, name: str) -> Iterator[asyncio.Task[None]]:
     """A task that is cancelled when the block ends."""
     task = create_watched_task(work, name=name)
     try:
@@ -154,7 +154,7 @@ def _background(work: Coroutine[Any, Any, None], *, name: str) -> Iterator[async
         task.cancel()
 
 
-async def _keep_alive(supervisor: Supervisor, every_s: float, health: OwnHealth) -> None:
+async def keep_alive(supervisor: Supervisor, every_s: float, health: OwnHealth) -> None:
     """Keep systemd's watchdog quiet, unless a restart is what helps. A blocked loop cannot. Never returns."""
     while True:
         if not health.should_restart():
