@@ -166,7 +166,7 @@ async def test_systemd_is_told_that_a_start_goes_on_and_why(tmp_path: Path) -> N
     ("usec", "pid", "every_s"),
     [
         ("60000000", "", 10.0),
-        ("6000000", str(os.getpid()), 2.0),
+        ("6000000", "own", 2.0),
         ("6000000", "1", None),  # systemd watches another process
         ("", "", None),
         ("0", "", None),
@@ -183,7 +183,7 @@ async def test_watchdog_of_systemd_hears_three_signs_in_its_time(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name)
         systemd.settimeout(LIMIT_S)
-        env = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}
+        env = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": usec, "WATCHDOG_PID": str(os.getpid()) if pid == "own" else pid}
         with connect_supervisor(Shutdowns(), env) as supervisor:
             assert env == {}, "a child must not take them for its own"
             assert supervisor.alive_every_s == every_s
