@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -26,6 +28,7 @@ TOP_LEVEL_COMMANDS: Final = (
     _command(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
     _command(OPERATE, "migrate", "Apply, revert and check database migrations."),
     _command(OPERATE, "monitor", "Show all processes of the bot, live."),
+    _command(OPERATE, "health", "Ask the bot's processes on this host whether they are well."),
     _command(OPERATE, "gateway", "Show the shards and the logins that are left; reconnect shards."),
     _command(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
     _command(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
@@ -87,13 +90,19 @@ def main() -> None:
     arguments = kept + arguments[len(options) :]
     debug = len(kept) < len(options)
 
-    def call() -> object:
-        return app(arguments, prog_name="botctl", standalone_mode=False)
-
     with safe_streams():
-        exit_code = run_guarded(call, debug=debug, as_json="--json" in kept)
+        exit_code = run_guarded(partial(_call, arguments), debug=debug, as_json="--json" in kept)
         exit_code = report_lost_output(exit_code, as_json="--json" in kept)
     sys.exit(exit_code)
+
+
+def _call(arguments: list[str]) -> object:
+    if arguments[:1] == ["health"]:
+        health = importlib.import_module("botctl.cli.health.check")
+        if (plain := health.parse_plain(arguments[1:])) is not None:
+            project, as_json = plain
+            return health.check(project, as_json=as_json)
+    return app(arguments, prog_name="botctl", standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,15 @@ def assess_supervisors(files: Sequence[SupervisorFile], *, prefix: str, drain_s:
         faults += _interpreter_faults(file, prefix)
         name = safe(file.path)
         found += [fault("supervisor", f"{name}: {sentence}", mend) for sentence, mend in faults]
-        if not faults:
+        if not file.is_pm2 and "WatchdogSec" not in _unit_options(file.text):
+            found.append(unknown("supervisor", f"{name}: {_NO_WATCHDOG}", "WatchdogSec=60"))
+        elif not faults:
             found.append(ok("supervisor", f"{name} suits a bot"))
     return found
+
+
+_NO_WATCHDOG: Final = "it starts no bot again that is blocked (WatchdogSec is not set)"
+_SHORT_WATCHDOG_S: Final = 15.0  # a busy machine, or one bad command, may block a bot for some seconds
 
 
 def _pm2_faults(file: SupervisorFile, drain_s: float) -> list[tuple[str, str]]:
@@ -87,6 +93,8 @@ def _unit_faults(file: SupervisorFile, drain_s: float) -> list[tuple[str, str]]:
         )
     if options.get("KillMode", "control-group") not in ("mixed", "process"):
         faults.append(("it stops the embedded stores together with the bot", "KillMode=mixed"))
+    if 0 < (watchdog_s := _seconds(options.get("WatchdogSec", "0"))) < _SHORT_WATCHDOG_S:
+        faults.append((f"it kills the bot when its event loop is {watchdog_s:g} s late", "WatchdogSec=60"))
     if "78" not in options.get("RestartPreventExitStatus", "").split():
         mend = "RestartPreventExitStatus=2 3 4 5 6 78"
         faults.append(("it restarts the bot after errors that only a person can correct", mend))

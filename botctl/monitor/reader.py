@@ -1,10 +1,10 @@
-"""Read the snapshots of a bot's processes. Nothing here writes to Redis."""
+"""Read the snapshots of a bot's processes: from Redis, and from processes of this host. Nothing is written."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,15 +13,17 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.contracts.health import Diagnosis, Health
 from botctl.core.driver_errors.redis import reaching_redis
-from botctl.core.errors import STORE_FAULTS, Unreachable
+from botctl.core.errors import STORE_FAULTS, BotctlError, Unreachable
 from botctl.core.processes.process import is_running, process_space
 from botctl.core.processes.runtime import Run
 from botctl.monitor import snapshot as schema
+from botctl.monitor.health_answer import HealthAnswer, parse_answer
+from botctl.monitor.health_client import Heard
 from botctl.monitor.roles import read_roles
-from botctl.monitor.rows import GONE_S, ProcessReport
+from botctl.monitor.rows import GONE_S, Presence, ProcessReport
 from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
-from botctl.monitor.verdict import unheard
 from botctl.monitor.view import MonitorView, reduce
 
 _reaching_redis: Final = reaching_redis("Redis fails ({error}).")
@@ -67,40 +69,44 @@ def _alive(snapshot: Snapshot | None) -> bool | None:
 class Frame:
     """What to show now.
 
-    ``view``: None if Redis does not answer. ``waiting_for``: why there is no running process to show. ``up``: a
-    `botctl run` of this host is up all the same.
+    ``view``: None if Redis does not answer and no process of this host does. ``waiting_for``: why there is no running
+    process to show.
     """
 
     view: MonitorView | None
     waiting_for: str = ""
-    up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Reads the state of the processes of ``bot``.
+    """Reads the state of the processes of ``bot``: from Redis, and those of this host that it lacks from themselves.
 
-    ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host;
-    ``full_disk`` a few words if the project's disk is full. ``expected``: the roles of the setting ``health.roles``.
+    ``connect`` opens their Redis, or raises Unreachable. ``runs`` returns those of this project on this host, and
+    ``hear`` asks them (it blocks). ``full_disk`` returns a few words if the project's disk is full. ``expected``: the
+    roles of the setting ``health.roles``.
     """
 
     bot: str
     connect: Callable[[], AbstractAsyncContextManager[Redis]]
     runs: Callable[[], Sequence[Run]] = tuple
+    hear: Callable[[], Heard] = Heard
     full_disk: Callable[[], str] = str
     clock: Clock = field(default_factory=SystemClock)
     expected: Collection[str] = ()
 
     async def once(self) -> MonitorView:
         """The state of the bot now. Raises Unreachable if no process of it runs, or its state cannot be read."""
-        with _reaching_redis:
-            async with self.connect() as redis:
-                view = await self._read(redis)
-        if not view.runs:
-            hint = "Look into its log." if self.runs() else "Start it with `botctl run`."
-            hint = "Free space on that disk." if self.full_disk() else hint
-            raise Unreachable(self._no_process(), hint=hint)
-        return view
+        try:
+            with _reaching_redis:
+                async with self.connect() as redis:
+                    frame = await self._read(redis)
+        except STORE_FAULTS as error:
+            frame = await self._without_redis(error)
+            if frame.view is None:
+                raise
+        if frame.view is None or frame.waiting_for:
+            raise Unreachable(frame.waiting_for, hint="Start it with `botctl run`.")
+        return frame.view
 
     async def frames(self, every_s: float = EVERY_S) -> AsyncGenerator[Frame, None]:
         """Yield the state of the bot every ``every_s`` seconds, also when Redis or all processes stop and come back."""
@@ -109,22 +115,55 @@ class Monitor:
                 with _reaching_redis:
                     async with self.connect() as redis:
                         while True:
-                            view = await self._read(redis)
-                            yield Frame(view) if view.runs else self._waiting(view, self._no_process())
+                            yield await self._read(redis)
                             await asyncio.sleep(every_s)
             except STORE_FAULTS as error:
-                yield self._waiting(None, str(error))
+                yield await self._without_redis(error)
             await asyncio.sleep(every_s)
 
-    async def _read(self, redis: Redis) -> MonitorView:
+    async def _read(self, redis: Redis) -> Frame:
         reports = await read_reports(redis, self.bot)
         roles = await read_roles(redis, self.bot, reports, self.expected)
-        return reduce(self.bot, reports, self.clock.now(), self.runs(), roles)
+        heard = await asyncio.to_thread(self.hear) if unreported(self.runs(), reports) else Heard()
+        view = self._combine(reports, heard, roles=roles)
+        if view.runs or heard.silent:
+            return Frame(view)
+        return Frame(view, f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s.")
 
-    def _waiting(self, view: MonitorView | None, reason: str) -> Frame:
-        return Frame(view, reason, up=bool(self.runs()))
+    async def _without_redis(self, error: BotctlError) -> Frame:
+        """What the processes of this host say; they say more of the failure, but may not have noticed it yet."""
+        heard = await asyncio.to_thread(self.hear)
+        if not heard.answers and not heard.silent:
+            return Frame(None, str(error))
+        why = f"only processes of this host are shown: {str(error).removesuffix('.')}"
+        action = error.hint.removesuffix(".") or "look at `botctl stores`"
+        return Frame(self._combine([], heard, Diagnosis(verdict=Health.DEGRADED, why=why, action=action)))
 
-    def _no_process(self) -> str:
-        if runs := self.runs():
-            return f"{'; '.join(filter(None, (*map(unheard, runs), self.full_disk())))}."
-        return f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s."
+    def _combine(
+        self,
+        reports: Sequence[ProcessReport],
+        heard: Heard,
+        *more: Diagnosis,
+        roles: Mapping[str, float] | None = None,
+    ) -> MonitorView:
+        answers = [answer for answer in map(parse_answer, heard.answers) if answer is not None]
+        if (heard.answers or heard.silent) and (full := self.full_disk()):
+            more = (*more, Diagnosis(verdict=Health.DEGRADED, why=full, action="free space on it"))
+        known = with_answers(reports, answers)
+        return reduce(self.bot, known, self.clock.now(), heard.silent, roles, answers=answers, more=more)
+
+
+def unreported(runs: Sequence[Run], reports: Sequence[ProcessReport]) -> bool:
+    """Whether Redis has no fresh snapshot of one of ``runs``, all of this host."""
+    fresh = {report.proc.rpartition(":")[2] for report in reports if report.alive and report.presence is Presence.UP}
+    return any(str(run.pid) not in fresh for run in runs)
+
+
+def with_answers(reports: Sequence[ProcessReport], answers: Sequence[HealthAnswer]) -> list[ProcessReport]:
+    """``reports``, and those in ``answers``, which are newer than what Redis still has of the same process."""
+    said = {
+        answer.proc: ProcessReport(answer.proc, answer.snapshot, answer.age_s or 0.0, alive=True)
+        for answer in answers
+        if answer.snapshot is not None
+    }
+    return sorted([*(each for each in reports if each.proc not in said), *said.values()], key=lambda each: each.proc)

@@ -23,6 +23,7 @@ from botctl.core.contracts.health import Diagnosis, Health, worst
 from botctl.core.contracts.logins import WAITING
 from botctl.core.contracts.shards import MISSES_OF_DEAF
 from botctl.core.processes.runtime import Run
+from botctl.monitor.health_client import unheard
 from botctl.monitor.rows import (
     Presence,
     Process,
@@ -94,7 +95,7 @@ def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
         *_absent_roles(known),
         *_refusals(known.snapshots, known.at),
         *_processes(known),
-        *map(_unheard, known.unheard),
+        *map(unheard, known.unheard),
         *_phases(known),
         *_services(known),
         *_shards(known.shards),
@@ -205,19 +206,6 @@ def _silence(process: Process) -> Diagnosis:
         return Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action=_LOG)
     why = f"{process} {silent}: it has ended, hangs, or does not reach Redis"
     return Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action="look at its host")
-
-
-def _unheard(run: Run) -> Diagnosis:
-    why = unheard(run)
-    return Diagnosis(verdict=Health.BLOCKED, why=why, action="its log says which; restart it", restart_helps=True)
-
-
-def unheard(run: Run) -> str:
-    """The sentence on a `botctl run` of this host that has no snapshot."""
-    return (
-        f"{run} runs on this host, but Redis has no snapshot of it: it is starting, its event loop is blocked, "
-        "or it cannot write to Redis"
-    )
 
 
 def _phases(known: Evidence) -> Iterator[Diagnosis]:

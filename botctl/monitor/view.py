@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +11,7 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.health import ALL_IS_WELL, Diagnosis, worst
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import merge, quantile_ms
+from botctl.monitor.health_answer import HealthAnswer
 from botctl.monitor.rows import Presence, Process, ProcessReport, ServiceRow, ShardRow, rate, rounded
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, Snapshot
 from botctl.monitor.verdict import diagnose, evidence, judge_processes
@@ -71,13 +72,18 @@ def reduce(
     at: datetime,
     runs: Sequence[Run] = (),
     roles: Mapping[str, float] | None = None,
+    *,
+    answers: Sequence[HealthAnswer] = (),
+    more: Sequence[Diagnosis] = (),
 ) -> MonitorView:
     """The view of ``bot`` at the time ``at``, from the ``reports`` of its processes.
 
-    ``runs``: those of this host, which may be without a report. ``roles``: as in `Evidence`.
+    ``runs``: those of this host, which may be without a report. ``roles``: as in `Evidence`. ``answers``: what
+    processes have said themselves, which counts where their reports say nothing of now. ``more``: other diagnoses.
     """
     known = evidence(reports, at, runs, roles)
-    found = diagnose(known)
+    known = replace(known, processes=(*known.processes, *_without_report(known.processes, answers)))
+    found = _with_answers((*more, *diagnose(known)), answers)
     commands = (command for snapshot in known.snapshots for command in snapshot.commands.last)
     last = sorted(commands, key=lambda command: command.at, reverse=True)
     return MonitorView(
@@ -94,6 +100,22 @@ def reduce(
         last=tuple(last[:MAX_LAST]),
         troubles=tuple(finding.why for finding in found),
     )
+
+
+def _with_answers(found: Sequence[Diagnosis], answers: Sequence[HealthAnswer]) -> tuple[Diagnosis, ...]:
+    """``found``, the worst first; of a process without a current snapshot, what it has answered instead."""
+    spoken = {answer.proc: answer.diagnoses for answer in answers if not answer.is_current}
+    kept = [finding for finding in found if finding.proc not in spoken]
+    said = [finding for diagnoses in spoken.values() for finding in diagnoses]
+    return tuple(sorted((*kept, *said), key=lambda finding: -finding.verdict.severity))
+
+
+def _without_report(processes: Sequence[Process], answers: Sequence[HealthAnswer]) -> Iterator[Process]:
+    """The processes that have answered, and have made no snapshot yet."""
+    known = {process.proc for process in processes}
+    for answer in answers:
+        if answer.proc not in known:
+            yield Process(proc=answer.proc, presence=Presence.UP, alive=True, age_s=0.0, roles=answer.roles)
 
 
 def _totals(snapshots: Sequence[Snapshot]) -> Totals:

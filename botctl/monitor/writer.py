@@ -1,4 +1,7 @@
-"""Write the snapshot of this process to Redis once a second. If that fails, the snapshot is dropped."""
+"""Make the snapshot of this process once a second, and write it to Redis. If that fails, the snapshot is dropped.
+
+A Redis that hangs delays no snapshot: one task makes them, and another one writes the newest.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
 from botctl.monitor import snapshot as schema
+from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.roles import ROLE_TTL_MS, role_key
 from botctl.monitor.snapshot import (
     EVERY_S,
@@ -52,9 +56,13 @@ _OUTAGE: Final = "botctl monitor does not see this process: Redis failed ({error
 _log = logging.getLogger(__name__)
 
 
+def _ignore(_: Snapshot) -> None:
+    pass
+
+
 @dataclass(eq=False)
 class SnapshotWriter:
-    """Makes and writes the snapshots of this process."""
+    """Makes and writes the snapshots of this process. ``on_made`` gets each of them, also while Redis is away."""
 
     redis: Redis
     metrics: Metrics
@@ -64,6 +72,7 @@ class SnapshotWriter:
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
     forgets_roles: Callable[[], bool] = lambda: False  # whether the roles end with this process, asked at its stop
+    on_made: Callable[[Snapshot], None] = _ignore
     written: int = 0  # snapshots so far
 
     def __post_init__(self) -> None:
@@ -73,7 +82,8 @@ class SnapshotWriter:
         self._expected = tuple(role for role in self.roles if role in set(ExpectedRole))
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
-        self._dropped: deque[int] = deque(maxlen=60)  # the total at each write of the last minute
+        self._dropped: deque[int] = deque(maxlen=60)  # the total at each snapshot of the last minute
+        self._unwritten: asyncio.Queue[Snapshot] = asyncio.Queue(1)  # the newest snapshot
         self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is unreachable
 
     @property
@@ -130,28 +140,38 @@ class SnapshotWriter:
         return tuple(snapshots)
 
     async def run(self) -> None:
-        """Write a snapshot every second. Never returns."""
+        """Make a snapshot every second. Never returns."""
         while True:
             started_s = self.clock.monotonic()
+            snapshot = self.make()
+            self._dropped.append(snapshot.dropped)
+            self.on_made(snapshot)
+            if self._unwritten.full():
+                self._unwritten.get_nowait()
+            self._unwritten.put_nowait(snapshot)
+            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
+
+    async def write_newest(self) -> None:
+        """Write each snapshot that `run` makes; if Redis is slower than that, the newest one. Never returns."""
+        while True:
+            snapshot = await self._unwritten.get()
             try:
-                await self.write()
+                await self.write(snapshot)
             except (RedisError, OSError) as error:
                 self._outage.begin(_OUTAGE.format(error=type_name(error)), error)
             else:
                 self._outage.end()
-            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
-    async def write(self) -> None:
-        """Write one snapshot. Raises RedisError or OSError."""
+    async def write(self, snapshot: Snapshot) -> None:
+        """Write ``snapshot``. Raises RedisError or OSError."""
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
+            pipe.set(schema.key(bot, self.proc), schema.as_json(snapshot), px=TTL_MS)
             pipe.sadd(schema.set_key(bot), self.proc)
             pipe.pexpire(schema.set_key(bot), TTL_MS)
             for role in self._expected:
                 pipe.set(role_key(bot, role), self.proc, px=ROLE_TTL_MS)
             await pipe.execute()
-        self._dropped.append(sum(self.metrics.dropped().values()))
         self.written += 1
         if self.written % _SWEEP_EVERY == 1:
             await self._sweep(bot)
@@ -258,12 +278,20 @@ async def snapshots(
     clock: Clock,
     tasks: Tasks,
     store: JobStore | None = None,
+    health: OwnHealth,
     roles: Collection[str],
     forgets_roles: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[SnapshotWriter]:
-    """Factory of the service. ``roles``: those of this process. ``forgets_roles``: as in `SnapshotWriter`."""
-    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock, forgets_roles)
-    tasks.spawn(writer.run, name="write", restart=Backoff())
+    """Factory of the service. ``roles``: those of this process. ``health`` judges every snapshot.
+
+    ``forgets_roles``: as in `SnapshotWriter`.
+    """
+    health.watch_tasks(metrics.describe_task)
+    writer = SnapshotWriter(
+        redis, metrics, status, tasks, tuple(sorted(roles)), store, clock, forgets_roles, health.post
+    )
+    tasks.spawn(writer.run, name="make", restart=Backoff())
+    tasks.spawn(writer.write_newest, name="write", restart=Backoff())
     tasks.spawn(writer.sample, name="sample", restart=Backoff())
     try:
         yield writer

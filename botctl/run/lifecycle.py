@@ -8,14 +8,16 @@ import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged
+from botctl.core.contracts.health import Health
 from botctl.core.contracts.service_state import ServiceState, describe_end
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.event_loop.tasks import create_watched_task
@@ -25,6 +27,8 @@ from botctl.core.telemetry.logs import FILE_ONLY
 from botctl.core.version import __version__
 from botctl.logins.gate import describe_series
 from botctl.logins.pauses import Series, pause_s
+from botctl.monitor.health_socket import health_socket
+from botctl.monitor.own_health import OwnHealth
 from botctl.run.process_manager import START_EXTENSION_S, Supervisor, connect_supervisor, pm2_warnings
 from botctl.run.roles import ProcessRole, build_run_registry, start_history
 from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
@@ -61,6 +65,7 @@ async def run(
     """
     bus = Bus()
     history = start_history(loaded, roles)
+    health = OwnHealth(roles)
     registry, service_types = build_run_registry(
         loaded,
         roles,
@@ -68,6 +73,7 @@ async def run(
         skip_broken=skip_broken,
         history=history,
         ended_by_person=lambda: is_end_by_person(attended, signals.exit_code),
+        health=health,
     )
     plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
@@ -76,13 +82,11 @@ async def run(
         _log.warning("%s", warning)
     with ExitStack() as stack, handle_signals(hard_limit_s) as signals:
         supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))
-        for role in roles:
-            hint = "Stop that process first, or use it. `botctl monitor` and `botctl stores` show what runs."
-            stack.enter_context(Runtime(loaded.root).lock(role, message=_ROLE_TAKEN[role], hint=hint))
+        stack.enter_context(_held_roles(Runtime(loaded.root), roles))
+        stack.enter_context(_told_health(health, Runtime(loaded.root).folder, supervisor))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
         stack.enter_context(bus.listen(partial(_show_status, supervisor), ServiceChanged))
-        extending = create_watched_task(_extend_start(supervisor), name="extend start")
-        stack.callback(extending.cancel)
+        extending = stack.enter_context(background(_extend_start(supervisor), name="extend start"))
 
         def on_ready(running: RunningServices) -> None:
             extending.cancel()
@@ -96,6 +100,7 @@ async def run(
 
         async def drain(running: RunningServices) -> None:
             supervisor.notify_stopping()
+            health.enter(Health.DRAINING, f"{health} is stopping: it finishes what it has begun")
             await running.drain(drain_s)
 
         exit_code: ExitCode = ExitCode.FAILED
@@ -104,9 +109,8 @@ async def run(
             series = history.begin(override=now, attended=attended)
             if series.is_loop:
                 raise series.loop_error()
-            keeping = create_watched_task(history.keep_seen(), name="start history")
-            stack.callback(keeping.cancel)
-            if await _pause(series, supervisor, signals):
+            stack.enter_context(background(history.keep_seen(), name="start history"))
+            if await _pause(series, supervisor, signals, health):
                 exit_code = await signals.wait()
                 return exit_code
             exit_code = await run_services(
@@ -130,7 +134,46 @@ def is_end_by_person(attended: bool, exit_code: ExitCode | None) -> bool:
     return attended and exit_code is ExitCode.INTERRUPTED
 
 
-async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignals) -> bool:
+@contextmanager
+def _held_roles(runtime: Runtime, roles: Collection[ProcessRole]) -> Iterator[None]:
+    """Have ``roles`` while the block runs. Raises Held if another process of this project has one of them."""
+    hint = "Stop that process first, or use it. `botctl monitor` and `botctl stores` show what runs."
+    with ExitStack() as stack:
+        for role in roles:
+            stack.enter_context(runtime.lock(role, message=_ROLE_TAKEN[role], hint=hint))
+        yield
+
+
+@contextmanager
+def _told_health(health: OwnHealth, folder: Path, supervisor: Supervisor) -> Iterator[None]:
+    """While the block runs, tell callers and systemd how this process is, from before its services start."""
+    with ExitStack() as stack:
+        stack.enter_context(background(health.beat(), name="health beat"))
+        if supervisor.alive_every_s is not None:
+            stack.enter_context(background(keep_alive(supervisor, supervisor.alive_every_s, health), name="watchdog"))
+        stack.enter_context(health_socket(folder, health.roles, health.answer_json))
+        yield
+
+
+@contextmanager
+def background(work: Coroutine[Any, Any, None], *, name: str) -> Iterator[asyncio.Task[None]]:
+    """A task that is cancelled when the block ends."""
+    task = create_watched_task(work, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
+async def keep_alive(supervisor: Supervisor, every_s: float, health: OwnHealth) -> None:
+    """Keep systemd's watchdog quiet, unless a restart is what helps. A blocked loop cannot. Never returns."""
+    while True:
+        if not health.should_restart():
+            supervisor.notify_alive()
+        await asyncio.sleep(every_s)
+
+
+async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignals, health: OwnHealth) -> bool:
     """Wait, after starts that failed before their first login. Returns whether a signal ended that.
 
     After starts that logged in, `botctl.logins.gate` waits: then the stores run, and `botctl monitor` shows it.
@@ -144,10 +187,12 @@ async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignal
     sentence = f"waiting {wait_s:.0f} s: {describe_series(series)}"
     _log.warning("%s", sentence)
     supervisor.notify_status(sentence)
+    health.enter(Health.WAITING, f"{health} is {sentence}", "wait, or start it with `botctl run --now`")
     with suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             await signals.wait()
             return True
+    health.enter(Health.STARTING, f"{health} is starting")
     return False
 
 

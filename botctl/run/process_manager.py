@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -24,6 +25,9 @@ START_EXTENSION_S: Final = 120.0
 _PM2_CHANNEL: Final = "NODE_CHANNEL_FD"
 _PM2_SERIALIZATION: Final = "NODE_CHANNEL_SERIALIZATION_MODE"
 _SYSTEMD_SOCKET: Final = "NOTIFY_SOCKET"
+_WATCHDOG_USEC: Final = "WATCHDOG_USEC"
+_WATCHDOG_PID: Final = "WATCHDOG_PID"
+_MAX_ALIVE_EVERY_S: Final = 10.0
 _MAX_LINE_BYTES: Final = 65_536  # PM2 sends no longer message to us
 _MAX_STATUS: Final = 500
 
@@ -31,11 +35,17 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The connection to the process manager, if there is one. `connect_supervisor` creates it."""
+    """The connection to the process manager, if there is one. `connect_supervisor` creates it.
 
-    def __init__(self, pm2_channel: socket.socket | None, systemd_address: str | None) -> None:
+    ``alive_every_s``: how often systemd wants to hear `notify_alive`; None if it has no watchdog for this process.
+    """
+
+    def __init__(
+        self, pm2_channel: socket.socket | None, systemd_address: str | None, alive_every_s: float | None = None
+    ) -> None:
         self._pm2_channel = pm2_channel
         self._systemd_address = systemd_address
+        self.alive_every_s = alive_every_s
         self._buffer = b""
 
     def notify_ready(self) -> None:
@@ -56,6 +66,10 @@ class Supervisor:
 
     def notify_stopping(self) -> None:
         self._notify_systemd(b"STOPPING=1")
+
+    def notify_alive(self) -> None:
+        """Keep the watchdog of systemd (``WatchdogSec=``) from ending this process."""
+        self._notify_systemd(b"WATCHDOG=1")
 
     def _notify_systemd(self, state: bytes) -> None:
         address = self._systemd_address
@@ -95,7 +109,8 @@ def connect_supervisor(
     """
     channel = _open_channel(env.pop(_PM2_CHANNEL, ""))
     env.pop(_PM2_SERIALIZATION, None)
-    supervisor = Supervisor(channel, env.pop(_SYSTEMD_SOCKET, None))
+    alive_every_s = _alive_every_s(env.pop(_WATCHDOG_USEC, ""), env.pop(_WATCHDOG_PID, ""))
+    supervisor = Supervisor(channel, env.pop(_SYSTEMD_SOCKET, None), alive_every_s)
     if channel is None:
         yield supervisor
         return
@@ -106,6 +121,13 @@ def connect_supervisor(
             yield supervisor
         finally:
             loop.remove_reader(channel)
+
+
+def _alive_every_s(watchdog_usec: str, watchdog_pid: str) -> float | None:
+    """A third of the time that systemd waits; see sd_watchdog_enabled(3). None if it waits for no one, or another."""
+    limit_s = _parse_number(watchdog_usec) / 1_000_000
+    is_ours = not watchdog_pid or watchdog_pid == str(os.getpid())
+    return min(limit_s / 3, _MAX_ALIVE_EVERY_S) if is_ours and 0 < limit_s < math.inf else None
 
 
 def pm2_warnings(env: Mapping[str, str], *, max_stop_s: float) -> list[str]:

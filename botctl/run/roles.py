@@ -38,6 +38,7 @@ from botctl.logins.history import StartHistory
 from botctl.logins.service import START_S, login_gate, ping_gate
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
+from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
@@ -93,16 +94,18 @@ def build_run_registry(
     skip_broken: bool = False,
     history: StartHistory | None = None,
     ended_by_person: Callable[[], bool] = lambda: False,
+    health: OwnHealth | None = None,
 ) -> tuple[Registry, tuple[type, ...]]:
     """The registry of a `botctl run` with ``roles``, and the types of the services to start.
 
     ``history``: the starts before this one, which the logins wait for. ``ended_by_person``: asked at the stop; then no
-    one expects the roles any more.
+    one expects the roles any more. ``health``: of this process.
     ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
     or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
     registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
     registry.value(StartHistory, history or start_history(loaded, roles))
+    registry.value(OwnHealth, health or OwnHealth(roles))
     registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -22,9 +24,11 @@ from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import verdict
 from botctl.monitor import writer as writer_module
+from botctl.monitor.health_client import Heard
+from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.reader import Frame, Monitor, read_reports
 from botctl.monitor.roles import ROLE_TTL_MS, read_roles, role_key
-from botctl.monitor.snapshot import TTL_MS, key, set_key
+from botctl.monitor.snapshot import TTL_MS, Snapshot, key, set_key
 from botctl.monitor.view import MonitorView
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
@@ -79,7 +83,7 @@ async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
         writer.metrics.on_event(finished("roll"))
         shard = ShardStatus(id=0, state=ShardState.READY, since=AT, latency_ms=41.0, guilds=3, last_close=CLOSE)
         writer.metrics.watch_bot(lambda: [shard], lambda _: None, int)
-        await writer.write()
+        await writer.write(writer.make())
         (report,) = await read_reports(redis, "dice")
         assert report.snapshot is not None
         assert report.snapshot.commands.last[0].name == "roll"
@@ -92,17 +96,17 @@ async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
 async def test_snapshot_from_a_clock_ahead_shows_no_process(redis: Redis) -> None:
     """It would be fresh for a day. A process that runs replaces it."""
     async with snapshot_writer(redis) as writer:
-        await writer.write()
+        await writer.write(writer.make())
         await redis.pexpire(key("dice", writer.proc), TTL_MS + 86_400_000)
         assert await read_reports(redis, "dice") == []
-        await writer.write()
+        await writer.write(writer.make())
         assert len(await read_reports(redis, "dice")) == 1
 
 
 async def test_snapshot_and_process_set_expire(redis: Redis) -> None:
     """The set expires, too, so a killed process needs no clean-up."""
     async with snapshot_writer(redis) as writer:
-        await writer.write()
+        await writer.write(writer.make())
         for name in (key("dice", writer.proc), set_key("dice")):
             assert 0 < await redis.pttl(name) <= TTL_MS
         await redis.delete(key("dice", writer.proc))  # what Redis does then
@@ -119,7 +123,7 @@ async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None
             snapshot_writer(redis) as writer,
         ):
             writer._pid_started = "before:1"
-            await writer.write()
+            await writer.write(writer.make())
             await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
             assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
             assert await read_reports(redis, "dice") == []
@@ -133,33 +137,90 @@ async def test_process_of_this_host_is_looked_at(redis: Redis, changes: dict[str
     async with snapshot_writer(redis) as writer:
         for name, value in changes.items():
             setattr(writer, name, value)
-        await writer.write()
+        await writer.write(writer.make())
         (report,) = await read_reports(redis, "dice")
         assert report.alive is alive
 
 
+@asynccontextmanager
+async def unreachable() -> AsyncIterator[Redis]:
+    raise Unreachable("Redis at unix:///x does not answer.")
+    yield
+
+
 @pytest.mark.parametrize("connected", [True, False])
-async def test_run_without_a_snapshot_is_not_denied(redis: Redis, connected: bool) -> None:
-    """Its loop is blocked for longer than the snapshot lives, or its disk is full."""
-
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Redis]:
-        if not connected:
-            raise Unreachable("Redis at unix:///x does not answer.")
-        yield redis
-
-    monitor = Monitor("dice", connect, lambda: (Run(77, ("bot", "jobs")),), lambda: "the disk of /x is full")
-    with pytest.raises(Unreachable) as caught:
-        await monitor.once()
-    if connected:
-        assert (str(caught.value)[-25:], caught.value.hint) == ("; the disk of /x is full.", "Free space on that disk.")
-    if connected:
-        assert str(caught.value).startswith("process 77 (bot, jobs) runs on this host, but Redis has no snapshot of it")
-    assert "Start it" not in caught.value.hint
+async def test_silent_run_is_shown_as_blocked(redis: Redis, connected: bool) -> None:
+    """It is frozen, for longer than its snapshot lives, or there is no Redis. Its disk is full, too."""
+    run = Run(77, ("bot", "jobs"))
+    connect = monitor_of(redis).connect if connected else unreachable
+    monitor = Monitor("dice", connect, lambda: (run,), lambda: Heard(silent=(run,)), lambda: "the disk of /x is full")
+    view = await monitor.once()
+    assert view.health.verdict is Health.BLOCKED
+    assert view.health.why.startswith("process 77 (bot, jobs) runs on this host, but does not answer")
+    assert "the disk of /x is full" in view.troubles
+    assert ("only processes of this host are shown: Redis at unix:///x does not answer" in view.troubles) != connected
     async with aclosing(monitor.frames()) as frames:
         frame = await anext(frames)
-    assert frame.up
-    assert frame.waiting_for == str(caught.value)
+    assert frame.view is not None
+    assert (frame.view.health, frame.waiting_for) == (view.health, "")
+
+
+@pytest.mark.parametrize("stored", ["nothing", "an old snapshot"])
+async def test_run_that_cannot_write_to_redis_is_asked(redis: Redis, stored: str) -> None:
+    """Its Redis is read-only or its disk full. What it says itself is newer than what Redis has."""
+    async with snapshot_writer(redis) as writer:
+        if stored != "nothing":
+            await writer.write(writer.make())
+            await redis.pexpire(key("dice", writer.proc), TTL_MS - 30_000)
+        writer.metrics.on_event(finished("roll"))
+        own = OwnHealth(("bot",))
+        own.post(writer.make())
+        heard = Heard((json.loads(own.answer_json()),))
+        run = Run(os.getpid(), ("bot",))
+        view = await Monitor("dice", monitor_of(redis).connect, lambda: (run,), lambda: heard).once()
+        assert (view.health.verdict, view.totals.total) == (Health.HEALTHY, 1)
+        assert [process.presence for process in view.processes] == ["up"]
+
+
+async def test_without_redis_processes_are_asked_and_the_failure_is_said(redis: Redis) -> None:
+    async with snapshot_writer(redis) as writer:
+        own = OwnHealth(("bot",))
+        starting = Heard((json.loads(own.answer_json()),))
+        own.post(writer.make())
+        heard = Heard((json.loads(own.answer_json()),))
+    view = await Monitor("dice", unreachable, hear=lambda: heard).once()
+    assert view.health.verdict is Health.DEGRADED
+    assert view.troubles == ("only processes of this host are shown: Redis at unix:///x does not answer",)
+    assert [process.proc for process in view.processes] == [writer.proc]
+    begun = await Monitor("dice", unreachable, hear=lambda: starting).once()
+    assert (begun.health.verdict, [process.roles for process in begun.processes]) == (Health.STARTING, [("bot",)])
+    with pytest.raises(Unreachable, match="does not answer"):
+        await Monitor("dice", unreachable).once()
+
+
+async def test_snapshots_are_made_while_redis_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No write ends. The newest snapshot is written when Redis answers again."""
+    monkeypatch.setattr(writer_module, "EVERY_S", 0.01)
+    answers = asyncio.Event()
+    written: list[Snapshot] = []
+    made: list[Snapshot] = []
+    unused: Any = None
+    async with tasks_for("monitor") as (tasks, _):
+        writer = SnapshotWriter(unused, Metrics(bot="dice"), FakeStatusSource(), tasks, ("bot",), on_made=made.append)
+
+        async def write(snapshot: Snapshot) -> None:
+            await answers.wait()
+            written.append(snapshot)
+
+        monkeypatch.setattr(writer, "write", write)
+        tasks.spawn(writer.run, name="make")
+        tasks.spawn(writer.write_newest, name="write")
+        await until(lambda: len(made) >= 5, what="five snapshots")
+        assert written == []
+        newest = made[-1]
+        answers.set()
+        await until(lambda: len(written) >= 2, what="two writes")
+        assert (written[0], written[1] in made[made.index(newest) :]) == (made[0], True)
 
 
 async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
@@ -170,7 +231,7 @@ async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
     ):
         other.metrics.bot = "other"
         for writer in (one, two, other):
-            await writer.write()
+            await writer.write(writer.make())
         assert [report.snapshot.pid for report in await read_reports(redis, "dice") if report.snapshot] == [1, 2]
 
 
@@ -182,9 +243,9 @@ async def test_expired_process_is_removed_from_the_set(redis: Redis) -> None:
         snapshot_writer(redis, pid=3) as new,
     ):
         for writer in (dead, alive):
-            await writer.write()
+            await writer.write(writer.make())
         await redis.delete(key("dice", dead.proc))
-        await new.write()
+        await new.write(new.make())
         assert await redis.smembers(set_key("dice")) == {alive.proc.encode(), new.proc.encode()}
 
 
@@ -196,6 +257,7 @@ async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None
             status=FakeStatusSource(),
             clock=writer_module.SystemClock(),
             tasks=tasks,
+            health=(own := OwnHealth(("stores", "bot"))),
             roles=("stores", "bot"),
         )
         async with service as writer:
@@ -203,6 +265,7 @@ async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None
             (report,) = await read_reports(redis, "dice")
             assert report.snapshot is not None
             assert report.snapshot.roles == ("bot", "stores")
+            assert own.answer().snapshot is not None
         assert await redis.keys("botctl:*") == [role_key("dice", "bot").encode()]
         assert watcher.failures == []
 
@@ -223,24 +286,24 @@ async def test_role_is_absent_until_a_process_has_it_again(redis: Redis, monkeyp
         bot.metrics._created_s -= 60.0
         web.roles = web._expected = ("web",)
         for writer in (bot, web):
-            await writer.write()
+            await writer.write(writer.make())
         await web.remove()
         assert absent(await monitor_of(redis).once()) == set()
         await redis.pexpire(role_key("dice", "web"), ROLE_TTL_MS - 11_000)  # eleven seconds have passed
         await until(lambda: is_up_for_a_second(redis))
         view = await monitor_of(redis).once()
         assert (view.health.verdict, absent(view)) == (Health.ABSENT, {"web"})
-        await web.write()
+        await web.write(web.make())
         assert (await monitor_of(redis).once()).health.verdict is Health.HEALTHY
 
 
 async def test_role_of_the_settings_is_absent_if_it_was_never_seen(redis: Redis) -> None:
     async with snapshot_writer(redis) as writer:
-        await writer.write()
+        await writer.write(writer.make())
         settled = replace(monitor_of(redis), expected=("bot", "jobs"))
         assert absent(await settled.once()) == set()  # the bot is just starting
         writer.metrics._created_s -= 60.0
-        await writer.write()
+        await writer.write(writer.make())
         uptime_s = (await redis.info("server"))["uptime_in_seconds"]
         roles = await read_roles(redis, "dice", await read_reports(redis, "dice"), ("bot", "jobs"))
         assert roles["bot"] <= uptime_s
@@ -249,7 +312,7 @@ async def test_role_of_the_settings_is_absent_if_it_was_never_seen(redis: Redis)
 
 async def test_roles_are_forgotten_if_a_person_ends_the_process(redis: Redis) -> None:
     async with snapshot_writer(redis) as writer:
-        await writer.write()
+        await writer.write(writer.make())
         assert await redis.get(role_key("dice", "bot")) == writer.proc.encode()
         writer.forgets_roles = lambda: True
         await writer.remove()
@@ -258,7 +321,7 @@ async def test_roles_are_forgotten_if_a_person_ends_the_process(redis: Redis) ->
 
 async def test_user_without_info_reads_the_roles(redis: Redis) -> None:
     async with snapshot_writer(redis) as writer:
-        await writer.write()
+        await writer.write(writer.make())
         await redis.acl_setuser(
             "rolereader", enabled=True, passwords=["+secret"], keys=["botctl:*"], categories=["+@all", "-@dangerous"]
         )
@@ -293,7 +356,8 @@ async def test_writer_and_monitor_survive_redis_outage(tmp_path: Path, monkeypat
             tasks_for("monitor") as (tasks, watcher),
         ):
             writer = SnapshotWriter(redis, Metrics(bot="dice"), FakeStatusSource(), tasks, ("bot",))
-            tasks.spawn(writer.run, name="write")
+            tasks.spawn(writer.run, name="make")
+            tasks.spawn(writer.write_newest, name="write")
             frames: list[Frame] = []
             monitor = Monitor("dice", lambda: redis_clients.connect(redis_server.url, timeout_s=expires(0.2)))
             collecting = asyncio.create_task(_collect(monitor, frames))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
-from tests.support.cli import BOTCTL, Project
+import psutil
+
+from tests.support.cli import BOTCTL, Process, Project
 from tests.support.terminal import terminal
 from tests.support.waiting import wait_for
 
@@ -21,6 +24,9 @@ def test_without_a_run_it_reports_that_and_starts_nothing(tmp_path: Path) -> Non
     assert "Start it" in done.err
     as_json = project.call("monitor", "--json")
     assert (as_json.code, '"exit_code": 7' in as_json.err) == (7, True)
+    health = project.call("health")
+    assert (health.code, health.out) == (7, "")
+    assert "No `botctl run` of this project is up" in health.err
     assert project.parts() == {}
     assert not (project.root / ".botctl" / "valkey").exists()
 
@@ -40,6 +46,7 @@ def test_running_bot_is_shown(tmp_path: Path) -> None:
 
         wait_for(has_command, what="the command in a snapshot")
         done = project.call("monitor", COLUMNS="80")
+        without_a_store_the_bot_is_asked_itself(project, bot)
     view = found[-1]
     (process,) = view["processes"]
     assert (view["v"], view["bot"]) == (1, "bot")
@@ -56,6 +63,40 @@ def test_running_bot_is_shown(tmp_path: Path) -> None:
     assert f"pid {bot.pid}" in done.out
     assert "\x1b" not in done.out
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+def without_a_store_the_bot_is_asked_itself(project: Project, bot: Process) -> None:
+    """Its Redis hangs; then the bot is stopped, continued, and killed."""
+    wait_for(lambda: project.call("health").code == 0, what="a bot that is well")
+    redis = psutil.Process(project.parts()["redis"])
+    redis.suspend()
+    try:
+        wait_for(lambda: is_shown_by_itself(project), what="the bot, without its Redis")
+    finally:
+        redis.resume()
+
+    bot.signal(signal.SIGSTOP)
+    stopped = project.call("health")
+    bot.signal(signal.SIGCONT)
+    assert stopped.code == 1
+    assert stopped.out.startswith(f"blocked: process {bot.pid} (bot, realtime, jobs, web) runs on this host, but")
+    wait_for(lambda: project.call("health").code == 0, what="the bot again")
+    bot.child.kill()
+    bot.wait_for_exit()
+    killed = project.call("health", "--json")
+    assert (killed.code, "No `botctl run` of this project is up" in killed.err) == (7, True)
+
+
+def is_shown_by_itself(project: Project) -> bool:
+    shown = project.call("monitor", "--once", "--json", BOTCTL_REDIS__TIMEOUT_S="0.2").json
+    asked = project.call("health", "--json")
+    assert any("only processes of this host are shown" in trouble for trouble in shown["troubles"])
+    if not shown["processes"] or asked.code != 0:
+        return False  # on a busy machine it has not answered in time
+    assert shown["health"]["verdict"] == "degraded"
+    assert [process["roles"] for process in shown["processes"]] == [["bot", "jobs", "realtime", "web"]]
+    assert shown["totals"]["total"] == 1
+    return [process["proc"] for process in asked.json["processes"]] == [shown["processes"][0]["proc"]]
 
 
 def test_live_screen_follows_the_bot_until_q(tmp_path: Path) -> None:

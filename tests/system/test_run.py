@@ -24,6 +24,7 @@ CALLS_AND_LINES = {
     "audit log": r"success  cli:\S+  key\.create",
     "doctor": r"logins +\d+ of 1000 logins left",
     "gateway status": r"999 of 1,000 logins left until",
+    "health": r"^(healthy|degraded): ",
     "jobs list": r"trim-events +every 1h",
     "migrate status": r"0001_guild_revisions +applied",
     "monitor --once": r"pid \d+ +bot, jobs, realtime, web",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import botctl
+from botctl.cli.init.scaffold import create
 from tests.support.verbs import LAZY
 from tests.support.waiting import LIMIT_S
 
@@ -101,6 +102,14 @@ def test_help_and_version_load_no_library_but_typer(words: tuple[str, ...]) -> N
     assert {
         name for name in deep if not re.match(r"botctl\.core\.(event_loop\.lag|files|processes\.stop_signals)", name)
     } == set()
+
+
+def test_health_verb_loads_no_store_and_no_settings(tmp_path: Path) -> None:
+    """A container calls it every few seconds."""
+    create(tmp_path / "bot")
+    loaded = loaded_by("health", "--project", str(tmp_path / "bot"))
+    assert "botctl.monitor.health_client" in loaded
+    assert not loaded & {"redis", "pymongo", "pydantic", "rich", "aiohttp", "loguru", "botctl.core.config.settings"}
 
 
 def test_audit_verb_loads_neither_discord_nor_redis() -> None:

@@ -38,6 +38,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Principal, encode_line, make_entry
 from botctl.core.contracts.event_log import encode
 from botctl.core.contracts.events import ServiceChanged
+from botctl.core.contracts.health import Health
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import ServiceFailed, Unreachable, UsageError
 from botctl.core.safe_streams import SafeStream, safe_streams
@@ -48,6 +49,7 @@ from botctl.jobs.store import MongoJobStore
 from botctl.migrate.ledger import _reaching_mongo, _values
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 from botctl.monitor import snapshot as snapshots
+from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.writer import SnapshotWriter
 from botctl.realtime import protocol
 from botctl.realtime.http import StatusPages
@@ -202,6 +204,18 @@ async def snapshot(text: str, _: Path) -> str:
     written = snapshots.as_json(writer.make())
     assert snapshots.from_json(written)
     return written.decode()
+
+
+@sink
+async def health_answer(text: str, _: Path) -> str:
+    unused: Any = None
+    own = OwnHealth(("bot",))
+    own.enter(Health.WAITING, text, text)
+    waiting = own.answer_json().decode()
+    own.post(SnapshotWriter(unused, Metrics(bot="dice"), Status(text), mock.Mock(), ("bot",)).make())
+    given = own.answer_json().decode()
+    assert json.loads(given)["diagnoses"]
+    return f"{waiting}\n-\n{given}"
 
 
 @sink
@@ -386,6 +400,7 @@ PLACES: Final = {
     "migrate/create.py": "no text: a new migration",
     "migrate/ledger.py": "migration_error",
     "migrate/session.py": "event",
+    "monitor/health_socket.py": "health_answer",
     "monitor/writer.py": "snapshot",
     "ratelimit/limiter.py": "no text: keys and numbers",
     "ratelimit/statistics.py": "no text: keys and numbers",

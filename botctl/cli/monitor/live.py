@@ -69,7 +69,7 @@ class _Screen:
         self._console.size = width, height = os.get_terminal_size(sys.stdout.fileno())
         view = self._frame.view
         if view is None or self._frame.waiting_for:
-            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height), up=self._frame.up)
+            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height))
         return render(view, width, height, live=True)
 
 

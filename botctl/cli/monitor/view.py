@@ -38,13 +38,13 @@ _GUTTER: Final = 4  # blank columns between the left and the right half
 _MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
 
-def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int], *, up: bool = False) -> Text:
-    """The screen while no process of the bot runs, or (``up``) none of those that run can be seen."""
+def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int]) -> Text:
+    """The screen while no process of the bot runs, as far as can be seen."""
     width, height = size
     lines = [
         spread(Text(safe(bot), "bold"), _key_hint(), width),
         Text(),
-        Text("Waiting for the state of `botctl run` …" if up else "Waiting for `botctl run` …", "bold yellow"),
+        Text("Waiting for `botctl run` …", "bold yellow"),
     ]
     lines += [*(Text(line, "dim") for line in wrap(safe(reason), width)), Text()]
     lines += _troubles(view, width, max_lines=height) if view else []

@@ -82,15 +82,17 @@ class LoopWatch:
             last_s = self._last_record_s
             standstill = checked - before > every_s + self._blocked_s / 2
             if checked - last_s > self._capture_after_s and self.blocker is None and not standstill:
-                self._blocker = (last_s, self._capture())
+                self._blocker = (last_s, describe_current(self._loop, self._thread_id, self._describe_task))
 
-    def _capture(self) -> str:
-        """What the loop runs now: the task and the line of code."""
-        task = asyncio.current_task(self._loop)
-        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001
-        location = frame_location(frame)
-        name = self._describe_task(task) if task is not None else None
-        return f"{name} ({location})" if name else location
+
+def describe_current(
+    loop: asyncio.AbstractEventLoop, thread_id: int, describe_task: Callable[[asyncio.Task[Any]], str | None]
+) -> str:
+    """What ``loop`` runs now in the thread ``thread_id``: the task and the line of code. For another thread."""
+    task = asyncio.current_task(loop)
+    location = frame_location(sys._current_frames().get(thread_id))  # noqa: SLF001
+    name = describe_task(task) if task is not None else None
+    return f"{name} ({location})" if name else location
 
 
 def frame_location(frame: FrameType | None) -> str:

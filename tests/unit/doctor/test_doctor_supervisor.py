@@ -55,6 +55,7 @@ def test_option_of_pm2_that_does_not_suit_is_a_fault(old, new, word):
         ("RestartSec=1", "RestartSec=1min 1s", "away for 61 s"),
         ("KillMode=mixed", "", "embedded stores"),
         ("TimeoutStopSec=240", "TimeoutStopSec=5", "10 s"),
+        ("WatchdogSec=60", "WatchdogSec=2", "2 s late"),
         ("RestartPreventExitStatus=2 3 4 5 6 78", "", "only a person"),
         ("/srv/my-bot/.venv/bin/botctl", "/usr/bin/botctl", "/usr/bin/botctl"),
     ],
@@ -63,6 +64,11 @@ def test_option_of_systemd_that_does_not_suit_is_a_fault(old, new, word):
     assert old in UNIT
     (finding,) = unit(UNIT.replace(old, new))
     assert (finding.mark, word in finding.sentence, bool(finding.mend)) == (Mark.FAULT, True, True)
+
+
+def test_missing_watchdog_is_no_fault_and_is_named():
+    (finding,) = unit(UNIT.replace("WatchdogSec=60\n", ""))
+    assert (finding.mark, finding.mend) == (Mark.UNKNOWN, "WatchdogSec=60")
 
 
 def test_other_ways_to_write_it_are_understood():

@@ -169,7 +169,7 @@ def test_run_of_this_host_without_a_snapshot_is_a_trouble():
     reports = [ProcessReport("a:1", snapshot(1), 0.5, alive=True)]
     view = reduce("dice", reports, AT, [Run(1, ("bot",)), Run(2, ("jobs",))])
     (trouble,) = view.troubles
-    assert trouble.startswith("process 2 (jobs) runs on this host, but Redis has no snapshot of it")
+    assert trouble.startswith("process 2 (jobs) runs on this host, but does not answer on its health socket")
     assert reduce("dice", reports, AT, [Run(None, ("bot",))]).troubles == ()
 
 

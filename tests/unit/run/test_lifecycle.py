@@ -6,16 +6,34 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import pytest
 import uvloop
 
 from botctl.core.errors import ExitCode, ServiceFailed
 from botctl.core.services.registry import Registry, RunningServices, Tasks
-from botctl.run.lifecycle import is_end_by_person, run_services, run_to_completion
+from botctl.monitor.own_health import OwnHealth
+from botctl.monitor.snapshot import ShardSnapshot, Snapshot
+from botctl.run.lifecycle import background, is_end_by_person, keep_alive, run_services, run_to_completion
+from botctl.run.process_manager import Supervisor
 from botctl.run.signals import ShutdownSignals
 
 pytestmark = pytest.mark.looptime
+SNAPSHOT = Snapshot(
+    bot="dice",
+    host="vm",
+    pid=12,
+    version="1",
+    roles=("bot",),
+    at="2026-01-02T03:04:04.000Z",
+    started="2026-01-02T03:00:00.000Z",
+    uptime_s=244.0,
+    rss_bytes=80 << 20,
+    cpu_percent=1.5,
+    lag_ms=2.0,
+)
+DEAF = ShardSnapshot(id=0, state="ready", heard_ago_s=30.0, misses=2, reconnects=2)
 
 
 class RunHarness:
@@ -175,3 +193,28 @@ def test_sys_exit_in_the_run_itself_is_a_failure() -> None:
 async def test_only_ctrl_c_at_a_terminal_is_the_end_by_a_person(attended: bool, exit_code: ExitCode | None) -> None:
     """PM2 stops its processes with SIGINT, too."""
     assert is_end_by_person(attended, exit_code) is (attended and exit_code == 130)
+
+
+class FakeSupervisor(Supervisor):
+    """Counts what systemd's watchdog hears."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, 10.0)
+        self.signs = 0
+
+    def notify_alive(self) -> None:
+        self.signs += 1
+
+
+async def test_watchdog_hears_nothing_while_a_restart_helps() -> None:
+    """It hears of a start too, which may wait for a login for hours."""
+    supervisor, health = FakeSupervisor(), OwnHealth(("bot",))
+    with background(keep_alive(supervisor, 10.0, health), name="watchdog"):
+        await asyncio.sleep(95)
+        assert supervisor.signs == 10
+        health.post(replace(SNAPSHOT, shards=(DEAF,)))
+        await asyncio.sleep(100)
+        assert supervisor.signs == 10
+        health.post(replace(SNAPSHOT, shards=(replace(DEAF, reconnects=0),)))
+        await asyncio.sleep(100)
+        assert supervisor.signs == 20, "it reconnects by itself"

@@ -162,6 +162,35 @@ async def test_systemd_is_told_that_a_start_goes_on_and_why(tmp_path: Path) -> N
             assert systemd.recv(100) == b"STATUS=logins: waiting READY=1", "one line: each line is a message of its own"
 
 
+@pytest.mark.parametrize(
+    ("usec", "pid", "every_s"),
+    [
+        ("60000000", "", 10.0),
+        ("6000000", "own", 2.0),
+        ("6000000", "1", None),  # systemd watches another process
+        ("", "", None),
+        ("0", "", None),
+        ("-5", "", None),
+        ("nan", "", None),
+        ("9" * 400, "", None),
+        ("soon", "", None),
+    ],
+)
+async def test_watchdog_of_systemd_hears_three_signs_in_its_time(
+    usec: str, pid: str, every_s: float | None, tmp_path: Path
+) -> None:
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name)
+        systemd.settimeout(LIMIT_S)
+        env = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": usec, "WATCHDOG_PID": str(os.getpid()) if pid == "own" else pid}
+        with connect_supervisor(Shutdowns(), env) as supervisor:
+            assert env == {}, "a child must not take them for its own"
+            assert supervisor.alive_every_s == every_s
+            supervisor.notify_alive()
+            assert systemd.recv(100) == b"WATCHDOG=1"
+
+
 @pytest.mark.parametrize("path", ["", "/nowhere/notify", "x" * 200, "a\0b"])
 async def test_missing_systemd_socket_is_ignored(path: str) -> None:
     with connect_supervisor(Shutdowns(), {"NOTIFY_SOCKET": path}) as supervisor:

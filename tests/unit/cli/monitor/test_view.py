@@ -241,13 +241,6 @@ def test_waiting_screen_gives_the_reason():
     text = lines(render_waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
     assert text[0].startswith("dice")
     assert text[2:4] == ["Waiting for `botctl run` …", "Redis does not answer."]
-    reason = "process 7 (bot) is up, but Redis does not answer its clients."
-    up = lines(render_waiting(None, "dice", reason, (50, 24), up=True), 50)
-    assert up[2:5] == [
-        "Waiting for the state of `botctl run` …",
-        "process 7 (bot) is up, but Redis does not answer",
-        "its clients.",
-    ]
     gone = view(**not_well("alpha:1 ended unexpectedly"))
     assert "! alpha:1 ended unexpectedly" in lines(render_waiting(gone, "dice", "", (80, 24)), 80)
 

@@ -1,0 +1,48 @@
+"""What `botctl health` does, and its plain calls, which need no Typer: that loads pydantic, and takes twice as long."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from botctl.cli.health.view import describe, render
+from botctl.cli.json_output import print_json
+from botctl.core.errors import ExitCode, Unreachable
+from botctl.core.files.paths import find_root
+from botctl.core.processes.runtime import Runtime
+from botctl.monitor.health_client import hear_processes
+
+
+def check(project: Path | None, *, as_json: bool) -> ExitCode:
+    """Print the verdict, and return the exit code. Raises Unreachable if no process of the project runs here."""
+    heard = hear_processes(Runtime(find_root(project, os.environ), read_only=True))
+    if not heard.answers and not heard.silent:
+        hint = "Start it, or name the project with --project."
+        raise Unreachable("No `botctl run` of this project is up.", hint=hint)
+    report = describe(heard)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print(*render(report), sep="\n")
+    return ExitCode.OK if report.health.verdict.works else ExitCode.FAILED
+
+
+def parse_plain(arguments: Sequence[str]) -> tuple[Path | None, bool] | None:
+    """``--project`` and ``--json``; None if Typer must see the ``arguments``: for help, or what is wrong with them."""
+    project: Path | None = None
+    as_json = False
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if argument == "--json":
+            as_json = True
+        elif name == "--project":
+            value = value if equals else next(rest, "")
+            if not value or value.startswith("-"):
+                return None
+            project = Path(value)
+        else:
+            return None
+    return project, as_json
