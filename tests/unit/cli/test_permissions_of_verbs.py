@@ -47,6 +47,7 @@ ONLY_HERE = (
     "init",
     "doctor intents",
     "doctor permissions",
+    "health",
     "migrate create",
     "sandbox",
     "auth link",
