@@ -71,6 +71,7 @@ class Bot(ShardedClient):
                 wanted=settings.shard_count,
                 relogin_s=relogin_s,
                 sessions=sessions,
+                probe_s=settings.probe_s,
             ),
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
