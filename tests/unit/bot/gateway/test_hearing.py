@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import cycle, repeat
+from itertools import cycle, pairwise, repeat
 
 import disnake
 import pytest
@@ -92,7 +92,8 @@ def test_shard_that_answers_is_never_deaf_and_is_asked_in_each_interval(answers:
     world.run(600)
     assert (world.deaf_at_s, world.remedies, world.probe.misses) == (None, [], 0)
     gaps = [later - earlier for (earlier, _), (later, _) in zip(world.asked, world.asked[1:], strict=False)]
-    assert gaps and all(PROBE_S <= gap <= PROBE_S + PATIENT_S for gap in gaps)
+    assert gaps
+    assert all(PROBE_S <= gap <= PROBE_S + PATIENT_S for gap in gaps)
 
 
 @given(guild_sets, st.floats(1, 10))
@@ -129,7 +130,7 @@ def test_deafness_that_comes_and_goes_costs_one_login_an_hour(answered: list[boo
     world = Simulation(lambda _: 0.1 if next(answers) else None)
     world.run(2.5 * LOGIN_EVERY_S)
     logins = [at_s for at_s, remedy in world.remedies if remedy is Remedy.LOGIN]
-    assert all(later - earlier >= LOGIN_EVERY_S for earlier, later in zip(logins, logins[1:], strict=False))
+    assert all(later - earlier >= LOGIN_EVERY_S for earlier, later in pairwise(logins))
 
 
 def test_shard_that_stays_deaf_resumes_logs_in_and_then_resumes_with_growing_pauses():
@@ -149,7 +150,8 @@ def test_answer_after_a_reconnection_ends_the_deafness_at_once():
     hears = False
     world = Simulation(lambda _: 0.1 if hears else None)
     world.run(2 * PROBE_S)
-    assert world.probe.deaf and world.probe.reconnects == 1
+    assert world.probe.deaf
+    assert world.probe.reconnects == 1
     hears = True
     world.probe.begin(world.now_s)
     world.run(1)
@@ -218,7 +220,8 @@ def test_nonce_has_at_most_32_bytes():
     probe._number = 10**12
     probe.begin(0.0)
     step = probe.step(PROBE_S, lambda: GUILDS)
-    assert isinstance(step, Question) and len(step.nonce.encode()) <= 32
+    assert isinstance(step, Question)
+    assert len(step.nonce.encode()) <= 32
 
 
 def test_login_that_is_not_due_becomes_a_later_resume():
@@ -238,7 +241,7 @@ class Socket:
     def is_ratelimited(self) -> bool:
         return self.limited
 
-    async def request_member(self, guild: int, nonce: str) -> None:  # noqa: ARG002
+    async def request_member(self, guild: int, nonce: str) -> None:
         self.asked.append(guild)
         if self.error is not None:
             raise self.error
@@ -295,4 +298,5 @@ async def test_connection_stays_until_the_budget_allows_a_login():
 
     ws = Socket()
     assert await probed(ws, 3600, prepare) == [Remedy.RESUME]
-    assert len(allowed) == 1 and allowed[0].cancelled()
+    assert len(allowed) == 1
+    assert allowed[0].cancelled()

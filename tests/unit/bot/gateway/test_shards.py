@@ -492,8 +492,10 @@ async def test_deaf_shard_resumes_and_hears_again(run, caplog: pytest.LogCapture
         assert [guild >> 22 for _, guild in rig.of(0)[0].asked] == [2, 4]
         lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert lines == [
-            "shard 0 has lost its connection to Discord: "
-            "it was deaf: Discord sent no events, and left questions unanswered"
+            (
+                "shard 0 has lost its connection to Discord: "
+                "it was deaf: Discord sent no events, and left questions unanswered"
+            )
         ]
         assert len(rig.of(1)) == 1
 
@@ -535,7 +537,7 @@ class ShortGate(OpenGate):
         self.allowed = asyncio.Event()
         self.allowed.set()
 
-    async def prepare(self, shard: int, shards: int) -> None:  # noqa: ARG002
+    async def prepare(self, shard: int, shards: int) -> None:
         await self.allowed.wait()
 
 
