@@ -47,6 +47,7 @@ class Simulation:
     remedies: list[tuple[float, Remedy]] = field(default_factory=list)
     coming: list[float] = field(default_factory=list)
     deaf_at_s: float | None = None  # the first time
+    most_misses: int = 0
 
     def __post_init__(self) -> None:
         self.probe.begin(self.now_s)
@@ -55,6 +56,7 @@ class Simulation:
         end_s = self.now_s + for_s
         while self.now_s < end_s:
             step = self.probe.step(self.now_s, lambda: self.guilds)
+            self.most_misses = max(self.most_misses, self.probe.misses)
             if self.probe.deaf and self.deaf_at_s is None:
                 self.deaf_at_s = self.now_s
             self._read()
@@ -90,7 +92,7 @@ def test_shard_that_answers_is_never_deaf_and_is_asked_in_each_interval(answers:
     times = cycle(answers)
     world = Simulation(lambda _: next(times), guilds)
     world.run(600)
-    assert (world.deaf_at_s, world.remedies, world.probe.misses) == (None, [], 0)
+    assert (world.most_misses, world.remedies) == (0, [])
     gaps = [later - earlier for (earlier, _), (later, _) in zip(world.asked, world.asked[1:], strict=False)]
     assert gaps
     assert all(PROBE_S <= gap <= PROBE_S + PATIENT_S for gap in gaps)
@@ -112,14 +114,14 @@ def test_own_delays_make_no_shard_deaf(delays: list[float], answer_s: float):
     """Of a blocked loop, or of a process that SIGSTOP holds."""
     world = Simulation(lambda _: answer_s, late_s=cycle(delays))
     world.run(3600)
-    assert (world.deaf_at_s, world.probe.misses) == (None, 0)
+    assert world.most_misses == 0
     assert world.asked
 
 
 def test_quiet_shard_is_asked_all_day_and_never_deaf():
     world = Simulation(lambda _: 0.1)
     world.run(86_400)
-    assert (world.deaf_at_s, world.remedies) == (None, [])
+    assert (world.most_misses, world.remedies) == (0, [])
     assert len(world.asked) == pytest.approx(86_400 / (PROBE_S + 0.1), abs=2)
 
 
