@@ -18,7 +18,7 @@ from botctl.core.contracts.health import REQUESTS_S, RequestsSeen
 BAN_S: Final = 3600.0
 """How long a ban lasts that names no end."""
 _MAX_BAN_S: Final = 86_400.0
-_MAX_KEPT: Final = 4096  # answers; more in `REQUESTS_S` say no more
+_MAX_KEPT: Final = 1024  # answers; more in `REQUESTS_S` say no more
 _OK, _LIMITED, _FAILED, _UNREACHABLE = "", "429", "5xx", "unreachable"
 _ERROR, _FORBIDDEN, _TOO_MANY, _SERVER_ERROR = 400, 403, 429, 500
 

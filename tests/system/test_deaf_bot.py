@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.bot.gateway import socket
+from botctl.bot.gateway import shard, socket
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.shards import Hearing
 from botctl.core.telemetry.metrics import Metrics, render_prometheus
@@ -65,17 +65,18 @@ async def test_deaf_connection_resumes_and_hears_what_it_missed(tmp_path: Path):
         assert "it was deaf" in str(bot.service.shards()[0].last_close)
 
 
-async def test_bot_that_stays_deaf_logs_in_once_and_says_so(tmp_path: Path):
+async def test_bot_that_stays_deaf_logs_in_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """No login follows, and it hears again as soon as Discord speaks."""
+    monkeypatch.setattr(shard, "HEALTHY_S", 0.0)  # else a second loss so soon is followed by a pause
     async with probing_bot(tmp_path) as bot:
         await bot.client.incidents({"name": "deaf", "settings": {"new_connections": True}})
-        await until(lambda: is_deaf(bot) and hearing(bot).reconnects == 2)
+        await until(lambda: results(bot)[LoginResult.IDENTIFIED] == 2 and is_deaf(bot))
         metrics = bot.running.get(Metrics)
         assert 'botctl_gateway_deaf{shard="0"} 1.0' in render_prometheus(metrics)
-        misses = hearing(bot).misses
+        misses, reconnects = hearing(bot).misses, hearing(bot).reconnects
         await until(lambda: hearing(bot).misses > misses + 2)
         assert results(bot) == {LoginResult.IDENTIFIED: 2, LoginResult.RESUMED: 1}
-        assert hearing(bot).reconnects == 2
+        assert hearing(bot).reconnects == reconnects == 2
         await bot.client.incidents({"stop": "all"})
         await until(lambda: hears(bot))
         assert 'botctl_gateway_deaf{shard="0"} 0.0' in render_prometheus(metrics)
