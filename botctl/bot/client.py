@@ -27,8 +27,10 @@ from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
+from botctl.bot.request_outcomes import RequestOutcomes
 from botctl.bot.request_watch import watch_requests
 from botctl.bot.sharded_client import ShardedClient
+from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.events import AutocompleteAnswered, Event
@@ -71,6 +73,7 @@ class Bot(ShardedClient):
                 wanted=settings.shard_count,
                 relogin_s=relogin_s,
                 sessions=sessions,
+                probe_s=settings.probe_s,
             ),
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -83,7 +86,8 @@ class Bot(ShardedClient):
             **options,
         )
         self.invalid_requests = InvalidRequests(time.monotonic)
-        watch_requests(self.http, self.invalid_requests, lambda: self.application_id)
+        self.request_outcomes = RequestOutcomes(SystemClock())
+        watch_requests(self.http, self.invalid_requests, self.request_outcomes, lambda: self.application_id)
         self.services = services
         self._publish = publish
         self._created_s = time.monotonic()

@@ -19,13 +19,15 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 import disnake
-from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestStartParams
+from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestExceptionParams, TraceRequestStartParams
 from disnake.http import HTTPClient, Route
 from disnake.interactions import Interaction
 from yarl import URL
 
 from botctl.bot.invalid_requests import TOO_MANY, InvalidRequests, Refusal, is_refusal, may_repeat
+from botctl.bot.request_outcomes import RequestOutcomes
 from botctl.core.contracts.discord_access import INVALID_LIMIT, INVALID_WARN_AT
+from botctl.core.event_loop.lag import own_lag_s
 
 _CALLBACK: Final = re.compile(r"/interactions/\d+/([^/]+)/callback")
 _WEBHOOK: Final = re.compile(r"/webhooks/(\d+)/([^/]+)")
@@ -44,12 +46,15 @@ def was_refused(inter: Interaction[Any], error: BaseException | None = None) -> 
     return requests.is_refused(inter.token)
 
 
-def watch_requests(http: HTTPClient, requests: InvalidRequests, application_id: Callable[[], int]) -> None:
+def watch_requests(
+    http: HTTPClient, requests: InvalidRequests, outcomes: RequestOutcomes, application_id: Callable[[], int]
+) -> None:
     """Record all requests of ``http``, and those of interactions, which use its session."""
-    watch = _Watch(requests, application_id)
+    watch = _Watch(requests, outcomes, application_id)
     trace = TraceConfig()
     trace.on_request_start.append(watch.before_request)
     trace.on_request_end.append(watch.after_answer)
+    trace.on_request_exception.append(watch.after_failure)
     trace.freeze()
 
     async def request(route: Route, **options: Any) -> Any:
@@ -64,6 +69,7 @@ def watch_requests(http: HTTPClient, requests: InvalidRequests, application_id: 
 @dataclass(eq=False)
 class _Watch:
     requests: InvalidRequests
+    outcomes: RequestOutcomes
     application_id: Callable[[], int]
     _repeating: WeakKeyDictionary[asyncio.Task[Any], tuple[str, URL]] = field(default_factory=WeakKeyDictionary)
     _warned_s: float = float("-inf")
@@ -78,6 +84,7 @@ class _Watch:
         """Record the answer. Raises HTTPException if disnake would send a refused request again and may not."""
         if not str(answer.url).startswith(Route.BASE):  # the gateway, or files
             return
+        self.outcomes.record(answer.response.status, answer.response.headers)
         task, request = asyncio.current_task(), (answer.method, answer.url)
         is_repeat = task is not None and self._repeating.pop(task, None) == request
         token = self._token(answer.url)
@@ -93,6 +100,13 @@ class _Watch:
             raise disnake.HTTPException(answer.response, body)
         if task is not None:
             self._repeating[task] = request
+
+    async def after_failure(self, _session: Any, _context: Any, failed: TraceRequestExceptionParams) -> None:
+        """Record a request without an answer, unless the delays of this process explain it. Others raise here too."""
+        error = failed.exception
+        is_lost = isinstance(error, OSError | aiohttp.ClientError)  # TimeoutError is an OSError
+        if is_lost and str(failed.url).startswith(Route.BASE) and not own_lag_s(error):
+            self.outcomes.record_unreachable()
 
     def _record(self, response: aiohttp.ClientResponse, body: Any, token: str | None) -> Refusal:
         retry_after_s = _seconds(body.get("retry_after")) if isinstance(body, dict) else 0.0

@@ -171,7 +171,12 @@ async def bot_service(
                 lambda: asdict(arrivals.counts),
                 label="why",
             )
-            metrics.watch_bot(service.shards, pipeline.describe_task, bot.invalid_requests.recent)
+            metrics.watch_bot(
+                service.shards,
+                pipeline.describe_task,
+                bot.invalid_requests.recent,
+                requests=bot.request_outcomes.seen,
+            )
             _watch_refusals(metrics, bot.invalid_requests)
         try:
             watch_member_changes(bot, access, bus.publish)

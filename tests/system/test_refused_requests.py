@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import disnake
 import pytest
 import pytest_asyncio
@@ -15,8 +17,11 @@ from disnake.http import Route
 from yarl import URL
 
 from botctl.bot.invalid_requests import InvalidRequests
+from botctl.bot.request_outcomes import RequestOutcomes
 from botctl.bot.request_watch import _Watch
+from botctl.core.clock import SystemClock
 from botctl.core.config.settings import CommandSettings, Settings
+from botctl.core.contracts.health import RequestsSeen
 from botctl.core.telemetry.metrics import Metrics, render_prometheus
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
@@ -153,6 +158,67 @@ async def test_refusals_are_in_the_metrics(bot: Rig) -> None:
     assert f"botctl_invalid_requests {requests.recent():.1f}" in text
 
 
+async def seen_during(bot: Rig, incident: str, requests: int = 3, **settings: object) -> RequestsSeen:
+    """What is known of Discord's answers after some ``requests`` in an incident."""
+    bot.service.bot.request_outcomes._seen.clear()
+    await bot.client.incidents({"name": incident, "settings": settings})
+    try:
+        for _ in range(requests):
+            with pytest.raises(disnake.HTTPException):
+                await bot.service.bot.fetch_guild(int(GUILD))
+    finally:
+        await bot.client.incidents({"stop": "all"})
+    return bot.running.get(Metrics).requests()
+
+
+@shared_loop
+async def test_wave_of_refusals_is_seen_and_a_single_one_is_not(bot: Rig) -> None:
+    seen = await seen_during(bot, "too-many-requests", retry_after_s=0.01)
+    assert (seen.row, seen.row_kind, seen.limited, seen.answers) == (6, "429", 6, 6)  # each was repeated once
+    await bot.service.bot.fetch_guild(int(GUILD))
+    seen = bot.running.get(Metrics).requests()
+    assert (seen.row, seen.limited, seen.answers, seen.banned_until) == (0, 6, 7, None)
+
+
+@shared_loop
+async def test_ban_is_seen_until_discord_answers_again(bot: Rig) -> None:
+    seen = await seen_during(bot, "cloudflare-ban", 1, retry_after_s=600)
+    assert seen.banned_until is not None
+    assert 500 < (seen.banned_until - SystemClock().now()).total_seconds() <= 600
+    await bot.service.bot.fetch_guild(int(GUILD))
+    assert bot.running.get(Metrics).requests().banned_until is None
+
+
+@shared_loop
+async def test_failures_of_discord_are_seen_also_when_disnake_repeats_the_request(bot: Rig) -> None:
+    seen = await seen_during(bot, "http-5xx", status=503)
+    assert (seen.row, seen.row_kind, seen.failed, seen.answers) == (3, "5xx", 3, 3)
+    await bot.client.incidents({"name": "http-5xx", "settings": {"status": 502}})
+    asking = asyncio.create_task(bot.service.bot.fetch_guild(int(GUILD)))
+    await until(lambda: bot.running.get(Metrics).requests().failed == 4)
+    await bot.client.incidents({"stop": "all"})
+    asking.cancel()
+    await asyncio.wait({asking})
+
+
+@shared_loop
+async def test_discord_that_cannot_be_reached_is_seen(bot: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot.service.bot.request_outcomes._seen.clear()
+    with closed_port() as port:
+        monkeypatch.setattr(Route, "BASE", f"http://127.0.0.1:{port}/api/v10")
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await bot.service.bot.fetch_guild(int(GUILD))
+    assert bot.running.get(Metrics).requests() == RequestsSeen(answers=1, unreachable=1, row=1, row_kind="unreachable")
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port on which no one listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
 class Answer:
     """Just enough of an HTTP response."""
 
@@ -167,7 +233,7 @@ class Answer:
 
 
 async def test_each_request_of_a_task_may_be_repeated_once() -> None:
-    watch = _Watch(InvalidRequests(lambda: 0.0), lambda: 10)
+    watch = _Watch(InvalidRequests(lambda: 0.0), RequestOutcomes(SystemClock()), lambda: 10)
 
     async def answer(status: int, path: str = "/channels/1/messages") -> None:
         params: Any = SimpleNamespace(method="POST", url=URL(Route.BASE + path), response=Answer(status))
@@ -184,6 +250,6 @@ async def test_each_request_of_a_task_may_be_repeated_once() -> None:
 
 
 def test_webhook_of_a_channel_is_no_interaction() -> None:
-    watch = _Watch(InvalidRequests(lambda: 0.0), lambda: 10)
+    watch = _Watch(InvalidRequests(lambda: 0.0), RequestOutcomes(SystemClock()), lambda: 10)
     paths = ["/interactions/7/tok/callback", "/webhooks/10/tok/messages/@original", "/webhooks/11/tok", "/webhooks/12"]
     assert [watch._token(URL(f"http://x/api/v10{path}")) for path in paths] == ["tok", "tok", None, None]

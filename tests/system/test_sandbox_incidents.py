@@ -17,7 +17,7 @@ import pytest
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue
 from botctl.sandbox.model.limits import LENIENT
-from tests.support.discord import BOT, GENERAL, GUILD, TOKEN, Bot, Closed, Discord, local_discord
+from tests.support.discord import BOT, GENERAL, GUILD, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import LIMIT_S, expires, until
 
 
@@ -136,6 +136,72 @@ async def test_half_open_connection_delivers_nothing_in_either_direction() -> No
         assert ready["session_id"] in discord.sandbox.sessions.by_id
         frame = await wire.socket.receive(timeout=LIMIT_S)  # the server aborts the connection at last
         assert (frame.type, wire.socket.close_code) == (aiohttp.WSMsgType.CLOSED, 1006)
+
+
+async def test_deaf_connection_has_heartbeats_and_no_events_until_it_resumes() -> None:
+    """disnake does not notice; its latency looks well. A RESUME brings what was missed."""
+    async with fast_heartbeats() as discord, discord.bot(kind=RecordingBot) as bot:
+        before, first = discord.sandbox.sessions.connected(), bot.ws
+        await start(discord, "deaf")
+        await discord.act("send", text="is anyone there?", **{"as": "ann"})
+        beats = first._keep_alive._last_ack
+        await until(lambda: first._keep_alive._last_ack > beats)
+        await bot.get_channel(int(GENERAL)).trigger_typing()
+        assert (bot.count("message"), bot.ws) == (0, first)
+        await first.close(4000)
+        await until(lambda: bot.count("message") == 1)
+        assert (bot.count("resumed"), discord.sandbox.sessions.connected()) == (1, before)
+
+
+async def test_deaf_connection_hears_what_it_missed_when_the_incident_ends(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify(intents=1)
+        await wire.hear_until("GUILD_CREATE")
+        await start(discord, "deaf")
+        await wire.say(8, {"guild_id": GUILD, "user_ids": [BOT], "nonce": "mine"})
+        await wire.say(1, None)
+        assert (await wire.hear())["op"] == 11
+        await stop(discord, "deaf")
+        assert (await wire.hear())["d"]["nonce"] == "mine"
+
+
+async def test_deaf_connection_that_missed_too_much_is_closed() -> None:
+    async with local_discord(limits=LENIENT.replace({"buffer": 3})) as discord, discord.wire() as wire:
+        await wire.identify(intents=1)
+        await wire.hear_until("GUILD_CREATE")
+        await start(discord, "deaf")
+        for _ in range(4):
+            await wire.say(8, {"guild_id": GUILD, "user_ids": [BOT]})
+        await wire.say(1, None)
+        assert (await wire.hear())["op"] == 11
+        await stop(discord, "deaf")
+        assert await _closed_with(wire) == 4000
+
+
+async def _closed_with(wire: Wire) -> int | None:
+    with pytest.raises(Closed) as closed:
+        await wire.hear()
+    return closed.value.args[0]
+
+
+async def test_new_connections_can_be_deaf_as_well(discord: Discord) -> None:
+    """A login gets READY and its guilds, a RESUME what was missed; then nothing, until the incident ends."""
+    async with discord.bot(kind=RecordingBot) as bot:
+        await start(discord, "deaf", new_connections=True)
+        await discord.act("send", text="missed", **{"as": "ann"})
+        await bot.ws.close(4000)
+        await until(lambda: bot.count("resumed") == 1 and bot.count("message") == 1)
+        async with discord.wire() as wire:
+            await wire.identify(intents=1)
+            await wire.hear_until("GUILD_CREATE")
+            await wire.say(8, {"guild_id": GUILD, "user_ids": [BOT]})
+            await wire.say(1, None)
+            assert (await wire.hear())["op"] == 11
+        await discord.act("send", text="not heard", **{"as": "ann"})
+        await bot.get_channel(int(GENERAL)).trigger_typing()
+        assert bot.count("message") == 1
+        await stop(discord, "deaf")
+        await until(lambda: bot.count("message") == 2)
 
 
 async def test_disnake_notices_missed_acks_only_on_idle_connections() -> None:

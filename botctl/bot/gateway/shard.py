@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,8 +12,10 @@ from functools import partial
 from random import Random
 from typing import Any, Final, NoReturn, Protocol
 
+from botctl.bot.gateway.hearing import HearingProbe, Remedy, probe_hearing
 from botctl.bot.gateway.shard_rules import (
     CLOSED_HERE,
+    DEAF,
     END_SESSION,
     HEALTHY_S,
     KEEP_SESSION,
@@ -30,7 +33,7 @@ from botctl.core.clock import Clock
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.shards import ShardClose, ShardSession, ShardState, ShardStatus
 from botctl.core.errors import BotctlError
-from botctl.core.event_loop.tasks import create_watched_task
+from botctl.core.event_loop.tasks import create_watched_task, end_task
 
 CONNECT_S: Final = 30.0  # for a connection and HELLO
 ANSWER_S: Final = 60.0  # from IDENTIFY or RESUME to READY or RESUMED
@@ -49,10 +52,15 @@ class ShardHost(Protocol):
     url: str  # of the gateway
     relogin_s: tuple[float, float]  # as in `pause_s`
     closing_code: int  # with which the bot closes its connections
+    probe_s: float  # as in `HearingProbe`
     sessions: ShardSessions
 
     def turn(self, shard: int) -> AbstractAsyncContextManager[Any]:
         """Entered by one shard of each login key at a time, until it has sent IDENTIFY."""
+        ...
+
+    def available_guilds(self, shard: int) -> Iterable[int]:
+        """The guilds of ``shard`` that are known and not in an outage."""
         ...
 
     def restore(self, shard: int) -> None:
@@ -82,8 +90,10 @@ class GatewayShard:
         self._codes: tuple[int | None, int | None] = None, None  # its close codes, this side's and Discord's
         self._enabled = asyncio.Event()
         self._enabled.set()
-        self._asked = False  # whether this side ends the connection, because someone wants it
+        self._wanted_loss: Loss | None = None  # why this side ends the connection, if it does
         self._restart: asyncio.Task[None] | None = None
+        self._probe = HearingProbe(host.probe_s)
+        self._event = ""  # the newest one that disnake knows
         self._losses = 0  # in a row, without a healthy connection
         self._unanswered = 0  # RESUMEs in a row
         self._answer = asyncio.timeout(None)
@@ -140,6 +150,7 @@ class GatewayShard:
 
     def _before_event(self, event: str, data: Any, text: str) -> None:
         """Store an event before disnake gets it. The first one of a session of another process restores the guilds."""
+        self._event = event
         restores, self._restores = self._restores, False
         if restores and event != "READY":
             try:
@@ -153,6 +164,7 @@ class GatewayShard:
         """Log in or resume, and read until the connection is lost. Leaves ``turn`` when IDENTIFY is sent."""
         loop = asyncio.get_running_loop()
         reading = asyncio.create_task(self._read(ws), name=f"bot shard {self.id} reads")
+        probing = create_watched_task(self._probe_hearing(ws), name=f"bot shard {self.id} asks")
         try:
             async with asyncio.timeout(None) as self._answer:
                 if session is None:
@@ -167,17 +179,31 @@ class GatewayShard:
                 await reading
                 raise AssertionError("reading ends with an error")
         finally:
-            await _end(reading)
+            await end_task(probing)
+            await end_task(reading)
 
     async def _read(self, ws: GatewaySocket) -> NoReturn:
         time = asyncio.get_running_loop().time
         sequence = ws.sequence
         self._heard_s = time()
         while True:
+            self._event = ""
             await ws.poll_event()
             self._heard_s = time()
             if ws.sequence != sequence:
                 sequence, self._event_s = ws.sequence, self._heard_s
+                if self.up.is_set():
+                    self._probe.hear(self._event, self._heard_s)
+
+    async def _probe_hearing(self, ws: GatewaySocket) -> NoReturn:
+        await self.up.wait()
+        host = self._host
+        guilds, prepare = partial(host.available_guilds, self.id), partial(host.gate.prepare, self.id, host.count)
+        await probe_hearing(self._probe, ws, guilds, prepare=prepare, reconnect=self._reconnect_deaf)
+
+    def _reconnect_deaf(self, remedy: Remedy) -> None:
+        work = self._close(DEAF, fresh=remedy is Remedy.LOGIN)
+        self._restart = create_watched_task(work, name=f"bot shard {self.id} reconnects")  # it ends the probe's task
 
     async def enter_gate(self) -> None:
         """Wait until this shard may log in. Everything that sends IDENTIFY calls it right before."""
@@ -189,6 +215,7 @@ class GatewayShard:
         """Hear that Discord has sent READY or RESUMED."""
         self._answer.reschedule(None)
         self._unanswered, self._up_since_s = 0, asyncio.get_running_loop().time()
+        self._probe.begin(self._up_since_s)
         if not resumed:
             ws, now = self.ws, self._host.clock.now()
             self.session = ShardSession(ws.session_id or "", ws.sequence or 0, ws.resume_gateway or "", now)
@@ -200,10 +227,10 @@ class GatewayShard:
         """Record the end of a connection, or of an attempt to make one, and decide about the session."""
         now_s, was_up, (own_code, code) = asyncio.get_running_loop().time(), self.up.is_set(), self._codes
         is_silent = was_up and now_s - self._heard_s >= _SILENT_S
-        loss = CLOSED_HERE if self._asked else loss_of(error, own_code=own_code, code=code, silent=is_silent)
+        loss = self._wanted_loss or loss_of(error, own_code=own_code, code=code, silent=is_silent)
         self._losses = 1 if was_up and now_s - self._up_since_s >= HEALTHY_S else self._losses + 1
         self.session = self.progress() if loss.resumes and self._unanswered < MAX_UNANSWERED else None
-        self._asked = False
+        self._wanted_loss = None
         self.last_close = ShardClose(code=loss.code, reason=loss.reason, at=self._host.clock.now())
         self._log_close(self.last_close, error, expected=loss.expected)
         self.up.clear()
@@ -231,6 +258,7 @@ class GatewayShard:
             last_event_at=self._last_event_at(),
             last_close=self.last_close,
             session_started_at=self.session.started_at if self.session is not None else None,
+            hearing=self._probe.status(asyncio.get_running_loop().time()) if self.state is ShardState.READY else None,
         )
 
     def _latency_ms(self) -> float | None:
@@ -251,9 +279,12 @@ class GatewayShard:
 
     async def restart(self, *, fresh: bool) -> None:
         """Close the connection, so that another one is opened. ``fresh``: with a new session, which costs a login."""
+        await self._close(CLOSED_HERE, fresh=fresh)
+
+    async def _close(self, why: Loss, *, fresh: bool) -> None:
         self.session = None if fresh else self.session
         if self._current is not None and self._current.open:
-            self._asked = True
+            self._wanted_loss = why
             await self._current.close(END_SESSION if fresh else KEEP_SESSION)
 
     async def disconnect(self) -> None:
@@ -275,12 +306,4 @@ async def _first_to_end(work: asyncio.Task[Any], reading: asyncio.Task[Any]) -> 
             reading.result()
         await work
     finally:
-        await _end(work)
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    """Cancel ``task``, and wait for it; its error is another's to raise."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()
+        await end_task(work)

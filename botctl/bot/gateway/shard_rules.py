@@ -66,6 +66,7 @@ class Loss:
 
 
 CLOSED_HERE: Final = Loss(None, "the bot closed the connection", expected=True)
+DEAF: Final = Loss(None, "it was deaf: Discord sent no events, and left questions unanswered")
 
 
 def loss_of(error: Exception, *, own_code: int | None, code: int | None, silent: bool) -> Loss:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import disnake
 
+from botctl.bot.gateway.hearing import PROBE_S
 from botctl.bot.gateway.shard import GatewayShard
 from botctl.bot.gateway.shard_rules import END_SESSION, KEEP_SESSION, capacity_notice
 from botctl.bot.gateway.shard_sessions import NoStoredSessions, ShardSessions
@@ -37,6 +38,7 @@ class Shards:
     """The shards of ``bot``, disnake's client. ``wanted``: how many; None for Discord's recommendation.
 
     ``sessions``: it has the sessions to resume at the start, and hears what becomes of those of this process.
+    ``probe_s``: as in `HearingProbe`.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class Shards:
         random: Random | None = None,
         relogin_s: tuple[float, float] = RELOGIN_S,
         sessions: ShardSessions | None = None,
+        probe_s: float = PROBE_S,
     ) -> None:
-        self.bot, self.gate, self.relogin_s = bot, gate, relogin_s
+        self.bot, self.gate, self.relogin_s, self.probe_s = bot, gate, relogin_s, probe_s
         self.clock, self.random = clock or SystemClock(), random or Random()  # noqa: S311  it spreads attempts
         self.count = self.recommended = 0
         self.url = ""
@@ -186,6 +189,12 @@ class Shards:
     def _guilds(self) -> Counter[int]:
         """The number of guilds by shard. Discord: Gateway > Sharding."""
         return Counter((guild.id >> 22) % self.count for guild in self.bot.guilds)
+
+    def available_guilds(self, shard: int) -> list[int]:
+        """As in `ShardHost`."""
+        return [
+            guild.id for guild in self.bot.guilds if (guild.id >> 22) % self.count == shard and not guild.unavailable
+        ]
 
     async def restart(self, shard: int, *, fresh: bool) -> None:
         """As `GatewayShard.restart`."""

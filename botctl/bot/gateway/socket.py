@@ -64,6 +64,12 @@ class GatewaySocket(DiscordWebSocket):
         """Send RESUME with the session of `from_client`."""
         await super().resume()
 
+    async def request_member(self, guild: int, nonce: str) -> None:
+        """Ask for the bot's own member of ``guild``: op 8 with a user's id, which needs no privileged intent."""
+        me = str(self._connection.user.id)
+        request = {"guild_id": str(guild), "user_ids": [me], "nonce": nonce}
+        await self.send_as_json({"op": self.REQUEST_MEMBERS, "d": request})
+
     async def poll_event(self) -> None:
         """Handle one event. If the first, HELLO, does not come, the socket is closed: no one else knows it."""
         if self._greeted:

@@ -101,6 +101,12 @@ class DiscordSettings(Section):
     resume: bool = Field(
         default=True, description="Whether a start resumes the sessions of the last process; else it logs in."
     )
+    probe_s: float = Field(
+        default=10.0,
+        ge=1,
+        le=10,
+        description="How long a shard may hear nothing before it asks Discord a question, to notice that it is deaf.",
+    )
     sync_commands: bool = Field(
         default=True, description="Whether `botctl run` updates the list of commands at Discord."
     )

@@ -39,7 +39,8 @@ class Hearing:
     """What is known of whether events reach a shard. A quiet shard asks Discord something that has to be answered.
 
     ``heard_ago_s``: since the last event or the connection. ``misses``: questions in a row without any event after
-    them, each about another guild if there are several. ``can_ask``: False without a guild that is available; then
+    them, each about another guild if there are several; what a connection brings at its start does not end the
+    deafness of the one before. ``can_ask``: False without a guild that is available; then
     only the answers to heartbeats are known. ``reconnects``: in a row, by the shard itself because it was deaf.
     """
 

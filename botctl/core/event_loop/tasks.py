@@ -29,6 +29,14 @@ def create_watched_task(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.T
     return task
 
 
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel ``task``, and wait for it; its error is another's to raise."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
+
+
 def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("the task %s failed", task.get_name(), exc_info=error)

@@ -314,6 +314,8 @@ def _gateway(m: Metrics) -> Iterator[Metric]:
     yield _metric("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
     guilds = {shard: status.guilds for shard, status in shards.items()}
     yield _metric("botctl_gateway_guilds", "Guilds of the shard.", guilds, "shard")
+    deaf = {n: status.hearing.deaf for n, status in shards.items() if status.hearing is not None}
+    yield _metric("botctl_gateway_deaf", "Whether Discord leaves the shard's questions unanswered.", deaf, "shard")
     heard = {n: status.last_event_at.timestamp() for n, status in shards.items() if status.last_event_at is not None}
     yield _metric("botctl_gateway_last_event_timestamp_seconds", "When the shard's last event came.", heard, "shard")
 

@@ -142,7 +142,12 @@ class GatewayConnection:
             self.transport.compress()
         for event, body in self.sessions.backend.initial_dispatches(session):
             session.dispatch(event, dumps(body))
+        self._deafen(session)
         return None
+
+    def _deafen(self, session: GatewaySession) -> None:
+        if self.sessions.faults.deafens_connections:
+            session.deafen()
 
     def _check_identify(
         self, application_id: str, flags: int, shard: tuple[int, int], intents: Any
@@ -181,9 +186,11 @@ class GatewayConnection:
         if session.transport is not None:
             session.transport.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
         self.session, session.transport, session.disconnected_s = session, self.transport, None
+        session.deaf_after = None
         for frame in session.frames_up_to(seq, self.sessions.faults.repeated_dispatches) + missed:
             self.transport.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
+        self._deafen(session)
         return None
 
     def _request_members(self, session: GatewaySession, data: Json) -> None:

@@ -66,6 +66,24 @@ async def half_open(sandbox: Sandbox) -> None:
             gateway_session.transport.mute()
 
 
+@incident("reports of bots that heard nothing for half an hour, while Discord answered their heartbeats")
+async def deaf(sandbox: Sandbox, new_connections: bool = False) -> None:
+    """Sends no events (op 0) on any open connection, not even the answers to op 8. Heartbeats get their ACK.
+
+    REST works, so only a question that an event answers shows it, such as op 8 for the bot itself. A client should
+    close with a code other than 1000 and RESUME: it gets what it missed. With ``new_connections`` that heals nothing:
+    a RESUME gets what was missed and RESUMED, a login gets READY and the guilds, and then both hear nothing.
+    """
+    for gateway_session in sandbox.sessions.connected():
+        gateway_session.deafen()
+    try:
+        with inject_faults(sandbox, deafens_connections=new_connections):
+            await until_stopped(sandbox)
+    finally:
+        for gateway_session in sandbox.sessions.connected():
+            gateway_session.undeafen()
+
+
 @incident("Discord: Gateway > Sending Heartbeats")
 async def missed_acks(sandbox: Sandbox) -> None:
     """Heartbeats get no ACK (op 11), but events still arrive.

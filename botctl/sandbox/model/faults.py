@@ -52,6 +52,7 @@ class Faults:
     body_duration_s: float = 0.0  # of sending the body of a REST response slowly
     skew_s: float = 0.0  # added to the times in the headers Date and X-RateLimit-Reset
     acknowledges_heartbeats: bool = True
+    deafens_connections: bool = False  # after READY and its guilds, or RESUMED, a new connection gets no dispatch
     repeated_dispatches: int = 0  # how many events a RESUME sends a second time
     resume_host_down: bool = False  # a RESUME is cut off without an answer
     attempts_to_drop: int = 0  # how many of the next gateway connections are dropped before their handshake

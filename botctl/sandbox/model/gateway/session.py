@@ -15,7 +15,14 @@ from typing import Any, Protocol
 from botctl.sandbox.model import snowflakes
 from botctl.sandbox.model.faults import Faults
 from botctl.sandbox.model.gateway import frames
-from botctl.sandbox.model.gateway.opcodes import DIRECT_INTENT_OF, HEARTBEAT, INTENT_OF, INVALID, RECONNECT
+from botctl.sandbox.model.gateway.opcodes import (
+    DIRECT_INTENT_OF,
+    HEARTBEAT,
+    INTENT_OF,
+    INVALID,
+    RECONNECT,
+    CloseCode,
+)
 from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 
@@ -77,13 +84,29 @@ class GatewaySession:
     transport: Transport | None = None  # None while disconnected
     disconnected_s: float | None = None  # when, monotonic; None while connected
     large_threshold: int = frames.LARGE_THRESHOLD_MIN  # members, see `clamp_large_threshold`
+    deaf_after: int | None = None  # the newest dispatch that was sent, while its connection gets none; else None
 
     def dispatch(self, event: str, body: str) -> None:
-        """Send ``event`` with the JSON text ``body``; while disconnected it is kept for the RESUME."""
+        """Send ``event`` with the JSON text ``body``; while disconnected or deaf it is kept for the RESUME."""
         self.seq += 1
         frame = f'{{"op":0,"s":{self.seq},"t":"{event}","d":{body}}}'
         self.sent.append((self.seq, frame))
-        if self.transport is not None:
+        if self.transport is not None and self.deaf_after is None:
+            self.transport.send(frame)
+
+    def deafen(self) -> None:
+        """Send no dispatch on the present connection any more."""
+        if self.deaf_after is None:
+            self.deaf_after = self.seq
+
+    def undeafen(self) -> None:
+        """Send what a deaf connection has missed. It is closed if some of that is no longer buffered."""
+        if self.deaf_after is None or self.transport is None:
+            return
+        missed, self.deaf_after = self.frames_after(self.deaf_after), None
+        if missed is None:
+            self.transport.close(*CloseCode.UNKNOWN_ERROR)
+        for frame in missed or ():
             self.transport.send(frame)
 
     def frames_after(self, seq: int) -> list[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
@@ -12,11 +13,16 @@ import disnake
 import pytest
 from disnake.ext import commands
 from disnake.gateway import DiscordWebSocket
-from disnake.state import AutoShardedConnectionState
+from disnake.state import AutoShardedConnectionState, ChunkRequest
 
+from botctl.bot.gateway.guild_payloads import is_worth_storing
 from botctl.bot.gateway.shards import TABLE
 from botctl.bot.gateway.socket import GatewaySocket
-from tests.support.offline import Offline, offline
+from tests.support.bots import BOT
+from tests.support.offline import Offline, offline, user
+
+MEMBER = {"user": user("bot", BOT), "roles": [], "joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False}
+GUILD: Any = {"id": "7", "name": "g", "owner_id": "1", "roles": [], "members": [MEMBER], "member_count": 1}
 
 
 @pytest.fixture
@@ -100,6 +106,32 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
     await ws.received_message('{"op":0,"t":"OF_TOMORROW","s":9,"d":{}}')
     first = '{"op":0'
     assert heard == [("MESSAGE_DELETE", "7", first), "listener", 7, ("MESSAGE_DELETE", "8", first), "listener", 8]
+
+
+async def test_question_is_sent_and_its_answer_changes_nothing_in_disnake(
+    bot: Offline, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither the bot's member nor what an author has asked for; see `hearing`."""
+    client, sent = bot.bot, []
+    state: Any = client._connection
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    monkeypatch.setattr(ws, "send_as_json", AsyncMock(side_effect=sent.append))
+    me = state.user = disnake.ClientUser(state=state, data=user("bot", BOT))
+    state._users[me.id] = me
+    state._add_guild_from_data(GUILD)
+    asked = ChunkRequest(int(GUILD["id"]), client.loop, state._get_guild)
+    state._chunk_requests["asked by an author"] = asked
+    before = list(state._get_guild(7).members)
+    await ws.request_member(7, "hearing-1")
+    assert sent == [{"op": 8, "d": {"guild_id": "7", "user_ids": [BOT], "nonce": "hearing-1"}}]
+    chunk = {"guild_id": "7", "members": [MEMBER], "chunk_index": 0, "chunk_count": 1, "nonce": "hearing-1"}
+    await ws.received_message(json.dumps({"op": 0, "t": "GUILD_MEMBERS_CHUNK", "s": 9, "d": chunk}))
+    assert (state.user, state._users, list(state._get_guild(7).members)) == (me, {me.id: me}, before)
+    assert (asked.buffer, len(state._chunk_requests), ws.sequence) == ([], 1, 9)
+    assert not is_worth_storing("GUILD_MEMBERS_CHUNK", chunk, BOT)
 
 
 async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):

@@ -21,7 +21,7 @@ from botctl.bot.gateway.shards import TABLE, Shards
 from botctl.bot.gateway.socket import GatewaySocket
 from botctl.core.contracts.events import GatewayChanged
 from botctl.core.contracts.logins import LoginLimit, OpenGate
-from botctl.core.contracts.shards import ShardSession, ShardState
+from botctl.core.contracts.shards import Hearing, ShardSession, ShardState
 from botctl.core.errors import Held
 
 pytestmark = pytest.mark.looptime
@@ -50,6 +50,10 @@ class FakeSocket:
     socket: Any = field(default_factory=lambda: SimpleNamespace(close_code=None))
     watched: tuple[Any, ...] = ()
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[float, int]] = field(default_factory=list)  # when, and about which guild
+    answers: bool = True  # the questions
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    next_event: asyncio.Task[None] | None = None  # of the script
     news: asyncio.Event = field(default_factory=asyncio.Event)  # it is closed, or something was sent
 
     def watch(self, *watchers: Any) -> None:
@@ -67,10 +71,33 @@ class FakeSocket:
         self.news.set()
 
     async def poll_event(self) -> None:
+        """An event of the script, or the answer to a question, whichever comes first."""
         await self.news.wait()
         if self.closed.is_set():
             raise ReconnectWebSocket(self.shard)
-        await self.script(self)
+        self.next_event = self.next_event or asyncio.create_task(self.script(self))
+        answer = asyncio.create_task(self.answered.wait())
+        try:
+            await asyncio.wait({self.next_event, answer}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self.next_event.cancel()
+            raise
+        finally:
+            answer.cancel()
+        if self.answered.is_set():
+            self.answered.clear()
+            self.sequence = (self.sequence or 0) + 1
+        if self.next_event.done():
+            ended, self.next_event = self.next_event, None
+            ended.result()
+
+    def is_ratelimited(self) -> bool:
+        return False
+
+    async def request_member(self, guild: int, _nonce: str) -> None:
+        self.asked.append((asyncio.get_running_loop().time(), guild))
+        if self.answers:
+            self.answered.set()
 
     def establish(self, *, url: str = "resume.example") -> None:
         """READY or RESUMED."""
@@ -123,7 +150,7 @@ class FakeBot:
     """As much of disnake's client as `Shards` uses."""
 
     def __init__(self, recommended: int, remaining: int, max_concurrency: int) -> None:
-        self.guilds = [SimpleNamespace(id=number << 22) for number in range(8)]
+        self.guilds = [SimpleNamespace(id=number << 22, unavailable=False) for number in range(8)]
         self.shard_count: int | None = None
         self.dispatched: list[tuple[str, ...]] = []
         self.gateway_params = SimpleNamespace(encoding="json", zlib=True)
@@ -364,7 +391,7 @@ async def test_last_logins_are_not_spent_without_a_real_gate(run):
 @pytest.mark.parametrize(("keep", "code"), [(False, 1000), (True, 4000)])
 async def test_closing_ends_the_sessions_or_keeps_them(run, keep: bool, code: int):
     stored = FakeSessions()
-    async with run(2, max_concurrency=2, sessions=stored) as rig:
+    async with run(2, max_concurrency=2, sessions=stored, probe_s=FOREVER) as rig:
         await asyncio.sleep(130)
         await rig.shards.close(keep_sessions=keep)
         await rig.running
@@ -442,7 +469,99 @@ async def test_operator_restarts_one_shard(run, fresh: bool, sent: str):
         assert len(rig.of(1)) == 1
 
 
-@pytest.mark.parametrize("when_s", [0.0, 0.05, 1.0, 5.6, 40.0])
+async def is_deaf(ws: FakeSocket) -> None:
+    """READY or RESUMED, and then nothing. Questions get no answer."""
+    ws.answers = False
+    if not ws.shards._all[ws.shard].up.is_set():
+        ws.establish()
+        ws.watched[0]("READY" if ws.resumes is None else "RESUMED", {}, "")
+        ws.sequence = (ws.sequence or 0) + 1
+        return
+    await ws.closed.wait()
+
+
+async def test_deaf_shard_resumes_and_hears_again(run, caplog: pytest.LogCaptureFixture):
+    async with run(2, is_deaf, lives, max_concurrency=2) as rig:
+        await asyncio.sleep(17)
+        assert rig.shards.statuses()[0].hearing.misses == 1
+        await asyncio.sleep(10)
+        assert [ws.sent for ws in rig.of(0)] == ["IDENTIFY", "RESUME"]
+        assert (rig.of(0)[0].own_code, rig.of(0)[1].sent_at_s) == (4000, pytest.approx(18, abs=0.2))
+        hearing = rig.shards.statuses()[0].hearing
+        assert (hearing.misses, hearing.reconnects, hearing.deaf) == (0, 0, False)
+        assert [guild >> 22 for _, guild in rig.of(0)[0].asked] == [2, 4]
+        lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert lines == [
+            (
+                "shard 0 has lost its connection to Discord: "
+                "it was deaf: Discord sent no events, and left questions unanswered"
+            )
+        ]
+        assert len(rig.of(1)) == 1
+
+
+async def test_shard_that_stays_deaf_logs_in_once_and_stays(run):
+    async with run(1, is_deaf) as rig:
+        await asyncio.sleep(300)
+        assert [(ws.sent, ws.own_code) for ws in rig.sockets] == [
+            ("IDENTIFY", 4000),
+            ("RESUME", 1000),
+            ("IDENTIFY", None),
+        ]
+        hearing = rig.shards.statuses()[0].hearing
+        assert (hearing.deaf, hearing.reconnects, hearing.can_ask) == (True, 2, True)
+        rig.sockets[-1].answers = True
+        await asyncio.sleep(11)
+        hearing = rig.shards.statuses()[0].hearing
+        assert (hearing.deaf, hearing.reconnects) == (False, 0)
+
+
+async def test_deaf_shard_waits_for_its_login_with_the_connection_that_it_has(run):
+    gate = ShortGate()
+    async with run(1, is_deaf, gate=gate) as rig:
+        await asyncio.sleep(10)
+        gate.allowed.clear()
+        await asyncio.sleep(3600)
+        assert [ws.sent for ws in rig.sockets] == ["IDENTIFY", "RESUME"]
+        assert rig.shards.statuses()[0].hearing.deaf
+        gate.allowed.set()
+        await asyncio.sleep(1)
+        assert [ws.sent for ws in rig.sockets] == ["IDENTIFY", "RESUME", "IDENTIFY"]
+
+
+class ShortGate(OpenGate):
+    """Its budget is short until ``allowed``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed = asyncio.Event()
+        self.allowed.set()
+
+    async def prepare(self, shard: int, shards: int) -> None:
+        await self.allowed.wait()
+
+
+async def test_quiet_shard_is_asked_about_one_guild_after_the_other_without_those_in_an_outage(run):
+    async def is_quiet(ws: FakeSocket) -> None:
+        ws.establish()
+        await ws.closed.wait()
+
+    async with run(1, is_quiet) as rig:
+        rig.bot.guilds[3].unavailable = True
+        await asyncio.sleep(1000)
+        (ws,) = rig.sockets
+        assert 98 <= len(ws.asked) <= 100
+        assert {guild >> 22 for _, guild in ws.asked} == {0, 1, 2, 4, 5, 6, 7}
+        assert rig.shards.statuses()[0].hearing == Hearing(heard_ago_s=pytest.approx(5, abs=5))
+
+
+async def test_shard_that_is_not_ready_is_not_asked(run):
+    async with run(1, says_nothing) as rig:
+        await asyncio.sleep(ANSWER_S - 1)
+        assert (rig.sockets[0].asked, rig.shards.statuses()[0].hearing) == ([], None)
+
+
+@pytest.mark.parametrize("when_s", [0.0, 0.05, 1.0, 5.6, 18.0, 40.0])
 async def test_stop_at_any_moment_ends_everything(run, when_s: float):
     """While a shard connects, waits, logs in, pauses."""
     async with run(4, breaks) as rig:
