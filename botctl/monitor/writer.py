@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -62,6 +62,7 @@ class SnapshotWriter:
     store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0  # snapshots so far
+    newest: Snapshot | None = None  # the last one that was to be written
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
@@ -107,6 +108,11 @@ class SnapshotWriter:
             jobs=self._jobs,
         )
 
+    def current(self) -> Snapshot:
+        """The newest snapshot, with the services as they are now. `make` would begin a new measurement of the CPU."""
+        newest = self.newest or self.make()
+        return replace(newest, services=self._services(), draining=self.metrics.draining)
+
     def _services(self) -> tuple[ServiceSnapshot, ...]:
         snapshots = []
         for status in self.status.statuses():
@@ -139,8 +145,9 @@ class SnapshotWriter:
     async def write(self) -> None:
         """Write one snapshot. Raises RedisError or OSError."""
         bot = self.metrics.bot
+        self.newest = self.make()
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
+            pipe.set(schema.key(bot, self.proc), schema.as_json(self.newest), px=TTL_MS)
             pipe.sadd(schema.set_key(bot), self.proc)
             pipe.pexpire(schema.set_key(bot), TTL_MS)
             await pipe.execute()

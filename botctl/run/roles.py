@@ -23,6 +23,7 @@ from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
+from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.jobs import Jobs
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
@@ -38,7 +39,9 @@ from botctl.logins.history import StartHistory
 from botctl.logins.service import START_S, login_gate, ping_gate
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
-from botctl.monitor.writer import snapshots
+from botctl.monitor.health_watch import STOP_S as HEALTH_STOP_S
+from botctl.monitor.health_watch import health_watch
+from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
@@ -97,12 +100,13 @@ def build_run_registry(
     ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
     or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
-    registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
+    exclusive = ProcessRole.STORES in roles
+    registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=exclusive, roles=roles)
     registry.value(StartHistory, history or start_history(loaded, roles))
-    registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,
-        registry.add(partial(snapshots, roles=roles), name="monitor"),
+        SnapshotWriter,
+        HealthSource,
         registry.add(audit_recorder, name="recorder"),
     ]
     if ProcessRole.STORES in roles:
@@ -156,12 +160,19 @@ def _require_embedded_part(settings: Settings) -> None:
 
 
 def build_shared_registry(
-    loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+    loaded: Loaded,
+    *,
+    bus: Bus,
+    long_lived: bool = False,
+    exclusive: bool = False,
+    read_only: bool = False,
+    roles: Collection[ProcessRole] = (),
 ) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes, but waits
-    until their owner has ended. ``read_only``: nothing of it will be started; it only says what there is.
+    ``long_lived``: it is a `botctl run`, with ``roles``. ``exclusive``: it does not join embedded parts of other
+    processes, but waits until their owner has ended. ``read_only``: nothing of it will be started; it only says what
+    there is.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
@@ -170,6 +181,9 @@ def build_shared_registry(
     add_mongo(registry, start_s=start_s)
     for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_sessions, add_migrator):
         add(registry)
+    registry.add(process_metrics, name="metrics")
+    registry.add(partial(snapshots, roles=roles), name="monitor")
+    registry.add(health_watch, name="health", depends_on=[Relay], stop_s=HEALTH_STOP_S)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
     if settings.discord.token is not None:
@@ -252,7 +266,15 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         ping=BotService.ping,
         drain=BotService.drain,
     )
-    return [bot, registry.add(gateway_requests, name="gateway")]
+    return [bot, registry.add(gateway_requests, name="gateway"), *_add_push(registry, loaded.settings)]
+
+
+def _add_push(registry: Registry, settings: Settings) -> list[type]:
+    if settings.health.push_url is None:
+        return []
+    from botctl.monitor.push import status_push
+
+    return [registry.add(status_push, name="push", stop_s=IDLE_STOP_S)]
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:

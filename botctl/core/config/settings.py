@@ -29,6 +29,7 @@ from botctl.core.config.value_types import (
     Networks,
     Origins,
     PermissionNames,
+    PushUrl,
     RedisUrl,
     RoleName,
     ShardCount,
@@ -322,6 +323,14 @@ class WebSettings(Section):
     )
 
 
+class HealthSettings(Section):
+    push_url: PushUrl | None = Field(
+        default=None,
+        description="An address of an uptime service, which the bot calls while it works (monitor.md).",
+    )
+    push_s: float = Field(default=60.0, ge=1, le=86_400, description="The time between two such calls.")
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
     limits: dict[LimitName, LimitValue] = Field(
@@ -357,6 +366,7 @@ class Settings(Section):
     jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
     realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
     web: WebSettings = Field(default=WebSettings(), description="The web page.")
+    health: HealthSettings = Field(default=HealthSettings(), description="The verdict on the bot.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` for each."
