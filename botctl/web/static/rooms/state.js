@@ -41,13 +41,13 @@ function verdict() {
   const update = ({ processes: table, services: all, shards: connected, counts, stale, lost, error, ended }) => {
     if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs, so nothing was loaded. `botctl monitor` shows the state in a terminal."));
     const totals = counts?.get("bot");
-    if (!totals || !table) {
+    if (!totals?.health || !table) {
       shown = "";
       if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears as soon as there is one. `botctl monitor` shows the state in a terminal."));
       return;
     }
     const runs = [...table.values()].filter((process) => process.presence !== "gone");
-    const health = totals.health ?? { verdict: "unknown", why: "the process that reports has another version" };
+    const { health } = totals;
     const others = (totals.troubles ?? []).filter((sentence) => sentence !== health.why);
     const facts = [plural(runs.length, "process", "processes"), all && plural(all.size, "service"), connected && plural(connected.size, "shard"), versions(runs)].filter(Boolean).join("  ·  ");
     const now = JSON.stringify([health, others, facts, stale, lost]);
@@ -70,7 +70,7 @@ function verdict() {
 
 /** Of a verdict: the colour. The word always stands beside it. */
 function kindOf(word) {
-  return word === "healthy" ? "good" : WARN.has(word) ? "warn" : word === "unknown" || !word ? "idle" : "bad";
+  return word === "healthy" ? "good" : WARN.has(word) ? "warn" : "bad";
 }
 
 function capital(sentence) {
