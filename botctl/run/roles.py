@@ -251,7 +251,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
-    from botctl.run.gateway import gateway_requests
+    from botctl.run.gateway import gateway_requests, status_push
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -266,15 +266,10 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         ping=BotService.ping,
         drain=BotService.drain,
     )
-    return [bot, registry.add(gateway_requests, name="gateway"), *_add_push(registry, loaded.settings)]
-
-
-def _add_push(registry: Registry, settings: Settings) -> list[type]:
-    if settings.health.push_url is None:
-        return []
-    from botctl.monitor.push import status_push
-
-    return [registry.add(status_push, name="push", stop_s=IDLE_STOP_S)]
+    types = [bot, registry.add(gateway_requests, name="gateway")]
+    if loaded.settings.health.push_url is not None:
+        types.append(registry.add(status_push, name="push", stop_s=IDLE_STOP_S))
+    return types
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
