@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
@@ -72,19 +73,24 @@ class HealthWatch:
     async def look(self) -> None:
         """Judge the bot, and announce a change if this process is the speaker."""
         at = self._clock.now()
+        found = await self._judge_bot(at)
+        older, self._last = self._last, Look(found=found, at=at)
+        if self.speaker.speaks and (change := announcement(self.speaker.announced, older, self._last)):
+            await self.speaker.remember(change.after)
+            self._announce(change)
+
+    async def _judge_bot(self, at: datetime) -> Diagnosis:
+        """The verdict on the bot. Other services warn if Redis fails."""
+        found = None
         try:
             with _reaching_redis:
                 reports = await read_reports(self._redis, self._bot)
             others = [report for report in reports if report.proc != self._writer.proc]
             found = reduce(self._bot, [self._own_report(), *others], at).health
             await self.speaker.claim()
-        except STORE_FAULTS:  # other services warn that Redis is unreachable
-            found = self._alone()
+        except STORE_FAULTS:
             self.speaker.hold_off()
-        older, self._last = self._last, Look(found=found, at=at)
-        if self.speaker.speaks and (change := announcement(self.speaker.announced, older, self._last)):
-            await self.speaker.remember(change.after)
-            self._announce(change)
+        return found or self._alone()
 
     def _announce(self, change: Announcement) -> None:
         _log.log(change.level, "%s", change.sentence)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from redis.asyncio import Redis
@@ -14,8 +15,9 @@ from redis.asyncio import Redis
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, HealthChanged
-from botctl.core.contracts.health import Health
+from botctl.core.contracts.health import ALL_IS_WELL, Health
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
+from botctl.core.errors import StoreRejects
 from botctl.core.telemetry.metrics import Metrics, render_prometheus
 from botctl.monitor.health_watch import ALONE, HealthWatch, health_watch
 from botctl.monitor.speaker import SPEAKER_S, announced_key, speaker_key
@@ -148,6 +150,21 @@ async def test_speaker_that_was_killed_is_followed_when_its_key_expires(redis: R
         assert second.speaks
         await first.look(1)  # it was not killed, only late
         assert not first.speaks
+
+
+async def test_bot_is_known_while_redis_takes_no_writes(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with processes(redis, 2) as ((first, second), _):
+        second.services.fail()
+        await second.writer.write()
+        await first.look()
+        assert announced(first) == ["degraded"]
+        second.services.state = ServiceState.READY
+        await second.writer.write()
+        refused = StoreRejects("Redis is full.")
+        monkeypatch.setattr(first.watch.speaker, "claim", AsyncMock(side_effect=refused))
+        await first.look()
+        assert first.watch.of_bot() == ALL_IS_WELL
+        assert announced(first) == ["degraded", "healthy"]
 
 
 async def test_drain_is_an_event_and_no_entry(redis: Redis) -> None:
