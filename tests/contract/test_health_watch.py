@@ -19,6 +19,7 @@ from botctl.core.contracts.health import ALL_IS_WELL, Health
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import StoreRejects
 from botctl.core.telemetry.metrics import Metrics, render_prometheus
+from botctl.monitor.announcements import parse_announced
 from botctl.monitor.health_watch import ALONE, HealthWatch, health_watch
 from botctl.monitor.speaker import SPEAKER_S, announced_key, speaker_key
 from botctl.monitor.writer import SnapshotWriter
@@ -167,6 +168,13 @@ async def test_bot_is_known_while_redis_takes_no_writes(redis: Redis, monkeypatc
         assert announced(first) == ["degraded", "healthy"]
 
 
+async def test_process_that_looks_is_not_absent(redis: Redis) -> None:
+    """Redis has no snapshot, because it was wiped."""
+    async with processes(redis, 1) as ((one,), _):
+        await one.watch.look()
+        assert one.watch.of_bot() == ALL_IS_WELL
+
+
 async def test_drain_is_an_event_and_no_entry(redis: Redis) -> None:
     async with processes(redis, 1) as ((one,), _):
         await one.look()
@@ -226,9 +234,11 @@ async def _outage(own: Server, redis: Redis, both: list[OneProcess], clock: Manu
         process.services.state = ServiceState.READY
     await second.look(1)
     assert not second.speaks  # the last speaker may come back
-    await first.look()
-    await first.look()
+    await first.look(1)
     assert first.speaks
+    stored = parse_announced(await redis.get(announced_key("dice")))
+    assert stored.verdict is Health.DEGRADED  # what could not be stored during the outage
+    await first.look(1)
     assert announced(first, second) == ["healthy", "degraded", "healthy"]
     clock.advance(SPEAKER_S)
     await redis.delete(speaker_key("dice"))
