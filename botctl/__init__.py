@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from botctl.core.contracts.events import EventsLost as EventsLost
     from botctl.core.contracts.events import GatewayChanged as GatewayChanged
     from botctl.core.contracts.events import GuildSettingsChanged as GuildSettingsChanged
+    from botctl.core.contracts.events import HealthChanged as HealthChanged
     from botctl.core.contracts.events import JobFinished as JobFinished
     from botctl.core.contracts.events import JobStarted as JobStarted
     from botctl.core.contracts.events import KeyCreated as KeyCreated
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from botctl.core.contracts.events import RunStarted as RunStarted
     from botctl.core.contracts.events import ServiceChanged as ServiceChanged
     from botctl.core.contracts.events import StoreRestarted as StoreRestarted
+    from botctl.core.contracts.health import Diagnosis as Diagnosis
+    from botctl.core.contracts.health import Health as Health
+    from botctl.core.contracts.health import HealthSource as HealthSource
     from botctl.core.contracts.jobs import JobRun as JobRun
     from botctl.core.contracts.jobs import job as job
     from botctl.core.contracts.protocols import GuildSettingsStore as GuildSettingsStore
@@ -65,6 +69,7 @@ _NAMES_BY_MODULE = {
         "EventsLost",
         "GatewayChanged",
         "GuildSettingsChanged",
+        "HealthChanged",
         "JobFinished",
         "JobStarted",
         "KeyCreated",
@@ -76,6 +81,7 @@ _NAMES_BY_MODULE = {
         "ServiceChanged",
         "StoreRestarted",
     ),
+    "botctl.core.contracts.health": ("Diagnosis", "Health", "HealthSource"),
     "botctl.core.contracts.jobs": ("JobRun", "job"),
     "botctl.core.contracts.protocols": ("GuildSettingsStore", "StatusSource"),
     "botctl.core.contracts.service_state": ("ServiceHealth", "ServiceStatus"),

@@ -4,10 +4,20 @@ from datetime import timedelta
 import disnake
 from disnake.ext import commands
 
-from botctl import Command, Context, ServiceHealth, ServiceStatus, ShardStatus, StatusSource
+from botctl import (
+    Command,
+    Context,
+    Diagnosis,
+    Health,
+    HealthSource,
+    ServiceHealth,
+    ServiceStatus,
+    ShardStatus,
+    StatusSource,
+)
 
 # Discord: Message > Embed Limits. One of the 25 fields is for what has no field of its own; the footer needs some room.
-MAX_FIELDS, MAX_TEXT, MAX_DESCRIPTION, MAX_EMBED = 24, 1024, 4096, 5900
+MAX_FIELDS, MAX_TEXT, MAX_DESCRIPTION, MAX_EMBED, MAX_SENTENCE = 24, 1024, 4096, 5900, 300
 
 
 def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) -> list[str]:
@@ -15,15 +25,21 @@ def suggest_questions(inter: disnake.ApplicationCommandInteraction, typed: str) 
     return inter.bot.access_questions(typed)
 
 
-def describe_services(statuses: Sequence[ServiceStatus], health: Sequence[ServiceHealth]) -> disnake.Embed:
+def describe_verdict(found: Diagnosis) -> disnake.Embed:
+    """Show the verdict on the bot, why, and what to do."""
+    colours = {Health.HEALTHY: disnake.Colour.green(), Health.DEGRADED: disnake.Colour.orange()}
+    sentences = [found.why, found.action and f"**What to do:** {found.action}"]
+    return disnake.Embed(
+        title=found.verdict.capitalize(),
+        description="\n".join(sentence[:MAX_SENTENCE] for sentence in sentences if sentence),
+        colour=colours.get(found.verdict, disnake.Colour.red()),
+    )
+
+
+def add_services(embed: disnake.Embed, statuses: Sequence[ServiceStatus], health: Sequence[ServiceHealth]) -> None:
     """Show each service that has something to tell, those that are not well first, and the names of the others."""
     checks = {check.name: check for check in health}
     well = {service.name: service.name in checks and checks[service.name].ok for service in statuses}
-    healthy = all(well.values())
-    embed = disnake.Embed(
-        title="All is well" if healthy else "Something is wrong",
-        colour=disnake.Colour.green() if healthy else disnake.Colour.red(),
-    )
     others = []
     for service in sorted(statuses, key=lambda service: well[service.name]):
         detail = (checks[service.name].detail if service.name in checks else "") or service.detail
@@ -34,7 +50,6 @@ def describe_services(statuses: Sequence[ServiceStatus], health: Sequence[Servic
             embed.add_field(f"{mark} {service.name}", (detail or service.state)[:150])
     if others:
         embed.add_field("And", ", ".join(others)[:MAX_TEXT], inline=False)
-    return embed
 
 
 def describe_shard(shard: ShardStatus) -> str:
@@ -57,15 +72,18 @@ class Ops(Command):
     roles = ("admin", "moderator")
     defer = "ephemeral"
 
-    def __init__(self, status: StatusSource) -> None:
+    def __init__(self, status: StatusSource, health: HealthSource) -> None:
         self.status = status
+        self.health = health
 
     async def execute_status(self, ctx: Context) -> None:
-        """Show the state of every part of the bot."""
-        embed = describe_services(self.status.statuses(), await self.status.health())
+        """Show how the bot is, and the state of every part of this process."""
+        embed = describe_verdict(self.health.of_bot())
+        add_services(embed, self.status.statuses(), await self.status.health())
         if len(shards := ctx.bot.gateway.statuses()) > 1:
             lines = map(describe_shard, sorted(shards, key=lambda shard: shard.up))  # what is lost stands first
-            embed.description = "\n".join(lines)[: min(MAX_DESCRIPTION, MAX_EMBED - len(embed))]
+            room = min(MAX_DESCRIPTION, MAX_EMBED - len(embed) + len(embed.description or ""))
+            embed.description = "\n".join([embed.description or "", "", *lines])[:room]
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)
 

@@ -18,6 +18,7 @@ ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "service.degraded": "A service does not work as it should.",
         "service.ready": "It works again.",
         "service.failed": "It ended.",
+        "health.changed": "The verdict on the bot changed, other than for a start or a stop.",
         "job.run": "A run of a job ended.",
         "job.request": "Someone asked for a run.",
         "job.pause": "A job was paused.",

@@ -90,6 +90,9 @@ _OPTIONS: Final = re.compile(r"(?:[A-Za-z_]\w*=[^&=?]*)(?:&[A-Za-z_]\w*=[^&=?]*)
 _SECRET_OPTION: Final = re.compile(r"[?&;](\w*(?:pass|secret|token|key|cred|propert)\w*)=([^&;]*)", re.IGNORECASE)
 _BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DROPPED_BY_URLLIB: Final = dict.fromkeys(map(ord, "\t\r\n"))
+_RANDOM: Final = re.compile(
+    r"(?=.*(?:[0-9]|[a-z][A-Z]))[A-Za-z0-9_]{10,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+)
 _FOR_REDIS: Final = "/?#[]"  # what urllib takes for the end of user and password, or refuses there
 _FOR_MONGO: Final = "/?@:"  # pymongo
 
@@ -132,6 +135,16 @@ def without_secrets(url: str, mark: str = "") -> str:
 def has_secrets(url: str) -> bool:
     """Whether an address holds a user, a password, or an option with a secret."""
     return split_address(url).credentials is not None or _SECRET_OPTION.search(url) is not None
+
+
+def secrets_of_url(url: str) -> Iterator[str]:
+    """What is secret of an address that is a secret as a whole: itself, without its options, and the keys in it.
+
+    A key is a part of the path, or the value of an option, that looks random. A name is none: it stands in other texts.
+    """
+    place = url.partition("?")[0]
+    yield from (url, place)
+    yield from (part for part in re.split(r"[/?&=#]", url.partition("://")[2])[1:] if _RANDOM.fullmatch(part))
 
 
 def misread(url: str) -> str:

@@ -130,6 +130,8 @@ def _no_process(known: Evidence) -> Iterator[Diagnosis]:
 
 def _absent_roles(known: Evidence) -> Iterator[Diagnosis]:
     running = {role for process in known.processes if process.presence is not Presence.GONE for role in process.roles}
+    if any(_no_process(known)):
+        return
     running |= {role for run in known.unheard for role in run.roles}
     for role, seen_s in known.roles.items():
         if role not in running and seen_s >= ABSENT_S:
@@ -256,7 +258,7 @@ def _shard(shard: ShardRow) -> Iterator[Diagnosis]:
     elif shard.misses >= MISSES_OF_DEAF:
         heard = f"{shard.heard_ago_s:.0f} s" if shard.heard_ago_s is not None else "a while"
         why = f"{name} is deaf: Discord has left {shard.misses} questions in {heard} unanswered"
-        failed = shard.reconnects >= MAX_RECONNECTS
+        failed = shard.reconnects >= MAX_RECONNECTS and shard.misses >= MISSES_OF_DEAF + MAX_RECONNECTS
         action = "restart the process" if failed else "it reconnects by itself"
         yield Diagnosis(
             verdict=Health.DEAF, proc=shard.proc, shard=shard.id, why=why, action=action, restart_helps=failed

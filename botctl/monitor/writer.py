@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -74,6 +74,7 @@ class SnapshotWriter:
     forgets_roles: Callable[[], bool] = lambda: False  # whether the roles end with this process, asked at its stop
     on_made: Callable[[Snapshot], None] = _ignore
     written: int = 0  # snapshots so far
+    newest: Snapshot | None = None  # that was made
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
@@ -121,6 +122,11 @@ class SnapshotWriter:
             jobs=self._jobs,
         )
 
+    def current(self) -> Snapshot:
+        """The newest snapshot, with the services as they are now. `make` would begin a new measurement of the CPU."""
+        newest = self.newest or self.make()
+        return replace(newest, services=self._services(), draining=self.metrics.draining)
+
     def _services(self) -> tuple[ServiceSnapshot, ...]:
         snapshots = []
         for status in self.status.statuses():
@@ -143,7 +149,7 @@ class SnapshotWriter:
         """Make a snapshot every second. Never returns."""
         while True:
             started_s = self.clock.monotonic()
-            snapshot = self.make()
+            snapshot = self.newest = self.make()
             self._dropped.append(snapshot.dropped)
             self.on_made(snapshot)
             if self._unwritten.full():

@@ -1,6 +1,10 @@
-"""The HTTP pages ``/healthz``, ``/readyz`` and ``/metrics`` of the server, for GET and HEAD.
+"""The HTTP pages ``/healthz``, ``/readyz``, ``/verdict`` and ``/metrics`` of the server, for GET and HEAD.
 
-Everyone may know whether the process runs and is ready. Why it is not, and the metrics, are for those who may see them.
+Everyone may know whether the process runs and is ready, and how the bot is. Why it is not, and the metrics, are for
+those who may see them.
+
+``/readyz`` is about this process, since it decides which processes a load balancer uses: a deaf bot must not take all
+realtime servers out of it. ``/verdict`` is about the bot, for uptime services.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from botctl.core.clock import Clock, iso_ms
+from botctl.core.contracts.health import Diagnosis, HealthSource
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState
 from botctl.core.redact import redact_values
@@ -30,9 +36,19 @@ _JSON: Final = "application/json"
 class StatusPages:
     """Answers HTTP requests. ``draining``: whether the server is about to stop."""
 
-    def __init__(self, status: StatusSource, metrics: Metrics, *, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        status: StatusSource,
+        metrics: Metrics,
+        verdicts: HealthSource,
+        clock: Clock,
+        *,
+        draining: Callable[[], bool],
+    ) -> None:
         self._status = status
         self._metrics = metrics
+        self._verdicts = verdicts
+        self._clock = clock
         self._draining = draining
         self._health: Sequence[ServiceHealth] = ()
         self._checked_at_s = float("-inf")
@@ -47,6 +63,8 @@ class StatusPages:
                 response = _response(http.HTTPStatus.OK, _JSON, '{"alive":true}')
             case "/readyz":
                 response = await self._ready(reader)
+            case "/verdict":
+                response = await self._verdict(reader)
             case "/metrics":
                 refusal = await reader.refusal()
                 response = self._metrics_page() if refusal is None else _refused(refusal)
@@ -60,9 +78,9 @@ class StatusPages:
         return _response(http.HTTPStatus.OK, CONTENT_TYPE, render_prometheus(self._metrics))
 
     async def _ready(self, reader: PageReader) -> Response:
-        """Respond with 200 if all services of this process are healthy, else with 503 and those that are not.
+        """Respond with 200 if this process works and all its services are healthy, else with 503 and what is not.
 
-        A reader who may not see those gets 200 or 503 alone, unless it has sent a key that is refused.
+        A reader who may not see that gets the verdict alone, unless it has sent a key that is refused.
         """
         refusal = await reader.refusal()
         if refusal is not None and refusal.given:
@@ -77,10 +95,21 @@ class StatusPages:
             for service in self._health
             if not service.ok
         }
-        ready = not not_ready and not self._draining()
-        details = {"draining": self._draining(), "not_ready": not_ready} | self._shards() if refusal is None else {}
-        body = json.dumps({"ready": ready} | details)
-        return _response(http.HTTPStatus.OK if ready else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
+        found = self._verdicts.of_process()
+        ready = not not_ready and not self._draining() and found.verdict.works
+        body: dict[str, object] = {"ready": ready, "verdict": found.verdict}
+        if refusal is None:
+            body |= _reasons(found) | {"draining": self._draining(), "not_ready": not_ready} | self._shards()
+        return _state(body, works=ready)
+
+    async def _verdict(self, reader: PageReader) -> Response:
+        """Respond with 200 if the bot works, else with 503. Who sees why is as for ``/readyz``."""
+        refusal = await reader.refusal()
+        if refusal is not None and refusal.given:
+            return _refused(refusal)
+        found = self._verdicts.of_bot()
+        body: dict[str, object] = {"verdict": found.verdict, "at": iso_ms(self._clock.now())}
+        return _state(body | _reasons(found) if refusal is None else body, works=found.verdict.works)
 
     def _shards(self) -> dict[str, dict[str, int]]:
         """How many shards there are and how many receive events, if the bot is in this process."""
@@ -93,6 +122,16 @@ class StatusPages:
             self._checked_at_s = time.monotonic()
         finally:
             self._health_task = None
+
+
+def _reasons(found: Diagnosis) -> dict[str, object]:
+    """Why the verdict is as it is, what to do, and what it is about."""
+    about = {"process": found.proc, "shard": found.shard}
+    return {"why": found.why, "action": found.action} | {name: it for name, it in about.items() if it not in ("", None)}
+
+
+def _state(body: Mapping[str, object], *, works: bool) -> Response:
+    return _response(http.HTTPStatus.OK if works else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, json.dumps(body))
 
 
 def refuse(status: http.HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -23,6 +23,7 @@ from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.callers import Caller
 from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.permissions import STATUS_READ
 from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
 from botctl.core.contracts.service_state import describe_end
@@ -101,6 +102,7 @@ async def realtime_server(
     auditor: Auditor,
     metrics: Metrics,
     status: StatusSource,
+    health: HealthSource,
     sources: StateSources,
     controls: ActionControls,
     clock: Clock,
@@ -135,7 +137,7 @@ async def realtime_server(
     max_topics = max(MAX_TOPICS, 4 * options.topics)
     hub = Hub(log, tasks, recover=options.recover, recover_bytes=options.queue_bytes // 2, max_topics=max_topics)
     states = StateHub(sources, clock)
-    pages = StatusPages(status, metrics, draining=lambda: connections.closed)
+    pages = StatusPages(status, metrics, health, clock, draining=lambda: connections.closed)
     page_access = PageAccess(keys, partial(_may_see_status, access), time_s=clock.monotonic)
     gate = Gate(_gate_rules(settings, runtime, proxies, clock), pages, page_access, connections, connects)
     new_session = partial(

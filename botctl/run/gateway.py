@@ -1,4 +1,4 @@
-"""The gateway of a running bot, for `botctl gateway restart`."""
+"""What a process with the bot does beside it: requests of `botctl gateway restart`, and calls of an uptime service."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.logins.requests import RequestQueue
 from botctl.logins.token_claim import fingerprint_of
+from botctl.monitor.push import status_push
+
+__all__ = ["gateway_requests", "status_push"]
 
 
 @asynccontextmanager

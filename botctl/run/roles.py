@@ -23,6 +23,7 @@ from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
+from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.jobs import Jobs
 from botctl.core.contracts.logins import LoginGate
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
@@ -38,8 +39,10 @@ from botctl.logins.history import StartHistory
 from botctl.logins.service import START_S, login_gate, ping_gate
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
+from botctl.monitor.health_watch import STOP_S as HEALTH_STOP_S
+from botctl.monitor.health_watch import health_watch
 from botctl.monitor.own_health import OwnHealth
-from botctl.monitor.writer import snapshots
+from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
@@ -103,13 +106,21 @@ def build_run_registry(
     ``skip_broken``: as in `load_commands`. Raises ConfigError if a service of the settings cannot be loaded, a command
     or migration file is broken, or `ProcessRole.STORES` has no embedded part to keep running.
     """
-    registry = build_shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
+    exclusive = ProcessRole.STORES in roles
+    registry = build_shared_registry(
+        loaded,
+        bus=bus,
+        long_lived=True,
+        exclusive=exclusive,
+        roles=roles,
+        ended_by_person=ended_by_person,
+        health=health,
+    )
     registry.value(StartHistory, history or start_history(loaded, roles))
-    registry.value(OwnHealth, health or OwnHealth(roles))
-    registry.add(process_metrics, name="metrics")
     service_types: list[type] = [
         Relay,
-        registry.add(partial(snapshots, roles=roles, forgets_roles=ended_by_person), name="monitor"),
+        SnapshotWriter,
+        HealthSource,
         registry.add(audit_recorder, name="recorder"),
     ]
     if ProcessRole.STORES in roles:
@@ -163,12 +174,21 @@ def _require_embedded_part(settings: Settings) -> None:
 
 
 def build_shared_registry(
-    loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False, read_only: bool = False
+    loaded: Loaded,
+    *,
+    bus: Bus,
+    long_lived: bool = False,
+    exclusive: bool = False,
+    read_only: bool = False,
+    roles: Collection[ProcessRole] = (),
+    ended_by_person: Callable[[], bool] = lambda: False,
+    health: OwnHealth | None = None,
 ) -> Registry:
     """The services that all roles share.
 
-    ``long_lived``: it is a `botctl run`. ``exclusive``: it does not join embedded parts of other processes, but waits
-    until their owner has ended. ``read_only``: nothing of it will be started; it only says what there is.
+    ``long_lived``: it is a `botctl run`, with ``roles``. ``exclusive``: it does not join embedded parts of other
+    processes, but waits until their owner has ended. ``read_only``: nothing of it will be started; it only says what
+    there is. ``ended_by_person`` and ``health``: as in `build_run_registry`.
     """
     settings = loaded.settings
     registry = build_base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive, read_only=read_only)
@@ -177,6 +197,10 @@ def build_shared_registry(
     add_mongo(registry, start_s=start_s, ping=MongoPing())
     for add in (add_relay, add_audit, add_guilds, add_keys, add_access, add_sessions, add_migrator):
         add(registry)
+    registry.add(process_metrics, name="metrics")
+    registry.value(OwnHealth, health or OwnHealth(roles))
+    registry.add(partial(snapshots, roles=roles, forgets_roles=ended_by_person), name="monitor")
+    registry.add(health_watch, name="health", depends_on=[Relay], stop_s=HEALTH_STOP_S)
     registry.add(rate_limiter, name="limits")
     registry.add(job_store, name="job store")
     if settings.discord.token is not None:
@@ -244,7 +268,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
-    from botctl.run.gateway import gateway_requests
+    from botctl.run.gateway import gateway_requests, status_push
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -259,7 +283,10 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         ping=BotService.ping,
         drain=BotService.drain,
     )
-    return [bot, registry.add(gateway_requests, name="gateway")]
+    types = [bot, registry.add(gateway_requests, name="gateway")]
+    if loaded.settings.health.push_url is not None:
+        types.append(registry.add(status_push, name="push", stop_s=IDLE_STOP_S))
+    return types
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser
+from redis import Redis
 
+from botctl.core.clock import SystemClock, iso_ms
 from botctl.core.processes.runtime import Runtime
+from botctl.monitor.snapshot import EVERY_S, TTL_MS, ShardSnapshot, Snapshot, as_json, key, set_key
 from tests.support.browser import Guest, chromium, guest, running_browser
 from tests.support.cli import READY, Process, Project
 from tests.support.waiting import LIMIT_S, wait_for
@@ -108,6 +112,31 @@ class Site:
         """Start it again, and wait until the page server names its address in the policy of the page."""
         self.realtime = self.stack.enter_context(self.project.run("--only", "realtime"))
         wait_for(lambda: "ws://" in self.policy(), what="the realtime server in the policy")
+
+    @contextmanager
+    def process_elsewhere(self, *shards: ShardSnapshot, **more: Any) -> Iterator[None]:
+        """A snapshot of a process on another host, with ``shards``, until the block ends."""
+        started, now = "2026-01-01T00:00:00.000Z", iso_ms(SystemClock().now())
+        numbers = {"uptime_s": 1.0, "rss_bytes": 1, "cpu_percent": 0.0, "lag_ms": 0.0}
+        place = {"bot": "bot", "host": "other", "pid": 7, "version": "0", "at": now, "started": started}
+        snapshot = Snapshot(**place, **numbers, shards=shards, **more)  # type: ignore[arg-type]
+        ended = threading.Event()
+
+        def write() -> None:
+            with Redis.from_url(Runtime(self.project.root).live()["redis"].address) as redis:
+                while not ended.is_set():
+                    redis.set(key("bot", snapshot.proc), as_json(snapshot), px=TTL_MS)
+                    redis.sadd(set_key("bot"), snapshot.proc)
+                    ended.wait(EVERY_S)
+                redis.delete(key("bot", snapshot.proc))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            writer.join()
 
     def policy(self) -> str:
         """The content security policy of the page."""

@@ -29,6 +29,7 @@ from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import DrainStarted
+from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.lease import LeaseHolder, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.processes.runtime import Runtime
@@ -42,6 +43,7 @@ from botctl.ratelimit.limiter import rate_limiter
 from botctl.realtime.server import RealtimeServer, realtime_server
 from botctl.run.realtime import action_controls, state_sources
 from botctl.stores.mongo import Database
+from tests.support.health import FakeHealth
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.waiting import LIMIT_S, expires, until
 
@@ -119,6 +121,7 @@ async def serving(
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
         Leases: leases,
+        HealthSource: FakeHealth(),
     }
     for key, value in values.items():
         registry.value(key, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from redis.asyncio import Redis
 
 from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
+from botctl.core.contracts.health import ALL_IS_WELL, HealthSource
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.sandbox.console.client import Identity
 from tests.support.bots import GUILD, ROLES, Rig, last_text, rig, shared_loop, validation_context
+from tests.support.health import DEAF, FakeHealth
 
 COMMANDS = Path(__file__).parents[2] / "commands"
 
@@ -36,9 +39,14 @@ class FakeRedis:
         return list(self.hashes[key].values())
 
 
+@pytest.fixture(scope="module")
+def health() -> FakeHealth:
+    return FakeHealth()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bot():
-    values: dict[Any, Any] = {Redis: FakeRedis()}
+async def bot(health: FakeHealth):
+    values: dict[Any, Any] = {Redis: FakeRedis(), HealthSource: health}
     async with rig(load(COMMANDS, validation_context()), settings=Settings(roles=ROLES), values=values) as running:
         yield running
 
@@ -116,8 +124,10 @@ def test_status_of_many_services_fits_into_a_message(count: int) -> None:
     names = [f"service-{number}" for number in range(count)]
     statuses = [ServiceStatus(name, ServiceState.READY, 0.1, "", 0) for name in names]
     health = [ServiceHealth(name, name != names[-1], 1.0, "latency 3 ms" * 40) for name in names]
-    embed = runpy.run_path(str(COMMANDS / "ops.py"))["describe_services"](statuses, health)
-    assert embed.title == "Something is wrong"
+    ops = runpy.run_path(str(COMMANDS / "ops.py"))
+    embed = ops["describe_verdict"](replace(DEAF, why="w" * 5000, action="a" * 5000))
+    ops["add_services"](embed, statuses, health)
+    assert embed.title == "Deaf"
     assert embed.fields[0].name == f"\N{LARGE RED CIRCLE} {names[-1]}"
     assert len(embed.fields) <= 25
     assert len(embed) <= 6000
@@ -127,9 +137,18 @@ def test_status_of_many_services_fits_into_a_message(count: int) -> None:
 @shared_loop
 async def test_ops_status_shows_services_to_moderators_only(bot: Rig):
     embed = (await bot.run_command("ops status", user="bob")).messages[-1].embeds[0]
-    assert embed["title"] == "All is well"
+    assert (embed["title"], embed["description"]) == ("Healthy", "all is well")
     assert any("bot" in field["name"] for field in embed["fields"])
     assert "moderator" in last_text(await bot.run_command("ops status", user="cat"))
+
+
+@shared_loop
+async def test_ops_status_begins_with_the_verdict_and_what_to_do(bot: Rig, health: FakeHealth):
+    health.bot = DEAF
+    embed = (await bot.run_command("ops status", user="bob")).messages[-1].embeds[0]
+    health.bot = ALL_IS_WELL
+    assert embed["title"] == "Deaf"
+    assert embed["description"].splitlines() == [DEAF.why, f"**What to do:** {DEAF.action}"]
 
 
 @shared_loop

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 import botctl
+from botctl.monitor.snapshot import ShardSnapshot
 from tests.support.browser import Guest, guest, wait_for_fault
 from tests.support.page_site import BOB, CAT, GUILD, Site, running_site
 from tests.support.waiting import wait_for
@@ -63,7 +64,8 @@ def test_person_without_rights_is_told_what_a_room_needs(site: Site) -> None:
 def test_state_is_live(site: Site) -> None:
     with site.shared("ann") as visitor:
         visitor.open("state")
-        expect(visitor.page.locator(".verdict .words")).to_have_text("All is well")
+        expect(visitor.page.locator(".verdict .words")).to_have_text("Healthy")
+        expect(visitor.page.locator(".verdict .why")).to_have_text("All is well")
         expect(visitor.page.get_by_role("table", name="Processes").locator("tbody tr")).to_have_count(2)
         finished = visitor.page.locator(".facts-grid div", has_text="Finished").locator("dd")
         before = int(finished.inner_text().replace(",", ""))
@@ -72,6 +74,21 @@ def test_state_is_live(site: Site) -> None:
         expect(finished).to_have_text(f"{before + 1:,}")
         visitor.page.reload()
         expect(visitor.page.locator(".events li", has_text="/ping by bob").first).to_be_visible()  # the last ones
+
+
+def test_verdict_changes_while_one_looks(site: Site) -> None:
+    with site.shared("ann") as visitor:
+        visitor.open("state")
+        visitor.wait_until_live()
+        verdict = visitor.page.locator(".verdict")
+        with site.process_elsewhere(ShardSnapshot(id=7, state="ready", heard_ago_s=9.0, misses=2), roles=("bot",)):
+            expect(verdict.locator(".words")).to_have_text("Degraded")  # another shard hears
+            expect(verdict).to_contain_text(re.compile("shard 7 of other:7 is deaf: .* unanswered", re.IGNORECASE))
+            expect(verdict).to_contain_text("What to do: ")
+            expect(visitor.page.locator(".tiles li", has_text="Shard 7")).to_contain_text("deaf")
+            expect(visitor.page.get_by_role("row", name=re.compile("other:7"))).to_contain_text("degraded")
+            assert visitor.contrasts() == []
+        expect(verdict).not_to_contain_text("other:7")
 
 
 def test_job_is_paused_with_the_keyboard_alone(site: Site) -> None:

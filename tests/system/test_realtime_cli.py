@@ -75,6 +75,18 @@ def subscribed(url: str) -> int:
     return int(float(re.search(r"^botctl_realtime_subscriptions ([\d.]+)", text, re.MULTILINE)[1]))  # type: ignore[index]
 
 
+def verdict(url: str) -> str:
+    """That on the bot, by the server at ``url``, while it works."""
+    with urlopen(f"http://{urlsplit(url).netloc}/verdict") as answer:
+        return str(json.load(answer)["verdict"])
+
+
+def health_changes(project: Project) -> list[dict[str, Any]]:
+    """What the audit log has of the verdict on the bot, the oldest first."""
+    entries = project.call("audit", "log", "--action", "health.changed", "--json").json
+    return [change for entry in entries for change in entry["changes"]]
+
+
 def test_separate_process_streams_the_events_of_the_bot(project: Project) -> None:
     """The client of the docs outlasts the server and misses nothing, until its key is revoked."""
     with ExitStack() as stack:
@@ -102,6 +114,7 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
             server = stack.enter_context(serving(project))
             assert address(project) == url, "the port of the last run"
+            wait_for(lambda: verdict(url) == "degraded", what="the verdict on a bot whose server was killed")
             assert [stdout.readline().split() for _ in range(4)] == [
                 ["auth"],
                 ["subscribe"],
@@ -118,6 +131,8 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
+    wait_for(lambda: health_changes(project) != [], what="the entry of the bot, which is another process")
+    assert health_changes(project)[0] == {"k": "verdict", "old": "healthy", "new": "degraded"}
 
 
 def test_client_runs_a_job_and_sees_what_the_commands_show(project: Project) -> None:
@@ -151,7 +166,7 @@ def test_client_runs_a_job_and_sees_what_the_commands_show(project: Project) -> 
             rows = {
                 "processes": seen["processes"],
                 "services": seen["services"],
-                "counts": [{**seen["totals"], "health": {}, "troubles": []}],
+                "counts": [{**seen["totals"], "health": seen["health"], "troubles": []}],
             }
             for name, shown in rows.items():
                 assert {frozenset(value) for value in states[name].values()} == {frozenset(row) for row in shown}

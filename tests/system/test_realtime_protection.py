@@ -178,7 +178,7 @@ class TestProxies:
             async with http.get(f"{rig.http}/metrics") as answer:
                 assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="botctl"')
             async with http.get(f"{rig.http}/readyz") as answer:
-                assert await answer.json() == {"ready": True}
+                assert await answer.json() == {"ready": True, "verdict": "healthy"}
             _, prober = await rig.keys.create("prober", permissions=["status:read"])
             for key, status in ((await rig.key(), 403), (prober, 200)):
                 bearer = {"Authorization": f"Bearer {key}"}
@@ -204,7 +204,7 @@ class TestProxies:
                     await client.send(json.dumps({"type": "auth", "key": "nonsense"}))
                     await until(lambda: denied(rig) == ["127.0.0.2"], what="the audit entry")
                 async with aiohttp.ClientSession() as http:
-                    for path in ("healthz", "readyz", "metrics", ""):
+                    for path in ("healthz", "readyz", "verdict", "metrics", ""):
                         async with http.get(f"https://{HOST}:{port}/{path}", ssl=context) as answer:
                             assert answer.status == 404
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
+from urllib.parse import unquote
 
 import pytest
 import typer
@@ -34,11 +35,12 @@ from botctl.bot.outgoing import redact_outgoing
 from botctl.cli.boundary import run_guarded
 from botctl.cli.main import main
 from botctl.cli.run.view import Progress
+from botctl.core.clock import SystemClock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import Change, Principal, encode_line, make_entry
 from botctl.core.contracts.event_log import encode
 from botctl.core.contracts.events import ServiceChanged
-from botctl.core.contracts.health import Health
+from botctl.core.contracts.health import Diagnosis, Health
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import ServiceFailed, Unreachable, UsageError
 from botctl.core.safe_streams import SafeStream, safe_streams
@@ -50,6 +52,7 @@ from botctl.migrate.ledger import _reaching_mongo, _values
 from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 from botctl.monitor import snapshot as snapshots
 from botctl.monitor.own_health import OwnHealth
+from botctl.monitor.push import address_for
 from botctl.monitor.writer import SnapshotWriter
 from botctl.realtime import protocol
 from botctl.realtime.http import StatusPages
@@ -58,6 +61,7 @@ from botctl.realtime.socket import _close_phrase
 from botctl.run.process_manager import connect_supervisor
 from botctl.web.responses import json_error, json_response, page
 from tests.support import canary
+from tests.support.health import FakeHealth
 
 ROOT: Final = Path(__file__).parents[2] / "botctl"
 AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,6 +73,7 @@ CUT: Final = (
     "realtime_message",
     "migration_error",
     "systemd_status",
+    "push",
 )  # these cut a long text, so that they get each form alone
 
 
@@ -178,14 +183,22 @@ class Status:
 @sink
 async def http_page(text: str, _: Path) -> str:
     metrics = Metrics(bot=text)
-    pages = StatusPages(Status(text), metrics, draining=lambda: False)
+    found = Diagnosis(verdict=Health.DEAF, why=text, action=text)
+    pages = StatusPages(Status(text), metrics, FakeHealth(found, found), SystemClock(), draining=lambda: False)
     bodies = []
-    for path in ("/readyz", "/healthz", "/metrics", "/none"):
+    for path in ("/readyz", "/verdict", "/healthz", "/metrics", "/none"):
         reader = PageReader(mock.Mock(), "127.0.0.1", is_local=True)
         response = await pages.respond(Request(path, Headers(), "GET"), reader)
         bodies.append(bytes(response.body).decode())
     json.loads(bodies[0])
     return "\n-\n".join(bodies)
+
+
+@sink
+def push(text: str, _: Path) -> str:
+    """What an uptime service gets."""
+    found = Diagnosis(verdict=Health.DEAF, why=text)
+    return unquote(address_for("https://up.example/push?msg={message}", found) or "")
 
 
 @sink
@@ -401,6 +414,8 @@ PLACES: Final = {
     "migrate/ledger.py": "migration_error",
     "migrate/session.py": "event",
     "monitor/health_socket.py": "health_answer",
+    "monitor/health_watch.py": "event",
+    "monitor/speaker.py": "no text: a process's random id, verdicts and a time",
     "monitor/writer.py": "snapshot",
     "ratelimit/limiter.py": "no text: keys and numbers",
     "ratelimit/statistics.py": "no text: keys and numbers",
@@ -458,7 +473,7 @@ def test_every_place_that_lets_text_out_is_known() -> None:
     assert places() == PLACES.keys()
     reasons = ("no text: ", "private: ", "sandbox: ")
     tried = {how for how in PLACES.values() if not how.startswith(reasons)}
-    assert tried | {"service", "start_display"} == SINKS.keys()
+    assert tried | {"service", "start_display", "push"} == SINKS.keys()
 
 
 def test_all_of_the_command_line_prints_through_safe_streams() -> None:

@@ -31,7 +31,7 @@ from botctl.bot.gateway.shard_sessions import ShardSessions
 from botctl.bot.gateway.socket import GatewaySocket
 from botctl.core.clock import Clock
 from botctl.core.contracts.logins import LoginGate
-from botctl.core.contracts.shards import ShardClose, ShardSession, ShardState, ShardStatus
+from botctl.core.contracts.shards import Hearing, ShardClose, ShardSession, ShardState, ShardStatus
 from botctl.core.errors import BotctlError
 from botctl.core.event_loop.tasks import create_watched_task, end_task
 
@@ -258,8 +258,12 @@ class GatewayShard:
             last_event_at=self._last_event_at(),
             last_close=self.last_close,
             session_started_at=self.session.started_at if self.session is not None else None,
-            hearing=self._probe.status(asyncio.get_running_loop().time()) if self.state is ShardState.READY else None,
+            hearing=self._hearing(),
         )
+
+    def _hearing(self) -> Hearing | None:
+        is_known = self.state is ShardState.READY or self._probe.deaf
+        return self._probe.status(asyncio.get_running_loop().time()) if is_known else None
 
     def _latency_ms(self) -> float | None:
         latency_s = self.ws.latency if self.up.is_set() else float("inf")

@@ -41,7 +41,7 @@ from botctl.core.escape import safe
 from botctl.core.files.paths import SETTINGS_FILE, find_root
 from botctl.core.files.trust import require_trusted_code
 from botctl.core.redact import MARK, redact, register
-from botctl.core.secret_parts import SECRET_NAME, has_secrets, without_secrets
+from botctl.core.secret_parts import SECRET_NAME, has_secrets, secrets_of_url, without_secrets
 from botctl.core.suggest import suggest
 
 PROFILE: Key = ("profile",)
@@ -168,11 +168,17 @@ def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) ->
 def _registered(values: Values) -> Values:
     """``values`` of one layer, after every secret in them is registered: also one that is overridden, or not valid.
 
-    An address without credentials is no secret. A setting that does not exist may be a secret with a misspelt name.
+    The address of a store without credentials is no secret; that of an uptime service is. A setting that does not exist
+    may be a secret with a misspelt name.
     """
     for key, (value, _) in values.items():
-        secret = is_secret(key) or (find(key) is None and (SECRET_NAME.search(key[-1]) or "://" in str(value)))
-        if secret and isinstance(value, str | int) and not (_is_address(key, value) and not has_secrets(str(value))):
+        known = find(key) is not None
+        secret = is_secret(key) or (not known and (SECRET_NAME.search(key[-1]) or "://" in str(value)))
+        if not secret or not isinstance(value, str | int):
+            continue
+        if known and key[-1] != ADDRESS and "://" in str(value):
+            register(*secrets_of_url(str(value)))
+        elif not _is_address(key, value) or has_secrets(str(value)):
             register(str(value))
     return values
 

@@ -29,6 +29,7 @@ from botctl.core.config.value_types import (
     Networks,
     Origins,
     PermissionNames,
+    PushUrl,
     RedisUrl,
     RoleName,
     ShardCount,
@@ -334,6 +335,11 @@ class HealthSettings(Section):
         default=(),
         description="The roles that must run, or it is `absent`. Empty: those that a process had in the last day.",
     )
+    push_url: PushUrl | None = Field(
+        default=None,
+        description="An address of an uptime service, which the bot calls while it works (monitor.md).",
+    )
+    push_s: float = Field(default=60.0, ge=1, le=86_400, description="The time between two such calls.")
 
 
 class SandboxSettings(Section):

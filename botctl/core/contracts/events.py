@@ -214,6 +214,24 @@ class EventsLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthChanged(Event):
+    """The verdict on the bot changed from ``old`` to ``new``, of `health.Health`. One process publishes it for all.
+
+    ``why``, ``action``, ``process`` (``host:pid``; its `proc`) and ``shard``: as in `health.Diagnosis`. ``since``: when
+    it was first seen, ISO 8601.
+    """
+
+    topic = "health"
+    old: str
+    new: str
+    why: str
+    action: str = ""
+    process: str = ""
+    shard: int | None = None
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCreated(Event):
     """An API key was created. ``key`` is its id, ``actor`` its creator."""
 

@@ -32,6 +32,11 @@ class Health(enum.StrEnum):
         """Whether users get answers. The exit code of `botctl health` is 0 then."""
         return self in (Health.HEALTHY, Health.DEGRADED)
 
+    @property
+    def passes(self) -> bool:
+        """Whether it belongs to a start or a stop, as at a deploy, and ends by itself."""
+        return self in (Health.DRAINING, Health.STARTING, Health.WAITING)
+
 
 _SEVERITIES = {verdict: number for number, verdict in enumerate(Health)}
 

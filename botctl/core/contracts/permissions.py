@@ -43,7 +43,7 @@ _TOPIC_PERMISSIONS: Final = {
 }
 PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        STATUS_READ: "See the state of processes, services and shards: also `/metrics` and the details of `/readyz`.",
+        STATUS_READ: "See the state of processes, services and shards; `/metrics`, why of `/readyz` and `/verdict`.",
         GATEWAY_WRITE: "Let shards reconnect, and logins begin that wait.",
         AUDIT_READ: "Read the audit log.",
         JOBS_READ: "See jobs and their runs.",

@@ -69,7 +69,7 @@ class ShardStatus:
     last_event_at: datetime | None = None  # when Discord sent the last event; answers to heartbeats do not count
     last_close: ShardClose | None = None
     session_started_at: datetime | None = None  # None without a session that could go on
-    hearing: Hearing | None = None  # None while it is not ready
+    hearing: Hearing | None = None  # None while it is not ready, unless it reconnects because it was deaf
 
     @property
     def up(self) -> bool:

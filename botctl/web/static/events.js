@@ -3,7 +3,7 @@
 import { may } from "./access.js";
 import { millis } from "./format.js";
 
-const TOPICS = ["commands", "services", "gateway", "settings", "migrations", "jobs", "system", "access"];
+const TOPICS = ["commands", "services", "gateway", "settings", "migrations", "jobs", "system", "health", "access"];
 const KEPT = 100;
 
 const SENTENCES = {
@@ -21,6 +21,7 @@ const SENTENCES = {
   "run.ending": (data) => ["botctl run", ` ends with exit code ${data.exit_code}`, "stopping"],
   "drain.started": (data) => ["botctl run", ` waits for ${data.in_flight} in flight`, "draining"],
   "events.lost": (data) => ["Events", `: ${data.count} were dropped`, "lost"],
+  "health.changed": (data) => ["The bot", `: ${data.why}`, data.new],
   "key.created": (data) => [`Key ${data.name ?? data.key ?? ""}`, "", "created"],
   "key.revoked": (data) => [`Key ${data.name ?? data.key ?? ""}`, "", "revoked"],
   "key.rotated": (data) => [`Key ${data.name ?? data.key ?? ""}`, "", "rotated"],
@@ -31,9 +32,9 @@ const SENTENCES = {
   "member.roles.changed": (data) => ["Discord roles", ` of ${data.user}`, "changed"],
 };
 const RESULTS = { denied: "denied", throttled: "throttled", invalid: "invalid", failed: "failed", cancelled: "cancelled", ok: "ok" };
-const GOOD = new Set(["ok", "ready", "resumed", "connected", "applied", "started", "granted", "created"]);
-const BAD = new Set(["failed", "lost", "timeout", "disconnected", "error"]);
-const WARN = new Set(["denied", "throttled", "invalid", "cancelled", "degraded", "restarted", "draining", "stopping", "revoked"]);
+const GOOD = new Set(["ok", "ready", "resumed", "connected", "applied", "started", "granted", "created", "healthy"]);
+const BAD = new Set(["failed", "lost", "timeout", "disconnected", "error", "limited", "banned", "deaf", "blocked", "absent"]);
+const WARN = new Set(["denied", "throttled", "invalid", "cancelled", "degraded", "restarted", "draining", "stopping", "revoked", "starting", "waiting"]);
 
 /** An event for people: {what, detail, word, kind, took}. An unknown type is shown by its name. */
 export function describe(event) {

@@ -81,6 +81,7 @@ def test_without_a_finding_all_is_well():
         (Health.DEGRADED, {"requests": RequestsSnapshot(answers=6, failed=3)}),
         (Health.DEAF, {"shards": (replace(HEARING, misses=2),)}),
         (Health.DEAF, {"shards": (ShardSnapshot(id=0, state="disconnected", since=EARLIER, last_close="4000, ?"),)}),
+        (Health.DEAF, {"shards": (replace(HEARING, state="resuming", since=EARLIER, misses=2, reconnects=1),)}),
         (Health.DEGRADED, {"shards": (replace(HEARING, guilds=2_251),)}),
         (Health.DRAINING, {"draining": True}),
         (
@@ -128,8 +129,9 @@ def test_what_is_normal_is_no_finding(more: dict[str, Any]):
 
 def test_restart_helps_a_deaf_shard_only_after_its_own_reconnections():
     (deaf,) = found(report(shards=(replace(HEARING, misses=2),)))
-    (lasting,) = found(report(shards=(replace(HEARING, misses=2, reconnects=2),)))
-    assert (deaf.restart_helps, lasting.restart_helps) == (False, True)
+    (begun,) = found(report(shards=(replace(HEARING, misses=3, reconnects=2),)))  # the second one is under way
+    (lasting,) = found(report(shards=(replace(HEARING, misses=4, reconnects=2),)))
+    assert [each.restart_helps for each in (deaf, begun, lasting)] == [False, False, True]
 
 
 def test_restart_helps_neither_a_ban_nor_a_limit_nor_a_store():
@@ -176,7 +178,8 @@ def test_role_that_no_process_has_is_absent():
 
 
 def test_bot_without_a_process_is_absent():
-    assert verdict() is Health.ABSENT
+    (finding,) = found(bot=60.0, jobs=60.0)
+    assert finding.why == "no process of the bot runs"
     assert verdict(report(alive=None, age_s=GONE_S + 1)) is Health.ABSENT
 
 

@@ -10,12 +10,14 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from botctl.core.clock import SystemClock
 from botctl.core.contracts.api_keys import KeyRefused
 from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import Unreachable
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.http import StatusPages
 from botctl.realtime.page_access import PageAccess, PageReader
+from tests.support.health import DEAF, FakeHealth
 
 GOOD, OTHER, REFUSED, AWAY = "good", "other", "refused", "away"
 REMOTE = "192.0.2.1"
@@ -25,8 +27,9 @@ class Pages:
     """The pages of a process whose Redis is down."""
 
     def __init__(self) -> None:
+        self.health = FakeHealth()
         status = Mock(statuses=list, health=AsyncMock(return_value=[ServiceHealth("redis", False, 1, "gone")]))
-        self.pages = StatusPages(status, Metrics(), draining=lambda: False)
+        self.pages = StatusPages(status, Metrics(), self.health, SystemClock(), draining=lambda: False)
         self.keys = Mock(check=AsyncMock(side_effect=self.check))
         self.access = PageAccess(self.keys, lambda key: key.name == GOOD, time_s=lambda: 0.0)
 
@@ -88,9 +91,20 @@ async def test_loopback_needs_no_key(pages: Pages) -> None:
 
 async def test_readiness_without_a_key_is_yes_or_no(pages: Pages) -> None:
     response = await pages.get("/readyz")
-    assert (response.status_code, body(response)) == (503, {"ready": False})
+    assert (response.status_code, body(response)) == (503, {"ready": False, "verdict": "healthy"})
     assert "redis" in body(await pages.get("/readyz", f"Bearer {GOOD}"))["not_ready"]
     assert (await pages.get("/readyz", f"Bearer {OTHER}")).status_code == 403
+
+
+async def test_verdict_without_a_key_is_one_word(pages: Pages) -> None:
+    pages.health.bot = DEAF
+    response = await pages.get("/verdict")
+    assert response.status_code == 503
+    assert body(response).keys() == {"verdict", "at"}
+    assert body(response)["verdict"] == "deaf"
+    assert body(await pages.get("/verdict", f"Bearer {GOOD}"))["why"] == DEAF.why
+    assert (await pages.get("/verdict", f"Bearer {OTHER}")).status_code == 403
+    assert (await pages.get("/verdict", f"Bearer {REFUSED}")).status_code == 401
 
 
 async def test_keys_of_one_address_are_checked_a_few_times(pages: Pages) -> None:

@@ -8,6 +8,7 @@ import { markLive, NOT_LOADED } from "../live.js";
 import { Table } from "../table.js";
 
 const SHOWN = 40; // events
+const WARN = new Set(["degraded", "draining", "starting", "waiting"]);
 const PRESENCE = { up: ["good", "up"], silent: ["warn", "silent"], gone: ["bad", "gone"], strange: ["warn", "other version"] };
 
 export default {
@@ -40,29 +41,40 @@ function verdict() {
   const update = ({ processes: table, services: all, shards: connected, counts, stale, lost, error, ended }) => {
     if (ended) return show(element, empty("The state is not live.", "No realtime server of this bot runs, so nothing was loaded. `botctl monitor` shows the state in a terminal."));
     const totals = counts?.get("bot");
-    if (!totals || !table) {
+    if (!totals?.health || !table) {
       shown = "";
       if (error || lost) show(element, error ? empty(error) : empty(NOT_LOADED, "It appears as soon as there is one. `botctl monitor` shows the state in a terminal."));
       return;
     }
     const runs = [...table.values()].filter((process) => process.presence !== "gone");
-    const troubles = totals.troubles ?? [];
+    const { health } = totals;
+    const others = (totals.troubles ?? []).filter((sentence) => sentence !== health.why);
     const facts = [plural(runs.length, "process", "processes"), all && plural(all.size, "service"), connected && plural(connected.size, "shard"), versions(runs)].filter(Boolean).join("  ·  ");
-    const now = JSON.stringify([troubles, facts, stale, lost]);
+    const now = JSON.stringify([health, others, facts, stale, lost]);
     if (now === shown) return;
     shown = now;
     if (lost) return showLost(element, lost.since);
-    const kind = stale ? "warn" : !runs.length ? "bad" : troubles.length ? "warn" : "good";
-    const words = stale ? "The state cannot be read" : !runs.length ? "No process of the bot runs" : troubles.length ? "Not all is well" : "All is well";
+    const kind = stale ? "warn" : kindOf(health.verdict);
     element.className = `verdict ${kind}`;
     show(element,
       el("div", { class: "sign" }, icon(kind === "good" ? ICONS.well : ICONS.warning)),
       el("div", {},
-        el("p", { class: "words" }, words),
-        el("p", { class: "facts" }, stale ? ["What is shown is from ", moment(stale, "ago"), "."] : !runs.length ? prose("Start it with `botctl run`.") : facts),
-        troubles.length > 0 && el("ul", {}, troubles.map((sentence) => el("li", {}, sentence)))));
+        el("p", { class: "words" }, stale ? "The state cannot be read" : capital(health.verdict)),
+        el("p", { class: "why" }, stale ? ["What is shown is from ", moment(stale, "ago"), ": ", health.verdict, ", ", prose(health.why)] : prose(capital(health.why))),
+        !stale && health.action && el("p", {}, el("strong", {}, "What to do: "), prose(health.action)),
+        el("p", { class: "facts" }, facts),
+        others.length > 0 && el("ul", {}, others.map((sentence) => el("li", {}, prose(sentence))))));
   };
   return { element, update };
+}
+
+/** Of a verdict: the colour. The word always stands beside it. */
+function kindOf(word) {
+  return word === "healthy" ? "good" : WARN.has(word) ? "warn" : "bad";
+}
+
+function capital(sentence) {
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }
 
 /** What was known may not be true any more: the verdict says so, and nothing else. */
@@ -122,6 +134,7 @@ function processes() {
       { title: "Process", value: (row) => row.proc, render: (row) => el("code", {}, row.proc) },
       { title: "Roles", value: (row) => (row.roles ?? []).join(", ") || "–" },
       { title: "State", value: (row) => `${row.presence} ${row.draining}`, render: (row) => (row.draining ? badge("warn", "draining") : badge(...(PRESENCE[row.presence] ?? ["idle", row.presence]))) },
+      { title: "Verdict", value: (row) => row.verdict ?? "–", render: (row) => (row.verdict ? badge(kindOf(row.verdict), row.verdict) : "–") },
       number("Up", "uptime_s", duration),
       number("CPU", "cpu_percent", percent),
       number("Memory", "rss_bytes", bytes),
@@ -186,9 +199,12 @@ function shards() {
   const update = ({ shards: rows }) => {
     if (!rows) return;
     const all = sorted(rows, (row) => String(row.id).padStart(6, "0"));
-    const kind = (row) => (row.state === "disconnected" ? "bad" : ["ready", "resumed", "connected"].includes(row.state) ? "good" : "busy");
+    const up = (row) => ["ready", "resumed", "connected"].includes(row.state);
+    const well = (row) => !row.verdict || row.verdict === "healthy";
+    const kind = (row) => (!well(row) ? kindOf(row.verdict) : row.state === "disconnected" ? "bad" : up(row) ? "good" : "busy");
+    const words = (row) => (!well(row) ? `${row.verdict}${up(row) ? "" : ` (${row.state})`}` : row.state === "ready" || row.state === "resumed" ? millis(row.latency_ms) : row.state);
     show(list, all.length
-      ? all.map((row) => el("li", {}, badge(kind(row), `Shard ${row.id}`), el("span", { class: "value" }, row.state === "ready" || row.state === "resumed" ? millis(row.latency_ms) : row.state)))
+      ? all.map((row) => el("li", {}, badge(kind(row), `Shard ${row.id}`), el("span", { class: "value" }, words(row))))
       : empty("No shard is connected.", "A process with the role `bot` connects to Discord."));
   };
   return { element, update };

@@ -229,6 +229,26 @@ class TestToken:
         rows = explain(project.load(BOTCTL_REDIS__URL=f"redis://:{password}@127.0.0.1:1/0"))
         assert SettingRow("redis.url", "redis://[redacted]@127.0.0.1:1/0", "BOTCTL_REDIS__URL") in rows
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://hc-ping.com/5cf3fa0c-2f6a-4c6e-9d1b-8e7a6b5c4d3e",
+            "http://up.example:3001/api/push/Vo6kPTjKsi?status={status}&msg={message}",
+        ],
+    )
+    def test_address_of_an_uptime_service_is_a_secret_and_names_in_it_are_not(self, project: Project, url: str) -> None:
+        rows = explain(project.load(BOTCTL_HEALTH__PUSH_URL=url))
+        assert SettingRow("health.push_url", "[redacted]", "BOTCTL_HEALTH__PUSH_URL") in rows
+        place, key = url.partition("?")[0], url.partition("?")[0].rpartition("/")[2]
+        assert [redact(text) for text in (url, place, key)] == ["[redacted]"] * 3
+        assert redact("up.example and api/push") == "up.example and api/push"
+
+    def test_address_of_an_uptime_service_is_one_of_http(self, project: Project) -> None:
+        sentence = project.faults(BOTCTL_HEALTH__PUSH_URL="ftp://up.example/Vo6kPTjKsi")
+        assert "health.push_url" in sentence
+        assert "must be a URL that begins with https:// or http://" in sentence
+        assert "Vo6kPTjKsi" not in sentence
+
     def test_secrets_that_are_not_used_are_registered_too(self, project: Project) -> None:
         """Overridden in a higher layer, not valid, with a misspelt name, or of another program."""
         project.write(".env", "BOTCTL_DISCORD__TOKEN=over-ridden1\n")

@@ -18,6 +18,7 @@ SECRETS = [setting for setting in reference() if setting.secret]
 VALUES = {
     "redis.url": "redis://u:s3cr3t-1@h:1/0",
     "mongo.url": "mongodb://u:s3cr3t-2@h/",
+    "health.push_url": "https://up.example/s3cr3tPush99",
 }
 
 
