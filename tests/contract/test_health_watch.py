@@ -65,7 +65,7 @@ class OneProcess:
 
     async def look(self, times: int = 2) -> None:
         for _ in range(times):
-            await self.writer.write()
+            await self.writer.write(self.writer.make())
             await self.watch.look()
 
     @property
@@ -157,11 +157,11 @@ async def test_speaker_that_was_killed_is_followed_when_its_key_expires(redis: R
 async def test_bot_is_known_while_redis_takes_no_writes(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(redis, 2) as ((first, second), _):
         second.services.fail()
-        await second.writer.write()
+        await second.writer.write(second.writer.make())
         await first.look()
         assert announced(first) == ["degraded"]
         second.services.state = ServiceState.READY
-        await second.writer.write()
+        await second.writer.write(second.writer.make())
         refused = StoreRejects("Redis is full.")
         monkeypatch.setattr(first.watch.speaker, "claim", AsyncMock(side_effect=refused))
         await first.look()
@@ -188,7 +188,7 @@ async def test_drain_is_an_event_and_no_entry(redis: Redis) -> None:
 async def test_metrics_have_both_verdicts(redis: Redis) -> None:
     async with processes(redis, 2) as ((one, other), _):
         other.services.fail()
-        await other.writer.write()
+        await other.writer.write(other.writer.make())
         async with health_watch(
             redis=redis,
             writer=one.writer,

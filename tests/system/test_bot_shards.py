@@ -15,6 +15,7 @@ from botctl.bot.loader import load
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.discord_access import TokenFound
 from botctl.core.contracts.events import CommandFinished, GatewayChanged
+from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.logins import LoginGate, OpenGate
 from botctl.core.contracts.shards import ShardState
 from botctl.core.errors import ConfigError, DeadToken
@@ -27,6 +28,7 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Role
 from botctl.sandbox.sandbox import Access, Sandbox
 from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Rig, last_text, rig, validation_context, write_commands
 from tests.support.discord import ANN, PATIENT
+from tests.support.health import FakeHealth
 from tests.support.waiting import LIMIT_S, until
 
 COMMANDS = """
@@ -37,7 +39,7 @@ COMMANDS = """
         async def execute(self, ctx: Context) -> None:
             await ctx.reply(f"{ctx.inter.guild.shard_id} of {ctx.bot.shard_count}")
 """
-REDIS: dict[type, object] = {Redis: object()}  # of a command that is not used here
+REDIS: dict[type, object] = {Redis: object(), HealthSource: FakeHealth()}  # of commands of the example
 GUILD_OF = {shard: str(shard + 16 << 22) for shard in range(16)}
 """A guild of each shard, for 4 and for 16 shards."""
 

@@ -33,7 +33,7 @@ SNAPSHOT = Snapshot(
     cpu_percent=1.5,
     lag_ms=2.0,
 )
-DEAF = ShardSnapshot(id=0, state="ready", heard_ago_s=30.0, misses=2, reconnects=2)
+DEAF = ShardSnapshot(id=0, state="ready", heard_ago_s=30.0, misses=4, reconnects=2)
 
 
 class RunHarness:
