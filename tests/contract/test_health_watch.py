@@ -28,7 +28,7 @@ from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.clock import ManualClock
 from tests.support.stores import Server, server, tasks_for
-from tests.support.waiting import expires
+from tests.support.waiting import LIMIT_S, expires
 
 
 class Services:
@@ -67,6 +67,9 @@ class OneProcess:
         for _ in range(times):
             await self.writer.write(self.writer.make())
             await self.watch.look()
+
+    def use(self, redis: Redis) -> None:
+        self.writer.redis = self.watch._redis = self.watch.speaker.redis = redis
 
     @property
     def speaks(self) -> bool:
@@ -210,10 +213,7 @@ async def test_metrics_have_both_verdicts(redis: Redis) -> None:
 
 async def test_while_redis_is_away_the_last_speaker_speaks_of_itself(tmp_path: Path) -> None:
     with server(embedded_redis.PART, tmp_path) as own:
-        async with (
-            redis_clients.connect(own.url, timeout_s=expires(1.0)) as redis,
-            processes(redis, 2) as (both, clock),
-        ):
+        async with redis_clients.connect(own.url, timeout_s=LIMIT_S) as redis, processes(redis, 2) as (both, clock):
             await _outage(own, redis, both, clock)
 
 
@@ -224,12 +224,17 @@ async def _outage(own: Server, redis: Redis, both: list[OneProcess], clock: Manu
     own.kill()
     for process in both:
         process.services.fail()
-    await asyncio.gather(*(process.watch.look() for process in both))
-    await asyncio.gather(*(process.watch.look() for process in both))
+    async with redis_clients.connect(own.url, timeout_s=expires(0.1)) as impatient:
+        for process in both:
+            process.use(impatient)
+        await asyncio.gather(*(process.watch.look() for process in both))
+        await asyncio.gather(*(process.watch.look() for process in both))
     assert all(process.watch.of_bot().why.endswith(ALONE) for process in both)
     assert announced(first) == ["healthy", "degraded"]
     assert announced(second) == []
     own.start()
+    for process in both:
+        process.use(redis)
     await asyncio.gather(*(redis.delete(key) for key in (speaker_key("dice"), announced_key("dice"))))
     for process in both:
         process.services.state = ServiceState.READY
