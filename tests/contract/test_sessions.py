@@ -89,6 +89,7 @@ async def test_redis_has_no_text_of_a_session(rig: SessionRig) -> None:
 
 async def test_finding_is_one_round_trip(rig: SessionRig) -> None:
     text = await rig.sessions.create(rig.session())
+    assert await rig.sessions.find(text)  # connects
     before = (await rig.redis.info("stats"))["total_commands_processed"]
     for _ in range(10):
         assert await rig.sessions.find(text)
@@ -294,6 +295,15 @@ async def test_who_can_write_to_redis_makes_no_link(rig: SessionRig) -> None:
     assert await rig.sessions.open_link(token) is None
 
 
+@pytest.mark.parametrize("end", [{}, {"expires_at": None}, {"expires_at": "soon"}], ids=["none", "null", "no time"])
+async def test_link_without_its_end_has_ended(rig: SessionRig, end: dict[str, Any]) -> None:
+    """As older versions made them."""
+    value = {"id": "link:1", "role": "viewer", "by": "ann"} | end
+    token = await rig.tokens.put("link", value, 60)
+    assert await rig.sessions.find_link(token) is None
+    assert await rig.sessions.open_link(token) is None
+
+
 async def test_ten_thousand_sessions_need_at_most_20_megabytes(rig: SessionRig) -> None:
     """Measured on a part of them."""
     count = 500
@@ -307,8 +317,7 @@ async def test_ten_thousand_sessions_need_at_most_20_megabytes(rig: SessionRig) 
 
 async def test_failing_redis_is_named(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
     text = await rig.sessions.create(rig.session())
-    for command in ("get", "evalsha"):
-        monkeypatch.setattr(rig.redis, command, Mock(side_effect=RedisDown("no")))
+    monkeypatch.setattr(rig.redis.connection_pool, "get_connection", Mock(side_effect=RedisDown("no")))
     for call in (rig.sessions.find(text), rig.sessions.list(), rig.sessions.revoke("session:1", actor=ACTOR)):
         with pytest.raises(Unreachable, match="Sessions cannot be read now: Redis failed"):
             await call
