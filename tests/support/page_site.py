@@ -80,6 +80,11 @@ class Site:
             visitor.sign_in(name)
             yield visitor
 
+    @property
+    def bot(self) -> str:
+        """The name of the bot."""
+        return self.project.root.name
+
     def call(self, *words: str) -> str:
         done = self.project.call(*words)
         assert done.code == 0, done.err

@@ -181,6 +181,18 @@ class TestEnding:
         ended = [event for event in rig.events if isinstance(event, SessionEnded)]
         assert [(event.user, event.reason) for event in ended] == [(BOB, "signed out everywhere")] * 2
 
+    async def test_link_signed_out_everywhere_ends_alone(self, page: Browser, other: Browser, rig: WebRig) -> None:
+        """It is no person: other links are not its own."""
+        for browser in (page, other):
+            token = await rig.sessions.create_link("viewer", timedelta(minutes=1))
+            assert (await browser.post(f"/auth/link/{token}")).status == 303
+            assert await browser.me()
+        refused = await page.post("/api/sign-out", json={"everywhere": "no"})
+        assert (refused.status, refused.json["message"]) == (400, "everywhere must be true or false.")
+        assert (await page.post("/api/sign-out", json={"everywhere": True})).status == 204
+        assert await page.me() is None
+        assert await other.me()
+
     async def test_own_sessions_are_listed_and_can_be_ended(self, page: Browser, other: Browser) -> None:
         await page.sign_in(BOB)
         await other.sign_in(BOB)
@@ -319,6 +331,13 @@ class TestRights:
             finally:
                 await discord.rest("DELETE", f"/guilds/{GUILD}/bans/{BOB}")
                 members[BOB] = bob
+
+    async def test_stranger_is_told_whose_page_it_is_and_nothing_else(self, page: Browser) -> None:
+        reply = await page.get("/api/site")
+        assert (reply.status, reply.json) == (200, {"bot": "bot"})
+        assert reply.cookies == []
+        for path in ("me", "permissions", "explain?need=jobs:run", "sessions", "audit"):
+            assert (await page.get(f"/api/{path}")).status == 401, path
 
     async def test_explanation_has_the_steps(self, page: Browser) -> None:
         await page.sign_in(BOB)
