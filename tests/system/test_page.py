@@ -42,7 +42,7 @@ def rooms_of(page: Page) -> list[str]:
 
 
 def relayed_sockets(visitor: Guest) -> list[WebSocketRoute]:
-    """The connections that ``visitor`` will have to the realtime server, so that a test can close them or add to them."""
+    """The connections of ``visitor`` to the realtime server, so that a test can close them or add to them."""
     sockets: list[WebSocketRoute] = []
 
     def pass_on(socket: WebSocketRoute) -> None:
@@ -72,6 +72,12 @@ def test_person_without_rights_is_told_what_a_room_needs(site: Site) -> None:
         expect(visitor.page.get_by_role("main")).to_contain_text("You need the permission jobs:read to see this.")
         visitor.page.get_by_role("link", name="Why do I not have it?").click()
         expect(visitor.page.get_by_role("main")).to_contain_text("To allow it, grant")
+        visitor.page.get_by_label("Permission or command").fill("/ops status")
+        visitor.page.get_by_role("button", name="Explain").click()
+        expect(visitor.page.locator(".answer")).to_contain_text("cat may not use ops status, which needs the role")
+        visitor.page.get_by_label("Permission or command").fill("/ping")
+        visitor.page.get_by_role("button", name="Explain").click()
+        expect(visitor.page.locator(".answer")).to_have_text(re.compile("^yes\\s*cat may use ping.$"))
 
 
 def test_state_is_live(site: Site) -> None:
@@ -250,7 +256,9 @@ def test_state_that_cannot_be_read_is_marked_as_old_until_it_can(site: Site) -> 
             table, note = visitor.page.locator(".room table"), visitor.page.locator(".room .stale")
             expect(table).to_be_visible()
             sockets[-1].send(json.dumps({"type": "stale", "state": room, "since": since}))
-            expect(note).to_have_text(re.compile(r"cannot be read at the moment; what is shown is from 3 min( \d+ s)? ago"))
+            expect(note).to_have_text(
+                re.compile(r"cannot be read at the moment; what is shown is from 3 min( \d+ s)? ago")
+            )
             expect(table).to_be_visible()
             assert visitor.contrasts() == []
             sockets[-1].send(json.dumps({"type": "fresh", "state": room}))

@@ -55,7 +55,7 @@ function step(sentence) {
 }
 
 function explanation({ api, me, query }) {
-  const need = el("input", { name: "need", required: true, list: "permissions", value: query.get("need") ?? "", placeholder: "jobs:run", autocomplete: "off", spellcheck: "false" });
+  const need = el("input", { name: "need", required: true, list: "permissions", value: query.get("need") ?? "", placeholder: "jobs:run or /ops status", autocomplete: "off", spellcheck: "false" });
   const guild = me.guilds.length
     ? el("select", { name: "guild" }, el("option", { value: "" }, "for the whole bot"), me.guilds.map(({ id }) => el("option", { value: id }, `in guild ${id}`)))
     : null;
@@ -75,7 +75,7 @@ function explanation({ api, me, query }) {
   };
   if (query.get("need")) submit();
   return panel("May I?", el("form", { class: "inline", on: { submit } },
-    field("Permission", need), guild && field("Where", guild),
+    field("Permission or command", need), guild && field("Where", guild),
     known,
     el("button", { type: "submit", class: "primary" }, "Explain")), answer);
 }
