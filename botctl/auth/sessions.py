@@ -245,8 +245,10 @@ class RedisSessions:
 
 def _link(value: Mapping[str, Any] | None) -> Link | None:
     """The link in ``value``; None if there is none, or an older botctl has made it: without its end, it has ended."""
+    if value is None:
+        return None
     try:
-        return value and Link(value["id"], value["role"], value["by"], datetime.fromisoformat(value["expires_at"]))
+        return Link(value["id"], value["role"], value["by"], datetime.fromisoformat(value["expires_at"]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -6,6 +6,8 @@ Here one connection stays. The answer still comes from the server each time.
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError
@@ -30,14 +32,13 @@ class QuickGet:
                 pass  # a read can be asked again; the driver says whether the server is there
             finally:
                 self._in_use = False
-        value: bytes | None = await self._redis.get(key)
-        return value
+        return cast(bytes | None, await self._redis.get(key))
 
     async def _ask(self, key: bytes) -> bytes | None:
         """If anything fails, or the caller is cancelled, the driver closes the connection: no answer comes late."""
         pool = self._redis.connection_pool
         if self._connection is None:
-            self._connection = await pool.get_connection()
+            self._connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         elif not self._connection.is_connected or await self._connection.can_read():  # the server has closed it
             await pool.ensure_connection(self._connection)
         await self._connection.send_packed_command(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key))

@@ -80,11 +80,13 @@ async def test_session_is_found_by_its_text_and_nothing_else(rig: SessionRig) ->
 
 
 async def test_redis_has_no_text_of_a_session(rig: SessionRig) -> None:
-    text, ticket = await rig.sessions.create(rig.session()), ""
+    text = await rig.sessions.create(rig.session())
     ticket = await rig.sessions.ticket(rig.session())
+    link = await rig.sessions.create_link("viewer", timedelta(minutes=1))
+    assert {len(text), len(ticket), len(link)} == {43}  # 256 bits
     stored = [str(await rig.redis.dump(key)) + str(key) for key in await rig.redis.keys("*")]
-    assert len(stored) == 5
-    assert not [value for value in stored if text in value or ticket in value]
+    assert len(stored) == 6
+    assert not [value for value in stored for secret in (text, ticket, link) if secret in value]
 
 
 async def test_finding_is_one_round_trip(rig: SessionRig) -> None:
