@@ -13,6 +13,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser
+from redis import Redis
 
 from botctl.core.processes.runtime import Runtime
 from tests.support.browser import Guest, chromium, guest, running_browser
@@ -108,6 +109,12 @@ class Site:
     def kill_realtime(self) -> None:
         self.realtime.signal(signal.SIGKILL)
         self.realtime.wait_for_exit()
+        self._forget(self.realtime.pid)
+
+    def _forget(self, pid: int) -> None:
+        """Delete the last snapshot of a killed process. All is not well as long as it is there, which is a minute."""
+        with Redis.from_url(Runtime(self.project.root).live()["redis"].address) as redis:
+            assert redis.delete(*redis.keys(f"*:{pid}")) == 1
 
     def start_realtime(self) -> None:
         """Start it again, and wait until the page server names its address in the policy of the page."""
