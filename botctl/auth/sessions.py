@@ -39,6 +39,7 @@ from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.core.suggest import suggest
+from botctl.stores.quick_get import QuickGet
 
 MAX_PER_PERSON: Final = 20
 """Sessions of one Discord user; with one more, the oldest ends."""
@@ -62,10 +63,12 @@ class RedisSessions:
     auditor: Auditor
     clock: Clock
     signer: Signer
+    _reader: QuickGet = field(init=False)
     _scripts: dict[str, Any] = field(default_factory=dict, init=False)
     _decoded: dict[bytes, tuple[bytes, Session]] = field(default_factory=dict, init=False)  # by digest: the last value
 
     def __post_init__(self) -> None:
+        self._reader = QuickGet(self.redis)
         self._keys = f"botctl:{{{self.bot}}}:"
         self._prefix = f"{self._keys}session:"
         self._ids, self._ends = f"{self._keys}sessions", f"{self._keys}sessions:ends"
@@ -86,7 +89,7 @@ class RedisSessions:
             return None
         digest = token_digest(text)
         with _reaching:
-            value: Any = await self.redis.get(self._prefix + digest)
+            value = await self._reader.get(self._prefix + digest)
         if value is None:
             return None
         session = self._decode(digest.encode(), value)
@@ -241,9 +244,13 @@ class RedisSessions:
 
 
 def _link(value: Mapping[str, Any] | None) -> Link | None:
+    """The link in ``value``; None if there is none, or an older botctl has made it: without its end, it has ended."""
     if value is None:
         return None
-    return Link(value["id"], value["role"], value["by"], datetime.fromisoformat(value["expires_at"]))
+    try:
+        return Link(value["id"], value["role"], value["by"], datetime.fromisoformat(value["expires_at"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @asynccontextmanager

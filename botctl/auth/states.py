@@ -1,4 +1,4 @@
-"""The states ``keys`` and ``grants``, as `botctl auth key list --json` and `botctl auth who --json` show them."""
+"""The states ``keys``, ``grants`` and ``sessions``, as `botctl auth` shows them with ``--json``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from botctl.core.contracts.access import RoleGrant
 from botctl.core.contracts.api_keys import ApiKeys
 from botctl.core.contracts.grants import GrantStore
+from botctl.core.contracts.sessions import SessionStore
 from botctl.core.contracts.states import StateTables
 
 
@@ -32,6 +33,17 @@ class GrantStates:
     async def read(self) -> StateTables:
         grants = self.fixed + tuple(await self.grants.list())
         return {"grants": {_key(grant): grant.as_json() for grant in grants}}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStates:
+    """A `StateSource`. A session has neither its text nor its CSRF token in it."""
+
+    sessions: SessionStore
+    names: tuple[str, ...] = ("sessions",)
+
+    async def read(self) -> StateTables:
+        return {"sessions": {session.id: session.as_json() for session in await self.sessions.list()}}
 
 
 def _key(grant: RoleGrant) -> str:

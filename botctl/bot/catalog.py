@@ -22,6 +22,7 @@ from botctl.bot.plain_disnake import (
     kind_of_invokable,
     location,
     refused_parts,
+    with_sub_commands,
 )
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.invocation import Kind
@@ -95,6 +96,18 @@ class Catalog:
     def names(self) -> list[str]:
         """The names of the Commands, sorted."""
         return sorted(compiled.name for file in self.files for compiled in file.compiled)
+
+    @property
+    def command_roles(self) -> dict[tuple[Kind, str], tuple[str, ...]]:
+        """The roles of each command that can be called, by kind and full name: `CommandRoles`. Plain ones have none."""
+        compiled = (command for file in self.files for command in file.compiled)
+        own = {key: policy.roles for command in compiled for key, policy in command.policies.items()}
+        nodes = (node for file in self.files for command in plain_commands(file) for node in with_sub_commands(command))
+        names = (
+            (kind_of_invokable(node), node.qualified_name) for node in nodes if not getattr(node, "children", None)
+        )
+        roles: dict[tuple[Kind, str], tuple[str, ...]] = dict.fromkeys(names, ())
+        return roles | {key: value for key, value in own.items() if key[0] in _COMMAND_TYPES}
 
     @property
     def handlers(self) -> list[EventHandler]:
@@ -198,11 +211,15 @@ def named_commands(file: CommandFile, folder: Path) -> Iterator[Named]:
     """The commands of ``file``, with their names at Discord."""
     for compiled in file.compiled:
         yield Named(kind_of(compiled.cls), compiled.name, file.path, definition_line(compiled.cls), ())
+    for command in plain_commands(file):
+        path, line = location(command.callback, file.path, folder)
+        yield Named(kind_of_invokable(command), command.name, path, line, tuple(command.guild_ids or ()))
+
+
+def plain_commands(file: CommandFile) -> Iterator[Any]:
+    """The commands of disnake in ``file``, also those in cogs; not those that a ``setup`` will register."""
     in_cogs = [command for cog in file.cogs for command in cog.__cog_app_commands__]
-    for command in (*file.plain, *in_cogs):
-        if isinstance(command, INVOKABLE):
-            path, line = location(command.callback, file.path, folder)
-            yield Named(kind_of_invokable(command), command.name, path, line, tuple(command.guild_ids or ()))
+    yield from (command for command in (*file.plain, *in_cogs) if isinstance(command, INVOKABLE))
 
 
 def _install_steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:

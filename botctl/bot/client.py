@@ -26,7 +26,7 @@ from botctl.bot.gateway.shards import RELOGIN_S, Shards
 from botctl.bot.invalid_requests import InvalidRequests
 from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type
+from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type, with_sub_commands
 from botctl.bot.request_outcomes import RequestOutcomes
 from botctl.bot.request_watch import watch_requests
 from botctl.bot.sharded_client import ShardedClient
@@ -113,7 +113,7 @@ class Bot(ShardedClient):
 
     def _command_nodes(self) -> list[Any]:
         """Every command and sub-command (a cog's too) that a user can call."""
-        nodes = (node for command in self.application_commands for node in _with_sub_commands(command))
+        nodes = (node for command in self.application_commands for node in with_sub_commands(command))
         return [node for node in nodes if not getattr(node, "children", None)]
 
     def command_policies(self) -> dict[tuple[Kind, str], CommandPolicy]:
@@ -260,7 +260,7 @@ class Bot(ShardedClient):
     def _hook_error_handlers(self, command: commands.InvokableApplicationCommand) -> None:
         """Record errors of ``command`` and its sub-commands before a local error handler can hide them."""
         self._hooked.add(command)
-        for node in _with_sub_commands(command):
+        for node in with_sub_commands(command):
             _hook_error_handler(node, self.pipeline, cog=getattr(command, "cog", None))
 
     async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
@@ -364,12 +364,6 @@ def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
         name = f"{name} {options[0].name}"
         options = options[0].options
     return name
-
-
-def _with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
-    yield command
-    for child in getattr(command, "children", {}).values():
-        yield from _with_sub_commands(child)
 
 
 def _hook_error_handler(

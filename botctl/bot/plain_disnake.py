@@ -31,6 +31,13 @@ def kind_of_invokable(command: commands.InvokableApplicationCommand) -> Kind:
     return Kind.MESSAGE if isinstance(command, commands.InvokableMessageCommand) else Kind.SLASH
 
 
+def with_sub_commands(command: commands.InvokableApplicationCommand) -> Iterator[commands.InvokableApplicationCommand]:
+    """``command``, its groups, and their commands."""
+    yield command
+    for child in getattr(command, "children", {}).values():
+        yield from with_sub_commands(child)
+
+
 def kind_of_type(command_type: disnake.ApplicationCommandType) -> Kind:
     """Return the kind that disnake calls ``command_type``."""
     return _KINDS.get(command_type, Kind.SLASH)

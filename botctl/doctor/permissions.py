@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from botctl.core.escape import safe
+from botctl.core.plural import counted
 from botctl.doctor.code_reading import CodeFact, FactKind
 from botctl.doctor.finding import Finding, Mark, fault, ok, unknown
 from botctl.doctor.needs import Basis, Need, of, shortened
@@ -162,8 +163,8 @@ def _assess_guilds(seen: PermissionsEvidence, guilds: Sequence[GuildRights], nee
     well = [line for line in lines if line.mark is Mark.OK]
     if len(well) <= _MAX_WELL:
         return lines
-    counted = ok("guilds", f"{len(well)} guilds give the bot all that it needs")
-    return [*(line for line in lines if line.mark is not Mark.OK), counted]
+    summary = ok("guilds", f"{counted(len(well), 'guild')} give the bot all that it needs")
+    return [*(line for line in lines if line.mark is not Mark.OK), summary]
 
 
 def _assess_guild(guild: GuildRights, needs: Sequence[Need], needed: Sequence[str], link: str) -> Finding:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis
 
 from botctl.auth.settings_grants import settings_grants
-from botctl.auth.states import GrantStates, KeyStates
+from botctl.auth.states import GrantStates, KeyStates, SessionStates
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.api_keys import ApiKeys
@@ -16,6 +16,7 @@ from botctl.core.contracts.grants import GrantStore
 from botctl.core.contracts.jobs import JobStore
 from botctl.core.contracts.lease import Leases
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
+from botctl.core.contracts.sessions import SessionStore
 from botctl.core.contracts.states import StateSources
 from botctl.core.services.registry import Registry
 from botctl.jobs.control import StoredJobControl
@@ -40,7 +41,14 @@ def add_controls(registry: Registry) -> None:
 
 @asynccontextmanager
 async def state_sources(
-    *, settings: Settings, redis: Redis, jobs: JobStore, keys: ApiKeys, grants: GrantStore, clock: Clock
+    *,
+    settings: Settings,
+    redis: Redis,
+    jobs: JobStore,
+    keys: ApiKeys,
+    grants: GrantStore,
+    sessions: SessionStore,
+    clock: Clock,
 ) -> AsyncIterator[StateSources]:
     """Factory of the service."""
     yield StateSources(
@@ -50,6 +58,7 @@ async def state_sources(
             LimitStates(Inspector(redis, settings.bot), clock),
             KeyStates(keys),
             GrantStates(settings_grants(settings.roles), grants),
+            SessionStates(sessions),
         )
     )
 

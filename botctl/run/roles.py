@@ -22,6 +22,7 @@ from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.command_access import KnownCommands
 from botctl.core.contracts.discord_access import DiscordAccess, TokenFound
 from botctl.core.contracts.health import HealthSource
 from botctl.core.contracts.jobs import Jobs
@@ -126,6 +127,7 @@ def build_run_registry(
     if ProcessRole.STORES in roles:
         _require_embedded_part(loaded.settings)
         service_types += [Redis, Database, DiscordAccess]
+    registry.value(KnownCommands, KnownCommands())
     errors: list[ConfigError] = []  # of the project's files; a person sees all of them at once
     if set(roles) - {ProcessRole.STORES}:
         gate = partial(add_migration_gate, registry, loaded, apply=loaded.settings.migrate.on_start)
@@ -161,6 +163,7 @@ def _attempt(add: Callable[[], list[type]], errors: list[ConfigError]) -> list[t
 
 def _add_catalog(registry: Registry, loaded: Loaded, roles: Collection[ProcessRole], catalog: Catalog) -> list[type]:
     """Add the bot, the jobs or both, which the command files are for."""
+    registry.value(KnownCommands, KnownCommands(catalog.command_roles), replace=True)
     bot = _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
     return bot + (_add_jobs(registry, catalog) if ProcessRole.JOBS in roles else [])
 

@@ -13,7 +13,10 @@ from botctl.core.contracts.access import AccessControl, AnyRole, held_permission
 from botctl.core.contracts.access_text import explain
 from botctl.core.contracts.audit_entry import MAX_REASON
 from botctl.core.contracts.callers import guilds_of
+from botctl.core.contracts.command_access import KnownCommands, explain_need
+from botctl.core.contracts.guild_settings import DEFAULTS
 from botctl.core.contracts.permissions import PERMISSIONS, SESSIONS_ADMIN, is_permission
+from botctl.core.contracts.protocols import GuildSettingsStore
 from botctl.core.contracts.sessions import TICKET_S, Session, SessionStore
 from botctl.core.escape import safe
 from botctl.core.suggest import suggest
@@ -33,12 +36,16 @@ class Api:
         bot: str,
         sessions: SessionStore,
         access: AccessControl,
+        commands: KnownCommands,
+        guilds: GuildSettingsStore,
         clock: Clock,
         realtime_url: Callable[[], str | None],
     ) -> None:
         self._bot = bot
         self._sessions = sessions
         self._access = access
+        self._commands = commands
+        self._guilds = guilds
         self._clock = clock
         self._realtime_url = realtime_url
 
@@ -85,12 +92,14 @@ class Api:
     async def explain(self, request: web.Request) -> web.StreamResponse:
         session = await request[CONTEXT].require_session(request)
         need, guild = request.query.get("need", ""), parse_guild(request)
-        if not is_permission(need):
+        if self._commands.roles is None and not is_permission(need):
             raise RequestRefused(400, _describe_unknown(need))
-        decision = self._access.decide(session.requester(guild), need, guild)
-        told = explain(decision, who=_name(session))
+        commands, settings = self._commands.roles or {}, DEFAULTS if guild is None else await self._guilds.get(guild)
+        told = explain_need(
+            need, commands, session.requester(guild), self._access, guild=guild, settings=settings, who=_name(session)
+        )
         lines = [told.answer, *told.steps, *([told.change] if told.change else [])]
-        return json_response({"allowed": decision.allowed, "lines": lines})
+        return json_response({"allowed": told.allowed, "lines": lines})
 
     async def list_sessions(self, request: web.Request) -> web.StreamResponse:
         context = request[CONTEXT]
@@ -156,7 +165,7 @@ class Api:
 
 
 def _describe_unknown(need: str) -> str:
-    """What to do about a ``need`` that is no permission. This process knows no commands: those are the bot's."""
+    """What to do about a ``need`` that is no permission, where the process has loaded no commands."""
     shown = safe(need, _MAX_NEED)
     if need.startswith("/"):
         return f'{shown} is a command. `botctl auth explain WHO "{shown}"` explains it in a terminal.'

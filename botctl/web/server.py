@@ -21,9 +21,10 @@ from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings, WebSettings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.audit_log import AuditReader
+from botctl.core.contracts.command_access import KnownCommands
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.event_log import EventLog
-from botctl.core.contracts.protocols import Auditor, Limiter
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.sessions import OneTimeTokens, SessionStore
 from botctl.core.contracts.throttle import API_SCOPES, parse
 from botctl.core.http.proxies import parse_networks
@@ -85,6 +86,8 @@ async def web_server(
     sessions: SessionStore,
     tokens: OneTimeTokens,
     access: AccessControl,
+    commands: KnownCommands,
+    guilds: GuildSettingsStore,
     log: EventLog,
     audit: AuditReader,
     limiter: Limiter,
@@ -124,7 +127,15 @@ async def web_server(
                 clock=clock,
                 lifetimes=_lifetimes(settings),
             )
-            pages = Api(bot=settings.bot, sessions=sessions, access=access, clock=clock, realtime_url=realtime_url)
+            pages = Api(
+                bot=settings.bot,
+                sessions=sessions,
+                access=access,
+                commands=commands,
+                guilds=guilds,
+                clock=clock,
+                realtime_url=realtime_url,
+            )
             served: set[object] = set()
             middleware = guarded(
                 site, visitors, access, parse_networks(options.trusted_proxies), realtime_url, on_request=served.add

@@ -80,15 +80,18 @@ async def test_session_is_found_by_its_text_and_nothing_else(rig: SessionRig) ->
 
 
 async def test_redis_has_no_text_of_a_session(rig: SessionRig) -> None:
-    text, ticket = await rig.sessions.create(rig.session()), ""
+    text = await rig.sessions.create(rig.session())
     ticket = await rig.sessions.ticket(rig.session())
+    link = await rig.sessions.create_link("viewer", timedelta(minutes=1))
+    assert {len(text), len(ticket), len(link)} == {43}  # 256 bits
     stored = [str(await rig.redis.dump(key)) + str(key) for key in await rig.redis.keys("*")]
-    assert len(stored) == 5
-    assert not [value for value in stored if text in value or ticket in value]
+    assert len(stored) == 6
+    assert not [value for value in stored for secret in (text, ticket, link) if secret in value]
 
 
 async def test_finding_is_one_round_trip(rig: SessionRig) -> None:
     text = await rig.sessions.create(rig.session())
+    assert await rig.sessions.find(text)  # connects
     before = (await rig.redis.info("stats"))["total_commands_processed"]
     for _ in range(10):
         assert await rig.sessions.find(text)
@@ -294,6 +297,15 @@ async def test_who_can_write_to_redis_makes_no_link(rig: SessionRig) -> None:
     assert await rig.sessions.open_link(token) is None
 
 
+@pytest.mark.parametrize("end", [{}, {"expires_at": None}, {"expires_at": "soon"}], ids=["none", "null", "no time"])
+async def test_link_without_its_end_has_ended(rig: SessionRig, end: dict[str, Any]) -> None:
+    """As older versions made them."""
+    value = {"id": "link:1", "role": "viewer", "by": "ann"} | end
+    token = await rig.tokens.put("link", value, 60)
+    assert await rig.sessions.find_link(token) is None
+    assert await rig.sessions.open_link(token) is None
+
+
 async def test_ten_thousand_sessions_need_at_most_20_megabytes(rig: SessionRig) -> None:
     """Measured on a part of them."""
     count = 500
@@ -307,8 +319,7 @@ async def test_ten_thousand_sessions_need_at_most_20_megabytes(rig: SessionRig) 
 
 async def test_failing_redis_is_named(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
     text = await rig.sessions.create(rig.session())
-    for command in ("get", "evalsha"):
-        monkeypatch.setattr(rig.redis, command, Mock(side_effect=RedisDown("no")))
+    monkeypatch.setattr(rig.redis.connection_pool, "get_connection", Mock(side_effect=RedisDown("no")))
     for call in (rig.sessions.find(text), rig.sessions.list(), rig.sessions.revoke("session:1", actor=ACTOR)):
         with pytest.raises(Unreachable, match="Sessions cannot be read now: Redis failed"):
             await call

@@ -84,6 +84,11 @@ class Site:
             visitor.sign_in(name)
             yield visitor
 
+    @property
+    def bot(self) -> str:
+        """The name of the bot."""
+        return self.project.root.name
+
     def call(self, *words: str) -> str:
         done = self.project.call(*words)
         assert done.code == 0, done.err
@@ -107,6 +112,12 @@ class Site:
     def kill_realtime(self) -> None:
         self.realtime.signal(signal.SIGKILL)
         self.realtime.wait_for_exit()
+        self._forget(self.realtime.pid)
+
+    def _forget(self, pid: int) -> None:
+        """Delete the last snapshot of a killed process. All is not well as long as it is there, which is a minute."""
+        with Redis.from_url(Runtime(self.project.root).live()["redis"].address) as redis:
+            assert redis.delete(*redis.keys(f"*:{pid}")) == 1
 
     def start_realtime(self) -> None:
         """Start it again, and wait until the page server names its address in the policy of the page."""

@@ -24,16 +24,19 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import AuthSettings, RoleSettings, Settings, WebSettings
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.command_access import KnownCommands
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.grants import GrantStore
-from botctl.core.contracts.protocols import Auditor, Limiter
+from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.sessions import SessionStore
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices, Tasks
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
+from botctl.guilds.store import guild_settings_store
 from botctl.ratelimit.limiter import RedisLimiter
 from botctl.sandbox.model.tokens import client_secret
 from botctl.stores.mongo import Database
@@ -49,6 +52,7 @@ ROLES = {
     "moderator": RoleSettings(roles=(ADMIN, MODERATOR), permissions=("viewer",)),
 }
 """Of the settings: in the sandbox ann has both Discord roles, bob the second one, cat none."""
+COMMANDS = KnownCommands({(Kind.SLASH, "ops status"): ("admin", "moderator"), (Kind.SLASH, "ping"): ()})
 
 
 @dataclass
@@ -72,6 +76,10 @@ class WebRig:
     @property
     def grants(self) -> GrantStore:
         return self.running.get(GrantStore)
+
+    @property
+    def guilds(self) -> GuildSettingsStore:
+        return self.running.get(GuildSettingsStore)
 
     @property
     def access(self) -> AccessControl:
@@ -103,6 +111,7 @@ async def serving_web(
     database: Any = None,
     auth: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
+    commands: KnownCommands = COMMANDS,
     **options: Any,
 ) -> AsyncIterator[WebRig]:
     """A server with ``options`` of ``[web]`` and ``auth`` of ``[auth]``, whose Discord is at ``discord_url``."""
@@ -121,12 +130,13 @@ async def serving_web(
         Clock: clock or SystemClock(),
         Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
+        KnownCommands: commands,
         DiscordAccess: DiscordAccess(TOKEN, discord_url, client_id=BOT, client_secret=client_secret(SECRET, BOT)),
     }
     for key, value in values.items():
         registry.value(key, value)
     services = (event_log, relay, patient_limiter, document_signer, role_grants, access_control)
-    for factory in (*services, one_time_tokens, sessions, audit_reader):
+    for factory in (*services, one_time_tokens, sessions, audit_reader, guild_settings_store):
         registry.add(factory)
     registry.add(web_server, name="web", depends_on=[Relay], ping=WebServer.ping)
     events: list[Event] = []

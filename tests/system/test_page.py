@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,18 @@ def rooms_of(page: Page) -> list[str]:
     return page.get_by_role("navigation").get_by_role("link").all_inner_texts()
 
 
+def relayed_sockets(visitor: Guest) -> list[WebSocketRoute]:
+    """The connections of ``visitor`` to the realtime server, so that a test can close them or add to them."""
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    visitor.page.route_web_socket("**/realtime", pass_on)
+    return sockets
+
+
 def test_person_signs_in_through_the_consent_page(site: Site) -> None:
     with guest(site.browser, site.url) as visitor:
         visitor.page.goto(f"{site.url}/#/audit?outcome=error")
@@ -59,6 +73,12 @@ def test_person_without_rights_is_told_what_a_room_needs(site: Site) -> None:
         expect(visitor.page.get_by_role("main")).to_contain_text("You need the permission jobs:read to see this.")
         visitor.page.get_by_role("link", name="Why do I not have it?").click()
         expect(visitor.page.get_by_role("main")).to_contain_text("To allow it, grant")
+        visitor.page.get_by_label("Permission or command").fill("/ops status")
+        visitor.page.get_by_role("button", name="Explain").click()
+        expect(visitor.page.locator(".answer")).to_contain_text("cat may not use ops status, which needs the role")
+        visitor.page.get_by_label("Permission or command").fill("/ping")
+        visitor.page.get_by_role("button", name="Explain").click()
+        expect(visitor.page.locator(".answer")).to_have_text(re.compile("^yes\\s*cat may use ping.$"))
 
 
 def test_state_is_live(site: Site) -> None:
@@ -184,6 +204,7 @@ def test_right_in_one_guild_shows_the_audit_log_of_that_guild(site: Site) -> Non
 
         wait_for(shown, what="the entry")
         expect(row).to_contain_text("@cat")
+        expect(row.get_by_role("cell").last).to_have_text(re.compile("^Details"), use_inner_text=True)  # no reason
 
 
 def test_gained_and_lost_roles_show_at_once(site: Site) -> None:
@@ -240,6 +261,74 @@ def test_page_recovers_after_the_realtime_server_was_killed(site: Site) -> None:
         expect(visitor.page.locator(".past")).to_have_count(0)
         shown = visitor.page.evaluate("() => window.shown")
         assert any(re.search(r"^Recovered\s+\d+ events? caught up", text) for text in shown), shown
+
+
+def test_state_that_cannot_be_read_is_marked_as_old_until_it_can(site: Site) -> None:
+    """The server is there, but not the store behind it."""
+    with site.ann_elsewhere() as visitor:
+        sockets = relayed_sockets(visitor)
+        since = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+        for room in ("jobs", "limits"):
+            visitor.open(room)
+            table, note = visitor.page.locator(".room table"), visitor.page.locator(".room .stale")
+            expect(table).to_be_visible()
+            sockets[-1].send(json.dumps({"type": "stale", "state": room, "since": since}))
+            expect(note).to_have_text(
+                re.compile(r"cannot be read at the moment; what is shown is from 3 min( \d+ s)? ago")
+            )
+            expect(table).to_be_visible()
+            assert visitor.contrasts() == []
+            sockets[-1].send(json.dumps({"type": "fresh", "state": room}))
+            expect(note).to_have_count(0)
+            expect(table).to_be_visible()
+
+
+def test_lost_events_are_told_and_the_last_ones_loaded(site: Site) -> None:
+    """As after a Redis that forgot them: the server is asked to go on from a place that it does not know."""
+    with site.ann_elsewhere() as visitor:
+        sockets = relayed_sockets(visitor)
+        word, detail = visitor.page.locator(".connection .word"), visitor.page.locator(".connection .detail")
+        visitor.open("state")
+        visitor.wait_until_live()
+        sockets[0].send(json.dumps({"type": "gap", "topic": "commands", "epoch": "forgotten", "offset": 1}))
+        expect(detail).to_have_text("some events are lost")
+        expect(word).to_have_text("Live")
+        visitor.page.route("**/api/ticket", lambda route: route.abort())
+        sockets[0].close(code=1012)
+        expect(word).to_have_text("Reconnecting")
+        site.command("about", "bob")
+        visitor.page.unroute_all()
+        visitor.page.locator(".connection button").dispatch_event("click")
+        expect(visitor.page.locator(".events li", has_text="/about by bob")).to_have_count(1)
+        expect(word).to_have_text("Live again")
+        expect(detail).to_have_text("some events are lost")
+
+
+def test_link_signs_in_and_sessions_of_everyone_are_live(site: Site) -> None:
+    with guest(site.browser, site.url) as visitor, site.shared() as other:
+        visitor.page.goto(site.call("auth", "link", "--role", "admin").splitlines()[0])
+        expect(visitor.page.get_by_role("main")).to_contain_text(f"signs you in to {site.bot} as admin, once")
+        visitor.page.get_by_role("button", name="Sign in").click()
+        visitor.wait_until_live()
+        visitor.open("me")
+        expect(visitor.page.locator(".identity")).to_contain_text("Signed in with a link of this machine")
+        rows = visitor.page.get_by_role("table", name="Sessions").locator("tbody tr")
+        expect(rows).to_have_count(1)  # of no one else
+        expect(rows).to_contain_text(["link"])
+        expect(rows).to_contain_text(["this one"])
+        visitor.page.get_by_label("of everyone").check()
+        expect(rows.filter(has_text="a link of ").filter(has_text="this one")).to_have_count(1)
+        expect(rows.filter(has_text="ann")).not_to_have_count(0)
+        other.sign_in("cat")
+        expect(rows.filter(has_text="cat")).not_to_have_count(0)  # without a reload
+        other.page.goto(f"{site.url}/#/me")
+        other.page.get_by_role("button", name="Sign out", exact=True).click()
+        expect(other.page.get_by_role("heading", level=1)).to_have_text(site.bot)
+        other.page.reload()
+        expect(other.page.get_by_role("heading", level=1)).to_have_text(site.bot)  # also for a stranger
+        expect(rows.filter(has_text="cat")).to_have_count(0)
+        visitor.page.get_by_label("of everyone").uncheck()
+        expect(rows).to_have_count(1)
 
 
 def test_failures_say_what_to_do_next(site: Site) -> None:

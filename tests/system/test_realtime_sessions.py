@@ -56,6 +56,31 @@ async def test_ticket_opens_one_connection_with_the_rights_of_the_person(rig: Ri
         assert await thief.wait_closed() == CloseReason.BAD_KEY
 
 
+async def test_state_sessions_follows_who_is_signed_in_and_tells_no_secret(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botctl.realtime.states.EVERY_S", 0.02)
+    admin, viewer = await sign_in(rig, role="admin"), await sign_in(rig, role="viewer")
+    async with open_client(rig.server.url) as client, open_client(rig.server.url) as other:
+        await enter(rig, client, admin)
+        await enter(rig, other, viewer)
+        assert (await other.request("watch", states=["sessions"]))["code"] == "forbidden"
+        shown = (await client.request("watch", states=["sessions"]))["states"]["sessions"]
+        assert shown.keys() == {admin.id, viewer.id}
+        assert (shown[viewer.id]["source"], shown[viewer.id]["role"]) == ("link", "viewer")
+        assert shown[viewer.id].keys() == viewer.as_json().keys()
+        assert not {"csrf", "rights", "member_roles"} & shown[viewer.id].keys()
+        ann = await sign_in(rig, ROLES)
+        await store(rig).revoke(viewer.id)
+
+        def changes() -> dict[str, object]:
+            return {change["key"]: change["value"] for change in client.of_type("change")}
+
+        await until(lambda: changes().keys() >= {ann.id, viewer.id}, what="the changes")
+        assert changes()[viewer.id] is None
+        assert changes()[ann.id] == ann.as_json()
+
+
 async def test_person_gets_the_events_of_the_guild_of_their_role(rig: Rig) -> None:
     session = await sign_in(rig, ROLES)
     async with open_client(rig.server.url) as client:

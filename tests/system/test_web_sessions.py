@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from botctl.bot.member_changes import watch_member_changes
 from botctl.core.contracts.access import Holder, HolderType
 from botctl.core.contracts.audit_entry import Principal, encode_line, make_entry
+from botctl.core.contracts.command_access import KnownCommands
 from botctl.core.contracts.events import MemberRolesChanged, SessionChanged, SessionEnded
 from botctl.core.contracts.permissions import PERMISSIONS
 from botctl.core.errors import Held
@@ -181,6 +182,18 @@ class TestEnding:
         ended = [event for event in rig.events if isinstance(event, SessionEnded)]
         assert [(event.user, event.reason) for event in ended] == [(BOB, "signed out everywhere")] * 2
 
+    async def test_link_signed_out_everywhere_ends_alone(self, page: Browser, other: Browser, rig: WebRig) -> None:
+        """It is no person: other links are not its own."""
+        for each in (page, other):
+            token = await rig.sessions.create_link("viewer", timedelta(minutes=1))
+            assert (await each.post(f"/auth/link/{token}")).status == 303
+            assert await each.me()
+        refused = await page.post("/api/sign-out", json={"everywhere": "no"})
+        assert (refused.status, refused.json["message"]) == (400, "everywhere must be true or false.")
+        assert (await page.post("/api/sign-out", json={"everywhere": True})).status == 204
+        assert await page.me() is None
+        assert await other.me()
+
     async def test_own_sessions_are_listed_and_can_be_ended(self, page: Browser, other: Browser) -> None:
         await page.sign_in(BOB)
         await other.sign_in(BOB)
@@ -320,6 +333,13 @@ class TestRights:
                 await discord.rest("DELETE", f"/guilds/{GUILD}/bans/{BOB}")
                 members[BOB] = bob
 
+    async def test_stranger_is_told_whose_page_it_is_and_nothing_else(self, page: Browser) -> None:
+        reply = await page.get("/api/site")
+        assert (reply.status, reply.json) == (200, {"bot": "bot"})
+        assert reply.cookies == []
+        for path in ("me", "permissions", "explain?need=jobs:run", "sessions", "audit"):
+            assert (await page.get(f"/api/{path}")).status == 401, path
+
     async def test_explanation_has_the_steps(self, page: Browser) -> None:
         await page.sign_in(BOB)
         told = (await page.get(f"/api/explain?need=jobs:read&guild={GUILD}")).json
@@ -329,12 +349,32 @@ class TestRights:
         assert not (await page.get("/api/explain?need=jobs:read")).json["allowed"]
         for query in ("", "need=x", "need=jobs:read&guild=x", "need=jobs:read&guild="):
             assert (await page.get(f"/api/explain?{query}")).status == 400
-        for need, sentence in (
-            ("jobs:rum", "did you mean jobs:run?"),
-            ("/ops", "/ops is a command. `botctl auth explain"),
-        ):
+        for need, sentence in (("jobs:rum", "did you mean jobs:run?"), ("/ops%20stats", "did you mean ops status?")):
             assert sentence in (await page.get(f"/api/explain?need={need}")).json["message"]
         assert (await page.get("/api/permissions")).json == dict(PERMISSIONS)
+
+    async def test_command_is_explained_as_in_its_guild(self, page: Browser, rig: WebRig) -> None:
+        async def told(name: str, guild: str = f"&guild={GUILD}") -> tuple[bool, str]:
+            reply = (await page.get(f"/api/explain?need={name}{guild}")).json
+            return reply["allowed"], " ".join(reply["lines"])
+
+        await page.sign_in(BOB)
+        allowed, lines = await told("/ops%20status")
+        assert allowed
+        assert lines.startswith(
+            f"bob may use ops status, which needs the role admin or moderator, in guild {GUILD}. yes:"
+        )
+        allowed, lines = await told("/ops%20status", "")  # for the bot Discord roles do not count
+        assert not allowed
+        assert "To allow it, grant" in lines
+        assert await told("ping", "") == (True, "bob may use ping. yes: it asks for no role")
+        await rig.guilds.update(GUILD, {"disabled": "ping"}, actor="cli")
+        try:
+            allowed, lines = await told("/ping")
+            assert not allowed
+            assert "switch it off" in lines
+        finally:
+            await rig.guilds.update(GUILD, {"disabled": None}, actor="cli")
 
     async def test_ticket_is_the_session_for_the_realtime_server(self, page: Browser, rig: WebRig) -> None:
         await page.sign_in(BOB)
@@ -452,6 +492,20 @@ async def test_address_is_published_and_gone_after_the_stop(shared: Redis, disco
     async with serving_web(shared, tmp_path, discord.url) as rig:
         assert Runtime(tmp_path).live()["web"].address == rig.url
     assert "web" not in Runtime(tmp_path).live()
+
+
+async def test_process_without_commands_says_where_they_are_explained(
+    shared: Redis, discord: Discord, tmp_path: Path
+) -> None:
+    async with (
+        serving_web(shared, tmp_path, discord.url, commands=KnownCommands()) as rig,
+        browser(rig.url) as page,
+    ):
+        await page.post(f"/auth/link/{await rig.sessions.create_link('viewer', timedelta(minutes=1))}")
+        reply = await page.get("/api/explain?need=/ops%20status")
+        assert reply.status == 400
+        assert '/ops status is a command. `botctl auth explain WHO "/ops status"`' in reply.json["message"]
+        assert (await page.get("/api/explain?need=jobs:read")).json["allowed"]
 
 
 async def test_on_https_the_cookie_is_secure_and_bound_to_the_host(

@@ -35,6 +35,10 @@ class Explanation:
     steps: tuple[str, ...]
     change: str = ""
 
+    @property
+    def allowed(self) -> bool:
+        return not self.change
+
 
 def explain(decision: AccessDecision, *, who: str = "", what: str = "") -> Explanation:
     """Say why ``decision`` is as it is. The answer is "``who`` may ``what`` …"; by default, the holder and the need."""

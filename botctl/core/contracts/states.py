@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from botctl.core.contracts.permissions import GRANTS_READ, JOBS_READ, KEYS_READ, RATELIMIT_READ, STATUS_READ
+from botctl.core.contracts.permissions import (
+    GRANTS_READ,
+    JOBS_READ,
+    KEYS_READ,
+    RATELIMIT_READ,
+    SESSIONS_ADMIN,
+    STATUS_READ,
+)
 
 STATE_PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -18,6 +25,7 @@ STATE_PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "limits": RATELIMIT_READ,
         "keys": KEYS_READ,
         "grants": GRANTS_READ,
+        "sessions": SESSIONS_ADMIN,
     }
 )
 """The permission that each state needs, for the whole bot."""

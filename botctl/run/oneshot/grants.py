@@ -40,6 +40,4 @@ def command_roles(loaded: Loaded) -> Mapping[str, tuple[str, ...]]:
     """The roles that each command of the project's files asks for, by its name; files with faults are left out."""
     registry = build_shared_registry(loaded, bus=Bus())
     catalog = load_commands(registry, loaded, skip_broken=True, provides=lambda _: True)
-    compiled = (command for file in catalog.files for command in file.compiled)
-    policies = (item for command in compiled for item in command.policies.items())
-    return {policy_name(*key): policy.roles for key, policy in policies}
+    return {policy_name(*key): roles for key, roles in catalog.command_roles.items()}

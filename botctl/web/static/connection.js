@@ -48,8 +48,8 @@ function words(status) {
       return ["waiting", "Reconnecting", left > 0 ? `in ${left} s` : "…"];
     }
     case "live":
+      if (status.lost) return ["recovered", status.back ? "Live again" : "Live", "some events are lost"];
       if (!status.back) return ["live", "Live", ""];
-      if (status.lost) return ["recovered", "Live again", "some events are lost"];
       return ["recovered", "Recovered", status.missed ? `${plural(status.missed, "event")} caught up` : "nothing missed"];
     default:
       return ["ended", "Not live", status.sentence];

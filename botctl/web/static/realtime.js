@@ -22,7 +22,8 @@ export function pauseAfter(failures, random = Math.random()) {
 
 /**
  * `status` is {phase, at?, sentence?, missed?, lost?}: phase is connecting, live, waiting (until `at`, a time in ms) or
- * ended (`sentence` says why). After a reconnect, live has `missed` (how many events were caught up) and `lost`.
+ * ended (`sentence` says why). After a reconnect (`back`), live has `missed` (how many events were caught up); and it has
+ * `lost` where events cannot be had any more.
  */
 export class Realtime {
   #socket = null;
@@ -161,7 +162,8 @@ export class Realtime {
         break;
       case "gap":
         this.#positions.set(message.topic, { epoch: message.epoch, offset: message.offset });
-        this.#set({ ...this.status, lost: true });
+        if (this.#recovering) this.#recovering.lost = true;
+        else this.#set({ ...this.status, lost: true });
         break;
       case "change":
         this.#change(message);
@@ -224,12 +226,13 @@ export class Realtime {
   async #subscribe(topics) {
     const after = Object.fromEntries(topics.filter((topic) => this.#positions.has(topic)).map((topic) => [topic, this.#positions.get(topic)]));
     const reply = await this.#request("subscribe", { topics, after }).catch(() => null);
-    for (const { topic, epoch, offset, recovered } of reply?.topics ?? []) {
-      if (recovered === false && this.#recovering) this.#recovering.lost = true;
+    const lost = new Set(reply?.topics.filter(({ recovered }) => recovered === false).map(({ topic }) => topic));
+    if (lost.size && this.#recovering) this.#recovering.lost = true;
+    for (const { topic, epoch, offset } of reply?.topics ?? []) {
       const last = this.#positions.get(topic);
       if (!last || last.epoch !== epoch || last.offset < offset) this.#positions.set(topic, { epoch, offset });
     }
-    const fresh = topics.filter((topic) => !(topic in after) && this.#positions.get(topic)?.offset > 0);
+    const fresh = topics.filter((topic) => (!(topic in after) || lost.has(topic)) && this.#positions.get(topic)?.offset > 0);
     if (fresh.length) await this.#lookBack(fresh);
   }
 

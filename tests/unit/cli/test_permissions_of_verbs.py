@@ -84,6 +84,7 @@ STATE_VERBS = {
     "limits": "ratelimit list",
     "keys": "auth key list",
     "grants": "auth who",
+    "sessions": "auth sessions list",
 }
 
 

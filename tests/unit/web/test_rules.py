@@ -48,7 +48,10 @@ def test_headers_let_nothing_in_from_outside() -> None:
     assert policy["script-src"] == policy["style-src"] == "'self'"
     assert policy["connect-src"] == "'self' wss://bot.example"
     assert policy["form-action"] == "'self' https://discord.com"
-    assert headers["Strict-Transport-Security"]
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
     other_port = Site("dice", "https://bot.example:8760", PUBLIC.hosts, PUBLIC.discord)
     assert "Strict-Transport-Security" not in other_port.headers(None), "http on that host may be someone else's"
     assert "Strict-Transport-Security" not in LOCAL.headers(None)

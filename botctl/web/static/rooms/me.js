@@ -4,15 +4,19 @@ import { covers, may } from "../access.js";
 import { ask, field, notify, reasonField } from "../dialogs.js";
 import { badge, button, el, empty, panel, problem, prose, show } from "../dom.js";
 import { browserName, moment, plural } from "../format.js";
+import { LiveArea } from "../live.js";
 import { Table } from "../table.js";
 
 export default {
   title: "Me",
   icon: "M10 10a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4zM3.8 17a6.2 6.2 0 0 1 12.4 0",
   open(view, page) {
-    const life = { open: true };
+    const life = { open: true, stop: () => {} };
     show(view, identity(page), el("div", { class: "columns even" }, roles(page.me), explanation(page)), sessions(page, life));
-    return () => { life.open = false; };
+    return () => {
+      life.open = false;
+      life.stop();
+    };
   },
 };
 
@@ -51,7 +55,7 @@ function step(sentence) {
 }
 
 function explanation({ api, me, query }) {
-  const need = el("input", { name: "need", required: true, list: "permissions", value: query.get("need") ?? "", placeholder: "jobs:run", autocomplete: "off", spellcheck: "false" });
+  const need = el("input", { name: "need", required: true, list: "permissions", value: query.get("need") ?? "", placeholder: "jobs:run or /ops status", autocomplete: "off", spellcheck: "false" });
   const guild = me.guilds.length
     ? el("select", { name: "guild" }, el("option", { value: "" }, "for the whole bot"), me.guilds.map(({ id }) => el("option", { value: id }, `in guild ${id}`)))
     : null;
@@ -71,7 +75,7 @@ function explanation({ api, me, query }) {
   };
   if (query.get("need")) submit();
   return panel("May I?", el("form", { class: "inline", on: { submit } },
-    field("Permission", need), guild && field("Where", guild),
+    field("Permission or command", need), guild && field("Where", guild),
     known,
     el("button", { type: "submit", class: "primary" }, "Explain")), answer);
 }
@@ -81,8 +85,10 @@ function whose(session) {
   return session.name || session.user || `a link of ${session.made_by}`;
 }
 
+/** One's own sessions, as they were when asked for; those of everyone are live. `life`: of the room. */
 function sessions(page, life) {
   const all = { on: false };
+  let isLive = false;
   const trouble = el("div");
   const section = panel("Sessions", trouble);
   const table = (mine) => new Table({
@@ -106,12 +112,34 @@ function sessions(page, life) {
   show(place, rows.element);
   const load = async () => {
     show(trouble);
+    const asked = rows; // the person may choose the other list before the answer comes
     try {
       const list = await page.api.get(`/api/sessions${all.on ? "?all=1" : ""}`);
-      if (life.open) rows.update(list);
+      if (life.open) asked.update(list);
     } catch (failure) {
-      if (life.open) show(trouble, problem(failure.message, button("Try again", load)));
+      if (life.open && asked === rows) show(trouble, problem(failure.message, button("Try again", load)));
     }
+  };
+  const follow = () => {
+    const area = new LiveArea({ title: "Sessions", command: "botctl auth sessions list", element: place, realtime: page.realtime });
+    show(trouble, area.note);
+    life.stop = page.realtime.watch("sessions", (values, watched) => {
+      const known = [...(values?.values() ?? [])].sort((one, other) => other.created_at.localeCompare(one.created_at));
+      rows.update(known.map((session) => ({ ...session, current: session.id === page.me.session.id })));
+      area.update(values, watched);
+    });
+  };
+  const choose = (everyone) => {
+    life.stop();
+    life.stop = () => {};
+    all.on = everyone;
+    isLive = everyone && Boolean(page.realtime?.isLive);
+    rows = table(!everyone);
+    place.hidden = false;
+    place.classList.remove("past");
+    show(place, rows.element);
+    if (isLive) follow();
+    else load();
   };
   const end = (session) => ask({
     title: session.user && session.user === page.me.user?.id ? "End a session of yours" : `End a session of ${whose(session)}`,
@@ -121,17 +149,12 @@ function sessions(page, life) {
     danger: true,
     run: async ({ reason }) => {
       await page.api.post(`/api/sessions/${encodeURIComponent(session.id)}/end`, { reason });
-      load();
+      if (!isLive) load();
       return `The session of ${whose(session)} has ended.`;
     },
   });
   if (may(page.me, "sessions:admin")) {
-    const everyone = el("input", { type: "checkbox", name: "everyone", on: { change: (event) => {
-      all.on = event.target.checked;
-      rows = table(!all.on);
-      show(place, rows.element);
-      load();
-    } } });
+    const everyone = el("input", { type: "checkbox", name: "everyone", on: { change: (event) => choose(event.target.checked) } });
     section.querySelector("header").append(el("label", { class: "check" }, everyone, "of everyone"));
   }
   load();
