@@ -135,7 +135,7 @@ class GatewayShard:
                 session=session.id if session else None,
                 sequence=session.sequence if session else None,
             )
-        ws.watch(self._before_event, partial(host.sessions.mark, self.id))
+        ws.watch(self._before_event, partial(host.sessions.mark_begun, self.id), partial(host.sessions.mark, self.id))
         return ws
 
     def _before_event(self, event: str, data: Any, text: str) -> None:

@@ -35,6 +35,10 @@ class ShardSessions(Protocol):
         """Hear of an event, before the library does. ``text``: the message that it came in."""
         ...
 
+    def mark_begun(self, shard: int, sequence: int) -> None:
+        """Hear that the listeners of ``sequence`` begin now."""
+        ...
+
     def mark(self, shard: int, sequence: int) -> None:
         """Hear that all events up to ``sequence`` are handled."""
         ...
@@ -65,6 +69,8 @@ class NoStoredSessions:
         return None
 
     def record(self, shard: int, event: str, data: Any, text: str) -> None: ...
+
+    def mark_begun(self, shard: int, sequence: int) -> None: ...
 
     def mark(self, shard: int, sequence: int) -> None: ...
 

@@ -31,19 +31,24 @@ class GatewaySocket(DiscordWebSocket):
     async def resume(self) -> None:
         """Do nothing."""
 
-    def watch(self, before: Callable[[str, Any, str], None], after: Callable[[int], None]) -> None:
+    def watch(
+        self, before: Callable[[str, Any, str], None], begin: Callable[[int], None], after: Callable[[int], None]
+    ) -> None:
         """Call ``before`` with each event, its data and the text of the message before it is parsed.
 
-        ``after`` gets its sequence number when each listener of the event has begun: disnake starts them as tasks.
+        ``begin`` gets its sequence number right before its first listener begins, and ``after`` when each of them has:
+        disnake starts them as tasks, and the event loop runs what is ready in the order in which it became so.
         """
         loop = asyncio.get_running_loop()
 
         def parse_watched(event: str, parse: Callable[[Any], Any], data: Any) -> None:
             before(event, data, self._text)
+            sequence = self.sequence or 0
+            loop.call_soon(begin, sequence)
             try:
                 parse(data)
             finally:
-                loop.call_soon(after, self.sequence or 0)
+                loop.call_soon(after, sequence)
 
         parsers = self._discord_parsers.items()
         self._discord_parsers = {event: partial(parse_watched, event, parse) for event, parse in parsers}

@@ -16,6 +16,7 @@ from botctl.bot.gateway.session_file import (
     MIN_COMPACTED,
     DamagedFile,
     SessionFile,
+    compacted,
     encode_all,
     parse_head,
     read_guilds,
@@ -27,9 +28,9 @@ READY = {"session_id": "s", "resume_gateway_url": "u", "user": {"id": "10"}, "gu
 GUILD = {"id": "1", "unavailable": False, "channels": []}
 
 
-def message(event: str, data: Any) -> str:
+def message(event: str, data: Any, number: int = 1) -> str:
     """As Discord sends it."""
-    return json.dumps({"t": event, "s": 1, "op": 0, "d": data})
+    return json.dumps({"t": event, "s": number, "op": 0, "d": data})
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_it_has_what_was_written(file: SessionFile) -> None:
     add_channel(file, 7)
     file.mark(5, 2000)
     head = read_head(file.path)
-    assert (head.session, head.origin, head.sequence, head.seen_ms) == ("s", ORIGIN, 5, 2000)
+    assert (head.session, head.origin, head.sequence, head.begun, head.seen_ms) == ("s", ORIGIN, 5, 5, 2000)
     assert channels(file.path.read_bytes()) == ["7"]
     assert file.path.stat().st_mode & 0o777 == 0o600
     file.mark(3, 3000)
@@ -72,7 +73,45 @@ def test_record_that_is_not_whole_is_left_out(file: SessionFile) -> None:
     assert channels(content) == ["7"]
 
 
-@pytest.mark.parametrize("content", [b"", b"botctlg1", b"botctlg1" + bytes(16), b"x" * 100, b"botctlg1" + b"\xff" * 50])
+def test_guilds_are_those_of_the_mark_after_a_kill_at_any_moment(file: SessionFile) -> None:
+    """Discord sends again what came after it, so a record of that would count twice, and hide what it removes."""
+
+    def look() -> tuple[int, int, int, int]:
+        content = file.path.read_bytes()
+        head, guild = parse_head(content), read_guilds(content)[0].guilds["1"]
+        return head.sequence, head.begun, guild["member_count"], len(guild["channels"])
+
+    file.append(message("GUILD_CREATE", GUILD | {"member_count": 3, "channels": [{"id": "7"}]}))
+    gone = message("CHANNEL_DELETE", {"guild_id": "1", "id": "7"}, 2)
+    came = message("GUILD_MEMBER_ADD", {"guild_id": "1", "user": {"id": "12"}}, 3)
+    moments = [look()]
+    for text in (gone, came):  # both have arrived together
+        file.append(text)
+    moments.append(look())
+    for number in (2, 3):
+        file.mark_begun(number)
+        moments.append(look())
+        file.mark(number, 2000)
+        moments.append(look())
+    assert moments == [(1, 1, 3, 1), (1, 1, 3, 1), (1, 2, 3, 1), (2, 2, 3, 0), (2, 3, 3, 0), (3, 3, 4, 0)]
+
+
+def test_events_that_are_not_handled_yet_stay_in_a_shorter_file(file: SessionFile) -> None:
+    file.append(message("GUILD_CREATE", GUILD))
+    for number in (2, 3):
+        file.append(message("CHANNEL_CREATE", {"guild_id": "1", "id": str(number)}, number))
+    file.mark(2, 2000)
+    file.mark_begun(3)
+    shorter, length = compacted(file.read(0, file.size))
+    assert length < file.size
+    file.replace_start(shorter, length)
+    assert channels(file.path.read_bytes()) == ["2"]
+    assert read_head(file.path).begun == 3
+    file.mark(3, 3000)
+    assert channels(file.path.read_bytes()) == ["2", "3"]
+
+
+@pytest.mark.parametrize("content", [b"", b"botctlg2", b"botctlg2" + bytes(24), b"x" * 100, b"botctlg2" + b"\xff" * 50])
 def test_other_files_are_damaged(content: bytes) -> None:
     with pytest.raises(DamagedFile):
         parse_head(content)
@@ -88,10 +127,11 @@ def test_long_file_is_made_shorter_while_it_is_written(file: SessionFile) -> Non
     size = file.size
     guilds, end = read_guilds(file.read(0, size))
     assert end == size
-    compacted = SessionFile.content(1, 1, encode_all(ORIGIN, guilds.records()))
+    shorter, _ = compacted(file.read(0, size))
+    assert shorter == SessionFile.content(1, 1000, encode_all(ORIGIN, guilds.records()))
     add_channel(file, 8)
     file.mark(9, 4000)
-    file.replace_start(compacted, size)
+    file.replace_start(shorter, size)
     add_channel(file, 9)
     content = file.path.read_bytes()
     assert channels(content) == ["7", "8", "9"]

@@ -91,7 +91,8 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
     with monkeypatch.context() as patch:
         patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
         ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
-    ws.watch(lambda event, data, text: heard.append((event, data["id"], text[:7])), heard.append)
+    begun = lambda number: heard.append(-number)  # noqa: E731
+    ws.watch(lambda event, data, text: heard.append((event, data["id"], text[:7])), begun, heard.append)
     for number in (7, 8):
         data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
         await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
@@ -99,7 +100,35 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
         await asyncio.sleep(0)
     await ws.received_message('{"op":0,"t":"OF_TOMORROW","s":9,"d":{}}')
     first = '{"op":0'
-    assert heard == [("MESSAGE_DELETE", "7", first), "listener", 7, ("MESSAGE_DELETE", "8", first), "listener", 8]
+    assert heard == [
+        *[("MESSAGE_DELETE", "7", first), -7, "listener", 7],
+        *[("MESSAGE_DELETE", "8", first), -8, "listener", 8],
+    ]
+
+
+async def test_events_that_arrive_together_are_marked_one_by_one(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    """So at most one of them is in doubt after a kill."""
+    client, heard = bot.bot, []
+    for name in ("first", "second"):
+
+        async def listen(_: Any, name: str = name) -> None:
+            heard.append(name)
+            await asyncio.sleep(0)
+
+        client.add_listener(listen, "on_raw_message_delete")
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    ws.watch(
+        lambda *_: None, lambda number: heard.append(f"begin {number}"), lambda number: heard.append(f"end {number}")
+    )
+    for number in (7, 8):
+        data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
+        await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert heard == [word for n in (7, 8) for word in (f"begin {n}", "first", "second", f"end {n}")]
 
 
 async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):
