@@ -197,10 +197,15 @@ class SessionFile:
         self._begun = max(sequence, self._begun)
         self._write_mark()
 
-    def mark(self, sequence: int, seen_ms: int) -> None:
-        """Everything up to ``sequence`` was handled, and the bot is connected at ``seen_ms``."""
-        self.sequence, self._seen_ms = max(sequence, self.sequence), seen_ms
-        self._begun = max(self.sequence, self._begun)
+    def mark(self, sequence: int) -> None:
+        """Everything up to ``sequence`` was handled."""
+        self.sequence = max(sequence, self.sequence)
+        self._begun = max(sequence, self._begun)
+        self._write_mark()
+
+    def mark_seen(self, seen_ms: int) -> None:
+        """The bot is connected at ``seen_ms``."""
+        self._seen_ms = seen_ms
         self._write_mark()
 
     def _write_mark(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,6 @@ from botctl.bot.gateway.session_file import (
     newest,
     parse_head,
     read_guilds,
-    read_head,
     session_path,
 )
 from botctl.bot.gateway.session_mirror import SessionMirror
@@ -173,7 +172,7 @@ class StoredSessions:
         """Note that the listeners of the events up to ``sequence`` have begun."""
         if (file := self._files.get(shard)) is not None:
             try:
-                file.mark(sequence, unix_ms(self._clock.now()))
+                file.mark(sequence)
             except OSError as error:
                 self._give_up(shard, error)
 
@@ -239,13 +238,19 @@ class StoredSessions:
                 except OSError as error:
                     self._give_up(shard, error)
 
+    def _mark_time(self) -> None:
+        for shard, file in list(self._files.items()):
+            try:
+                file.mark_seen(unix_ms(self._clock.now()))
+            except OSError as error:
+                self._give_up(shard, error)
+
     async def run(self) -> None:
         """Write to Redis, and compact, again and again. Never returns."""
         away = False
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            for shard, file in list(self._files.items()):
-                self.mark(shard, file.sequence)  # the time in it
+            self._mark_time()
             await self.compact()
             try:
                 await self.write_mirror()
@@ -261,27 +266,6 @@ def _tell_repetition(shard: int, event: str) -> None:
         _log.warning(
             "shard %s: %s comes again, for the last process was killed while its listeners began", shard, event
         )
-
-
-def why_login(
-    folder: Path, settings: Settings, access: DiscordAccess, shards: Iterable[int], clock: Clock
-) -> dict[int, str]:
-    """Why each of ``shards`` (all that there are) would log in after a restart now; an empty text for a RESUME."""
-    numbers = tuple(shards)
-    origin = origin_of(access.token, access.base_url, map(str, settings.discord.intents), len(numbers))
-    return {shard: _why_login(session_path(folder, shard), settings, origin, clock) for shard in numbers}
-
-
-def _why_login(path: Path, settings: Settings, origin: SessionOrigin, clock: Clock) -> str:
-    if not settings.discord.resume:
-        return UNWANTED
-    try:
-        head = read_head(path)
-    except FileNotFoundError:
-        return NOTHING_STORED
-    except (OSError, DamagedFile):
-        return DAMAGED
-    return refusal(head.origin, origin, (unix_ms(clock.now()) - head.seen_ms) / 1000)
 
 
 @asynccontextmanager

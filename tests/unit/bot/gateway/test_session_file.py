@@ -53,12 +53,13 @@ def add_channel(file: SessionFile, number: int, **more: str) -> None:
 def test_it_has_what_was_written(file: SessionFile) -> None:
     file.append(message("GUILD_CREATE", GUILD), is_change=False)
     add_channel(file, 7)
-    file.mark(5, 2000)
+    file.mark(5)
+    file.mark_seen(2000)
     head = read_head(file.path)
     assert (head.session, head.origin, head.sequence, head.begun, head.seen_ms) == ("s", ORIGIN, 5, 5, 2000)
     assert channels(file.path.read_bytes()) == ["7"]
     assert file.path.stat().st_mode & 0o777 == 0o600
-    file.mark(3, 3000)
+    file.mark(3)
     assert read_head(file.path).sequence == 5, "an event that comes again does not set it back"
 
 
@@ -91,7 +92,7 @@ def test_guilds_are_those_of_the_mark_after_a_kill_at_any_moment(file: SessionFi
     for number in (2, 3):
         file.mark_begun(number)
         moments.append(look())
-        file.mark(number, 2000)
+        file.mark(number)
         moments.append(look())
     assert moments == [(1, 1, 3, 1), (1, 1, 3, 1), (1, 2, 3, 1), (2, 2, 3, 0), (2, 3, 3, 0), (3, 3, 4, 0)]
 
@@ -100,14 +101,14 @@ def test_events_that_are_not_handled_yet_stay_in_a_shorter_file(file: SessionFil
     file.append(message("GUILD_CREATE", GUILD))
     for number in (2, 3):
         file.append(message("CHANNEL_CREATE", {"guild_id": "1", "id": str(number)}, number))
-    file.mark(2, 2000)
+    file.mark(2)
     file.mark_begun(3)
     shorter, length = compacted(file.read(0, file.size))
     assert length < file.size
     file.replace_start(shorter, length)
     assert channels(file.path.read_bytes()) == ["2"]
     assert read_head(file.path).begun == 3
-    file.mark(3, 3000)
+    file.mark(3)
     assert channels(file.path.read_bytes()) == ["2", "3"]
 
 
@@ -130,7 +131,7 @@ def test_long_file_is_made_shorter_while_it_is_written(file: SessionFile) -> Non
     shorter, _ = compacted(file.read(0, size))
     assert shorter == SessionFile.content(1, 1000, encode_all(ORIGIN, guilds.records()))
     add_channel(file, 8)
-    file.mark(9, 4000)
+    file.mark(9)
     file.replace_start(shorter, size)
     add_channel(file, 9)
     content = file.path.read_bytes()

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from botctl.bot.gateway import stored_sessions
+from botctl.bot.gateway.restart_reasons import why_login
 from botctl.bot.gateway.session_file import SessionFile, encode_all, newest, session_path
 from botctl.bot.gateway.session_mirror import SessionMirror
-from botctl.bot.gateway.stored_sessions import StoredSessions, why_login
+from botctl.bot.gateway.stored_sessions import StoredSessions
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
