@@ -6,7 +6,8 @@ session, READY, and all events that change a guild, with their numbers. They are
 event, and the mark after that. Records beyond the mark do not count, because Discord sends these events again: so after
 a kill at any moment the guilds are those of the mark. If the two numbers differ, that one event may be handled twice.
 
-The kernel has what was written, so a kill loses nothing. After a power cut the checksums tell what is whole.
+The kernel has what was written, so a kill loses nothing. The mark also says how long the file was, and each record has
+a checksum: a file that a power cut has torn is not used.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ORIGIN: Final = "ORIGIN"
 MIN_COMPACTED: Final = 1 << 20
 """Bytes of changes before a file is written again, shorter; at least as many as the rest has."""
 _MAGIC: Final = b"botctlg2"
-_MARK: Final = struct.Struct("<QQQ")  # sequence, begun, milliseconds since 1970
+_MARK: Final = struct.Struct("<QQQQ")  # sequence, begun, milliseconds since 1970, bytes of the file
 MARK_BYTES: Final = _MARK.size
 _RECORD: Final = struct.Struct("<II")  # length, CRC-32
 _HEAD_BYTES: Final = 4096  # more than the origin needs
@@ -89,14 +90,15 @@ def read_head(path: Path) -> SessionHead:
 def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
     """The guilds of a whole file as of its mark, and where its first record beyond that begins.
 
-    Raises DamagedFile without a session.
+    Raises DamagedFile without a session, or if records are missing.
     """
-    guilds, end, me = GuildPayloads(), _START, ""
+    guilds, end, whole, me = GuildPayloads(), _START, _START, ""
     try:
-        marked, _, _ = _MARK.unpack_from(content, len(_MAGIC))
+        marked, _, _, size = _MARK.unpack_from(content, len(_MAGIC))
         for sequence, event, data, after in _records(content):
+            whole = after
             if sequence > marked:
-                break
+                continue
             end = after
             if event == ORIGIN:
                 continue
@@ -104,8 +106,8 @@ def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
             guilds.apply(event, stored_form(event, data, me))
     except _FAULTS as error:
         raise DamagedFile(type(error).__name__) from error
-    if not guilds.ready.get("session_id"):
-        raise DamagedFile("no session")
+    if not guilds.ready.get("session_id") or whole < size:
+        raise DamagedFile("no session" if whole >= size else "it is torn")
     return guilds, end
 
 
@@ -114,7 +116,7 @@ def parse_head(content: bytes) -> SessionHead:
     try:
         if not content.startswith(_MAGIC):
             raise DamagedFile("another kind of file")
-        sequence, begun, seen_ms = _MARK.unpack_from(content, len(_MAGIC))
+        sequence, begun, seen_ms, _ = _MARK.unpack_from(content, len(_MAGIC))
         _, _, head, _ = next(_records(content))
         origin = SessionOrigin(**head["origin"] | {"intents": tuple(head["origin"]["intents"])})
         return SessionHead(str(head["session"]), origin, sequence, begun, seen_ms)
@@ -177,7 +179,7 @@ class SessionFile:
     @staticmethod
     def content(sequence: int, seen_ms: int, records: bytes, *, begun: int = 0) -> bytes:
         """What a new file has; ``records``: as `encode_all`; the rest as in `SessionHead`."""
-        return _MAGIC + _MARK.pack(sequence, max(begun, sequence), seen_ms) + records
+        return _MAGIC + _MARK.pack(sequence, max(begun, sequence), seen_ms, _START + len(records)) + records
 
     @staticmethod
     def with_mark(content: bytes, mark: bytes) -> bytes:
@@ -209,8 +211,11 @@ class SessionFile:
         self._write_mark()
 
     def _write_mark(self) -> None:
-        self.mark_bytes = _MARK.pack(self.sequence, self._begun, self._seen_ms)
+        self.mark_bytes = self._pack(self.size)
         os.pwrite(self._descriptor, self.mark_bytes, len(_MAGIC))
+
+    def _pack(self, size: int) -> bytes:
+        return _MARK.pack(self.sequence, self._begun, self._seen_ms, size)
 
     @property
     def is_long(self) -> bool:
@@ -224,7 +229,8 @@ class SessionFile:
     def replace_start(self, compacted: bytes, length: int) -> None:
         """Put ``compacted``, a whole file, in the place of the first ``length`` bytes; keep what came since."""
         tail, old = self.read(length, self.size), self._descriptor
-        self._begin(self.with_mark(compacted, self.mark_bytes) + tail, len(compacted))
+        mark = self._pack(len(compacted) + len(tail))
+        self._begin(self.with_mark(compacted, mark) + tail, len(compacted))
         os.close(old)
 
     def close(self) -> None:
@@ -239,5 +245,5 @@ class SessionFile:
         new.replace(self.path)
         self._descriptor, self._base, self.size = descriptor, base, len(content)
         self.mark_bytes = content[len(_MAGIC) : _START]
-        self.sequence, self._begun, self._seen_ms = _MARK.unpack(self.mark_bytes)
+        self.sequence, self._begun, self._seen_ms, _ = _MARK.unpack(self.mark_bytes)
         self.generation += 1

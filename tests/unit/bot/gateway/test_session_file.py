@@ -74,6 +74,20 @@ def test_record_that_is_not_whole_is_left_out(file: SessionFile) -> None:
     assert channels(content) == ["7"]
 
 
+def test_file_that_a_power_cut_has_torn_is_not_used(file: SessionFile) -> None:
+    """The mark stands at the beginning, and may be on the disk before the records that it speaks of."""
+    file.append(message("GUILD_CREATE", GUILD))
+    before = file.size
+    add_channel(file, 7)
+    file.mark(2)
+    content = file.path.read_bytes()
+    for torn in (content[:before], content[:-1], content[:-1] + b"\0"):
+        with pytest.raises(DamagedFile, match="torn"):
+            read_guilds(torn)
+    file.replace_start(*compacted(content))
+    assert channels(file.path.read_bytes()) == ["7"]
+
+
 def test_guilds_are_those_of_the_mark_after_a_kill_at_any_moment(file: SessionFile) -> None:
     """Discord sends again what came after it, so a record of that would count twice, and hide what it removes."""
 
@@ -112,7 +126,7 @@ def test_events_that_are_not_handled_yet_stay_in_a_shorter_file(file: SessionFil
     assert channels(file.path.read_bytes()) == ["2", "3"]
 
 
-@pytest.mark.parametrize("content", [b"", b"botctlg2", b"botctlg2" + bytes(24), b"x" * 100, b"botctlg2" + b"\xff" * 50])
+@pytest.mark.parametrize("content", [b"", b"botctlg2", b"botctlg2" + bytes(32), b"x" * 100, b"botctlg2" + b"\xff" * 50])
 def test_other_files_are_damaged(content: bytes) -> None:
     with pytest.raises(DamagedFile):
         parse_head(content)
