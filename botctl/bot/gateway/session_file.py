@@ -31,6 +31,8 @@ from botctl.bot.gateway.resume_rules import SessionOrigin
 from botctl.core.files.private import make_private_folder, write_private
 
 ORIGIN: Final = "ORIGIN"
+MAX_LATER: Final = 1 << 16
+"""Characters of messages that are written together."""
 MIN_COMPACTED: Final = 1 << 20
 """Bytes of changes before a file is written again, shorter; at least as many as the rest has."""
 _MAGIC: Final = b"botctlg2"
@@ -101,14 +103,15 @@ def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
 
     Raises DamagedFile without a session, or if records are missing.
     """
-    guilds, end, whole, me = GuildPayloads(), _START, _START, ""
+    guilds, end, start, whole, me = GuildPayloads(), 0, _START, _START, ""
     try:
         marked, _, _, size = _MARK.unpack_from(content, len(_MAGIC))
         for sequence, event, data, after in _records(content):
-            whole = after
+            if after != whole:
+                start, whole = whole, after  # of this record, which may have several events
             if sequence > marked:
+                end = end or start
                 continue
-            end = after
             if event == ORIGIN:
                 continue
             me = data["user"]["id"] if event == "READY" else me
@@ -117,7 +120,7 @@ def read_guilds(content: bytes) -> tuple[GuildPayloads, int]:
         raise DamagedFile(type(error).__name__) from error
     if not guilds.ready.get("session_id") or whole < size:
         raise DamagedFile("no session" if whole >= size else "it is torn")
-    return guilds, end
+    return guilds, end or whole
 
 
 def parse_head(content: bytes) -> SessionHead:
@@ -142,8 +145,9 @@ def _records(content: bytes) -> Iterator[tuple[int, str, Any, int]]:
         if len(packed) < length or zlib.crc32(packed) != checksum:
             return
         place += _RECORD.size + length
-        message = json.loads(zstd.decompress(packed))
-        yield message.get("s") or 0, message["t"], message["d"], place
+        messages = json.loads(zstd.decompress(packed))
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield message.get("s") or 0, message["t"], message["d"], place
 
 
 def newest(contents: Sequence[bytes]) -> bytes | None:
@@ -182,6 +186,8 @@ class SessionFile:
         self.generation = 0
         self.sequence = self._begun = self._seen_ms = 0
         self.mark_bytes = b""
+        self._later: list[str] = []
+        self._later_size = 0
         self._descriptor = -1
         self._begin(content, len(content) if base is None else base)
 
@@ -197,7 +203,22 @@ class SessionFile:
 
     def append(self, text: str, *, is_change: bool = True) -> None:
         """Add a message of Discord. ``is_change``: another record has said something of this guild before."""
-        record = encode_text(text)
+        self._write_later()
+        self._append(encode_text(text), is_change=is_change)
+
+    def append_later(self, text: str) -> None:
+        """Add a GUILD_CREATE that no listener hears of, with others and before the next mark: one is not worth it."""
+        self._later.append(text)
+        self._later_size += len(text)
+        if self._later_size > MAX_LATER:
+            self._write_later()
+
+    def _write_later(self) -> None:
+        if self._later:
+            later, self._later, self._later_size = self._later, [], 0
+            self._append(encode_text(f"[{','.join(later)}]"), is_change=False)
+
+    def _append(self, record: bytes, *, is_change: bool) -> None:
         if os.write(self._descriptor, record) != len(record):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += len(record)
@@ -220,6 +241,7 @@ class SessionFile:
         self._write_mark()
 
     def _write_mark(self) -> None:
+        self._write_later()
         self.mark_bytes = self._pack(self.size)
         os.pwrite(self._descriptor, self.mark_bytes, len(_MAGIC))
 

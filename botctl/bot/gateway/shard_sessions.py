@@ -31,8 +31,11 @@ class ShardSessions(Protocol):
         """Return the guilds that go with such a session."""
         ...
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None:
-        """Hear of an event, before the library does. ``text``: the message that it came in."""
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None:
+        """Hear of an event, before the library does. ``text``: the message that it came in.
+
+        ``is_heard``: whether listeners hear of it.
+        """
         ...
 
     def mark_begun(self, shard: int, sequence: int) -> None:
@@ -68,7 +71,7 @@ class NoStoredSessions:
     def take(self, shard: int) -> GuildPayloads | None:  # noqa: ARG002
         return None
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None: ...
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None: ...
 
     def mark_begun(self, shard: int, sequence: int) -> None: ...
 

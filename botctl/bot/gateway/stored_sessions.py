@@ -135,7 +135,7 @@ class StoredSessions:
         """The guilds of a shard that resumes, once."""
         return self._restorable.pop(shard, None)
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None:
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None:
         """Store ``event``, before the library gets it, if it changes what a new process must know."""
         if self._doubtful and shard in self._doubtful:
             self._doubtful.discard(shard)
@@ -147,7 +147,11 @@ class StoredSessions:
         try:
             if event == "READY":
                 self._start(self._origin, shard, stored_form(event, data, self._me))
-            elif (file := self._files.get(shard)) is not None:
+            elif (file := self._files.get(shard)) is None:
+                pass
+            elif not is_heard:
+                file.append_later(text)
+            else:
                 file.append(text, is_change=event != "GUILD_CREATE" or data.get("unavailable") is not False)
         except OSError as error:
             self._give_up(shard, error)

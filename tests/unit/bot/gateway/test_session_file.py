@@ -126,6 +126,25 @@ def test_events_that_are_not_handled_yet_stay_in_a_shorter_file(file: SessionFil
     assert channels(file.path.read_bytes()) == ["2", "3"]
 
 
+def test_guilds_that_come_together_are_one_record(file: SessionFile) -> None:
+    """It is written before the next mark, and before what comes after it. Those beyond the mark do not count."""
+    before = file.size
+    for number in (2, 3):
+        file.append_later(message("GUILD_CREATE", GUILD | {"id": str(number)}, number))
+    assert file.size == before
+    file.mark(2)
+    content = file.path.read_bytes()
+    assert [guild["id"] for guild in read_guilds(content)[0].complete()] == ["2"]
+    file.replace_start(*compacted(content))
+    file.append_later(message("GUILD_CREATE", GUILD, 4))
+    add_channel(file, 7)
+    file.mark(4)
+    content = file.path.read_bytes()
+    assert [guild["id"] for guild in read_guilds(content)[0].complete()] == ["1", "2", "3"]
+    assert channels(content) == ["7"]
+    assert not file.is_long
+
+
 @pytest.mark.parametrize("content", [b"", b"botctlg2", b"botctlg2" + bytes(32), b"x" * 100, b"botctlg2" + b"\xff" * 50])
 def test_other_files_are_damaged(content: bytes) -> None:
     with pytest.raises(DamagedFile):

@@ -15,8 +15,8 @@ from disnake.gateway import DiscordWebSocket
 from disnake.state import AutoShardedConnectionState
 
 from botctl.bot.gateway.shards import TABLE
-from botctl.bot.gateway.socket import GatewaySocket
-from tests.support.offline import Offline, offline
+from botctl.bot.gateway.socket import MARK_S, GatewaySocket
+from tests.support.offline import Offline, offline, user
 
 
 @pytest.fixture
@@ -91,8 +91,12 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
     with monkeypatch.context() as patch:
         patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
         ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
-    begun = lambda number: heard.append(-number)  # noqa: E731
-    ws.watch(lambda event, data, text: heard.append((event, data["id"], text[:7])), begun, heard.append)
+
+    def before(event: str, data: Any, text: str) -> bool:
+        heard.append((event, data["id"], text[:7]))
+        return True
+
+    ws.watch(before, lambda number: heard.append(-number), heard.append)
     for number in (7, 8):
         data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
         await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
@@ -121,7 +125,7 @@ async def test_events_that_arrive_together_are_marked_one_by_one(bot: Offline, m
         patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
         ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
     ws.watch(
-        lambda *_: None, lambda number: heard.append(f"begin {number}"), lambda number: heard.append(f"end {number}")
+        lambda *_: True, lambda number: heard.append(f"begin {number}"), lambda number: heard.append(f"end {number}")
     )
     for number in (7, 8):
         data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
@@ -129,6 +133,34 @@ async def test_events_that_arrive_together_are_marked_one_by_one(bot: Offline, m
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert heard == [word for n in (7, 8) for word in (f"begin {n}", "first", "second", f"end {n}")]
+
+
+@pytest.mark.looptime
+async def test_guilds_that_no_listener_hears_of_are_marked_together(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    """disnake only puts them into a queue until the bot is ready."""
+    client, heard = bot.bot, []
+    client.shard_count = client._connection.shard_count = 1
+    ready = {"session_id": "s", "user": {**user(), "bot": True}, "guilds": [], "application": {"id": "1", "flags": 0}}
+    assert not client.gateway.is_filling
+    client._connection.restore(ready | {"__shard_id__": 0}, [])
+    client._connection._ready_task.cancel()
+    assert client.gateway.is_filling
+    client.add_listener(AsyncMock(side_effect=lambda _: heard.append("listener")), "on_guild_join")
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    ws.watch(lambda *_: not client.gateway.is_filling, lambda number: heard.append(-number), heard.append)
+    for number in (7, 8):
+        await ws.received_message(f'{{"op":0,"t":"GUILD_CREATE","s":{number},"d":{{"id":"{number}","name":"x"}}}}')
+    assert sorted(client._connection._guilds) == [7, 8]
+    await asyncio.sleep(MARK_S * 2)
+    assert heard == [8]
+    await ws.received_message('{"op":0,"t":"GUILD_CREATE","s":9,"d":{"id":"9","name":"x"}}')
+    ws.socket.close = AsyncMock()
+    await ws.close()
+    await asyncio.sleep(MARK_S * 2)
+    assert heard == [8], "the next session counts anew"
 
 
 async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):
