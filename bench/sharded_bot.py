@@ -1,7 +1,7 @@
 """A bot of 16 shards for bench/shards.py: ``python bench/sharded_bot.py URL botctl|bare GUILDS``.
 
 It prints one line of JSON when it is ready and knows all guilds: the seconds from its login, and the megabytes by which
-it has grown. The bot of botctl is its client without its stores, so that both have the same work.
+it has grown. The bot of botctl is its client without its stores; it writes the guilds into the files of its sessions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import gc
 import json
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import disnake
@@ -28,16 +30,16 @@ class BareBot(commands.AutoShardedInteractionBot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None: ...
 
 
-def botctl_bot() -> Any:
-    """The client of botctl; nothing in it is called before the first command."""
+def botctl_bot(folder: Path) -> Any:
+    """The client of botctl, with its sessions in ``folder``; nothing else in it is called before the first command."""
     from bench.sharded_botctl import make_bot  # noqa: PLC0415  the bare bot is measured without botctl's modules
 
-    return make_bot(SHARDS, guild_ready_timeout=READY_S)
+    return make_bot(SHARDS, folder, guild_ready_timeout=READY_S)
 
 
-async def main(url: str, kind: str, guilds: int) -> None:
+async def main(url: str, kind: str, guilds: int, folder: Path) -> None:
     disnake.http.Route.BASE = f"{url}/api/v10"
-    bot = botctl_bot() if kind == "botctl" else BareBot(shard_count=SHARDS, guild_ready_timeout=READY_S)
+    bot = botctl_bot(folder) if kind == "botctl" else BareBot(shard_count=SHARDS, guild_ready_timeout=READY_S)
     process = psutil.Process()
     gc.collect()
     cpu_began_s = sum(process.cpu_times()[:2])
@@ -59,4 +61,5 @@ async def main(url: str, kind: str, guilds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    with tempfile.TemporaryDirectory(prefix="botctl-bench-") as state:
+        asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(state)))

@@ -40,7 +40,7 @@ async def test_copy_follows_the_file(redis: Redis, file: SessionFile) -> None:
     assert await mirror(redis).read(0) is None
     for number in range(3):
         file.append(message("GUILD_CREATE", {"id": str(number), "unavailable": False}))
-        file.mark(number + 5, 2000)
+        file.mark(number + 5)
         await own.write(0, file)
         assert await mirror(redis).read(0) == file.path.read_bytes()
     file.replace_start(
@@ -59,7 +59,7 @@ async def test_copy_follows_the_file(redis: Redis, file: SessionFile) -> None:
 async def test_mark_alone_is_written_too(redis: Redis, file: SessionFile) -> None:
     own = mirror(redis)
     await own.write(0, file)
-    file.mark(9, 3000)
+    file.mark(9)
     await own.write(0, file)
     content = await mirror(redis).read(0)
     assert content is not None

@@ -49,6 +49,7 @@ class Pm2:
             "PM2_DISABLE_VERSION_CHECK": "true",
             "PM2_DISCRETE_MODE": "true",
             "PM2_NO_INTERACTION": "true",
+            "PM2_WORKER_INTERVAL": "10000",  # ms; by default, it looks after its apps every 30 s
             "PYTHONWARNINGS": "",
             "NO_COLOR": "1",
         }

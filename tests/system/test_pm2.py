@@ -23,6 +23,7 @@ import pytest
 from botctl.cli.init.scaffold import bot_name
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.gateway.session import LoginResult
 from botctl.sandbox.model.limits import LENIENT, Rate
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
@@ -280,6 +281,24 @@ class TestRestarts:
         assert "set but empty" in pm2.output("wrong")
         assert "botctl migrate up" in pm2.output("pending")
         assert "Discord refuses the token" in pm2.output("invalid")
+
+    @pytest.mark.soak  # PM2 looks every ten seconds
+    @pytest.mark.parametrize("option", ["cron_restart", "max_memory_restart"])
+    def test_restart_that_pm2_wants_costs_no_login(self, pm2: Pm2, tmp_path: Path, option: str) -> None:
+        """The session is resumed. 1 MB is less than any bot has, and the moment of the cron comes once."""
+        project = Project(tmp_path / option.replace("_", "-"))
+        soon = datetime.now(UTC) + timedelta(seconds=20)
+        value = f"{soon:%Y-%m-%dT%H:%M:%SZ}" if option == "cron_restart" else "1M"
+        with recording_sandbox() as sandbox:
+            runtime = Runtime(project.root, long_lived=True)
+            with runtime.lock("sandbox"):
+                runtime.publish("sandbox", pid=os.getpid(), address=sandbox.url, secret=SECRET)
+                wait_for_success(start_apps(pm2, (project, {"listen_timeout": 1000, option: value})))
+                results = lambda: [str(login.result) for login in sandbox.sessions.logins]  # noqa: E731
+                wait_for(lambda: len(results()) > 1, what="a restart")
+                pm2.call("delete", bot_name(project.root))
+        assert set(results()[1:]) == {LoginResult.RESUMED}
+        assert results()[0] == LoginResult.IDENTIFIED
 
 
 class TestWithoutPm2:

@@ -72,6 +72,11 @@ def test_pm2_restarts_at_once_and_leaves_the_pauses_to_botctl() -> None:
     assert "exp_backoff_restart_delay" not in shipped()
 
 
+def test_start_of_the_bot_has_no_limit_of_its_own(plan: tuple[Spec, ...]) -> None:
+    """Logins of many shards take as long as Discord wants; the bot gives up by itself: see `botctl.bot.login`."""
+    assert [spec.start_s for spec in plan if spec.name == "bot"] == [math.inf]
+
+
 def test_pm2_waits_longer_than_the_longest_stop(plan: tuple[Spec, ...]) -> None:
     """The drain, the limits of all services one after the other, and the watchdog of the exit."""
     longest_s = 10.0 + sum(spec.stop_s for spec in plan) + EXIT_GRACE_S

@@ -55,6 +55,11 @@ class ShardHost(Protocol):
     probe_s: float  # as in `HearingProbe`
     sessions: ShardSessions
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether disnake still waits for guilds, of which no listener hears yet."""
+        ...
+
     def turn(self, shard: int) -> AbstractAsyncContextManager[Any]:
         """Entered by one shard of each login key at a time, until it has sent IDENTIFY."""
         ...
@@ -145,11 +150,14 @@ class GatewayShard:
                 session=session.id if session else None,
                 sequence=session.sequence if session else None,
             )
-        ws.watch(self._before_event, partial(host.sessions.mark, self.id))
+        ws.watch(self._before_event, partial(host.sessions.mark_begun, self.id), partial(host.sessions.mark, self.id))
         return ws
 
-    def _before_event(self, event: str, data: Any, text: str) -> None:
-        """Store an event before disnake gets it. The first one of a session of another process restores the guilds."""
+    def _before_event(self, event: str, data: Any, text: str) -> bool:
+        """Store an event before disnake gets it. The first one of a session of another process restores the guilds.
+
+        Returns whether listeners may hear of it.
+        """
         self._event = event
         restores, self._restores = self._restores, False
         if restores and event != "READY":
@@ -158,7 +166,9 @@ class GatewayShard:
             except Exception:  # noqa: BLE001  disnake may raise anything; a login brings the guilds
                 _log.exception("shard %s logs in: disnake cannot restore its guilds", self.id)
                 self._restart = create_watched_task(self.restart(fresh=True), name=f"bot shard {self.id} logs in")
-        self._host.sessions.record(self.id, event, data, text)
+        is_heard = event != "GUILD_CREATE" or not self._host.is_filling
+        self._host.sessions.record(self.id, event, data, text, is_heard=is_heard)
+        return is_heard
 
     async def _serve(self, ws: GatewaySocket, session: ShardSession | None, turn: AsyncExitStack) -> NoReturn:
         """Log in or resume, and read until the connection is lost. Leaves ``turn`` when IDENTIFY is sent."""

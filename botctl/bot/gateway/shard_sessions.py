@@ -31,8 +31,15 @@ class ShardSessions(Protocol):
         """Return the guilds that go with such a session."""
         ...
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None:
-        """Hear of an event, before the library does. ``text``: the message that it came in."""
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None:
+        """Hear of an event, before the library does. ``text``: the message that it came in.
+
+        ``is_heard``: whether listeners hear of it.
+        """
+        ...
+
+    def mark_begun(self, shard: int, sequence: int) -> None:
+        """Hear that the listeners of ``sequence`` begin now."""
         ...
 
     def mark(self, shard: int, sequence: int) -> None:
@@ -64,7 +71,9 @@ class NoStoredSessions:
     def take(self, shard: int) -> GuildPayloads | None:  # noqa: ARG002
         return None
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None: ...
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None: ...
+
+    def mark_begun(self, shard: int, sequence: int) -> None: ...
 
     def mark(self, shard: int, sequence: int) -> None: ...
 

@@ -107,6 +107,11 @@ class Shards:
         await self.gate.limits(limit)
         return limit
 
+    @property
+    def is_filling(self) -> bool:
+        """As in `ShardHost`. disnake keeps the guilds in this queue until the bot is ready."""
+        return hasattr(self.bot._connection, "_ready_state")  # noqa: SLF001
+
     @contextlib.asynccontextmanager
     async def turn(self, shard: int) -> Any:
         """As in `ShardHost`: other connections need not wait, open, for the login of this one."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiohttp
 from disnake.gateway import DiscordWebSocket
 
+MARK_S: Final = 0.1
 CLOSE_S: Final = 2.0
 """How long Discord may take to answer a close; aiohttp waits for 30 s."""
 
@@ -24,6 +25,8 @@ class GatewaySocket(DiscordWebSocket):
 
     _greeted = False
     _text = ""  # of the newest message
+    _unmarked = 0  # the newest event that no listener hears of
+    _marking: asyncio.TimerHandle | None = None
 
     async def identify(self) -> None:
         """Do nothing."""
@@ -31,19 +34,35 @@ class GatewaySocket(DiscordWebSocket):
     async def resume(self) -> None:
         """Do nothing."""
 
-    def watch(self, before: Callable[[str, Any, str], None], after: Callable[[int], None]) -> None:
+    def watch(
+        self, before: Callable[[str, Any, str], bool], begin: Callable[[int], None], after: Callable[[int], None]
+    ) -> None:
         """Call ``before`` with each event, its data and the text of the message before it is parsed.
 
-        ``after`` gets its sequence number when each listener of the event has begun: disnake starts them as tasks.
+        It returns whether listeners may hear of it; the others are marked together, `MARK_S` later.
+
+        ``begin`` gets its sequence number right before its first listener begins, and ``after`` when each of them has:
+        disnake starts them as tasks, and the event loop runs what is ready in the order in which it became so.
         """
         loop = asyncio.get_running_loop()
 
         def parse_watched(event: str, parse: Callable[[Any], Any], data: Any) -> None:
-            before(event, data, self._text)
+            is_heard = before(event, data, self._text)
+            sequence = self.sequence or 0
+            if not is_heard:
+                self._unmarked = sequence
+                self._marking = self._marking or loop.call_later(MARK_S, mark_unheard)
+                parse(data)
+                return
+            loop.call_soon(begin, sequence)
             try:
                 parse(data)
             finally:
-                loop.call_soon(after, self.sequence or 0)
+                loop.call_soon(after, sequence)
+
+        def mark_unheard() -> None:
+            self._marking = None
+            loop.call_soon(after, self._unmarked)  # behind those whose listeners begin now
 
         parsers = self._discord_parsers.items()
         self._discord_parsers = {event: partial(parse_watched, event, parse) for event, parse in parsers}
@@ -89,6 +108,8 @@ class GatewaySocket(DiscordWebSocket):
 
     async def close(self, code: int = 4000) -> None:
         """Close with ``code``, and wait at most `CLOSE_S` for the other side. 1000 and 1001 end the session."""
+        if self._marking is not None:
+            self._marking.cancel()  # the next session counts anew
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(CLOSE_S):
                 await super().close(code)

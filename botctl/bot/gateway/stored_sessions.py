@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +28,11 @@ from botctl.bot.gateway.resume_rules import (
 from botctl.bot.gateway.session_file import (
     DamagedFile,
     SessionFile,
-    SessionHead,
+    compacted,
     encode_all,
+    newest,
     parse_head,
     read_guilds,
-    read_head,
     session_path,
 )
 from botctl.bot.gateway.session_mirror import SessionMirror
@@ -64,6 +64,7 @@ class StoredSessions:
         self._origin: SessionOrigin | None = None
         self._files: dict[int, SessionFile] = {}
         self._restorable: dict[int, GuildPayloads] = {}
+        self._doubtful: set[int] = set()  # shards whose next event may have been handled
         self._me = ""
         self._reported = False
         self._ended: set[int] = set()  # in the mirror, too, when it is written next
@@ -119,10 +120,14 @@ class StoredSessions:
         records = encode_all(origin, guilds.records())
         try:
             path = session_path(self._folder, shard)
-            self._files[shard] = SessionFile(path, SessionFile.content(head.sequence, head.seen_ms, records))
+            self._files[shard] = SessionFile(
+                path, SessionFile.content(head.sequence, head.seen_ms, records, begun=head.begun)
+            )
         except OSError as error:
             return f"{session_path(self._folder, shard)} cannot be written ({error.strerror})"
         self._restorable[shard] = guilds
+        if head.begun > head.sequence:
+            self._doubtful.add(shard)
         self._me = guilds.ready["user"]["id"]
         return ""
 
@@ -130,8 +135,11 @@ class StoredSessions:
         """The guilds of a shard that resumes, once."""
         return self._restorable.pop(shard, None)
 
-    def record(self, shard: int, event: str, data: Any, text: str) -> None:
+    def record(self, shard: int, event: str, data: Any, text: str, *, is_heard: bool = True) -> None:
         """Store ``event``, before the library gets it, if it changes what a new process must know."""
+        if self._doubtful and shard in self._doubtful:
+            self._doubtful.discard(shard)
+            _tell_repetition(shard, event)
         if event == "READY":
             self._me = data["user"]["id"]
         if self._origin is None or not is_worth_storing(event, data, self._me):
@@ -139,7 +147,11 @@ class StoredSessions:
         try:
             if event == "READY":
                 self._start(self._origin, shard, stored_form(event, data, self._me))
-            elif (file := self._files.get(shard)) is not None:
+            elif (file := self._files.get(shard)) is None:
+                pass
+            elif not is_heard:
+                file.append_later(text)
+            else:
                 file.append(text, is_change=event != "GUILD_CREATE" or data.get("unavailable") is not False)
         except OSError as error:
             self._give_up(shard, error)
@@ -152,11 +164,19 @@ class StoredSessions:
         content = SessionFile.content(0, unix_ms(self._clock.now()), encode_all(origin, [("READY", ready)]))
         self._files[shard] = SessionFile(session_path(self._folder, shard), content)
 
+    def mark_begun(self, shard: int, sequence: int) -> None:
+        """Note that the listeners of ``sequence`` begin now."""
+        if (file := self._files.get(shard)) is not None:
+            try:
+                file.mark_begun(sequence)
+            except OSError as error:
+                self._give_up(shard, error)
+
     def mark(self, shard: int, sequence: int) -> None:
         """Note that the listeners of the events up to ``sequence`` have begun."""
         if (file := self._files.get(shard)) is not None:
             try:
-                file.mark(sequence, unix_ms(self._clock.now()))
+                file.mark(sequence)
             except OSError as error:
                 self._give_up(shard, error)
 
@@ -215,20 +235,26 @@ class StoredSessions:
             if not file.is_long:
                 continue
             size, generation = file.size, file.generation
-            compacted = await asyncio.to_thread(_compacted, file.read(0, size))
+            shorter, length = await asyncio.to_thread(compacted, file.read(0, size))
             if self._files.get(shard) is file and file.generation == generation:
                 try:
-                    file.replace_start(compacted, size)
+                    file.replace_start(shorter, length)
                 except OSError as error:
                     self._give_up(shard, error)
+
+    def _mark_time(self) -> None:
+        for shard, file in list(self._files.items()):
+            try:
+                file.mark_seen(unix_ms(self._clock.now()))
+            except OSError as error:
+                self._give_up(shard, error)
 
     async def run(self) -> None:
         """Write to Redis, and compact, again and again. Never returns."""
         away = False
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            for shard, file in list(self._files.items()):
-                self.mark(shard, file.sequence)  # the time in it
+            self._mark_time()
             await self.compact()
             try:
                 await self.write_mirror()
@@ -238,47 +264,12 @@ class StoredSessions:
                 away = True
 
 
-def newest(contents: Sequence[bytes]) -> bytes | None:
-    """The newest of files of one shard: of the same session that with the highest number, else what was seen last."""
-    best: tuple[SessionHead, bytes] | None = None
-    for content in contents:
-        with suppress(DamagedFile):
-            head = parse_head(content)
-            if best is None or _is_newer(head, best[0]):
-                best = head, content
-    return best[1] if best else next(iter(contents), None)  # a damaged one is named
-
-
-def _is_newer(head: SessionHead, other: SessionHead) -> bool:
-    if head.session == other.session:
-        return head.sequence > other.sequence
-    return head.seen_ms > other.seen_ms
-
-
-def _compacted(content: bytes) -> bytes:
-    head, (guilds, _) = parse_head(content), read_guilds(content)
-    return SessionFile.content(head.sequence, head.seen_ms, encode_all(head.origin, guilds.records()))
-
-
-def why_login(
-    folder: Path, settings: Settings, access: DiscordAccess, shards: Iterable[int], clock: Clock
-) -> dict[int, str]:
-    """Why each of ``shards`` (all that there are) would log in after a restart now; an empty text for a RESUME."""
-    numbers = tuple(shards)
-    origin = origin_of(access.token, access.base_url, map(str, settings.discord.intents), len(numbers))
-    return {shard: _why_login(session_path(folder, shard), settings, origin, clock) for shard in numbers}
-
-
-def _why_login(path: Path, settings: Settings, origin: SessionOrigin, clock: Clock) -> str:
-    if not settings.discord.resume:
-        return UNWANTED
-    try:
-        head = read_head(path)
-    except FileNotFoundError:
-        return NOTHING_STORED
-    except (OSError, DamagedFile):
-        return DAMAGED
-    return refusal(head.origin, origin, (unix_ms(clock.now()) - head.seen_ms) / 1000)
+def _tell_repetition(shard: int, event: str) -> None:
+    """Say that ``event``, the first one of the gap, may be handled twice. Commands are claimed, so they are not."""
+    if event not in ("READY", "INTERACTION_CREATE"):
+        _log.warning(
+            "shard %s: %s comes again, for the last process was killed while its listeners began", shard, event
+        )
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from botctl.bot.gateway.stored_sessions import why_login
+from botctl.bot.gateway.restart_reasons import why_login
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.audit_entry import AuditOutcome, Target, current_operator, make_entry

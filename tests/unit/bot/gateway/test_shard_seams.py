@@ -17,7 +17,7 @@ from disnake.state import AutoShardedConnectionState, ChunkRequest
 
 from botctl.bot.gateway.guild_payloads import is_worth_storing
 from botctl.bot.gateway.shards import TABLE
-from botctl.bot.gateway.socket import GatewaySocket
+from botctl.bot.gateway.socket import MARK_S, GatewaySocket
 from tests.support.bots import BOT
 from tests.support.offline import Offline, offline, user
 
@@ -97,7 +97,12 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
     with monkeypatch.context() as patch:
         patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
         ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
-    ws.watch(lambda event, data, text: heard.append((event, data["id"], text[:7])), heard.append)
+
+    def before(event: str, data: Any, text: str) -> bool:
+        heard.append((event, data["id"], text[:7]))
+        return True
+
+    ws.watch(before, lambda number: heard.append(-number), heard.append)
     for number in (7, 8):
         data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
         await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
@@ -105,7 +110,63 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
         await asyncio.sleep(0)
     await ws.received_message('{"op":0,"t":"OF_TOMORROW","s":9,"d":{}}')
     first = '{"op":0'
-    assert heard == [("MESSAGE_DELETE", "7", first), "listener", 7, ("MESSAGE_DELETE", "8", first), "listener", 8]
+    assert heard == [
+        *[("MESSAGE_DELETE", "7", first), -7, "listener", 7],
+        *[("MESSAGE_DELETE", "8", first), -8, "listener", 8],
+    ]
+
+
+async def test_events_that_arrive_together_are_marked_one_by_one(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    """So at most one of them is in doubt after a kill."""
+    client, heard = bot.bot, []
+    for name in ("first", "second"):
+
+        async def listen(_: Any, name: str = name) -> None:
+            heard.append(name)
+            await asyncio.sleep(0)
+
+        client.add_listener(listen, "on_raw_message_delete")
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    ws.watch(
+        lambda *_: True, lambda number: heard.append(f"begin {number}"), lambda number: heard.append(f"end {number}")
+    )
+    for number in (7, 8):
+        data = f'{{"id":"{number}","channel_id":"2","guild_id":"3"}}'
+        await ws.received_message(f'{{"op":0,"t":"MESSAGE_DELETE","s":{number},"d":{data}}}')
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert heard == [word for n in (7, 8) for word in (f"begin {n}", "first", "second", f"end {n}")]
+
+
+@pytest.mark.looptime
+async def test_guilds_that_no_listener_hears_of_are_marked_together(bot: Offline, monkeypatch: pytest.MonkeyPatch):
+    """disnake only puts them into a queue until the bot is ready."""
+    client, heard = bot.bot, []
+    client.shard_count = client._connection.shard_count = 1
+    ready = {"session_id": "s", "user": {**user(), "bot": True}, "guilds": [], "application": {"id": "1", "flags": 0}}
+    assert not client.gateway.is_filling
+    client._connection.restore(ready | {"__shard_id__": 0}, [])
+    client._connection._ready_task.cancel()
+    assert client.gateway.is_filling
+    client.add_listener(AsyncMock(side_effect=lambda _: heard.append("listener")), "on_guild_join")
+    monkeypatch.setattr(client.http, "ws_connect", AsyncMock(return_value=SimpleNamespace(closed=False)))
+    with monkeypatch.context() as patch:
+        patch.setattr(DiscordWebSocket, "poll_event", AsyncMock())
+        ws = await GatewaySocket.from_client(cast(Any, client), gateway="ws://common.example", shard_id=0)
+    ws.watch(lambda *_: not client.gateway.is_filling, lambda number: heard.append(-number), heard.append)
+    for number in (7, 8):
+        await ws.received_message(f'{{"op":0,"t":"GUILD_CREATE","s":{number},"d":{{"id":"{number}","name":"x"}}}}')
+    assert sorted(client._connection._guilds) == [7, 8]
+    await asyncio.sleep(MARK_S * 2)
+    assert heard == [8]
+    await ws.received_message('{"op":0,"t":"GUILD_CREATE","s":9,"d":{"id":"9","name":"x"}}')
+    ws.socket.close = AsyncMock()
+    await ws.close()
+    await asyncio.sleep(MARK_S * 2)
+    assert heard == [8], "the next session counts anew"
 
 
 async def test_question_is_sent_and_its_answer_changes_nothing_in_disnake(

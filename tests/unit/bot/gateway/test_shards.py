@@ -6,23 +6,35 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import disnake
 import pytest
 from disnake.gateway import ReconnectWebSocket
 
+from botctl.bot.current_token import CurrentToken
 from botctl.bot.gateway.shard import ANSWER_S, CONNECT_S
 from botctl.bot.gateway.shard_sessions import NoStoredSessions
 from botctl.bot.gateway.shards import TABLE, Shards
 from botctl.bot.gateway.socket import GatewaySocket
+from botctl.bot.login import connect
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import GatewayChanged
-from botctl.core.contracts.logins import LoginLimit, OpenGate
+from botctl.core.contracts.logins import SPACING_S, LoginLimit, OpenGate
 from botctl.core.contracts.shards import Hearing, ShardSession, ShardState
 from botctl.core.errors import Held
+from botctl.logins.gate import BudgetGate
+from botctl.logins.login_file import LoginFile
+from botctl.run.lifecycle import _extend_start
+from botctl.run.process_manager import START_EXTENSION_S, Supervisor
+from tests.unit.logins.test_gate import FakeShared, LoopClock
 
 pytestmark = pytest.mark.looptime
 FOREVER = 1e6
@@ -256,6 +268,43 @@ async def test_shards_of_different_keys_log_in_at_the_same_time(run, most: int, 
         await asyncio.sleep(60)
         assert [ws.sent_at_s for ws in rig.sockets] == pytest.approx(expected_s, abs=0.1)
         assert all(ws.sent_at_s - ws.at_s < 5.6 for ws in rig.sockets)
+
+
+@pytest.mark.parametrize(("count", "gate"), [(1, "budget"), (36, "budget"), (200, "open")])
+async def test_start_may_take_as_long_as_its_logins(
+    run, count: int, gate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """200 shards need 18 minutes. Neither the bot nor systemd gives up: it hears in time that the start goes on."""
+    told_s = [0.0]
+    monkeypatch.setattr(Supervisor, "extend_start", lambda _: told_s.append(asyncio.get_running_loop().time()))
+    extending = asyncio.create_task(_extend_start(Supervisor(None, None)))
+    async with run(count, gate=budget_gate(tmp_path) if gate == "budget" else None) as rig:
+        began_s = asyncio.get_running_loop().time()
+        gateway_task = await connect(cast(Any, StartingBot(rig)), Settings(), CurrentToken(DiscordAccess("a.b.c")))
+        took_s = asyncio.get_running_loop().time() - began_s
+        gateway_task.cancel()
+        extending.cancel()
+        assert (took_s, len(rig.sockets)) == (pytest.approx((count - 1) * SPACING_S, abs=2 + count * 0.1), count)
+        waits_s = [later - earlier for earlier, later in pairwise([*told_s, began_s + took_s])]
+        assert max(waits_s) < START_EXTENSION_S / 2
+
+
+def budget_gate(folder: Path) -> BudgetGate:
+    """The gate of a process, without a history."""
+    clock = LoopClock()
+    return BudgetGate(LoginFile(folder, "token"), FakeShared(clock), clock)
+
+
+class StartingBot:
+    """As much of the bot as its start uses."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.gateway = rig.shards
+        self.connect = partial(asyncio.shield, rig.running)
+        self.wait_until_ready = rig.bot._connection.shards_launched.wait
+
+    def add_listener(self, *_: object) -> None:
+        """Nothing is dispatched."""
 
 
 async def test_bot_can_be_ready_when_every_shard_was(run):

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from botctl.bot.gateway import stored_sessions
-from botctl.bot.gateway.session_file import SessionFile, encode_all, session_path
+from botctl.bot.gateway.restart_reasons import why_login
+from botctl.bot.gateway.session_file import SessionFile, encode_all, newest, session_path
 from botctl.bot.gateway.session_mirror import SessionMirror
-from botctl.bot.gateway.stored_sessions import StoredSessions, newest, why_login
+from botctl.bot.gateway.stored_sessions import StoredSessions
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -137,6 +138,45 @@ async def test_session_that_is_over_is_not_found(make: Make) -> None:
     record(first, 0, "CHANNEL_CREATE", {"guild_id": "1", "id": "9"})
     first.mark(0, 9)
     assert await make().begin(1, TOKEN) == {}
+
+
+async def kill(
+    make: Make, event: str, data: Any, caplog: pytest.LogCaptureFixture, *, begun: bool
+) -> tuple[StoredSessions, list[str]]:
+    """A process is killed when ``event`` has arrived, or when its listeners begin: the next process, and its log."""
+    first = make()
+    await log_in(first)
+    first.record(0, event, data, message(event, data, 3))
+    if begun:
+        first.mark_begun(0, 3)
+    caplog.clear()
+    second = make()
+    assert (await second.begin(1, TOKEN))[0].sequence == 2
+    second.record(0, event, data, message(event, data, 3))
+    second.record(0, event, data, message(event, data, 4))
+    return second, [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+async def test_event_that_may_be_handled_twice_is_named(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """And no other one."""
+    event = ("CHANNEL_DELETE", {"guild_id": "1", "id": "9"})
+    second, log = await kill(make, *event, caplog, begun=True)
+    assert log == ["shard 0: CHANNEL_DELETE comes again, for the last process was killed while its listeners began"]
+    second.mark_begun(0, 3)
+    second.mark(0, 3)
+    assert (await kill(make, *event, caplog, begun=False))[1] == []
+    assert (await kill(make, "INTERACTION_CREATE", {"id": "1"}, caplog, begun=True))[1] == [], "commands are claimed"
+
+
+async def test_doubt_outlives_a_start_that_does_not_get_so_far(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    first = make()
+    await log_in(first)
+    first.mark_begun(0, 3)
+    await make().begin(1, TOKEN)
+    third = make()
+    await third.begin(1, TOKEN)
+    record(third, 0, "MESSAGE_CREATE", {})
+    assert "MESSAGE_CREATE comes again" in caplog.text
 
 
 async def test_disk_that_is_full_costs_the_session_and_nothing_else(
