@@ -27,7 +27,18 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = {"text", "json", "mermaid", "yaml", "ini", "js", "", "nginx", "caddyfile", "dockerfile"}  # examples of output and formats
+NOT_RUN = {
+    "text",
+    "json",
+    "mermaid",
+    "yaml",
+    "ini",
+    "js",
+    "",
+    "nginx",
+    "caddyfile",
+    "dockerfile",
+}  # examples of output and formats
 FILE = re.compile(r"# (commands/\w+\.py)\n")
 
 
