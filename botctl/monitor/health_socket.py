@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,18 +24,27 @@ _log = logging.getLogger(__name__)
 def health_socket(folder: Path, roles: Collection[str], answer: Callable[[], bytes]) -> Iterator[None]:
     """Answer each caller with what ``answer`` returns, which a thread calls, until the block ends.
 
-    This process must hold the locks of ``roles``: what another one has left at its place is replaced. A socket that
+    This process must hold the locks of ``roles``: what others with them have left is removed. A socket that
     cannot be made, as on a full disk, costs a warning.
     """
     name = socket_name(roles)
+    for role in roles:
+        _remove(folder, socket_name((role,)))
     try:
         listening = _listen(folder, name)
     except (OSError, BotctlError) as error:
-        _log.warning(
-            "`botctl health` cannot ask this process: its socket %s/%s cannot be made: %s", folder, name, error
-        )
-        yield
-        return
+        path = folder / name
+        _log.warning("`botctl health` cannot ask this process: its socket %s cannot be made: %s", path, error)
+        listening = None
+    with _served(listening, answer) if listening else nullcontext():
+        try:
+            yield
+        finally:
+            _remove(folder, name)
+
+
+@contextmanager
+def _served(listening: socket.socket, answer: Callable[[], bytes]) -> Iterator[None]:
     ours, theirs = socket.socketpair()
     thread = threading.Thread(target=_serve, args=(listening, theirs, answer), name="health", daemon=True)
     with listening, theirs:
@@ -43,7 +52,6 @@ def health_socket(folder: Path, roles: Collection[str], answer: Callable[[], byt
         try:
             yield
         finally:
-            _remove(folder, name)
             ours.close()  # wakes the thread
             thread.join(_SEND_S)
 
@@ -53,7 +61,6 @@ def _listen(folder: Path, name: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket_address(folder, name) as address:
-            Path(address).unlink(missing_ok=True)
             listening.bind(address)
             Path(address).chmod(0o600)
         listening.listen(_BACKLOG)

@@ -185,9 +185,9 @@ async def _pause(series: Series, supervisor: Supervisor, signals: ShutdownSignal
     if wait_s <= 0:
         return False
     sentence = f"waiting {wait_s:.0f} s: {describe_series(series)}"
+    health.enter(Health.WAITING, f"{health} is {sentence}", "wait, or start it with `botctl run --now`")
     _log.warning("%s", sentence)
     supervisor.notify_status(sentence)
-    health.enter(Health.WAITING, f"{health} is {sentence}", "wait, or start it with `botctl run --now`")
     with suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             await signals.wait()

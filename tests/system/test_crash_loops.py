@@ -28,15 +28,18 @@ def test_loop_ends_with_78(project: Project) -> None:
 
 
 def test_pause_is_told_to_systemd_and_a_signal_ends_it(project: Project) -> None:
-    """No store runs during it: the starts before had failed before their first login."""
+    """No store runs during it: the starts before had failed before their first login. Its watchdog lets it wait."""
     write_starts(project, 8, exit_code=7, logins=0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         address = str(project.root / "notify")
         systemd.bind(address)
         systemd.settimeout(LIMIT_S)
-        with project.process("run", until="the last 8 starts crashed", NOTIFY_SOCKET=address) as process:
-            told = {systemd.recv(1000).decode().partition(" ")[0] for _ in range(2)}
-            assert told == {"EXTEND_TIMEOUT_USEC=120000000", "STATUS=waiting"}
+        env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "600000000"}
+        with project.process("run", until="the last 8 starts crashed", **env) as process:
+            told = {systemd.recv(1000).decode().partition(" ")[0] for _ in range(3)}
+            assert told == {"WATCHDOG=1", "EXTEND_TIMEOUT_USEC=120000000", "STATUS=waiting"}
+            waiting = project.call("health")
+            assert (waiting.code, waiting.out.partition(":")[0]) == (1, "waiting")
             assert project.parts() == {}
             process.signal(signal.SIGTERM)
             assert process.wait_for_exit() == 143

@@ -62,16 +62,16 @@ def test_project_that_never_ran_has_no_processes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_socket_of_a_killed_process_is_harmless_and_replaced(tmp_path: Path) -> None:
+def test_sockets_of_killed_processes_are_harmless_and_removed(tmp_path: Path) -> None:
     runtime = runtime_of(tmp_path)
-    left = runtime.folder / "health-bot.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(left))
-    assert left.exists()
+    for role in ("bot", "web"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(runtime.folder / f"health-{role}.sock"))
     assert hear_processes(runtime, limit_s=LIMIT_S) == Heard()
-    with answering(runtime, "bot"):
-        assert roles_of(hear_processes(runtime, limit_s=LIMIT_S)) == [["bot"]]
-    assert not left.exists()
+    with answering(runtime, "bot", "web"):
+        assert [path.name for path in runtime.folder.glob("*.sock")] == ["health-bot.sock"]
+        assert roles_of(hear_processes(runtime, limit_s=LIMIT_S)) == [["bot", "web"]]
+    assert list(runtime.folder.glob("*.sock")) == []
 
 
 @pytest.mark.parametrize("callers_before", [0, 64], ids=["it took the connection", "its backlog is full"])
