@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,14 +102,22 @@ class Project:
 
     @contextmanager
     def process(
-        self, *words: str, until: str | None = None, folder: Path | None = None, **env: str
+        self,
+        *words: str,
+        until: str | None = None,
+        folder: Path | None = None,
+        command: Sequence[str] = BOTCTL,
+        **env: str,
     ) -> Iterator[Process]:
-        """A call of botctl that runs during the block, in ``folder`` or the root. It is stopped at the end."""
+        """A call of botctl that runs during the block, in ``folder`` or the root. It is stopped at the end.
+
+        ``command``: another program that takes the same words.
+        """
         self._calls += 1
         log = self.root / f"call-{self._calls}.txt"
         with log.open("wb") as out:
             child = subprocess.Popen(
-                (*BOTCTL, *words),
+                (*command, *words),
                 cwd=folder or self.root,
                 env={**self.env, **env},
                 stdout=out,

@@ -166,7 +166,7 @@ async def test_guilds_that_no_listener_hears_of_are_marked_together(bot: Offline
     ws.socket.close = AsyncMock()
     await ws.close()
     await asyncio.sleep(MARK_S * 2)
-    assert heard == [8], "the next session counts anew"
+    assert heard == [8], "the next session counts again"
 
 
 async def test_question_is_sent_and_its_answer_changes_nothing_in_disnake(
