@@ -12,6 +12,7 @@ from unittest.mock import AsyncMock
 import pytest
 from redis.asyncio import Redis
 
+from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, HealthChanged
@@ -193,8 +194,10 @@ async def test_metrics_have_both_verdicts(redis: Redis) -> None:
         other.services.fail()
         await other.writer.write(other.writer.make())
         async with health_watch(
+            settings=Settings(),
             redis=redis,
             writer=one.writer,
+            own=OwnHealth(("bot",)),
             metrics=one.metrics,
             bus=one.bus,
             auditor=one.entries,
