@@ -6,6 +6,7 @@ Keys of a bot: ``session:<sha256 of the text>`` (a session, which expires when i
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -48,6 +49,8 @@ TOUCH_S: Final = 60.0
 RENEWAL_GRACE_S: Final = 10.0
 """How long an old text still opens a session that has got a new one."""
 _MAX_DECODED: Final = 1024
+_DECODED_AT_ONCE: Final = 200
+"""Of a list, before the event loop gets its turn: these take about 10 ms."""
 _reaching: Final = reaching_redis("Sessions cannot be read now: Redis failed ({error}).")
 
 
@@ -187,8 +190,13 @@ class RedisSessions:
     async def _read(self, ids: Sequence[str], own: str | None = None) -> Sequence[tuple[str, Session]]:
         """The sessions that have not ended, with their digests. ``["*"]``: all of the key ``own``."""
         found = await self._call(scripts.READ, [self._ids, self._ends, own or self._ids], [self._prefix, *ids])
-        pairs = ((digest.decode(), self._decode(digest, value)) for digest, value in zip(found[::2], found[1::2]))  # noqa: B905
-        return [(digest, session) for digest, session in pairs if session is not None]
+        sessions: list[tuple[str, Session]] = []
+        for at, (digest, value) in enumerate(zip(found[::2], found[1::2], strict=True), 1):
+            if (session := self._decode(digest, value)) is not None:
+                sessions.append((digest.decode(), session))
+            if at % _DECODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return sessions
 
     async def _delete(self, session: Session) -> bool:
         keys = [self._ids, self._ends, self._own_key(session)]
