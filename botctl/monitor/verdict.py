@@ -228,9 +228,9 @@ def _phases(known: Evidence) -> Iterator[Diagnosis]:
 
 
 def _services(known: Evidence) -> Iterator[Diagnosis]:
-    """Services that fail. A process that starts or stops is reported as a whole."""
+    """Services that fail, the stores first, which the others need. A process that starts or stops is one finding."""
     stopping = {process.proc for process in known.processes if process.draining}
-    for row in known.services:
+    for row in sorted(known.services, key=lambda row: row.name not in _STORES):
         if row.well or row.proc in stopping or row.state in {"idle", "starting"} or row.detail.startswith(WAITING):
             continue
         subject = f"{row.name} of {row.proc}" if row.state == "ready" else f"{row.name} of {row.proc} is {row.state}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
@@ -23,16 +24,24 @@ RECHECK_S: Final = 5.0
 """How often the callers of open connections are checked again, for events that were missed."""
 RIGHTS_S: Final = 0.25  # between two looks at whether the grants have changed
 _READ_WAIT_S: Final = 1.0  # how long one read waits for an event
+_RETRY_S: Final = 0.25
+_log = logging.getLogger(__name__)
 
 
 async def watch_ends(connections: ConnectionRegistry, log: EventLog, clock: Clock) -> None:
     """Disconnect clients when an event says that their caller ended or changed, for ever.
 
-    `recheck` finds what this misses. Raises Unreachable if the log cannot be read.
+    `recheck` finds what this misses. While the log cannot be read, the hub says so; then this goes on where it was.
     """
-    position: Position = await log.position(KeyRevoked.topic)
+    position: Position | None = None
     while True:
-        page = await log.read(KeyRevoked.topic, position, wait_s=_READ_WAIT_S)
+        try:
+            position = position or await log.position(KeyRevoked.topic)
+            page = await log.read(KeyRevoked.topic, position, wait_s=_READ_WAIT_S)
+        except STORE_FAULTS as error:
+            _log.debug("events of callers: %s", error)
+            await asyncio.sleep(_RETRY_S)
+            continue
         position = page.position
         for entry in page.entries:
             _handle(connections, entry.envelope, clock)

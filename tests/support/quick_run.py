@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any, Final
 
+from botctl.auth import access_control
 from botctl.bot.gateway import hearing
 from botctl.core.contracts import health
 from botctl.monitor import health_answer, health_watch, own_health, rows, snapshot, verdict, writer
@@ -22,6 +23,7 @@ INTERVALS: Final = {
     own_health: ("BEAT_S", "_NAMED_S", "_MOMENT_S"),
     rows: ("SILENT_S", "GONE_S"),
     verdict: ("ABSENT_S", "LOST_S"),
+    access_control: ("RELOAD_S",),
     health: ("REQUESTS_S",),
 }
 
@@ -35,6 +37,7 @@ def shorten() -> None:
             for module in modules:
                 if getattr(module, name, None) is value:
                     setattr(module, name, value / SCALE)
+    writer._HEALTH_LIMIT_S = min(writer._HEALTH_LIMIT_S, 8.0 / SCALE)  # a loaded host may take some tenths of a second
     begin = hearing.HearingProbe.__init__
 
     def begin_quickly(probe: Any, every_s: float = hearing.PROBE_S) -> None:

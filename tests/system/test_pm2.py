@@ -212,6 +212,11 @@ def recording_sandbox() -> Iterator[IdentifyRecorder]:
             loop.close()
 
 
+def says_that_it_waits(screen: str) -> bool:
+    title, _, rest = screen.partition("\n")
+    return "! waiting" in title and "waiting for logins until" in rest
+
+
 def is_waiting_long(output: str) -> bool:
     """Whether a start has said that it waits for logins for more than a minute."""
     ends = re.findall(r"waiting for logins until (\S+ \S+) UTC", output)
@@ -237,7 +242,9 @@ class TestRestarts:
                 wait_for_success(start_apps(pm2, (project, {"listen_timeout": 1000})))
                 wait_for(lambda: is_waiting_long(pm2.output(name)), what="a start that waits for logins")
                 wait_for(
-                    lambda: "waiting for logins until" in project.call("monitor", "--once").out,
+                    lambda: re.search(
+                        r"! waiting .*waiting for logins until", project.call("monitor", "--once").out, re.DOTALL
+                    ),
                     what="`botctl monitor` to say so",
                 )
                 assert pm2.apps()[name].status == "online"

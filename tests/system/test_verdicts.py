@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from botctl.sandbox.console.command_parser import SlashCall
 from botctl.stores import mongo
 from botctl.stores import redis as redis_clients
 from tests.support.cli import READY, Project
+from tests.support.load import load
 from tests.support.waiting import LIMIT_S, until
 
 QUICK = (sys.executable, "-m", "tests.support.quick_run")
@@ -100,11 +101,12 @@ class Watch:
             self._ended.set()
             self._thread.join(LIMIT_S)
 
-    async def until(self, expected: Health, *, since: int = 0) -> Sample:
-        """The first sample after ``since`` with this verdict."""
+    async def until(self, expected: Health, *, says: str = "", since: int = 0) -> Sample:
+        """The first sample after ``since`` with this verdict and reason."""
 
         def found() -> Sample | None:
-            return next((sample for sample in self.samples[since:] if sample.verdict is expected), None)
+            fits = (each for each in self.samples[since:] if each.verdict is expected and says in each.why)
+            return next(fits, None)
 
         await until(lambda: found() is not None, what=f"{expected}; seen: {self.seen(since)}")
         sample = found()
@@ -138,8 +140,8 @@ class Bot:
         await self.people.send(SlashCall(name, options), Identity(), timeout_s=LIMIT_S)
 
     async def commands(self, name: str = "ping", count: int = 4) -> None:
-        for _ in range(count):
-            await self.command(name)
+        """At once, because one that gets no answer takes 3 s."""
+        await asyncio.gather(*(self.command(name) for _ in range(count)))
 
     async def redis(self, *words: str | int) -> None:
         async with redis_clients.connect(self._address("redis"), timeout_s=LIMIT_S) as client:
@@ -223,6 +225,15 @@ def redis(*words: str | int) -> Act:
     return act
 
 
+async def be_deaf(bot: Bot) -> None:
+    """Its own reconnections do not help."""
+    await bot.incident("deaf", new_connections=True)
+
+
+async def incidents_end(bot: Bot) -> None:
+    await bot.incidents_end()
+
+
 async def block(bot: Bot) -> None:
     await bot.command("block", ms="1500")
 
@@ -252,14 +263,15 @@ ROWS = (
     Row("MongoDB frozen", frozen("mongo"), continued("mongo"), Health.DEGRADED, "_services", "mongo of"),
     Row("MongoDB killed", killed("mongo"), nothing, Health.DEGRADED, "_services", "mongo"),
     Row("blocked loop", block, nothing, Health.BLOCKED, None, "/block"),
+    Row("deaf", be_deaf, incidents_end, Health.DEAF, "_shards", "is deaf"),
     Row("process stopped", frozen("bot"), continued("bot"), Health.BLOCKED, None),
 )
 
 
 @contextmanager
-def quick_run(project: Project, **env: str) -> Iterator[Any]:
+def quick_run(project: Project, *, scale: float = 20.0) -> Iterator[Any]:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    with project.process("run", until=READY, command=QUICK, PYTHONPATH=path, **env) as process:
+    with project.process("run", until=READY, command=QUICK, PYTHONPATH=path, BOTCTL_TEST_SCALE=str(scale)) as process:
         yield process
 
 
@@ -267,6 +279,7 @@ def quick_run(project: Project, **env: str) -> Iterator[Any]:
 def project(tmp_path: Path) -> Project:
     made = Project(tmp_path / "bot")
     made.write("commands/bad.py", COMMANDS)
+    made.add_settings("[sandbox.limits]\nresponse_s = 0.5\n")  # a command that gets no answer takes so long
     return made
 
 
@@ -274,6 +287,7 @@ async def test_every_failure_has_its_verdict_and_is_forgotten_when_it_ends(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From `starting` to `absent`, with all rows of the table that one process can have."""
+    project.add_settings("[redis]\ntimeout_s = 0.5\n[mongo]\ntimeout_s = 0.5\n")
     watch = Watch(project.root)
     with watch.running(), quick_run(project) as process:
         part = Runtime(project.root).live()["sandbox"]
@@ -283,7 +297,6 @@ async def test_every_failure_has_its_verdict_and_is_forgotten_when_it_ends(
             await watch.until_healthy()
             for row in ROWS:
                 await try_row(bot, row, monkeypatch)
-            await try_deaf(bot, monkeypatch)
             await try_wiped(bot, monkeypatch)
             await bot.command("slow")
             process.signal(signal.SIGTERM)
@@ -292,18 +305,21 @@ async def test_every_failure_has_its_verdict_and_is_forgotten_when_it_ends(
             await until(lambda: watch.samples[-1].verdict is Health.ABSENT)
 
 
-async def try_row(bot: Bot, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def try_row(bot: Bot, row: Row, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Returns how long it took until the failure was found, in seconds."""
+    clock_s = asyncio.get_running_loop().time
     await bot.watch.until_healthy()
-    begun = len(bot.watch.samples)
+    begun, began_s = len(bot.watch.samples), clock_s()
     await row.begin(bot)
-    found = await bot.watch.until(row.expected, since=begun)
-    assert row.says in found.why, (row.name, found.why)
+    found = await bot.watch.until(row.expected, says=row.says, since=begun)
+    took_s = clock_s() - began_s
     if row.detector is not None:
         with monkeypatch.context() as patch:
             patch.setattr(verdict, row.detector, lambda *_: iter(()))
             assert judged(found) is not row.expected, f"{row.name} is found without {row.detector}"
     await row.end(bot)
     await bot.watch.until_healthy()
+    return took_s
 
 
 def judged(sample: Sample) -> Health:
@@ -313,19 +329,6 @@ def judged(sample: Sample) -> Health:
     assert answer.snapshot is not None
     report = ProcessReport(answer.proc, answer.snapshot, answer.age_s or 0.0, alive=True)
     return worst(verdict.judge_report(report, datetime.now(UTC))).verdict
-
-
-async def try_deaf(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stays deaf after its own reconnections, until Discord speaks again."""
-    row = Row(
-        "deaf",
-        lambda bot: bot.incident("deaf", new_connections=True),
-        lambda bot: bot.incidents_end(),
-        Health.DEAF,
-        "_shards",
-        "is deaf",
-    )
-    await try_row(bot, row, monkeypatch)
 
 
 async def try_wiped(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,3 +347,77 @@ async def try_wiped(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(verdict, "_services", lambda *_: iter(()))
         assert judged(found) is Health.HEALTHY
+
+
+@pytest.mark.soak
+async def test_every_failure_is_found_within_15_s_of_true_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deaf: within two intervals of the probe, 20 s."""
+    watch = Watch(project.root)
+    with watch.running(), quick_run(project, scale=1) as process:
+        part = Runtime(project.root).live()["sandbox"]
+        async with SandboxClient(part.address, part.secret or "") as people:
+            bot = Bot(project, process.pid, people, watch)
+            for row in (replace(row, begin=block_long) if row.name == "blocked loop" else row for row in ROWS):
+                took_s = await try_row(bot, row, monkeypatch)
+                assert took_s <= (20.0 if row.name == "deaf" else 15.0), (row.name, took_s)
+
+
+async def block_long(bot: Bot) -> None:
+    await bot.command("block", ms="9000")
+
+
+NORMAL: Sequence[tuple[str, dict[str, Any]]] = (
+    ("big-guild", {"members": 5_000}),
+    ("clock-skew", {}),
+    ("guild-outage", {}),
+    ("join-flood", {"members": 500}),
+    ("latency", {}),
+    ("missed-acks", {}),
+    ("op7-storm", {}),
+    ("op9", {}),
+    ("permission-loss", {}),
+    ("repeated-deliveries", {}),
+    ("slow-bodies", {}),
+)
+"""Incidents that a bot can bear."""
+
+
+@pytest.mark.soak
+async def test_no_false_alarm_in_what_a_bot_can_bear(project: Project) -> None:
+    """A deploy, a slow disk, a load of 20, and incidents of Discord, each for some intervals of the probe."""
+    project.add_settings("[sandbox.limits]\nresponse_s = 30\n".replace("[sandbox.limits]\n", ""))
+    watch = Watch(project.root)
+    alarms = {Health.BANNED, Health.LIMITED, Health.DEAF, Health.BLOCKED}
+    with watch.running():
+        for _ in range(2):  # a deploy
+            with quick_run(project, scale=1) as process:
+                await watch.until_healthy()
+                part = Runtime(project.root).live()["sandbox"]
+                async with SandboxClient(part.address, part.secret or "") as people:
+                    bot = Bot(project, process.pid, people, watch)
+                    await bot.commands()
+        begun = len(watch.samples)
+        with quick_run(project, scale=1) as process:
+            await watch.until_healthy()
+            part = Runtime(project.root).live()["sandbox"]
+            async with SandboxClient(part.address, part.secret or "") as people:
+                bot = Bot(project, process.pid, people, watch)
+                for name, settings in NORMAL:
+                    await bot.incident(name, **settings)
+                    await bot.commands()
+                    await asyncio.sleep(12.0)
+                    await bot.incidents_end()
+                    assert not watch.seen(begun) & alarms, (name, watch.seen(begun))
+                await watch.until_healthy()
+                for _ in range(15):  # a slow disk
+                    bot.signal("mongo", signal.SIGSTOP)
+                    await asyncio.sleep(0.8)
+                    bot.signal("mongo", signal.SIGCONT)
+                    await asyncio.sleep(0.2)
+                with load(20):
+                    for _ in range(60):
+                        await bot.commands(count=1)
+                        await asyncio.sleep(1.0)
+        assert not watch.seen(begun) & alarms, watch.seen(begun)
