@@ -103,7 +103,7 @@ class GatewaySocket(DiscordWebSocket):
     async def close(self, code: int = 4000) -> None:
         """Close with ``code``, and wait at most `CLOSE_S` for the other side. 1000 and 1001 end the session."""
         if self._marking is not None:
-            self._marking.cancel()  # the next session counts anew
+            self._marking.cancel()  # the next session begins at 1 again
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(CLOSE_S):
                 await super().close(code)

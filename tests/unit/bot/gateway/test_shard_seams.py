@@ -160,7 +160,7 @@ async def test_guilds_that_no_listener_hears_of_are_marked_together(bot: Offline
     ws.socket.close = AsyncMock()
     await ws.close()
     await asyncio.sleep(MARK_S * 2)
-    assert heard == [8], "the next session counts anew"
+    assert heard == [8], "the next session begins at 1 again"
 
 
 async def test_greeting_that_does_not_come_leaves_no_connection_open(bot: Offline, monkeypatch: pytest.MonkeyPatch):
