@@ -225,9 +225,7 @@ class StoredSessions:
         for shard in tuple(self._ended):
             await self._mirror.forget(shard)
             self._ended.discard(shard)
-        for shard in tuple(self._files):
-            if (file := self._files.get(shard)) is not None:
-                await self._mirror.write(shard, file)
+        await self._mirror.write(self._files)
 
     async def compact(self) -> None:
         """Write long files again, shorter."""
