@@ -11,7 +11,10 @@ from typing import Any, Final
 import aiohttp
 from disnake.gateway import DiscordWebSocket
 
+CLAIMED: Final = "INTERACTION_CREATE"
+"""It is handled once whatever its mark says (`botctl.bot.claims`), so that it begins needs no note."""
 MARK_S: Final = 0.1
+"""After this, events that no listener hears of are marked."""
 CLOSE_S: Final = 2.0
 """How long Discord may take to answer a close; aiohttp waits for 30 s."""
 
@@ -54,7 +57,8 @@ class GatewaySocket(DiscordWebSocket):
                 self._marking = self._marking or loop.call_later(MARK_S, mark_unheard)
                 parse(data)
                 return
-            loop.call_soon(begin, sequence)
+            if event != CLAIMED:
+                loop.call_soon(begin, sequence)
             try:
                 parse(data)
             finally:

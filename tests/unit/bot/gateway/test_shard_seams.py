@@ -15,7 +15,7 @@ from disnake.gateway import DiscordWebSocket
 from disnake.state import AutoShardedConnectionState
 
 from botctl.bot.gateway.shards import TABLE
-from botctl.bot.gateway.socket import MARK_S, GatewaySocket
+from botctl.bot.gateway.socket import CLAIMED, MARK_S, GatewaySocket
 from tests.support.offline import Offline, offline, user
 
 
@@ -108,6 +108,10 @@ async def test_event_is_heard_before_it_is_parsed_and_when_its_listeners_have_be
         *[("MESSAGE_DELETE", "7", first), -7, "listener", 7],
         *[("MESSAGE_DELETE", "8", first), -8, "listener", 8],
     ]
+    heard.clear()
+    await ws.received_message('{"op":0,"t":"INTERACTION_CREATE","s":10,"d":{"id":"1"}}')  # it cannot be read
+    await asyncio.sleep(0)
+    assert heard == [(CLAIMED, "1", first), 10], "it is claimed: there is no doubt about it"
 
 
 async def test_events_that_arrive_together_are_marked_one_by_one(bot: Offline, monkeypatch: pytest.MonkeyPatch):
