@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ from botctl.core.event_loop.timeout import LoopTimeout
 
 DEADLINE_S: Final = 5.0
 RENEW_S: Final = 60.0
+MAX_BATCH: Final = 32
+"""Shards in one transaction."""
 _SEAL: Final = "sha256"
 _reaching_redis: Final = reaching_redis("Redis fails ({error}), so sessions are stored in this project's folder alone.")
 
@@ -36,6 +39,15 @@ class _Written(NamedTuple):
     sequence: int
     at_s: float
     sealed: hmac.HMAC
+
+
+class _News(NamedTuple):
+    """``added``: bytes of the file, from its start or behind those that Redis has. ``mark``: with its seal."""
+
+    written: _Written
+    added: bytes
+    mark: bytes
+    is_whole: bool
 
 
 @dataclass(eq=False)
@@ -66,30 +78,54 @@ class SessionMirror:
             return None
         return SessionFile.with_mark(content, mark)
 
-    async def write(self, shard: int, file: SessionFile) -> None:
-        """Write what is new of ``file``. Without news, the mark alone is written every `RENEW_S`."""
-        known, now_s = self._written.get(shard), asyncio.get_running_loop().time()
-        if known is not None and (known.file is not file or known.generation != file.generation):
-            known = None
-        if known is not None and known[2:4] == (file.size, file.sequence) and now_s - known.at_s < RENEW_S:
-            return
+    async def write(self, files: Mapping[int, SessionFile]) -> None:
+        """Write what is new of ``files``, by shard. Without news, the mark alone is written every `RENEW_S`."""
+        now_s = asyncio.get_running_loop().time()
+        batch: dict[int, _News] = {}
+        for shard in tuple(files):
+            file = files.get(shard)  # a session may end while others are written
+            if file is not None and not self._is_current(shard, file, now_s):
+                batch[shard] = self._take_news(shard, file, now_s)
+            if len(batch) >= MAX_BATCH:
+                await self._write(batch)
+                batch = {}
+        if batch:
+            await self._write(batch)
+
+    def _is_current(self, shard: int, file: SessionFile, now_s: float) -> bool:
+        known = self._known(shard, file)
+        return known is not None and known[2:4] == (file.size, file.sequence) and now_s - known.at_s < RENEW_S
+
+    def _known(self, shard: int, file: SessionFile) -> _Written | None:
+        """What Redis has of this very ``file``."""
+        known = self._written.get(shard)
+        return known if known is not None and known[:2] == (file, file.generation) else None
+
+    def _take_news(self, shard: int, file: SessionFile, now_s: float) -> _News:
+        """What is to be written of ``file``. Until that is done, Redis is not known to have anything of it."""
+        known = self._known(shard, file)
         start, size, mark = known.size if known is not None else 0, file.size, file.mark_bytes
         sealed = known.sealed.copy() if known is not None else hmac.new(self._key, digestmod=_SEAL)
-        new = _Written(file, file.generation, size, file.sequence, now_s, sealed)
         added = file.read(start, size)
         sealed.update(added)
-        self._written.pop(shard, None)  # until it is known to be written
+        self._written.pop(shard, None)
+        written = _Written(file, file.generation, size, file.sequence, now_s, sealed)
+        return _News(written, added, mark + _seal(sealed, mark), is_whole=not start)
+
+    async def _write(self, batch: Mapping[int, _News]) -> None:
+        """One round trip for several shards: most of what it costs does not depend on their number."""
         age_ms = round(MAX_AGE_S * 1000)
         with _reaching_redis:
             async with LoopTimeout(DEADLINE_S), self.redis.pipeline(transaction=True) as pipe:
-                if not start:
-                    pipe.set(self._name("file", shard), added)
-                elif added:
-                    pipe.append(self._name("file", shard), added)
-                pipe.pexpire(self._name("file", shard), age_ms)
-                pipe.set(self._name("mark", shard), mark + _seal(sealed, mark), px=age_ms)
+                for shard, news in batch.items():
+                    if news.is_whole:
+                        pipe.set(self._name("file", shard), news.added)
+                    elif news.added:
+                        pipe.append(self._name("file", shard), news.added)
+                    pipe.pexpire(self._name("file", shard), age_ms)
+                    pipe.set(self._name("mark", shard), news.mark, px=age_ms)
                 await pipe.execute()
-        self._written[shard] = new
+        self._written.update({shard: news.written for shard, news in batch.items()})
 
     async def forget(self, shard: int) -> None:
         """Remove what is stored of ``shard``."""

@@ -11,7 +11,10 @@ from typing import Any, Final
 import aiohttp
 from disnake.gateway import DiscordWebSocket
 
+CLAIMED: Final = "INTERACTION_CREATE"
+"""It is handled once whatever its mark says (`botctl.bot.claims`), so that it begins needs no note."""
 MARK_S: Final = 0.1
+"""After this, events that no listener hears of are marked."""
 CLOSE_S: Final = 2.0
 """How long Discord may take to answer a close; aiohttp waits for 30 s."""
 
@@ -54,7 +57,8 @@ class GatewaySocket(DiscordWebSocket):
                 self._marking = self._marking or loop.call_later(MARK_S, mark_unheard)
                 parse(data)
                 return
-            loop.call_soon(begin, sequence)
+            if event != CLAIMED:
+                loop.call_soon(begin, sequence)
             try:
                 parse(data)
             finally:
@@ -109,7 +113,7 @@ class GatewaySocket(DiscordWebSocket):
     async def close(self, code: int = 4000) -> None:
         """Close with ``code``, and wait at most `CLOSE_S` for the other side. 1000 and 1001 end the session."""
         if self._marking is not None:
-            self._marking.cancel()  # the next session counts anew
+            self._marking.cancel()  # the next session begins at 1 again
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(CLOSE_S):
                 await super().close(code)

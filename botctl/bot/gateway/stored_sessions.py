@@ -36,6 +36,7 @@ from botctl.bot.gateway.session_file import (
     session_path,
 )
 from botctl.bot.gateway.session_mirror import SessionMirror
+from botctl.bot.gateway.socket import CLAIMED
 from botctl.core.clock import Clock, unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -225,9 +226,7 @@ class StoredSessions:
         for shard in tuple(self._ended):
             await self._mirror.forget(shard)
             self._ended.discard(shard)
-        for shard in tuple(self._files):
-            if (file := self._files.get(shard)) is not None:
-                await self._mirror.write(shard, file)
+        await self._mirror.write(self._files)
 
     async def compact(self) -> None:
         """Write long files again, shorter."""
@@ -265,8 +264,8 @@ class StoredSessions:
 
 
 def _tell_repetition(shard: int, event: str) -> None:
-    """Say that ``event``, the first one of the gap, may be handled twice. Commands are claimed, so they are not."""
-    if event not in ("READY", "INTERACTION_CREATE"):
+    """Say that ``event``, the first one of the gap, may be handled twice."""
+    if event not in ("READY", CLAIMED):
         _log.warning(
             "shard %s: %s comes again, for the last process was killed while its listeners began", shard, event
         )

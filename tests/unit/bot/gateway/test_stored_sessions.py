@@ -36,7 +36,7 @@ class NoRedis(SessionMirror):
     async def read(self, shard: int) -> bytes | None:
         raise Unreachable("Redis is away")
 
-    async def write(self, shard: int, file: SessionFile) -> None:
+    async def write(self, files: Any) -> None:
         raise Unreachable("Redis is away")
 
     async def forget(self, shard: int) -> None:
