@@ -24,6 +24,7 @@ from botctl.core.contracts.health import Health, worst
 from botctl.core.processes.runtime import Runtime
 from botctl.monitor import verdict
 from botctl.monitor.health_answer import parse_answer
+from botctl.monitor.health_client import LIMIT_S as ANSWER_S
 from botctl.monitor.health_client import hear_processes
 from botctl.monitor.rows import ProcessReport
 from botctl.sandbox.console.client import Identity, SandboxClient
@@ -69,8 +70,8 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ask(root: Path) -> Sample:
-    heard = hear_processes(Runtime(root), limit_s=0.3)
+def ask(root: Path, silent_s: float) -> Sample:
+    heard = hear_processes(Runtime(root), limit_s=silent_s)
     if heard.silent:
         return Sample(Health.BLOCKED, "it does not answer")
     if not heard.answers:
@@ -82,15 +83,16 @@ def ask(root: Path) -> Sample:
 class Watch:
     """Asks all the time, in a thread, so that no verdict is missed that does not last."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, silent_s: float = 0.3) -> None:
         self._root = root
+        self._silent_s = silent_s
         self.samples: list[Sample] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
 
     def _run(self) -> None:
         while not self._ended.wait(0.01):
-            self.samples.append(ask(self._root))
+            self.samples.append(ask(self._root, self._silent_s))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -354,7 +356,7 @@ async def test_every_failure_is_found_within_15_s_of_true_time(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deaf: within two intervals of the probe, 20 s."""
-    watch = Watch(project.root)
+    watch = Watch(project.root, ANSWER_S)
     with watch.running(), quick_run(project, scale=1) as process:
         part = Runtime(project.root).live()["sandbox"]
         async with SandboxClient(part.address, part.secret or "") as people:
@@ -387,8 +389,7 @@ NORMAL: Sequence[tuple[str, dict[str, Any]]] = (
 @pytest.mark.soak
 async def test_no_false_alarm_in_what_a_bot_can_bear(project: Project) -> None:
     """A deploy, a slow disk, a load of 20, and incidents of Discord, each for some intervals of the probe."""
-    project.add_settings("[sandbox.limits]\nresponse_s = 30\n".replace("[sandbox.limits]\n", ""))
-    watch = Watch(project.root)
+    watch = Watch(project.root, ANSWER_S)
     alarms = {Health.BANNED, Health.LIMITED, Health.DEAF, Health.BLOCKED}
     with watch.running():
         for _ in range(2):  # a deploy

@@ -31,6 +31,7 @@ EXEMPT = {
     "contract/test_limiter.py::test_frozen_redis_costs_only_one_deadline": "half of what one for each check would take",
     "system/test_jobs_killed.py::test_killed_botctl_runs_run_each_due_time_at_most_once": "how long it goes on killing",
     "system/test_sandbox_process.py::test_process_stops_while_a_client_is_connected": "aiohttp would wait 60 s",
+    "system/test_verdicts.py::_run": "a pause between two looks",
     "unit/core/services/test_registry_faults.py": "virtual time",
     "unit/core/test_loop_time.py": "virtual time, and LoopTimeout is what is tested",
     "unit/sandbox/model/test_clock.py": "the clock of the sandbox, which the tests move",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 
 from botctl.core.contracts.permissions import BUILT_IN_ROLES
-from tests.support import ROOT
+from tests.support.page_tests import named_tests, without_test
 from tools.security_page import PAGE, with_table
 
 TEXT = PAGE.read_text(encoding="utf-8")
-NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+(?:::\w+)?)`")
 LEVELS = {
     "3.1": "3", "3.2": "113", "3.3": "12223", "3.4": "11222233", "3.5": "11122333", "3.6": "3", "3.7": "22333",
     "4.1": "12233", "4.2": "23333", "4.3": "22", "4.4": "1222",
@@ -26,25 +23,14 @@ LEVELS = {
 ROWS = re.findall(r"^\| (\d+\.\d+\.\d+) \| (L\d) \| (.+) \| (.+) \|$", TEXT, re.MULTILINE)
 
 
-@cache
-def names_in(file: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8")) if (ROOT / file).exists() else ast.Module([], [])
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    names = {node.name for node in tree.body if isinstance(node, functions)}
-    for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
-        names |= {f"{group.name}::{node.name}" for node in group.body if isinstance(node, functions)}
-    return frozenset(names)
-
-
 def test_permissions_of_the_page_are_the_current_ones() -> None:
     assert with_table(TEXT) == TEXT, "run: python tools/security_page.py"
     assert all(f"`{role}`" in TEXT for role in BUILT_IN_ROLES)
 
 
 def test_every_test_that_the_page_names_exists() -> None:
-    named = NAMED.findall(TEXT)
-    assert named
-    assert not [f"{file}::{name}" for file, name in named if name not in names_in(file)]
+    assert named_tests(TEXT)
+    assert without_test(TEXT) == []
 
 
 def test_every_requirement_names_a_test_or_says_no() -> None:
@@ -53,7 +39,7 @@ def test_every_requirement_names_a_test_or_says_no() -> None:
     assert not [
         number
         for number, _, _, held_by in ROWS
-        if not (NAMED.search(held_by) or held_by.startswith(("no", "does not apply")))
+        if not (named_tests(held_by) or held_by.startswith(("no", "does not apply")))
     ]
 
 
