@@ -17,7 +17,7 @@ from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.suggest import AutocompleteQuery
 from tests.support.bots import GUILD, Rig, last_text, rig, shared_loop, write_commands
 from tests.support.discord import shown_so_far
-from tests.support.waiting import NO_WAIT_S, until
+from tests.support.waiting import LIMIT_S, NO_WAIT_S, until
 
 COMMANDS = """
     import asyncio
@@ -606,7 +606,9 @@ async def test_views_of_plain_cogs_go_through_the_pipeline(bot: Rig):
 
 
 @shared_loop
-async def test_wait_for_receives_a_button_click(bot: Rig):
+async def test_wait_for_receives_a_button_click(bot: Rig, monkeypatch: pytest.MonkeyPatch):
+    """botctl waits for its answer, and gives none itself."""
+    monkeypatch.setattr(bot.service.bot.pipeline.answering, "grace_s", LIMIT_S)
     sending = asyncio.create_task(bot.client.send(SlashCall("p_wait"), Identity("ann")))
     await sending
     reply = await bot.client.click("Waited", Identity("ann"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -72,7 +73,7 @@ class Ledger:
         self.stored: list[int] = []
         self.failed = 0
         self.interactions: list[str] = []
-        self.unanswered: list[str] = []
+        self.unanswered: dict[str, str] = {}  # by interaction
         self.numbers = iter(range(1, 1_000_000))
 
     async def deposit(self, people: SandboxClient) -> None:
@@ -80,7 +81,7 @@ class Ledger:
         reply = await people.send(SlashCall("deposit", {"number": str(number)}), Identity(), timeout_s=LIMIT_S)
         self.interactions.append(str(reply.interaction))
         if not reply.answered:
-            self.unanswered.append(f"deposit {number}: {reply}")
+            self.unanswered[str(reply.interaction)] = f"deposit {number}: {reply}"
         elif reply.messages and reply.messages[-1].content == f"stored {number}":
             self.stored.append(number)
         else:  # the user got an error, or gets it soon
@@ -90,7 +91,7 @@ class Ledger:
         reply = await people.send(SlashCall("free", {}), Identity(name="bob"), timeout_s=LIMIT_S)
         self.interactions.append(str(reply.interaction))
         if not reply.answered or reply.messages[-1].content != "still here":
-            self.unanswered.append(f"free: {reply}")
+            self.unanswered[str(reply.interaction)] = f"free: {reply}"
 
 
 async def use_bot_during(project: Project, kills: list[str], dice: random.Random) -> Ledger:
@@ -126,13 +127,20 @@ async def check(project: Project, ledger: Ledger) -> None:
     async with mongo.connect(parts["mongo"].address, timeout_s=LIMIT_S) as client:
         database = client["botctl_bot"]
         documents = Counter([d["n"] async for d in database["deposits"].find({})])
-        recorded = Counter([json.loads(d["b"]).get("req") async for d in database["botctl_audit"].find({})])
+        entries = [json.loads(d["b"]) async for d in database["botctl_audit"].find({})]
     async with redis_clients.connect(parts["redis"].address, timeout_s=LIMIT_S) as redis:
         members = {int(member) for member in await redis.smembers("deposits")}
     assert set(ledger.stored) <= documents.keys()
     assert set(ledger.stored) <= members
     assert max(documents.values()) == 1
-    missing = [i for i in ledger.interactions if recorded[i] != 1]
+    recorded = Counter(entry.get("req") for entry in entries)
+    busy = os.getloadavg()[0] > 4 * (os.cpu_count() or 1)
+    assert busy or not ledger.unanswered, list(ledger.unanswered.values())[:3]
+    # On a host that is too busy, Discord's 3 s pass before the bot gets a command: they are counted, and have no entry.
+    counts = [entry["changes"][0]["new"] for entry in entries if str(entry.get("reason")).startswith("too late")]
+    lost = [what for interaction, what in ledger.unanswered.items() if not recorded[interaction]]
+    assert len(lost) <= sum(counts), lost[:3]
+    missing = [i for i in ledger.interactions if recorded[i] != 1 and i not in ledger.unanswered]
     assert not missing, f"{len(missing)} of {len(ledger.interactions)} commands are not recorded exactly once"
 
 
@@ -163,7 +171,6 @@ async def run_scenario(tmp_path: Path, kills: list[str], dice: random.Random) ->
             assert {"service": store, "new": "degraded"} in events, "no event shows the degraded store"
             restarts = [event for event in events if event.get("restarted") == store]
             assert [event["status"] for event in restarts] == [-9] * kills.count(store)
-        assert not ledger.unanswered, ledger.unanswered[:3]
         process.signal(15)
         assert process.wait_for_exit() == 143
     with project.process("run", "--only", "stores", until="project"):
