@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from botctl.core.config.settings import Settings
 from botctl.core.processes.runtime import Runtime
 from tests.support.cli import BOTCTL, READY, Process, Project
 from tests.support.starts import write_starts
@@ -28,8 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def test_status_plan_and_restart(running: Running) -> None:
     project, process = running
-    wait_for(lambda: shard_states(project) == ["ready"], what="the first snapshot")
-    status = project.call("gateway", "status", "--json").json
+    status = wait_for_status(project, is_ready)
     assert status["logins"] | {"resets_at": ""} == {
         "total": 1000,
         "left": 999,
@@ -48,12 +49,9 @@ def test_status_plan_and_restart(running: Running) -> None:
     assert (changed["logins"], changed["shards"][0]["how"]) == (1, "login")
     assert changed["shards"][0]["why"] == "discord.intents was default, and is guilds"
     assert project.call("gateway", "restart").out == "shard 0: reconnecting.\n"
-    wait_for(lambda: shard_states(project) == ["ready"], what="the session to be resumed")
-    assert project.call("gateway", "status", "--json").json["logins"]["left"] == 999, "a RESUME is no login"
+    assert wait_for_status(project, is_ready)["logins"]["left"] == 999, "a RESUME is no login"
     assert project.call("gateway", "restart", "--fresh").out == "shard 0: logging in again.\n"
-    wait_for(
-        lambda: project.call("gateway", "status", "--json").json["logins"]["left"] == 998, what="a login to be counted"
-    )
+    wait_for_status(project, lambda status: bool(status["logins"]["left"] == 998))
     audited = project.call("audit", "log", "--json").out
     assert audited.count('"gateway.start_now"') == 1
     assert "waiting" not in process.output
@@ -62,13 +60,25 @@ def test_status_plan_and_restart(running: Running) -> None:
 
 def test_start_can_be_told_to_log_in(tmp_path: Path) -> None:
     project = Project(tmp_path / "bot")
-    for words, resumes in (((), "true"), (("--fresh",), "false")):
-        rows = project.call("run", *words, "--explain-config", "--json").json
-        assert [row["value"] for row in rows if row["key"] == "discord.resume"] == [resumes]
+    rows = project.call("run", "--fresh", "--explain-config", "--json").json
+    assert [row["value"] for row in rows if row["key"] == "discord.resume"] == ["false"]
+    assert Settings().discord.resume
 
 
-def shard_states(project: Project) -> list[str]:
-    return [shard["state"] for shard in project.call("gateway", "status", "--json").json["shards"]]
+def is_ready(status: dict[str, Any]) -> bool:
+    return [shard["state"] for shard in status["shards"]] == ["ready"]
+
+
+def wait_for_status(project: Project, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What `botctl gateway status` says when ``condition`` holds."""
+    status: dict[str, Any] = {}
+
+    def ask() -> bool:
+        status.update(project.call("gateway", "status", "--json").json)
+        return condition(status)
+
+    wait_for(ask, what="a status")
+    return status
 
 
 def test_second_bot_with_the_token_is_refused_before_it_connects(running: Running, tmp_path: Path) -> None:
