@@ -24,22 +24,11 @@ from botctl.monitor.health_answer import (
 )
 from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.rows import SILENT_S
-from botctl.monitor.snapshot import ServiceSnapshot, Snapshot
+from botctl.monitor.snapshot import ServiceSnapshot
+from tests.support.snapshots import make_snapshot
 from tests.support.waiting import LIMIT_S, until
 
-SNAPSHOT = Snapshot(
-    bot="dice",
-    host="vm",
-    pid=12,
-    version="1",
-    roles=("bot",),
-    at="2026-01-02T03:04:04.000Z",
-    started="2026-01-02T03:00:00.000Z",
-    uptime_s=244.0,
-    rss_bytes=80 << 20,
-    cpu_percent=1.5,
-    lag_ms=2.0,
-)
+SNAPSHOT = make_snapshot(12, host="vm")
 STORE = Diagnosis(verdict=Health.DEGRADED, proc="vm:12", why="redis of vm:12 is degraded", action="look")
 STARTING = Diagnosis(verdict=Health.STARTING, proc="vm:12", why="vm:12 is starting")
 DRAINING = Diagnosis(verdict=Health.DRAINING, proc="vm:12", why="vm:12 is stopping")

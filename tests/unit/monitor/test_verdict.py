@@ -16,6 +16,7 @@ from botctl.monitor.rows import GONE_S, SILENT_S, ProcessReport
 from botctl.monitor.snapshot import JobSnapshot, RequestsSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
 from botctl.monitor.verdict import ABSENT_S, LOST_S, diagnose, evidence, judge_report
 from botctl.monitor.view import reduce
+from tests.support.snapshots import make_snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EARLIER = "2026-01-02T03:03:00.000Z"
@@ -24,22 +25,8 @@ HEARING = ShardSnapshot(id=0, state="ready", heard_ago_s=1.0)
 
 
 def snapshot(pid: int = 1, **more: Any) -> Snapshot:
-    plain = Snapshot(
-        bot="dice",
-        host="alpha",
-        pid=pid,
-        version="1",
-        roles=("bot",),
-        at="2026-01-02T03:04:04.000Z",
-        started="2026-01-02T03:00:00.000Z",
-        uptime_s=244.0,
-        rss_bytes=80 << 20,
-        cpu_percent=1.5,
-        lag_ms=2.0,
-        services=(READY,),
-        shards=(HEARING,),
-    )
-    return replace(plain, **more)
+    """With a service and a shard."""
+    return make_snapshot(pid, **{"services": (READY,), "shards": (HEARING,), **more})
 
 
 def report(pid: int = 1, age_s: float = 0.5, alive: bool | None = True, **more: Any) -> ProcessReport:

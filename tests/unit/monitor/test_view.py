@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -23,6 +22,7 @@ from botctl.monitor.snapshot import (
     from_json,
 )
 from botctl.monitor.view import MAX_LAST, MonitorView, reduce
+from tests.support.snapshots import make_snapshot as snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -32,23 +32,6 @@ def counts(*took_ms: float) -> tuple[int, ...]:
     for ms in took_ms:
         found.add(ms)
     return tuple(found.counts)
-
-
-def snapshot(pid: int = 1, **more: object) -> Snapshot:
-    plain = Snapshot(
-        bot="dice",
-        host="alpha",
-        pid=pid,
-        version="1",
-        roles=("bot",),
-        at="2026-01-02T03:04:04.000Z",
-        started="2026-01-02T03:00:00.000Z",
-        uptime_s=244.0,
-        rss_bytes=80 << 20,
-        cpu_percent=1.5,
-        lag_ms=2.0,
-    )
-    return replace(plain, **more)  # type: ignore[arg-type]
 
 
 def view_of(*snapshots: Snapshot, age_s: float = 0.5) -> MonitorView:

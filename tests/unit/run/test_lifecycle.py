@@ -14,25 +14,14 @@ import uvloop
 from botctl.core.errors import ExitCode, ServiceFailed
 from botctl.core.services.registry import Registry, RunningServices, Tasks
 from botctl.monitor.own_health import OwnHealth
-from botctl.monitor.snapshot import ShardSnapshot, Snapshot
+from botctl.monitor.snapshot import ShardSnapshot
 from botctl.run.lifecycle import background, is_end_by_person, keep_alive, run_services, run_to_completion
 from botctl.run.process_manager import Supervisor
 from botctl.run.signals import ShutdownSignals
+from tests.support.snapshots import make_snapshot
 
 pytestmark = pytest.mark.looptime
-SNAPSHOT = Snapshot(
-    bot="dice",
-    host="vm",
-    pid=12,
-    version="1",
-    roles=("bot",),
-    at="2026-01-02T03:04:04.000Z",
-    started="2026-01-02T03:00:00.000Z",
-    uptime_s=244.0,
-    rss_bytes=80 << 20,
-    cpu_percent=1.5,
-    lag_ms=2.0,
-)
+SNAPSHOT = make_snapshot(12, host="vm")
 DEAF = ShardSnapshot(id=0, state="ready", heard_ago_s=30.0, misses=4, reconnects=2)
 
 
