@@ -295,7 +295,6 @@ async def test_every_failure_has_its_verdict_and_is_forgotten_when_it_ends(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From `starting` to `absent`, with all rows of the table that one process can have."""
-    project.add_settings("[redis]\ntimeout_s = 0.5\n[mongo]\ntimeout_s = 0.5\n")
     watch = Watch(project.root)
     with watch.running(), quick_run(project) as process:
         part = Runtime(project.root).live()["sandbox"]
