@@ -38,14 +38,14 @@ from botctl.monitor.rows import (
 from botctl.monitor.snapshot import JobSnapshot, RequestsSnapshot, Snapshot
 
 GONE_SHOWN: Final = 3  # this many of the newest GONE processes are named, the others only counted
-ABSENT_S: Final = 10.0  # a role that no process has for so long is absent; a restart takes some seconds
+ABSENT_S: Final = 14.0  # a role that no process has for so long is absent; a start on a busy host takes some seconds
 LOST_S: Final = 10.0  # a shard without a connection for so long is deaf; a reconnection takes a second
 MAX_RECONNECTS: Final = 2  # of a shard that is deaf: a RESUME, then a login
 MAX_LAG_MS: Final = 3000.0  # Discord: an interaction must be answered within 3 s
 _MIN_ROW: Final = 3  # a single refused request is normal
 _MIN_ANSWERS: Final = 5  # fewer say nothing about a share of them
 _STORES: Final = ("redis", "mongo")
-_LOG: Final = "look into its log"
+_LOG: Final = "look into logs/botctl.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +89,16 @@ def evidence(
 
 
 def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
-    """Everything that is not well, the worst first."""
+    """Everything that is not well, the worst first. Of the same verdict, what lasts comes before what is over."""
     found = (
         *_no_process(known),
         *_absent_roles(known),
-        *_refusals(known.snapshots, known.at),
-        *_processes(known),
         *map(unheard, known.unheard),
         *_phases(known),
         *_services(known),
         *_shards(known.shards),
+        *_refusals(known.snapshots, known.at),
+        *_processes(known),
         *_jobs(known.jobs),
         *_delays(known.processes),
     )
@@ -128,16 +128,20 @@ def _no_process(known: Evidence) -> Iterator[Diagnosis]:
     yield Diagnosis(verdict=Health.ABSENT, why="no process of the bot runs", action="start it with `botctl run`")
 
 
+def _running_roles(known: Evidence) -> set[str]:
+    running = (process.roles for process in known.processes if process.presence is not Presence.GONE)
+    return {role for roles in (*running, *(run.roles for run in known.unheard)) for role in roles}
+
+
 def _absent_roles(known: Evidence) -> Iterator[Diagnosis]:
-    running = {role for process in known.processes if process.presence is not Presence.GONE for role in process.roles}
     if any(_no_process(known)):
         return
-    running |= {role for run in known.unheard for role in run.roles}
+    running = _running_roles(known)
     for role, seen_s in known.roles.items():
         if role not in running and seen_s >= ABSENT_S:
             action = f"start it with `botctl run --only {role}`, or set health.roles to those that should run"
             yield Diagnosis(
-                verdict=Health.ABSENT, why=f"no process runs the {role} since {_ago(seen_s)}", action=action
+                verdict=Health.ABSENT, why=f"no process has run with the role {role} for {_ago(seen_s)}", action=action
             )
 
 
@@ -177,7 +181,7 @@ def _requests(proc: str, seen: RequestsSnapshot, at: str) -> Diagnosis | None:
         action = "do not restart; the log names the commands that were refused"
         return Diagnosis(verdict=Health.LIMITED, proc=proc, why=why, action=action)
     failed = seen.failed + seen.unreachable
-    if row or (seen.answers >= _MIN_ANSWERS and failed * 2 >= seen.answers):
+    if seen.row and (row or (seen.answers >= _MIN_ANSWERS and failed * 2 >= seen.answers)):
         how = "cannot be reached by" if seen.unreachable > seen.failed else "fails on"
         why = f"Discord {how} {proc}: {failed} of the last {seen.answers} requests got no answer or 5xx"
         return Diagnosis(verdict=Health.DEGRADED, proc=proc, why=why, action="look at discordstatus.com, and wait")
@@ -185,7 +189,11 @@ def _requests(proc: str, seen: RequestsSnapshot, at: str) -> Diagnosis | None:
 
 
 def _processes(known: Evidence) -> Iterator[Diagnosis]:
+    """Processes that are silent or have ended, unless others have their roles now."""
+    running = _running_roles(known)
     for process in known.processes:
+        if process.presence is Presence.GONE and process.roles and running >= set(process.roles):
+            continue
         if process.presence is Presence.INCOMPATIBLE:
             why = f"{process.proc} runs another version of botctl, so its numbers cannot be read"
             yield Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action="restart it with this version")
@@ -193,7 +201,7 @@ def _processes(known: Evidence) -> Iterator[Diagnosis]:
             yield _silence(process)
     if known.gone > GONE_SHOWN:
         why = f"{known.gone - GONE_SHOWN} more ended or fell silent in the last minute"
-        yield Diagnosis(verdict=Health.DEGRADED, why=why, action="look into the log")
+        yield Diagnosis(verdict=Health.DEGRADED, why=why, action=_LOG)
 
 
 def _silence(process: Process) -> Diagnosis:
@@ -201,10 +209,10 @@ def _silence(process: Process) -> Diagnosis:
     silent = f"has sent nothing for {process.age_s:.0f} s"
     if process.alive:
         why = f"{process} runs, but {silent}: its event loop is blocked, it was stopped, or it cannot write to Redis"
-        action = "its log names what blocks it; restart it"
+        action = "continue it (SIGCONT) if someone has stopped it; else restart it"
         return Diagnosis(verdict=Health.BLOCKED, proc=process.proc, why=why, action=action, restart_helps=True)
     if process.alive is False:
-        why = f"{process} ended unexpectedly; it was last heard {process.age_s:.0f} s ago"
+        why = f"{process} ended unexpectedly; it was last heard from {process.age_s:.0f} s ago"
         return Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action=_LOG)
     why = f"{process} {silent}: it has ended, hangs, or does not reach Redis"
     return Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action="look at its host")
@@ -253,11 +261,10 @@ def _shard(shard: ShardRow) -> Iterator[Diagnosis]:
     if shard.lost_s is not None and shard.lost_s >= LOST_S and (shard.last_close or shard.state == "disconnected"):
         since = f" since {shard.since}" if shard.since else ""
         why = f"{name} has no connection{since} ({shard.state})" + (f": {shard.last_close}" if shard.last_close else "")
-        action = "it reconnects by itself; look at the network and at discordstatus.com"
+        action = "it tries again by itself, with growing pauses; look at the network and at discordstatus.com"
         yield Diagnosis(verdict=Health.DEAF, proc=shard.proc, shard=shard.id, why=why, action=action)
     elif shard.misses >= MISSES_OF_DEAF:
-        heard = f"{shard.heard_ago_s:.0f} s" if shard.heard_ago_s is not None else "a while"
-        why = f"{name} is deaf: Discord has left {shard.misses} questions in {heard} unanswered"
+        why = f"{name} is deaf: Discord sends no events, and left {shard.misses} requests for one unanswered"
         failed = shard.reconnects >= MAX_RECONNECTS and shard.misses >= MISSES_OF_DEAF + MAX_RECONNECTS
         action = "restart the process" if failed else "it reconnects by itself"
         yield Diagnosis(
@@ -276,14 +283,16 @@ def _jobs(jobs: Iterable[JobSnapshot]) -> Iterator[Diagnosis]:
             yield Diagnosis(verdict=Health.DEGRADED, why=why, action="restart the process that runs the jobs")
         elif job.outcome not in (None, "ok", "cancelled"):
             why = f"the job {job.name}, started at {job.last_run}, ended as {job.outcome}"
-            yield Diagnosis(verdict=Health.DEGRADED, why=why, action="`botctl audit` and the log have the error")
+            yield Diagnosis(
+                verdict=Health.DEGRADED, why=why, action="`botctl audit log` and logs/botctl.jsonl have the error"
+            )
 
 
 def _delays(processes: Iterable[Process]) -> Iterator[Diagnosis]:
     for process in processes:
         if process.lag_ms is not None and process.lag_ms >= MAX_LAG_MS:
-            why = f"{process.proc} was blocked for {process.lag_ms / 1000:.1f} s in the last minute"
-            action = "its log names the code that blocked it"
+            why = f"{process.proc} stood still for {process.lag_ms / 1000:.1f} s in the last minute"
+            action = f"its log says by what, or that the process was stopped: {_LOG}"
             yield Diagnosis(verdict=Health.DEGRADED, proc=process.proc, why=why, action=action)
         if process.dropped_lately:
             count = process.dropped_lately

@@ -275,7 +275,7 @@ async def is_up_for_a_second(redis: Redis) -> bool:
 
 
 def absent(view: MonitorView) -> set[str]:
-    return {found.why.split()[4] for found in view.diagnoses if found.verdict is Health.ABSENT}
+    return {found.why.split()[7] for found in view.diagnoses if found.verdict is Health.ABSENT}
 
 
 async def test_role_is_absent_until_a_process_has_it_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

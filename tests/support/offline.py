@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,16 @@ from botctl.core.contracts.throttle import parse
 from botctl.core.services.registry import Services
 from tests.support.bots import ROLES, FakeAuditor, FakeGuilds, FakeLimiter
 
-_ids = itertools.count(1_500_000_000_000_000_000)
+_FIRST_ID, _BEGAN_S = 1_500_000_000_000_000_000, time.monotonic()
+_numbers = itertools.count()
+
+
+def _next_id() -> str:
+    """An id of now: on a busy host a test may take so long that one of its beginning is too old for an answer."""
+    elapsed_ms = round((time.monotonic() - _BEGAN_S) * 1000)
+    return str(_FIRST_ID + (elapsed_ms << 22) + next(_numbers))
+
+
 LOADING = 1 << 7
 
 
@@ -147,7 +157,7 @@ def user(name: str = "ann", number: str = "900000000000000101") -> dict[str, Any
 
 def message(content: str, flags: int = 0) -> dict[str, Any]:
     return {
-        "id": str(next(_ids)),
+        "id": _next_id(),
         "channel_id": "900000000000000301",
         "author": user("bot", "900000000000000010"),
         "content": content,
@@ -168,7 +178,7 @@ def message(content: str, flags: int = 0) -> dict[str, Any]:
 
 def interaction(kind: int, data: dict[str, Any], **more: Any) -> dict[str, Any]:
     """An INTERACTION_CREATE of ``kind`` in a direct message."""
-    number = str(next(_ids))
+    number = _next_id()
     return {
         "id": number,
         "application_id": "900000000000000010",

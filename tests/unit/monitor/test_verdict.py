@@ -65,7 +65,7 @@ def test_without_a_finding_all_is_well():
         (Health.BANNED, {"requests": RequestsSnapshot(answers=1, banned_until="2026-01-02T04:00:00.000Z")}),
         (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, failed=3, row=3, row_kind="5xx")}),
         (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, unreachable=3, row=3, row_kind="unreachable")}),
-        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=6, failed=3)}),
+        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=6, failed=3, row=1, row_kind="5xx")}),
         (Health.DEAF, {"shards": (replace(HEARING, misses=2),)}),
         (Health.DEAF, {"shards": (ShardSnapshot(id=0, state="disconnected", since=EARLIER, last_close="4000, ?"),)}),
         (Health.DEAF, {"shards": (replace(HEARING, state="resuming", since=EARLIER, misses=2, reconnects=1),)}),
@@ -99,6 +99,7 @@ def test_each_failure_has_its_verdict(expected: Health, more: dict[str, Any]):
     [
         {"requests": RequestsSnapshot(answers=40, limited=2, row=2, row_kind="429")},  # a busy channel
         {"requests": RequestsSnapshot(answers=40, failed=4)},
+        {"requests": RequestsSnapshot(answers=24, failed=22)},  # it answers again
         {"requests": RequestsSnapshot(answers=4, failed=2)},
         {"requests": RequestsSnapshot(banned_until="2026-01-02T03:04:04.000Z")},  # it has ended
         {"shards": (replace(HEARING, misses=1),)},
@@ -147,9 +148,10 @@ def test_process_that_runs_without_a_word_is_blocked():
 
 def test_killed_process_is_known_at_once():
     """Its process id tells, not the age of its snapshot."""
-    view = reduce("dice", [report(1, 0.1, alive=False), report(2)], AT)
+    view = reduce("dice", [report(1, 0.1, alive=False, roles=("web",)), report(2)], AT)
     assert view.health.verdict is Health.DEGRADED
-    assert "alpha:1 (bot) ended unexpectedly" in view.health.why
+    assert "alpha:1 (web) ended unexpectedly" in view.health.why
+    assert found(report(1, 0.1, alive=False), report(2)) == (), "another process has its role"
     assert [process.verdict for process in view.processes] == [Health.HEALTHY, Health.DEGRADED]
 
 
@@ -160,7 +162,7 @@ def test_process_of_another_host_is_not_called_blocked():
 def test_role_that_no_process_has_is_absent():
     assert verdict(report(), bot=0.2, jobs=ABSENT_S - 1) is Health.HEALTHY
     (finding,) = found(report(), bot=0.2, jobs=ABSENT_S + 1)
-    assert (finding.verdict, "runs the jobs" in finding.why) == (Health.ABSENT, True)
+    assert (finding.verdict, "the role jobs for 15 s" in finding.why) == (Health.ABSENT, True)
     assert found(report(), runs=(Run(2, ("jobs",)),), jobs=60.0)[0].verdict is Health.BLOCKED
 
 

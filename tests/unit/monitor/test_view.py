@@ -106,7 +106,7 @@ def test_presence_depends_on_age_and_version():
     reports = [
         ProcessReport("a:1", snapshot(1), 0.9),
         ProcessReport("a:2", snapshot(2), 7.2),
-        ProcessReport("a:3", snapshot(3), 12.0),
+        ProcessReport("a:3", snapshot(3, roles=("web",)), 12.0),
         ProcessReport("a:4", None, 0.2),
     ]
     view = reduce("dice", reports, AT)
@@ -115,7 +115,7 @@ def test_presence_depends_on_age_and_version():
     assert view.troubles == (
         "a:2 (bot) has sent nothing for 7 s: it has ended, hangs, or does not reach Redis",
         "a:4 runs another version of botctl, so its numbers cannot be read",
-        "a:3 (bot) has sent nothing for 12 s: it has ended, hangs, or does not reach Redis",
+        "a:3 (web) has sent nothing for 12 s: it has ended, hangs, or does not reach Redis",
     )
 
 
@@ -134,7 +134,7 @@ def test_presence_depends_on_age_and_version():
             "silent",
             "runs, but has sent nothing for 40 s: its event loop is blocked, it was stopped",
         ),
-        (False, 4.2, "gone", "ended unexpectedly; it was last heard 4 s ago"),
+        (False, 4.2, "gone", "ended unexpectedly; it was last heard from 4 s ago"),
         (None, 40.0, "gone", "has sent nothing for 40 s: it has ended, hangs, or does not reach Redis"),
     ],
 )
@@ -159,6 +159,7 @@ def test_run_of_this_host_without_a_snapshot_is_a_trouble():
 def test_gone_process_is_named_but_not_counted():
     dead = snapshot(
         2,
+        roles=("jobs",),
         connections=7,
         services=(ServiceSnapshot(name="redis", state="degraded"),),
         shards=(ShardSnapshot(id=0, state="disconnected"),),
@@ -169,11 +170,11 @@ def test_gone_process_is_named_but_not_counted():
     assert (view.totals.connections, view.totals.total) == (0, 0)
     assert (view.services, view.shards, view.jobs, len(view.troubles)) == ((), (), (), 1)
     gone = view.processes[1]
-    assert (gone.roles, gone.version, gone.uptime_s, gone.connections) == (("bot",), "1", None, 0)
+    assert (gone.roles, gone.version, gone.uptime_s, gone.connections) == (("jobs",), "1", None, 0)
 
 
 def test_only_newest_three_gone_processes_are_shown():
-    crashed = [ProcessReport(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
+    crashed = [ProcessReport(f"a:{pid}", snapshot(pid, roles=("web",)), 60.0 - pid) for pid in range(1, 11)]
     view = reduce("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
     assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
     assert (view.gone, len(view.troubles)) == (10, 4)
