@@ -31,7 +31,7 @@ async def test_role_is_absent_until_it_comes_back_or_is_ended_by_hand(
 
         async def is_absent() -> bool:
             found = (await monitor.once()).diagnoses
-            return any(each.verdict is Health.ABSENT and "runs the jobs" in each.why for each in found)
+            return any(each.verdict is Health.ABSENT and "the role jobs" in each.why for each in found)
 
         assert not await is_absent()
         address = Runtime(project.root).live()["redis"].address

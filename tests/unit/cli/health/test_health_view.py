@@ -17,7 +17,7 @@ from botctl.monitor.health_client import Heard
 STORE = Diagnosis(
     verdict=Health.DEGRADED, proc="vm:2", why="redis of vm:2 is degraded", action="look at `botctl stores`"
 )
-NO_JOBS = Diagnosis(verdict=Health.ABSENT, why="no process runs the jobs since 12 s", action="start it")
+NO_JOBS = Diagnosis(verdict=Health.ABSENT, why="no process has run with the role jobs for 12 s", action="start it")
 
 
 def answer(pid: int, health: Diagnosis, **more: Any) -> dict[str, Any]:
