@@ -50,7 +50,7 @@ from botctl.monitor.snapshot import (
 
 HEALTH_EVERY_S: Final = 5.0  # between two pings of the services
 _HEALTH_LIMIT_S: Final = 2.0
-_DELETE_LIMIT_S: Final = 0.5
+_DELETE_LIMIT_S: Final = 2.0
 _SWEEP_EVERY: Final = 30  # `SnapshotWriter._sweep` runs once per this many snapshots
 _OUTAGE: Final = "botctl monitor does not see this process: Redis failed ({error})"
 _log = logging.getLogger(__name__)

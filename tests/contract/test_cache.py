@@ -220,7 +220,7 @@ def test_reader_never_sees_older_than_invalidated_value(redis_server, steps):
 
 async def _walk(url, steps):
     truth, known, pending, changes = Truth(), [{}, {}], [], 0
-    async with processes(url, truth) as caches:
+    async with processes(url, truth, timeout_s=LIMIT_S) as caches:
 
         def all_received():
             return all(cache.counts.invalidations == changes for cache in caches)
