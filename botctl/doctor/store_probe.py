@@ -12,6 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from botctl.core.config.settings import Settings
+from botctl.core.driver_errors.mongo import sort as sort_mongo
+from botctl.core.driver_errors.redis import sort as sort_redis
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.processes.embedded import PartSpec
@@ -39,7 +41,7 @@ async def examine_redis(settings: Settings, runtime: Runtime) -> RedisEvidence:
             latency_ms = await _timed(client.ping)
             info = await _info(client)
             persists = await _persists(client)
-            write_error = await _error_of(lambda: redis.prove_write(client, settings.bot))
+            refused = await _error_of(lambda: redis.prove_write(client, settings.bot))
     except _FAULTS as error:
         return replace(seen, error=_text(error))
     is_valkey = "valkey_version" in info
@@ -48,7 +50,8 @@ async def examine_redis(settings: Settings, runtime: Runtime) -> RedisEvidence:
         product="Valkey" if is_valkey else "Redis",
         version=safe(str(info.get("valkey_version") or info.get("redis_version") or "")),
         latency_ms=latency_ms,
-        write_error=write_error,
+        write_error=_text(refused) if refused else "",
+        write_hint=sort_redis(refused).hint if refused else "",
         run_id=safe(str(info.get("run_id", ""))),
         role=str(info.get("role", "")),
         persists=persists,
@@ -87,7 +90,7 @@ async def examine_mongo(settings: Settings, runtime: Runtime, needed: Indexes) -
             latency_ms = await _timed(lambda: client.admin.command("ping"))
             product, _, version = (await mongo.server_version(client)).partition(" ")
             database = client[settings.database]
-            write_error = await _error_of(lambda: mongo.prove_write(database))
+            refused = await _error_of(lambda: mongo.prove_write(database))
             missing = {name: gaps for name, fields in needed.items() if (gaps := await _gaps(database, name, fields))}
     except _FAULTS as error:
         return replace(seen, error=_text(error))
@@ -96,7 +99,8 @@ async def examine_mongo(settings: Settings, runtime: Runtime, needed: Indexes) -
         product=product,
         version=version,
         latency_ms=latency_ms,
-        write_error=write_error,
+        write_error=_text(refused) if refused else "",
+        write_hint=sort_mongo(refused).hint if refused else "",
         replica_set=hello.get("setName"),
         is_primary=bool(hello.get("isWritablePrimary", hello.get("ismaster", True))),
         missing=missing,
@@ -133,12 +137,12 @@ async def _timed(call: Callable[[], Awaitable[object]]) -> float:
     return min(times_s) * 1000
 
 
-async def _error_of(call: Callable[[], Awaitable[None]]) -> str:
+async def _error_of(call: Callable[[], Awaitable[None]]) -> Exception | None:
     try:
         await call()
     except _FAULTS as error:
-        return _text(error)
-    return ""
+        return error
+    return None
 
 
 def _text(error: Exception) -> str:

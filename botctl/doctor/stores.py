@@ -23,7 +23,8 @@ class StoreEvidence:
     """What both stores have in common.
 
     ``address`` has no secrets. ``idle``: it is embedded, and does not run. ``error``: it did not answer, and why.
-    ``write_error``: it takes no write, and why. ``latency_ms`` is of one small command; None if there was none.
+    ``write_error``: it takes no write, and why. ``write_hint``: what to do then, if that error says it.
+    ``latency_ms`` is of one small command; None if there was none.
     """
 
     address: str = ""
@@ -31,6 +32,7 @@ class StoreEvidence:
     idle: bool = False
     error: str = ""
     write_error: str = ""
+    write_hint: str = ""
     version: str = ""  # "7.4.0"
     product: str = ""  # "Redis", "Valkey", "MongoDB", "nx-27017"
     latency_ms: float | None = None
@@ -97,9 +99,7 @@ def _assess_version(check: str, seen: StoreEvidence, minimum: str) -> Finding:
 
 def _assess_answers(check: str, seen: StoreEvidence) -> list[Finding]:
     if seen.write_error:
-        mend = "Look at its disk, its memory limit and the rights of its user."
-        if seen.embedded:
-            mend = "Free space on the disk of .botctl; `botctl stores` says more."
+        mend = seen.write_hint or "Look at its log, its disk, its memory limit and the rights of its user."
         return [fault(check, f"it answers, but takes no write: {seen.write_error}".rstrip("."), mend)]
     if seen.latency_ms is None:
         return []

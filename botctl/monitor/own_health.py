@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from botctl.core.contracts.health import Diagnosis, Health
+from botctl.core.contracts.health import Diagnosis, Health, worst
 from botctl.core.telemetry.loop_watch import describe_current
 from botctl.monitor.health_answer import BLOCKED_S, HealthAnswer, KnownHealth, answer, as_json, should_restart
 from botctl.monitor.rows import ProcessReport
@@ -97,6 +97,11 @@ class OwnHealth:
     def should_restart(self) -> bool:
         """As `health_answer.should_restart`, from the last snapshot. For the loop, which is not blocked then."""
         return should_restart(self._known.found)
+
+    def settled(self) -> Diagnosis | None:
+        """The verdict of the last snapshot. None before the first, and while the process starts, waits or stops."""
+        finding = worst(self._known.found)
+        return None if self._known.phase is not None or finding.verdict.passes else finding
 
     def _late_s(self) -> float:
         return max(0.0, self._clock_s() - self._beat_s - BEAT_S)

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged
 from botctl.core.contracts.health import Health
-from botctl.core.contracts.service_state import ServiceState, describe_end
+from botctl.core.contracts.service_state import describe_end
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.event_loop.tasks import create_watched_task
 from botctl.core.processes.runtime import Runtime
@@ -35,6 +35,7 @@ from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
 
 _log = logging.getLogger(__name__)
 _file_log = logging.getLogger(FILE_ONLY)
+_STATUS_EVERY_S: Final = 1.0
 
 
 class RunDisplay(Protocol):
@@ -83,9 +84,8 @@ async def run(
     with ExitStack() as stack, handle_signals(hard_limit_s) as signals:
         supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))
         stack.enter_context(_held_roles(Runtime(loaded.root), roles))
-        stack.enter_context(_told_health(health, Runtime(loaded.root).folder, supervisor))
+        stack.enter_context(_told_health(health, Runtime(loaded.root).folder, supervisor, bus))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
-        stack.enter_context(bus.listen(partial(_show_status, supervisor), ServiceChanged))
         extending = stack.enter_context(background(_extend_start(supervisor), name="extend start"))
 
         def on_ready(running: RunningServices) -> None:
@@ -145,10 +145,13 @@ def _held_roles(runtime: Runtime, roles: Collection[ProcessRole]) -> Iterator[No
 
 
 @contextmanager
-def _told_health(health: OwnHealth, folder: Path, supervisor: Supervisor) -> Iterator[None]:
+def _told_health(health: OwnHealth, folder: Path, supervisor: Supervisor, bus: Bus) -> Iterator[None]:
     """While the block runs, tell callers and systemd how this process is, from before its services start."""
     with ExitStack() as stack:
         stack.enter_context(background(health.beat(), name="health beat"))
+        status = StatusLine(supervisor, health)
+        stack.enter_context(bus.listen(status.note, ServiceChanged))
+        stack.enter_context(background(status.keep_true(), name="status line"))
         if supervisor.alive_every_s is not None:
             stack.enter_context(background(keep_alive(supervisor, supervisor.alive_every_s, health), name="watchdog"))
         stack.enter_context(health_socket(folder, health.roles, health.answer_json))
@@ -203,12 +206,32 @@ async def _extend_start(supervisor: Supervisor) -> None:
         await asyncio.sleep(START_EXTENSION_S / 4)
 
 
-def _show_status(supervisor: Supervisor, event: ServiceChanged) -> None:
-    """Show systemd what a service says of itself: that it waits for logins, for example."""
-    if event.detail:
-        supervisor.notify_status(f"{event.service}: {event.detail}")
-    elif event.new == ServiceState.READY and event.old != ServiceState.STARTING:
-        supervisor.notify_status("running")
+class StatusLine:
+    """What `systemctl status` shows: the verdict on this process, or what a service says while it starts or waits."""
+
+    def __init__(self, supervisor: Supervisor, health: OwnHealth) -> None:
+        self._supervisor, self._health = supervisor, health
+        self._said: dict[str, str] = {}  # by service, the newest last
+
+    def note(self, event: ServiceChanged) -> None:
+        """Keep what a service says of itself: that it waits for logins, for example."""
+        self._said.pop(event.service, None)
+        if event.detail:
+            self._said[event.service] = f"{event.service}: {event.detail}"
+
+    async def keep_true(self) -> None:
+        """Tell systemd each change, within a second. Never returns."""
+        while True:
+            if text := self._text():
+                self._supervisor.notify_status(text)
+            await asyncio.sleep(_STATUS_EVERY_S)
+
+    def _text(self) -> str:
+        """Empty while there is nothing to say but that it starts or stops, which systemd knows."""
+        finding = self._health.settled()
+        if finding is None:
+            return next(reversed(self._said.values()), "")
+        return "running" if finding.verdict is Health.HEALTHY else f"{finding.verdict}: {finding.why}"
 
 
 _ROLE_TAKEN = {

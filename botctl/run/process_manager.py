@@ -47,12 +47,14 @@ class Supervisor:
         self._systemd_address = systemd_address
         self.alive_every_s = alive_every_s
         self._buffer = b""
+        self._status = ""  # what `systemctl status` shows
 
     def notify_ready(self) -> None:
         """Tell the process manager that every service runs: a bot receives events from now on."""
         if self._pm2_channel is not None:
             with contextlib.suppress(OSError):  # PM2 has ended, or does not read
                 self._pm2_channel.send(b'"ready"\n')
+        self._status = "running"
         self._notify_systemd(b"READY=1\nSTATUS=running")
 
     def extend_start(self) -> None:
@@ -60,8 +62,11 @@ class Supervisor:
         self._notify_systemd(f"EXTEND_TIMEOUT_USEC={round(START_EXTENSION_S * 1_000_000)}".encode())
 
     def notify_status(self, text: str) -> None:
-        """Show ``text`` in `systemctl status`."""
+        """Show ``text`` in `systemctl status`. Does nothing if it is shown already."""
         line = " ".join(redact(text).split())[:_MAX_STATUS]
+        if line == self._status:
+            return
+        self._status = line
         self._notify_systemd(f"STATUS={line}".encode(errors="replace"))
 
     def notify_stopping(self) -> None:

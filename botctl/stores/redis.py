@@ -225,4 +225,6 @@ async def prove_write(client: Redis, bot: str) -> None:
     async with client.pipeline(transaction=False) as pipe:
         pipe.set(key, 1, px=1000)
         pipe.delete(key)
-        await pipe.execute()
+        replies = await pipe.execute(raise_on_error=False)  # else the driver puts the command before the reason
+    if refused := next((reply for reply in replies if isinstance(reply, Exception)), None):
+        raise refused

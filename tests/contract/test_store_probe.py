@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
 from botctl.core.processes.runtime import Runtime
@@ -62,6 +63,39 @@ async def test_what_is_switched_off_is_seen(look, own_redis):
     assert (seen.policy, seen.max_bytes) == ("allkeys-lru", 500 * 1024 * 1024)
     assert "replicas" in seen.write_error
     assert [finding.mark for finding in assess_redis(seen)].count(Mark.FAULT) == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "mend"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), "maxmemory", "raise maxmemory"),
+        (("REPLICAOF", "127.0.0.1", "1"), "read only replica", "name the primary"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+async def test_refused_write_has_the_reason_of_the_server_and_its_mend(look, own_redis, setting, said, mend):
+    back = {"CONFIG": ("CONFIG", "SET", "maxmemory", "0"), "REPLICAOF": ("REPLICAOF", "NO", "ONE")}
+    async with connect(own_redis, timeout_s=LIMIT_S) as client:
+        await client.execute_command(*setting)
+        try:
+            seen = await look(own_redis)
+        finally:
+            await client.execute_command(*back[setting[0]])
+    assert said in seen.write_error
+    assert "pipeline" not in seen.write_error
+    (refused,) = [each for each in assess_redis(seen) if "takes no write" in each.sentence]
+    assert mend in refused.mend
+
+
+async def test_full_disk_of_mongodb_says_to_free_space(mongo_server, tmp_path, monkeypatch):
+    async def refuse(database):
+        raise OperationFailure("database or disk is full", 8)
+
+    monkeypatch.setattr(mongo, "prove_write", refuse)
+    settings = Settings(mongo=MongoSettings(url=mongo_server, timeout_s=MOST_S))
+    seen = await examine_mongo(settings, Runtime(tmp_path, read_only=True), INDEXES)
+    assert seen.write_error == "database or disk is full"
+    assert seen.write_hint.startswith("Free space on the disk")
 
 
 async def test_user_without_dangerous_commands_is_no_fault(look, own_redis):

@@ -57,6 +57,7 @@ async def test_redis_that_takes_no_write_is_down(own_redis, report_of, before, a
             await client.execute_command(*after)
     assert (redis.state, redis.version[:6]) == (StoreState.DOWN, "Valkey")
     assert redis.detail.startswith("It answers, but takes no write: ")
+    assert "pipeline" not in redis.detail
     assert any(part in redis.detail for part in told.split("|"))
 
 

@@ -22,17 +22,21 @@ from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.health import Diagnosis, Health
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.errors import BotctlError, ConfigError, Unreachable
 from botctl.core.files.paths import STATE_FOLDER
 from botctl.core.processes.runtime import Runtime
 from botctl.doctor import machine, machine_probe, project, store_probe, stores, supervisor, supervisor_probe
+from botctl.doctor.bot import assess_bot
 from botctl.doctor.checks import Check, in_own_thread, run_checks
 from botctl.doctor.discord import assess_discord_clock, assess_logins, assess_token
 from botctl.doctor.discord_api import discord_reader
 from botctl.doctor.finding import Finding, Mark, unknown
 from botctl.migrate.ledger import COLLECTION, Ledger
 from botctl.migrate.runner import read_rows_that_can_be
+from botctl.monitor.health_answer import parse_answer
+from botctl.monitor.health_client import Heard, hear_processes, unheard
 from botctl.realtime.descriptors import needed_descriptors
 from botctl.run.providers import discover_migrations
 from botctl.run.roles import ProcessRole, add_custom_services, build_shared_registry, load_commands
@@ -45,7 +49,7 @@ LOAD_S: Final = 30.0
 STORE_S: Final = 10.0
 """How long the checks of a store may take, beside the limits of their calls."""
 _NEED_SETTINGS: Final = (
-    *("disk", "descriptors", "redis", "mongodb", "token", "logins", "supervisor", "port", "run"),
+    *("disk", "descriptors", "redis", "mongodb", "token", "logins", "supervisor", "port", "run", "bot"),
     *("commands", "migrations"),
 )
 
@@ -78,6 +82,7 @@ class Examination:
             _in_thread("port", self._ports),
             _in_thread("supervisor", self._supervisors),
             _in_thread("run", self._runs),
+            _in_thread("bot", self._bot),
             Check("commands", self._commands, LOAD_S, "A command file does not end its import: look for a loop there."),
             Check("redis", self._redis, STORE_S + 8 * settings.redis.timeout_s, store_mend),
             Check("mongodb", self._mongo, STORE_S + 8 * settings.mongo.timeout_s, store_mend),
@@ -132,6 +137,9 @@ class Examination:
 
     def _runs(self) -> list[Finding]:
         return machine.assess_runs([machine_probe.read_run(run.pid, run.roles) for run in self.runtime.runs()])
+
+    def _bot(self) -> list[Finding]:
+        return assess_bot(diagnoses_of(hear_processes(self.runtime)))
 
     async def _commands(self) -> list[Finding]:
         try:
@@ -194,6 +202,24 @@ def discord_access(loaded: Loaded, runtime: Runtime) -> DiscordAccess | None:
     if not uses_sandbox(loaded.settings) or part is None:
         return None
     return DiscordAccess(bot_token(part.secret or ""), part.address)
+
+
+def diagnoses_of(heard: Heard) -> tuple[Diagnosis, ...] | None:
+    """All that is not well, as the processes say it; empty if all is. None: no process tells.
+
+    A process says first what it sees itself, then its verdict on the bot, which may be about any other one.
+    """
+    parsed = [answer for fields in heard.answers if (answer := parse_answer(fields)) is not None]
+    if not parsed and not heard.silent:
+        return None
+    found = [finding for answer in parsed for finding in answer.diagnoses] + [unheard(run) for run in heard.silent]
+    said = {(finding.verdict, finding.proc, finding.shard) for finding in found}
+    for of_bot in (answer.bot for answer in parsed):
+        if of_bot is None or (key := (of_bot.verdict, of_bot.proc, of_bot.shard)) in said:
+            continue
+        said.add(key)
+        found.append(of_bot)
+    return tuple(finding for finding in found if finding.verdict is not Health.HEALTHY)
 
 
 async def load_for_doctor(loaded: Loaded) -> project.CommandsEvidence:

@@ -101,5 +101,14 @@ def test_what_is_wrong_with_mongodb_is_a_fault(change, word):
     assert word in sentence
 
 
+@pytest.mark.parametrize("assess", [redis, mongo])
+@pytest.mark.parametrize("embedded", [True, False])
+def test_refused_write_has_the_mend_of_its_error(assess, embedded):
+    (finding,) = [each for each in assess(write_error="x", write_hint="Raise it.", embedded=embedded) if each.mend]
+    assert finding.mend == "Raise it."
+    (finding,) = [each for each in assess(write_error="x", embedded=embedded) if each.mend]
+    assert "Free space" not in finding.mend
+
+
 def test_embedded_store_needs_no_replica_set():
     assert faults(mongo(embedded=True, replica_set=None, version="0.8.1")) == []

@@ -11,11 +11,13 @@ from dataclasses import replace
 import pytest
 import uvloop
 
+from botctl.core.contracts.events import ServiceChanged
+from botctl.core.contracts.health import Health
 from botctl.core.errors import ExitCode, ServiceFailed
 from botctl.core.services.registry import Registry, RunningServices, Tasks
 from botctl.monitor.own_health import OwnHealth
-from botctl.monitor.snapshot import ShardSnapshot
-from botctl.run.lifecycle import background, is_end_by_person, keep_alive, run_services, run_to_completion
+from botctl.monitor.snapshot import ServiceSnapshot, ShardSnapshot
+from botctl.run.lifecycle import StatusLine, background, is_end_by_person, keep_alive, run_services, run_to_completion
 from botctl.run.process_manager import Supervisor
 from botctl.run.signals import ShutdownSignals
 from tests.support.snapshots import make_snapshot
@@ -185,14 +187,16 @@ async def test_only_ctrl_c_at_a_terminal_is_the_end_by_a_person(attended: bool, 
 
 
 class FakeSupervisor(Supervisor):
-    """Counts what systemd's watchdog hears."""
+    """Counts what systemd's watchdog hears, and keeps what `systemctl status` showed."""
 
     def __init__(self) -> None:
         super().__init__(None, None, 10.0)
         self.signs = 0
+        self.shown: list[str] = []
 
-    def notify_alive(self) -> None:
-        self.signs += 1
+    def _notify_systemd(self, state: bytes) -> None:
+        self.signs += state == b"WATCHDOG=1"
+        self.shown += [line[7:] for line in state.decode().split("\n") if line.startswith("STATUS=")]
 
 
 async def test_watchdog_hears_nothing_while_a_restart_helps() -> None:
@@ -207,3 +211,42 @@ async def test_watchdog_hears_nothing_while_a_restart_helps() -> None:
         health.post(replace(SNAPSHOT, shards=(replace(DEAF, reconnects=0),)))
         await asyncio.sleep(100)
         assert supervisor.signs == 20, "it reconnects by itself"
+
+
+async def test_systemctl_status_shows_the_verdict_and_each_change_once() -> None:
+    """While it starts or waits for a login, it shows what a service says of itself."""
+    supervisor, health = FakeSupervisor(), OwnHealth(("bot",))
+    status = StatusLine(supervisor, health)
+    with background(status.keep_true(), name="status line"):
+        await asyncio.sleep(10)
+        assert supervisor.shown == []
+        status.note(ServiceChanged(service="bot", old="idle", new="starting", detail="waiting for logins until 12:00"))
+        await asyncio.sleep(1)
+        assert supervisor.shown == ["bot: waiting for logins until 12:00"]
+        status.note(ServiceChanged(service="bot", old="starting", new="ready"))
+        supervisor.notify_ready()
+        for snapshot in (SNAPSHOT, replace(SNAPSHOT, shards=(DEAF,)), SNAPSHOT):
+            health.post(snapshot)
+            await asyncio.sleep(10)
+        health.enter(Health.DRAINING, "it is stopping")
+        await asyncio.sleep(10)
+    _, running, deaf, again = supervisor.shown
+    assert running == again == "running"
+    assert deaf.startswith("deaf: ")
+    assert "shard 0" in deaf
+
+
+async def test_systemctl_status_shows_a_wait_again_after_a_snapshot_without_it() -> None:
+    """The service says that it waits before a snapshot does."""
+    supervisor, health = FakeSupervisor(), OwnHealth(("bot",))
+    status = StatusLine(supervisor, health)
+    detail = "waiting for logins until 12:00"
+    waiting = replace(SNAPSHOT, services=(ServiceSnapshot(name="bot", state="degraded", ok=False, detail=detail),))
+    health.post(SNAPSHOT)
+    with background(status.keep_true(), name="status line"):
+        await asyncio.sleep(1)
+        status.note(ServiceChanged(service="bot", old="ready", new="degraded", detail=detail))
+        await asyncio.sleep(2)
+        health.post(waiting)
+        await asyncio.sleep(2)
+    assert supervisor.shown == ["running", f"bot: {detail}"]
