@@ -50,7 +50,7 @@ def test_processes_come_in_the_order_of_their_roles(order: int) -> None:
 
 def test_first_line_says_if_it_is_about_the_bot_and_no_process() -> None:
     lines = render(describe(Heard((answer(1, ALL_IS_WELL, bot=asdict(NO_JOBS)), answer(2, ALL_IS_WELL)))))
-    assert lines[0] == "absent (the whole bot): no process runs the jobs since 12 s → start it"
+    assert lines[0] == "absent (the whole bot): no process has run with the role jobs for 12 s → start it"
     assert [line.split()[0] for line in lines[1:]] == ["healthy", "healthy"]
     well, of_process = (answer(2, ALL_IS_WELL), answer(2, STORE, bot=asdict(STORE)))
     assert render(describe(Heard((answer(1, ALL_IS_WELL), well))))[0] == "healthy: all is well"
