@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from botctl.core.escape import ELLIPSIS
@@ -31,6 +32,19 @@ def spread(left: Text, right: Text, width: int) -> Text:
     """One line: ``left`` at its start, ``right`` at its end. ``left`` is cut if both do not fit."""
     left = truncate(left, width - right.cell_len - 1)
     return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
+
+
+def wrap_words(text: str, width: int, *, max_lines: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells. A word that is too long is cut, and so is the last line."""
+    lines: list[str] = []
+    for full_word in text.split():
+        word = truncate(Text(full_word), width).plain
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    last = truncate(Text(" ".join(lines[max_lines - 1 :])), width).plain
+    return lines if len(lines) <= max_lines else [*lines[: max_lines - 1], last]
 
 
 def wrap_items(items: Sequence[Text], width: int, *, max_lines: int = 1000) -> list[Text]:

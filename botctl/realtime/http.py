@@ -14,13 +14,14 @@ import http
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from botctl.core.clock import Clock, iso_ms
-from botctl.core.contracts.health import Diagnosis, HealthSource
+from botctl.core.contracts.health import Diagnosis, Health, HealthSource
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState
 from botctl.core.redact import redact_values
@@ -90,12 +91,15 @@ class StatusPages:
         if self._health_task is not None:
             await asyncio.shield(self._health_task)  # shared, so a cancelled request must not cancel it
         states = {status.name: status.state for status in self._status.statuses()}
+        failing = [service for service in self._health if not service.ok]
         not_ready = {
-            service.name: {"state": states.get(service.name, ServiceState.IDLE), "detail": service.detail}
-            for service in self._health
-            if not service.ok
+            service.name: {
+                "state": _failing_state(states.get(service.name, ServiceState.IDLE)),
+                "detail": service.detail,
+            }
+            for service in failing
         }
-        found = self._verdicts.of_process()
+        found = _including(self._verdicts.of_process(), failing)
         ready = not not_ready and not self._draining() and found.verdict.works
         body: dict[str, object] = {"ready": ready, "verdict": found.verdict}
         if refusal is None:
@@ -122,6 +126,20 @@ class StatusPages:
             self._checked_at_s = time.monotonic()
         finally:
             self._health_task = None
+
+
+def _failing_state(state: ServiceState) -> ServiceState:
+    """The state of a service that is not healthy: one that runs, but whose ping has failed, is not ready."""
+    return ServiceState.DEGRADED if state is ServiceState.READY else state
+
+
+def _including(found: Diagnosis, failing: Sequence[ServiceHealth]) -> Diagnosis:
+    """``found``, or what is ``failing`` if that is newer: the verdict is some seconds old, and so may be well yet."""
+    if found.verdict is not Health.HEALTHY or not failing:
+        return found
+    why = "; ".join(f"{service.name}: {service.detail}" for service in failing)
+    action = next((service.hint.removesuffix(".") for service in failing if service.hint), "")
+    return replace(found, verdict=Health.DEGRADED, why=why, action=action)
 
 
 def _reasons(found: Diagnosis) -> dict[str, object]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
-from botctl.core.clock import iso_ms
 from botctl.core.errors import StoreDamaged
 
 TRUSTED_AFTER_S: Final = 2.0
@@ -53,6 +52,7 @@ class KnownDatabase:
         """Raises StoreDamaged if the database is not the one that was found at first."""
         if self.lost_at is None:
             return
+        at = f"{self.lost_at.astimezone(UTC):%H:%M:%S} UTC"
         if self.emptied:
-            raise StoreDamaged(f"the database was emptied, noticed at {iso_ms(self.lost_at)}", hint=_HINT)
-        raise StoreDamaged(f"another database answers at this address since {iso_ms(self.lost_at)}", hint=_HINT)
+            raise StoreDamaged(f"the database was emptied, noticed at {at}", hint=_HINT)
+        raise StoreDamaged(f"another database answers at this address since {at}", hint=_HINT)

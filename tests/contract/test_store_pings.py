@@ -110,7 +110,7 @@ class TestRedis:
     async def test_other_database_is_noticed_and_the_first_one_is_well_again(self, redis: Redis) -> None:
         ping = await settled(redis_ping(), redis)
         first = await redis.getset(identity_key("dice"), "another")
-        with pytest.raises(StoreDamaged, match="another database answers at this address since 2026"):
+        with pytest.raises(StoreDamaged, match=r"another database answers at this address since \d\d:\d\d:\d\d UTC$"):
             await ping(redis)
         await redis.set(identity_key("dice"), first)
         assert "ms" in await ping(redis)
@@ -152,7 +152,7 @@ class TestMongo:
         ping = await settled(mongo_ping(), mongo_db)
         first = (await mongo_db[COLLECTION].find_one({}) or {})["identity"]
         await mongo_db[COLLECTION].update_one({}, {"$set": {"identity": "another"}})
-        with pytest.raises(StoreDamaged, match="another database answers at this address since 2026"):
+        with pytest.raises(StoreDamaged, match=r"another database answers at this address since \d\d:\d\d:\d\d UTC$"):
             await ping(mongo_db)
         await mongo_db[COLLECTION].update_one({}, {"$set": {"identity": first}})
         assert "ms" in await ping(mongo_db)

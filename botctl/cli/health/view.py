@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from botctl.core.contracts.health import Diagnosis, Health, worst
@@ -26,7 +27,7 @@ class ProcessHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """``health``: the worst that a process says of itself or of the bot."""
+    """``health``: the worst that a process says of itself or of the bot. ``processes``: by their roles."""
 
     health: Diagnosis
     processes: tuple[ProcessHealth, ...]
@@ -38,16 +39,23 @@ def describe(heard: Heard) -> HealthReport:
     processes += [ProcessHealth(proc="", roles=run.roles, health=unheard(run)) for run in heard.silent]
     of_bot = [_diagnosis(answer["bot"]) for answer in heard.answers if answer.get("bot")]
     finding = worst([*(process.health for process in processes), *of_bot])
-    return HealthReport(health=finding, processes=tuple(processes))
+    return HealthReport(health=finding, processes=tuple(sorted(processes, key=attrgetter("roles", "proc"))))
 
 
 def render(report: HealthReport) -> list[str]:
     lines = [f"{report.health.verdict}: {_sentence(report.health)}"]
     if len(report.processes) > 1:
+        if _is_of_whole_bot(report):
+            lines = [f"{report.health.verdict} (the whole bot): {_sentence(report.health)}"]
         for process in report.processes:
             name = f"{process.proc or 'no answer'} ({', '.join(process.roles)})"
             lines.append(f"  {process.health.verdict:<9} {safe(name)}: {_sentence(process.health)}")
     return lines
+
+
+def _is_of_whole_bot(report: HealthReport) -> bool:
+    """Whether none of the lines below the first one has what it says, because it is about no single process."""
+    return not report.health.proc and report.health not in [process.health for process in report.processes]
 
 
 def _sentence(finding: Diagnosis) -> str:

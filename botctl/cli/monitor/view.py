@@ -11,8 +11,8 @@ from typing import Final
 from rich.text import Text
 
 from botctl.cli.number_format import format_duration, format_ms, format_time, sparkline
-from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items
-from botctl.core.contracts.health import Health
+from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items, wrap_words
+from botctl.core.contracts.health import Diagnosis, Health
 from botctl.core.contracts.service_state import ServiceState
 from botctl.core.escape import safe
 from botctl.monitor.rows import Presence, Process, ServiceRow, ShardRow
@@ -34,6 +34,8 @@ _INDENT: Final = 10  # columns for the label at the left
 _MIB: Final = 1024 * 1024
 _MIN_COMMANDS: Final = 4  # lines that the other parts leave for the newest commands
 _MAX_NAMED_SHARDS: Final = 8  # with more, healthy ones are only counted
+_MAX_SENTENCE_LINES: Final = 3  # for each sentence about the worst trouble
+_MIN_PROCESS_LINES: Final = 3  # below the head of the table, however long the sentences are
 _GUTTER: Final = 4  # blank columns between the left and the right half
 _MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
@@ -47,18 +49,20 @@ def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[
         Text("Waiting for `botctl run` …", "bold yellow"),
     ]
     lines += [*(Text(line, "dim") for line in wrap(safe(reason), width)), Text()]
-    lines += _troubles(view, width, max_lines=height) if view else []
+    lines += _troubles(view, width, height) if view else []
     return _join_lines(lines[:height])
 
 
 def render(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
     """The screen for ``view`` in ``width`` columns and at most ``height`` lines (None: no limit)."""
     head = [_title(view, width, live=live), *_totals(view.totals, width)]
-    troubles = _troubles(view, width, max_lines=_fraction(height, 6))
+    troubles = _troubles(view, width, height)
+    process_lines = _fraction(height, 3)
+    longer = max(0, len(troubles) - _fraction(height, 6))
     head += [
         *([Text(), *troubles] if troubles else []),
         Text(),
-        *_processes(view.processes, width, _fraction(height, 3)),
+        *_processes(view.processes, width, max(min(_MIN_PROCESS_LINES, process_lines), process_lines - longer)),
     ]
     max_lines = None if height is None else height - len(head) - 1
     body = _two_columns(view, width, max_lines) if width >= WIDE_COLUMNS else _one_column(view, width, max_lines)
@@ -81,7 +85,7 @@ def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
     inner_width = width - _INDENT
     others = _shards(view.shards, inner_width, max_lines=2)
     others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inner_width, max_lines=2), _INDENT)
-    least = None if max_lines is None else max_lines - 1 - _MIN_COMMANDS
+    least = None if max_lines is None else max(0, max_lines - 1 - _MIN_COMMANDS)
     fixed = [*_services(view, width, None if least is None else least - len(others)), *others][:least]
     return [*fixed, Text(), *_commands(view.last, width, None if max_lines is None else max_lines - 1 - len(fixed))]
 
@@ -140,16 +144,33 @@ def _labelled(name: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, style))
 
 
-def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
-    """What is wrong, one line each, and under the first what to do; the last line counts the rest."""
-    lines = [
-        truncate(Text.assemble(("! ", "bold yellow"), safe(finding.why, width)), width) for finding in view.diagnoses
+def _troubles(view: MonitorView, width: int, height: int | None) -> Lines:
+    """What is wrong. The worst and what to do are wrapped; the others have a line each, and the last one counts."""
+    if not view.diagnoses:
+        return []
+    worst, *others = view.diagnoses
+    lines = _worst_trouble(worst, view.health.action, width, min(_MAX_SENTENCE_LINES, _fraction(height, 8)))
+    room = max(_fraction(height, 6) - len(lines), 1)
+    shown = others if len(others) <= room else others[: room - 1]
+    lines += [truncate(_marked(safe(finding.why, width)), width) for finding in shown]
+    if len(shown) < len(others):
+        lines.append(Text(f"  … and {len(others) - len(shown)} more", "dim"))
+    return lines
+
+
+def _worst_trouble(finding: Diagnosis, action: str, width: int, max_lines: int) -> Lines:
+    limit = max_lines * width  # more does not fit
+    why = wrap_words(safe(finding.why, limit), width - 2, max_lines=max_lines)
+    what = wrap_words(safe(action, limit), width - 2, max_lines=max_lines)
+    return [
+        _marked(" ".join(why[:1])),
+        *(Text(f"  {line}") for line in why[1:]),
+        *(Text(f"  {line}", "dim") for line in what),
     ]
-    if view.health.action:
-        lines.insert(1, truncate(Text(f"  {safe(view.health.action, width)}", "dim"), width))
-    if len(lines) <= max_lines:
-        return lines
-    return [*lines[: max_lines - 1], Text(f"  … and {len(lines) - max_lines + 1} more", "dim")]
+
+
+def _marked(sentence: str) -> Text:
+    return Text.assemble(("! ", "bold yellow"), sentence)
 
 
 def _processes(processes: Sequence[Process], width: int, max_lines: int) -> Lines:

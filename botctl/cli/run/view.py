@@ -45,6 +45,7 @@ _MARKS = {
 }
 
 
+_MIN_NAME_WIDTH = 14
 _LINE_WIDTH = 160  # columns, if stderr is not a terminal
 
 
@@ -63,6 +64,7 @@ class Progress:
     def __init__(self, console: Console, names: Iterable[str]) -> None:
         self._console = console
         self._states: dict[str, tuple[ServiceState, str]] = dict.fromkeys(names, (ServiceState.IDLE, ""))
+        self._name_width = _name_width(self._states)
         self._printed: dict[str, tuple[ServiceState, str]] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._is_starting = True
@@ -97,10 +99,11 @@ class Progress:
             ServiceState.READY,
         ):  # ready: it has started or recovered
             self._printed[event.service] = (state, detail)
-            self._console.print(_status_line(event.service, state, detail))
+            self._console.print(_status_line(event.service, state, detail, self._name_width))
 
     def _draw(self, live: Live) -> None:
-        live.update(Group(*(_status_line(name, state, detail) for name, (state, detail) in self._states.items())))
+        states, width = self._states.items(), self._name_width
+        live.update(Group(*(_status_line(name, state, detail, width) for name, (state, detail) in states)))
 
 
 def _stopping_text(event: DrainStarted) -> Text:
@@ -122,7 +125,13 @@ def fit_banner(console: Console, banner: Banner, statuses: Sequence[ServiceStatu
 
 
 def _status_lines(statuses: Sequence[ServiceStatus]) -> list[Text]:
-    return [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s)) for s in statuses]
+    width = _name_width(status.name for status in statuses)
+    return [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s), width) for s in statuses]
+
+
+def _name_width(names: Iterable[str]) -> int:
+    """Of a column that has space for the longest of ``names``, and two blanks."""
+    return max((_MIN_NAME_WIDTH, *(len(name) + 2 for name in names)))
 
 
 def render_banner(banner: Banner, services: Sequence[Text] = ()) -> RenderableType:
@@ -158,9 +167,9 @@ def _format_seconds(started_in_s: float | None) -> str:
     return "" if started_in_s is None else f"{started_in_s:.2f} s"
 
 
-def _status_line(name: str, state: ServiceState, detail: str) -> Text:
+def _status_line(name: str, state: ServiceState, detail: str, name_width: int = _MIN_NAME_WIDTH) -> Text:
     mark, style = _MARKS[state]
-    line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
+    line = Text(f"  {mark} ", style).append(f"{name:<{name_width}}", "default")
     shown = redact(detail)  # before it is cut or wrapped: a line break would hide a secret
     first_line = shown.partition("\n")[0]  # all lines of an error are printed at the end
     line.append(safe(first_line), "dim").rstrip()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items
+from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items, wrap_words
 
 words = st.text(st.characters(categories=("L", "N", "P", "So"), exclude_characters="…"), min_size=1, max_size=12)
 widths = st.integers(12, 120)
@@ -28,6 +28,15 @@ def test_wrapped_items_keep_width_and_number_of_lines(items, width, max_lines):
 def test_last_line_counts_the_items_that_do_not_fit():
     lines = wrap_items([Text(f"item{n}") for n in range(9)], 20, max_lines=1)
     assert [line.plain for line in lines] == ["item0  … 8 more"]
+
+
+@given(st.lists(words), widths, st.integers(1, 5))
+def test_wrapped_words_keep_width_and_number_of_lines(given_words, width, max_lines):
+    """No word is lost, unless the last line or the word itself is cut."""
+    lines = wrap_words(" ".join(given_words), width, max_lines=max_lines)
+    assert len(lines) <= max_lines
+    assert all(Text(line).cell_len <= width for line in lines)
+    assert "…" in "".join(lines) or " ".join(lines).split() == given_words
 
 
 @given(st.lists(st.tuples(words, words, words), max_size=5), widths)

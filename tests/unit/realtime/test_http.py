@@ -14,7 +14,7 @@ from websockets.http11 import Request
 
 from botctl.core.clock import SystemClock
 from botctl.core.contracts.health import Diagnosis, Health
-from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.contracts.shards import ShardState, ShardStatus
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.http import StatusPages
@@ -84,6 +84,28 @@ async def test_failed_health_check_is_repeated() -> None:
         await get_ready(pages)
     status.fail = False
     assert "redis" in (await get_ready(pages))["not_ready"]
+
+
+class EmptiedRedis:
+    """Redis runs, and its ping says that it was emptied."""
+
+    def statuses(self) -> list[ServiceStatus]:
+        return [ServiceStatus("redis", ServiceState.READY, 0.1, "", 0)]
+
+    async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
+        well = ServiceHealth("mongo", True, 1.0, "")
+        return [ServiceHealth("redis", False, 1.0, "the database was emptied", "Restart botctl."), well]
+
+
+async def test_readiness_does_not_contradict_itself() -> None:
+    """The page looks at the services itself, so it knows of a failure some seconds before the verdict."""
+    pages = StatusPages(EmptiedRedis(), Metrics(), FakeHealth(), SystemClock(), draining=lambda: False)
+    status, body = await get(pages, "/readyz")
+    assert (status, body["ready"], body["verdict"]) == (503, False, "degraded")
+    assert (body["why"], body["action"]) == ("redis: the database was emptied", "Restart botctl")
+    assert body["not_ready"] == {"redis": {"state": "degraded", "detail": "the database was emptied"}}
+    pages = StatusPages(EmptiedRedis(), Metrics(), FakeHealth(process=DEAF), SystemClock(), draining=lambda: False)
+    assert (await get(pages, "/readyz"))[1]["verdict"] == "deaf"
 
 
 class WellStatus:

@@ -91,7 +91,7 @@ async def test_loopback_needs_no_key(pages: Pages) -> None:
 
 async def test_readiness_without_a_key_is_yes_or_no(pages: Pages) -> None:
     response = await pages.get("/readyz")
-    assert (response.status_code, body(response)) == (503, {"ready": False, "verdict": "healthy"})
+    assert (response.status_code, body(response)) == (503, {"ready": False, "verdict": "degraded"})
     assert "redis" in body(await pages.get("/readyz", f"Bearer {GOOD}"))["not_ready"]
     assert (await pages.get("/readyz", f"Bearer {OTHER}")).status_code == 403
 

@@ -42,10 +42,10 @@ def test_identity_that_was_just_written_may_be_lost() -> None:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ((None,), "the database was emptied, noticed at 2026-01-02T03:04:15.000Z"),
-        ((None, "b"), "the database was emptied, noticed at 2026-01-02T03:04:15.000Z"),  # another process started again
-        (("b",), "another database answers at this address since 2026-01-02T03:04:15.000Z"),
-        (("b", "b"), "another database answers at this address since 2026-01-02T03:04:15.000Z"),
+        ((None,), "the database was emptied, noticed at 03:04:15 UTC"),
+        ((None, "b"), "the database was emptied, noticed at 03:04:15 UTC"),  # another process started again
+        (("b",), "another database answers at this address since 03:04:15 UTC"),
+        (("b", "b"), "another database answers at this address since 03:04:15 UTC"),
     ],
 )
 def test_other_database_is_told_since_when_until_botctl_starts_again(found: tuple[str | None, ...], told: str) -> None:

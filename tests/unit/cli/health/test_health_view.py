@@ -36,11 +36,25 @@ def test_worst_of_several_processes_comes_first() -> None:
     heard = Heard((answer(1, ALL_IS_WELL), answer(2, STORE, roles=["web"])), (Run(3, ("jobs",)),))
     lines = render(describe(heard))
     assert lines[0].startswith("blocked: process 3 (jobs) runs on this host")
-    assert lines[1:3] == [
-        "  healthy   vm:1 (bot): all is well",
-        "  degraded  vm:2 (web): redis of vm:2 is degraded → look at `botctl stores`",
-    ]
-    assert lines[3].startswith("  blocked   no answer (jobs): process 3 (jobs) runs")
+    assert lines[1] == "  healthy   vm:1 (bot): all is well"
+    assert lines[2].startswith("  blocked   no answer (jobs): process 3 (jobs) runs")
+    assert lines[3] == "  degraded  vm:2 (web): redis of vm:2 is degraded → look at `botctl stores`"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_processes_come_in_the_order_of_their_roles(order: int) -> None:
+    """Whichever of them has answered first."""
+    answers = (answer(1, ALL_IS_WELL, roles=["web"]), answer(3, ALL_IS_WELL), answer(2, ALL_IS_WELL))[::order]
+    assert [process.proc for process in describe(Heard(answers)).processes] == ["vm:2", "vm:3", "vm:1"]
+
+
+def test_first_line_says_if_it_is_about_the_bot_and_no_process() -> None:
+    lines = render(describe(Heard((answer(1, ALL_IS_WELL, bot=asdict(NO_JOBS)), answer(2, ALL_IS_WELL)))))
+    assert lines[0] == "absent (the whole bot): no process has run with the role jobs for 12 s → start it"
+    assert [line.split()[0] for line in lines[1:]] == ["healthy", "healthy"]
+    well, of_process = (answer(2, ALL_IS_WELL), answer(2, STORE, bot=asdict(STORE)))
+    assert render(describe(Heard((answer(1, ALL_IS_WELL), well))))[0] == "healthy: all is well"
+    assert render(describe(Heard((answer(1, ALL_IS_WELL), of_process))))[0].startswith("degraded: redis of vm:2")
 
 
 def test_verdict_on_the_bot_counts_too() -> None:

@@ -163,6 +163,39 @@ def test_many_troubles_are_counted():
     assert "roll 0" in "\n".join(rows)
 
 
+LONG = (
+    "the disk of /tmp/a-folder-with-a-name/and-another-folder/project is full, and so no snapshot of this process "
+    "can be written since 13:39:50 UTC"
+)
+LONG_ACTION = "If that was you, restart botctl, which accepts it. Else stop botctl, and restore a backup, please"
+
+
+def test_worst_trouble_is_wrapped_and_the_others_are_cut():
+    """What to do stands in the second half of the sentences."""
+    rows = shown(view(*range(1, 31), **not_well(LONG, LONG, "short", action=LONG_ACTION)), 80, 24)
+    assert rows[5:11] == [
+        "! the disk of /tmp/a-folder-with-a-name/and-another-folder/project is full, and",
+        "  so no snapshot of this process can be written since 13:39:50 UTC",
+        "  If that was you, restart botctl, which accepts it. Else stop botctl, and",
+        "  restore a backup, please",
+        "  … and 2 more",
+        "",
+    ]
+    assert shown(view(**not_well(LONG, LONG)), 80, 24)[7].endswith("…")
+    assert len(rows) == 24
+    assert "roll 0" in "\n".join(rows)
+
+
+def test_worst_trouble_has_three_lines_for_each_sentence():
+    """The rest is cut; the newest commands keep a line."""
+    rows = shown(view(*range(1, 31), **not_well(9 * f"{LONG} ", "x", action=9 * f"{LONG_ACTION} ")), 80, 24)
+    assert [line[:3] for line in rows[5:12]] == ["! t", *["  " + line[2] for line in rows[6:11]], "! x"]
+    assert rows[7].endswith("…")
+    assert rows[10].endswith("…")
+    assert "… and 26 more processes" in rows
+    assert "roll 0" in "\n".join(rows)
+
+
 def test_many_processes_leave_lines_for_commands():
     """Services become counts, not all processes are listed, a few commands stay."""
     rows = shown(view(*range(1, 31)), 80, 24)

@@ -57,6 +57,18 @@ def test_long_command_is_not_cut(height: int) -> None:
     assert f"  {command}  open a prompt\n" in text
 
 
+def test_name_and_detail_do_not_touch_and_details_are_aligned() -> None:
+    long = replace(SERVICES[0], name="sessions of the gateway")
+    lines = [line for line in printed(BANNER, [*SERVICES, long], height=50).splitlines() if "✓" in line]
+    assert "  ✓ sessions of the gateway  0.10 s" in [line.rstrip() for line in lines]
+    assert len({line.index("0.10 s") for line in lines}) == 1
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=80), ["bot", long.name])
+    for name in ("bot", long.name):
+        progress.update(ServiceChanged(service=name, old="idle", new="ready", detail="", took_s=0))
+    assert len({line.index("0.00 s") for line in out.getvalue().splitlines()}) == 1
+
+
 def test_same_state_again_is_printed_once() -> None:
     """A task that ends again and again makes its service restarting and degraded in turn."""
     out = io.StringIO()
