@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import sys
 
-from bench import access, connect, fanout, flood, health_speed, help_speed, ping, sandbox, shards, start, web
+from bench import (
+    access,
+    connect,
+    fanout,
+    flood,
+    health_cost,
+    health_speed,
+    help_speed,
+    ping,
+    sandbox,
+    shards,
+    start,
+    web,
+)
 
 if __name__ == "__main__":
     passed = [
         benchmark.main()
-        for benchmark in (help_speed, health_speed, start, access, connect, fanout, ping, shards, flood, web, sandbox)
+        for benchmark in (
+            help_speed,
+            health_speed,
+            start,
+            access,
+            connect,
+            fanout,
+            ping,
+            health_cost,
+            shards,
+            flood,
+            web,
+            sandbox,
+        )
     ]
     sys.exit(not all(passed))

@@ -60,6 +60,7 @@ class BenchProject:
         self.root = root
         self.guilds: Sequence[str | None] = (None,)  # where the commands are sent; None: in the first one
         self.env = {**child_environment(), "PYTHONUNBUFFERED": "1"}
+        self.start_s = 30.0  # how long a process may take until it is ready
 
     @contextlib.contextmanager
     def process(self, *command: str, until: str, **more: str) -> Iterator[psutil.Process]:
@@ -68,7 +69,7 @@ class BenchProject:
         with log.open("wb") as out:
             child = subprocess.Popen(command, cwd=self.root, env=self.env | more, stdout=out, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + self.start_s
             while until not in log.read_text(encoding="utf-8"):
                 if child.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit(log.read_text(encoding="utf-8"))
@@ -76,7 +77,7 @@ class BenchProject:
             yield psutil.Process(child.pid)
         finally:
             child.send_signal(signal.SIGTERM)
-            child.wait(30)
+            child.wait(self.start_s)
 
     def measure(self, process: psutil.Process) -> dict[str, float]:
         """Measure CPU milliseconds of ``process`` per command, and commands per second."""
