@@ -11,13 +11,13 @@ from botctl.core.redact import redact
 from botctl.doctor.finding import Finding, fault, ok, unknown
 
 _MAX_LINE: Final = 500  # as in `botctl health`
-_LOG: Final = "Look into its log."
+_LOG: Final = "Look into logs/botctl.jsonl."
 
 
 def assess_bot(diagnoses: Sequence[Diagnosis] | None) -> list[Finding]:
     """``diagnoses``: of all processes on this host, without those that say the same. None: no process tells."""
     if diagnoses is None:
-        return [unknown("bot", "no `botctl run` of this project is up, which could tell")]
+        return [unknown("bot", "no `botctl run` of this project is up that could tell")]
     return [_assess(finding) for finding in diagnoses] or [ok("bot", "the bot is healthy")]
 
 

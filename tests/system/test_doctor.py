@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Process, Project
+from tests.support.waiting import wait_for
 
 CARETAKER = """
 from disnake.ext import commands
@@ -61,6 +62,7 @@ def marks(rows: list[dict[str, str]]) -> dict[str, set[str]]:
 
 
 def test_bot_that_runs_is_well(bot: Project) -> None:
+    wait_for(lambda: bot.call("health").out.startswith("healthy"), what="a snapshot made after the start")
     done = bot.call("doctor", "--json")
     assert done.code == 0, done.out
     assert {mark for seen in marks(done.json).values() for mark in seen} == {"ok", "unknown"}
