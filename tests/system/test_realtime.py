@@ -664,8 +664,13 @@ class TestPages:
         async with aiohttp.ClientSession() as http, open_client(rig.server.url, await rig.key(), TOPIC):
             async with http.get(f"{rig.http}/healthz") as answer:
                 assert (answer.status, await answer.json()) == (200, {"alive": True})
-            async with http.get(f"{rig.http}/readyz") as answer:
-                assert (answer.status, (await answer.json())["ready"]) == (200, True)
+
+            async def is_ready() -> bool:
+                async with http.get(f"{rig.http}/readyz") as answer:
+                    assert (answer.status == 200) is (await answer.json())["ready"]
+                    return answer.status == 200
+
+            await until(is_ready, what="the answers of all services")
             async with http.get(f"{rig.http}/metrics") as answer:
                 text = await answer.text()
                 assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
