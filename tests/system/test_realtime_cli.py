@@ -116,9 +116,10 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
             server.wait_for_exit()
             for _ in range(2):  # no server runs
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
+            wait_for(lambda: health_changes(project) != [], what="the entry of the bot, whose server was killed")
             server = stack.enter_context(serving(project))
             assert address(project) == url, "the port of the last run"
-            wait_for(lambda: verdict(url) != "healthy", what="the verdict on a bot whose server was killed")
+            wait_for(lambda: verdict(url) == "healthy", what="the verdict on a bot whose server is back")
             assert [stdout.readline().split() for _ in range(4)] == [
                 ["auth"],
                 ["subscribe"],
@@ -135,7 +136,6 @@ def test_separate_process_streams_the_events_of_the_bot(project: Project) -> Non
         server.signal(signal.SIGTERM)
         assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
-    wait_for(lambda: health_changes(project) != [], what="the entry of the bot, which is another process")
     change = health_changes(project)[0]
     assert (change["old"], change["new"] in {"degraded", "absent"}) == ("healthy", True), (
         "it was killed, then is missing"
