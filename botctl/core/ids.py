@@ -14,5 +14,6 @@ def error_id() -> str:
 
 
 def event_id() -> str:
-    """A unique id that sorts by time: 12 hex digits of milliseconds, then 16 random ones."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    """A unique id that sorts by time: 12 hex digits of milliseconds, 5 of the nanoseconds in one, 11 random ones."""
+    ms, rest_ns = divmod(time.time_ns(), 1_000_000)
+    return f"{ms:012x}{rest_ns:05x}{secrets.randbits(44):011x}"
