@@ -38,7 +38,7 @@ from botctl.monitor.writer import SnapshotWriter
 
 EVERY_S: Final = 2.0
 STOP_S: Final = 1.0  # to release the key of the speaker
-ALONE: Final = "the other processes are not known, because Redis does not answer"
+ALONE: Final = "the other processes are not known"
 _reaching_redis: Final = reaching_redis("The snapshots of the processes cannot be read: Redis fails ({error}).")
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from botctl.core.contracts.health import NO_REQUESTS, RequestsSeen
 from botctl.core.redact import redact_values
 
 VERSION: Final = 1
@@ -49,19 +50,6 @@ class ShardSnapshot:
     misses: int = 0
     can_ask: bool = True
     reconnects: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestsSnapshot:
-    """Discord's answers to the requests of the process, as in `health.RequestsSeen`."""
-
-    answers: int = 0
-    limited: int = 0
-    failed: int = 0
-    unreachable: int = 0
-    row: int = 0
-    row_kind: str = ""
-    banned_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +116,7 @@ class Snapshot:
     dropped: int = 0  # events that were lost because a subscriber in the process was too slow
     dropped_lately: int = 0  # of these, in the last minute
     invalid_requests: int = 0  # that Discord refused in the last ten minutes, and counts towards a ban
-    requests: RequestsSnapshot = RequestsSnapshot()
+    requests: RequestsSeen = NO_REQUESTS  # Discord's answers to those of the process
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()

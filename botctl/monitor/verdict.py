@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from botctl.core.clock import iso_ms
 from botctl.core.contracts.discord_access import (
     GUILDS_PER_SHARD,
     GUILDS_WARN_AT,
     INVALID_LIMIT,
     INVALID_WARN_AT,
 )
-from botctl.core.contracts.health import Diagnosis, Health, worst
+from botctl.core.contracts.health import Diagnosis, Health, RequestsSeen, worst
 from botctl.core.contracts.logins import WAITING
 from botctl.core.contracts.shards import MISSES_OF_DEAF
 from botctl.core.processes.runtime import Run
@@ -35,7 +34,7 @@ from botctl.monitor.rows import (
     service_rows,
     shard_rows,
 )
-from botctl.monitor.snapshot import JobSnapshot, RequestsSnapshot, Snapshot
+from botctl.monitor.snapshot import JobSnapshot, Snapshot
 
 GONE_SHOWN: Final = 3  # this many of the newest GONE processes are named, the others only counted
 ABSENT_S: Final = 14.0  # a role that no process has for so long is absent; a start on a busy host takes some seconds
@@ -155,7 +154,7 @@ def _ago(seconds: float) -> str:
 def _refusals(snapshots: Sequence[Snapshot], at: datetime) -> Iterator[Diagnosis]:
     """How Discord answers: bans, waves of 429, failures; and each host that comes near a ban."""
     for snapshot in snapshots:
-        if found := _requests(snapshot.proc, snapshot.requests, iso_ms(at)):
+        if found := _requests(snapshot.proc, snapshot.requests, at):
             yield found
     by_host: Counter[str] = Counter()
     for snapshot in snapshots:
@@ -170,9 +169,10 @@ def _refusals(snapshots: Sequence[Snapshot], at: datetime) -> Iterator[Diagnosis
             yield Diagnosis(verdict=Health.DEGRADED, why=why, action=action)
 
 
-def _requests(proc: str, seen: RequestsSnapshot, at: str) -> Diagnosis | None:
+def _requests(proc: str, seen: RequestsSeen, at: datetime) -> Diagnosis | None:
     if seen.banned_until is not None and seen.banned_until > at:
-        why = f"Discord has banned the address of {proc} until {seen.banned_until}: it refuses every request"
+        until = f"{seen.banned_until:%Y-%m-%d %H:%M:%S} UTC"
+        why = f"Discord has banned the address of {proc} until {until}: it refuses every request"
         action = "do not restart; find what sent 10,000 refused requests in ten minutes, and wait"
         return Diagnosis(verdict=Health.BANNED, proc=proc, why=why, action=action)
     row = seen.row if seen.row >= _MIN_ROW else 0

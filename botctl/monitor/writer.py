@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.expected_roles import ExpectedRole
-from botctl.core.contracts.health import RequestsSeen
 from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import ServiceHealth
@@ -42,7 +41,6 @@ from botctl.monitor.snapshot import (
     Commands,
     CommandSnapshot,
     JobSnapshot,
-    RequestsSnapshot,
     ServiceSnapshot,
     ShardSnapshot,
     Snapshot,
@@ -115,7 +113,7 @@ class SnapshotWriter:
             dropped=dropped,
             dropped_lately=dropped - (self._dropped[0] if self._dropped else 0),
             invalid_requests=metrics.invalid_requests(),
-            requests=_requests(metrics.requests()),
+            requests=metrics.requests(),
             services=self._services(),
             shards=tuple(map(_shard, metrics.shards())),
             commands=_commands(metrics),
@@ -216,10 +214,6 @@ class SnapshotWriter:
                 if self.forgets_roles():
                     pipe.delete(*(role_key(bot, role) for role in self._expected))
                 await pipe.execute()
-
-
-def _requests(seen: RequestsSeen) -> RequestsSnapshot:
-    return RequestsSnapshot(**asdict(seen) | {"banned_until": _iso(seen.banned_until)})
 
 
 def _shard(shard: ShardStatus) -> ShardSnapshot:

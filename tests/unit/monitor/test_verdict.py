@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.health import ALL_IS_WELL, Diagnosis, Health, worst
+from botctl.core.contracts.health import ALL_IS_WELL, Diagnosis, Health, RequestsSeen, worst
 from botctl.core.processes.runtime import Run
 from botctl.monitor.rows import GONE_S, SILENT_S, ProcessReport
-from botctl.monitor.snapshot import JobSnapshot, RequestsSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
+from botctl.monitor.snapshot import JobSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
 from botctl.monitor.verdict import ABSENT_S, LOST_S, diagnose, evidence, judge_report
 from botctl.monitor.view import reduce
 from tests.support.snapshots import make_snapshot
@@ -61,11 +61,11 @@ def test_without_a_finding_all_is_well():
         (Health.STARTING, {"services": (replace(READY, state="starting", ok=None),)}),
         (Health.DEGRADED, {"services": (replace(READY, name="mongo", ok=False, detail="no answer in 2 s"),)}),
         (Health.DEGRADED, {"services": (replace(READY, state="failed", detail="it ended"),)}),
-        (Health.LIMITED, {"requests": RequestsSnapshot(answers=3, limited=3, row=3, row_kind="429")}),
-        (Health.BANNED, {"requests": RequestsSnapshot(answers=1, banned_until="2026-01-02T04:00:00.000Z")}),
-        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, failed=3, row=3, row_kind="5xx")}),
-        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=3, unreachable=3, row=3, row_kind="unreachable")}),
-        (Health.DEGRADED, {"requests": RequestsSnapshot(answers=6, failed=3, row=1, row_kind="5xx")}),
+        (Health.LIMITED, {"requests": RequestsSeen(answers=3, limited=3, row=3, row_kind="429")}),
+        (Health.BANNED, {"requests": RequestsSeen(answers=1, banned_until=AT + timedelta(hours=1))}),
+        (Health.DEGRADED, {"requests": RequestsSeen(answers=3, failed=3, row=3, row_kind="5xx")}),
+        (Health.DEGRADED, {"requests": RequestsSeen(answers=3, unreachable=3, row=3, row_kind="unreachable")}),
+        (Health.DEGRADED, {"requests": RequestsSeen(answers=6, failed=3, row=1, row_kind="5xx")}),
         (Health.DEAF, {"shards": (replace(HEARING, misses=2),)}),
         (Health.DEAF, {"shards": (ShardSnapshot(id=0, state="disconnected", since=EARLIER, last_close="4000, ?"),)}),
         (Health.DEAF, {"shards": (replace(HEARING, state="resuming", since=EARLIER, misses=2, reconnects=1),)}),
@@ -97,11 +97,11 @@ def test_each_failure_has_its_verdict(expected: Health, more: dict[str, Any]):
 @pytest.mark.parametrize(
     "more",
     [
-        {"requests": RequestsSnapshot(answers=40, limited=2, row=2, row_kind="429")},  # a busy channel
-        {"requests": RequestsSnapshot(answers=40, failed=4)},
-        {"requests": RequestsSnapshot(answers=24, failed=22)},  # it answers again
-        {"requests": RequestsSnapshot(answers=4, failed=2)},
-        {"requests": RequestsSnapshot(banned_until="2026-01-02T03:04:04.000Z")},  # it has ended
+        {"requests": RequestsSeen(answers=40, limited=2, row=2, row_kind="429")},  # a busy channel
+        {"requests": RequestsSeen(answers=40, failed=4)},
+        {"requests": RequestsSeen(answers=24, failed=22)},  # it answers again
+        {"requests": RequestsSeen(answers=4, failed=2)},
+        {"requests": RequestsSeen(banned_until=AT - timedelta(seconds=1))},  # it has ended
         {"shards": (replace(HEARING, misses=1),)},
         {"shards": (replace(HEARING, can_ask=False, heard_ago_s=90_000.0),)},  # in no guild, for a day
         {"shards": (replace(HEARING, heard_ago_s=90_000.0),)},  # quiet, and every question was answered
@@ -124,8 +124,8 @@ def test_restart_helps_a_deaf_shard_only_after_its_own_reconnections():
 
 def test_restart_helps_neither_a_ban_nor_a_limit_nor_a_store():
     states = [
-        {"requests": RequestsSnapshot(banned_until="2026-01-02T04:00:00.000Z")},
-        {"requests": RequestsSnapshot(row=9, row_kind="429", limited=9, answers=9)},
+        {"requests": RequestsSeen(banned_until=AT + timedelta(hours=1))},
+        {"requests": RequestsSeen(row=9, row_kind="429", limited=9, answers=9)},
         {"services": (replace(READY, name="redis", ok=False),)},
     ]
     assert not any(finding.restart_helps for more in states for finding in found(report(**more)))
@@ -205,7 +205,7 @@ _SNAPSHOTS = st.builds(
     shards=st.lists(
         st.builds(ShardSnapshot, id=st.integers(0, 3), state=st.just("ready"), misses=st.integers(0, 4))
     ).map(tuple),
-    requests=st.builds(RequestsSnapshot, answers=st.integers(0, 9), row=st.integers(0, 9), row_kind=st.just("429")),
+    requests=st.builds(RequestsSeen, answers=st.integers(0, 9), row=st.integers(0, 9), row_kind=st.just("429")),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.core.contracts.health import RequestsSeen
 from botctl.core.processes.runtime import Run
 from botctl.core.telemetry.latency import Latencies, quantile_ms
 from botctl.monitor.rows import Presence, ProcessReport
@@ -46,6 +47,7 @@ def test_snapshot_is_read_back_from_json():
     full = snapshot(
         services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=0.4),),
         shards=(ShardSnapshot(id=0, state="ready", latency_ms=41.0),),
+        requests=RequestsSeen(answers=3, row=1, row_kind="429", banned_until=AT),
         jobs=(JobSnapshot(name="trim", schedule="every 10m", outcome="ok"),),
         commands=Commands(total=3, per_second=(1, 2), latency_counts=counts(3), last=(command("x"),)),
     )
