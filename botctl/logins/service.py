@@ -82,8 +82,8 @@ def spacing_of(settings: Settings, discord: DiscordAccess) -> float:
 
 
 async def ping_gate(gate: Any) -> str | None:
-    """The ping of the service, which is a `BudgetGate`: the budget as it was last known."""
-    return describe_budget(gate.budget) if gate.budget else None
+    """The ping of the service, which is a `BudgetGate`: the budget as last known, and the ``max_concurrency``."""
+    return f"{describe_budget(gate.budget)}, {gate.max_concurrency} at a time" if gate.budget else None
 
 
 @asynccontextmanager

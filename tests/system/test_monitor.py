@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def test_running_bot_is_shown(tmp_path: Path) -> None:
     assert view["totals"]["p50_ms"] > 0
     assert {"redis", "mongo", "sandbox", "bot"} <= {service["name"] for service in view["services"]}
     assert [shard["id"] for shard in view["shards"]] == [0]
+    (logins,) = (service["detail"] for service in view["services"] if service["name"] == "logins")
+    assert re.fullmatch(r"(999|1,000) of 1,000 logins left until \d\d:\d\d UTC, 1 at a time", logins)
     assert (done.code, done.err) == (0, "")
     assert f"pid {bot.pid}" in done.out
     assert "\x1b" not in done.out
