@@ -43,7 +43,8 @@ def test_running_bot_is_shown(tmp_path: Path) -> None:
             done = project.call("monitor", "--once", "--json")
             assert done.code == 0, done.err
             found.append(done.json)
-            return bool(done.json["last"]) and done.json["totals"]["redis_ms"] is not None
+            pinged = any(each["name"] == "logins" and each["detail"] for each in done.json["services"])
+            return pinged and bool(done.json["last"]) and done.json["totals"]["redis_ms"] is not None
 
         wait_for(has_command, what="the command in a snapshot")
         done = project.call("monitor", COLUMNS="80")
