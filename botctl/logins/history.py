@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -90,10 +91,10 @@ class StartHistory:
 
     def _read(self) -> list[StartRecord]:
         try:
-            return [StartRecord(**record) for record in json.loads(self._path.read_bytes())]
+            return _parse(self._path)
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, TypeError) as error:  # truncated, or of another version
+        except (OSError, ValueError, TypeError) as error:
             _log.warning("%s cannot be read (%s): the starts in it do not count", self._path, type(error).__name__)
             return []
 
@@ -106,3 +107,17 @@ class StartHistory:
             new.replace(self._path)
         except OSError as error:
             _log.debug("%s cannot be written: %s", self._path, error.strerror)
+
+
+def newest_start(folder: Path) -> StartRecord | None:
+    """Of all roles, the start that was seen last. None if there was none, or no file can be read."""
+    found: list[StartRecord] = []
+    for path in folder.glob("starts-*.json"):
+        with suppress(OSError, ValueError, TypeError):
+            found += _parse(path)[-1:]
+    return max(found, key=lambda start: start.seen_s, default=None)
+
+
+def _parse(path: Path) -> list[StartRecord]:
+    """Raises OSError, ValueError or TypeError if it cannot be read: truncated, or of another version."""
+    return [StartRecord(**record) for record in json.loads(path.read_bytes())]

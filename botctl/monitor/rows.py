@@ -120,6 +120,7 @@ class ShardRow:
     last_event_at: str | None = None
     last_close: str | None = None  # the code and why
     last_close_at: str | None = None
+    retry_at: str | None = None  # the next attempt to connect, while it pauses
     session_started_at: str | None = None
     heard_ago_s: float | None = None  # this and the following: as in `shards.Hearing`
     misses: int = 0

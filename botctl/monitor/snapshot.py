@@ -45,6 +45,7 @@ class ShardSnapshot:
     last_event_at: str | None = None
     last_close: str | None = None  # its code, if there was one, and why
     last_close_at: str | None = None
+    retry_at: str | None = None  # the next attempt to connect, while it pauses
     session_started_at: str | None = None
     heard_ago_s: float | None = None  # this and the following: as in `shards.Hearing`; None while it is not ready
     misses: int = 0
@@ -117,6 +118,7 @@ class Snapshot:
     dropped_lately: int = 0  # of these, in the last minute
     invalid_requests: int = 0  # that Discord refused in the last ten minutes, and counts towards a ban
     requests: RequestsSeen = NO_REQUESTS  # Discord's answers to those of the process
+    discord_says: str = ""  # on its status page; empty if that is not asked, or does not answer
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()

@@ -95,7 +95,7 @@ def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
         *map(unheard, known.unheard),
         *_phases(known),
         *_services(known),
-        *_shards(known.shards),
+        *_shards(known.shards, _status_page(known.snapshots)),
         *_refusals(known.snapshots, known.at),
         *_processes(known),
         *_jobs(known.jobs),
@@ -106,7 +106,7 @@ def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
 
 def judge_shards(shards: Sequence[ShardRow]) -> tuple[ShardRow, ...]:
     """``shards``, each with its verdict."""
-    return tuple(replace(shard, verdict=worst(_shard(shard)).verdict) for shard in shards)
+    return tuple(replace(shard, verdict=worst(_shard(shard, "")).verdict) for shard in shards)
 
 
 def judge_processes(processes: Sequence[Process], found: Sequence[Diagnosis]) -> tuple[Process, ...]:
@@ -151,10 +151,16 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
 
 
+def _to_second(at: str | None) -> str:
+    """The ISO 8601 time ``at`` for people: ``2026-01-02 03:04:05 UTC``."""
+    return f"{(at or '')[:19].replace('T', ' ')} UTC"
+
+
 def _refusals(snapshots: Sequence[Snapshot], at: datetime) -> Iterator[Diagnosis]:
     """How Discord answers: bans, waves of 429, failures; and each host that comes near a ban."""
+    status = _status_page(snapshots)
     for snapshot in snapshots:
-        if found := _requests(snapshot.proc, snapshot.requests, at):
+        if found := _requests(snapshot.proc, snapshot.requests, at, status):
             yield found
     by_host: Counter[str] = Counter()
     for snapshot in snapshots:
@@ -169,7 +175,13 @@ def _refusals(snapshots: Sequence[Snapshot], at: datetime) -> Iterator[Diagnosis
             yield Diagnosis(verdict=Health.DEGRADED, why=why, action=action)
 
 
-def _requests(proc: str, seen: RequestsSeen, at: datetime) -> Diagnosis | None:
+def _status_page(snapshots: Iterable[Snapshot]) -> str:
+    """What Discord's status page says, for the end of an action; if that is not known, that one should look."""
+    said = next((snapshot.discord_says for snapshot in snapshots if snapshot.discord_says), "")
+    return f'Discord\'s status page says "{said}"' if said else "look at discordstatus.com"
+
+
+def _requests(proc: str, seen: RequestsSeen, at: datetime, status: str) -> Diagnosis | None:
     if seen.banned_until is not None and seen.banned_until > at:
         until = f"{seen.banned_until:%Y-%m-%d %H:%M:%S} UTC"
         why = f"Discord has banned the address of {proc} until {until}: it refuses every request"
@@ -184,7 +196,7 @@ def _requests(proc: str, seen: RequestsSeen, at: datetime) -> Diagnosis | None:
     if seen.row and (row or (seen.answers >= _MIN_ANSWERS and failed * 2 >= seen.answers)):
         how = "cannot be reached by" if seen.unreachable > seen.failed else "fails on"
         why = f"Discord {how} {proc}: {failed} of the last {seen.answers} requests got no answer or 5xx"
-        return Diagnosis(verdict=Health.DEGRADED, proc=proc, why=why, action="look at discordstatus.com, and wait")
+        return Diagnosis(verdict=Health.DEGRADED, proc=proc, why=why, action=f"wait; {status}")
     return None
 
 
@@ -247,21 +259,22 @@ def _services(known: Evidence) -> Iterator[Diagnosis]:
         yield Diagnosis(verdict=Health.DEGRADED, proc=row.proc, why=why, action=action)
 
 
-def _shards(shards: Sequence[ShardRow]) -> Iterator[Diagnosis]:
+def _shards(shards: Sequence[ShardRow], status: str) -> Iterator[Diagnosis]:
     """Shards that hear nothing, and those that are nearly full. While others hear, the bot is only degraded."""
-    found = [finding for shard in shards for finding in _shard(shard)]
+    found = [finding for shard in shards for finding in _shard(shard, status)]
     deaf = sum(finding.verdict is Health.DEAF for finding in found)
     for finding in found:
         is_part = finding.verdict is Health.DEAF and deaf < len(shards)
         yield replace(finding, verdict=Health.DEGRADED) if is_part else finding
 
 
-def _shard(shard: ShardRow) -> Iterator[Diagnosis]:
+def _shard(shard: ShardRow, status: str) -> Iterator[Diagnosis]:
     name = f"shard {shard.id} of {shard.proc}"
     if shard.lost_s is not None and shard.lost_s >= LOST_S and (shard.last_close or shard.state == "disconnected"):
-        since = f" since {shard.since}" if shard.since else ""
+        since = f" since {_to_second(shard.since)}" if shard.since else ""
         why = f"{name} has no connection{since} ({shard.state})" + (f": {shard.last_close}" if shard.last_close else "")
-        action = "it tries again by itself, with growing pauses; look at the network and at discordstatus.com"
+        again = f"at {_to_second(shard.retry_at)}" if shard.retry_at else "by itself, with growing pauses"
+        action = f"it tries again {again}; check the network; {status}"
         yield Diagnosis(verdict=Health.DEAF, proc=shard.proc, shard=shard.id, why=why, action=action)
     elif shard.misses >= MISSES_OF_DEAF:
         why = f"{name} is deaf: Discord sends no events, and left {shard.misses} requests for one unanswered"
@@ -279,13 +292,12 @@ def _shard(shard: ShardRow) -> Iterator[Diagnosis]:
 def _jobs(jobs: Iterable[JobSnapshot]) -> Iterator[Diagnosis]:
     for job in jobs:
         if job.stubborn:
-            why = f"the job {job.name}, started at {job.last_run}, ignores its cancellation and goes on"
+            why = f"the job {job.name}, started at {_to_second(job.last_run)}, ignores its cancellation and goes on"
             yield Diagnosis(verdict=Health.DEGRADED, why=why, action="restart the process that runs the jobs")
         elif job.outcome not in (None, "ok", "cancelled"):
-            why = f"the job {job.name}, started at {job.last_run}, ended as {job.outcome}"
-            yield Diagnosis(
-                verdict=Health.DEGRADED, why=why, action="`botctl audit log` and logs/botctl.jsonl have the error"
-            )
+            why = f"the job {job.name}, started at {_to_second(job.last_run)}, ended as {job.outcome}"
+            action = f"`botctl audit log` and logs/botctl.jsonl have the error; then `botctl jobs run {job.name}`"
+            yield Diagnosis(verdict=Health.DEGRADED, why=why, action=action)
 
 
 def _delays(processes: Iterable[Process]) -> Iterator[Diagnosis]:

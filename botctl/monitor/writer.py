@@ -71,6 +71,7 @@ class SnapshotWriter:
     clock: Clock = field(default_factory=SystemClock)
     forgets_roles: Callable[[], bool] = lambda: False  # whether the roles end with this process, asked at its stop
     on_made: Callable[[Snapshot], None] = _ignore
+    discord_says: Callable[[], str] = str  # on its status page; empty if that is not known
     written: int = 0  # snapshots so far
     newest: Snapshot | None = None  # that was made
 
@@ -114,6 +115,7 @@ class SnapshotWriter:
             dropped_lately=dropped - (self._dropped[0] if self._dropped else 0),
             invalid_requests=metrics.invalid_requests(),
             requests=metrics.requests(),
+            discord_says=self.discord_says(),
             services=self._services(),
             shards=tuple(map(_shard, metrics.shards())),
             commands=_commands(metrics),
@@ -228,6 +230,7 @@ def _shard(shard: ShardStatus) -> ShardSnapshot:
         last_event_at=_iso(shard.last_event_at),
         last_close=str(close) if close else None,
         last_close_at=iso_ms(close.at) if close else None,
+        retry_at=_iso(shard.retry_at),
         session_started_at=_iso(shard.session_started_at),
         **known,
     )

@@ -1,4 +1,6 @@
-"""What a process with the bot does beside it: requests of `botctl gateway restart`, and calls of an uptime service."""
+"""What a process with the bot does beside it: requests of `botctl gateway restart`, calls of an
+uptime service, and Discord's status page.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.logins.requests import RequestQueue
 from botctl.logins.token_claim import fingerprint_of
+from botctl.monitor.discord_status import discord_status
 from botctl.monitor.push import status_push
 
-__all__ = ["gateway_requests", "status_push"]
+__all__ = ["discord_status", "gateway_requests", "status_push"]
 
 
 @asynccontextmanager

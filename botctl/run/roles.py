@@ -271,7 +271,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     from botctl.bot.catalog import Catalog
     from botctl.bot.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
-    from botctl.run.gateway import gateway_requests, status_push
+    from botctl.run.gateway import discord_status, gateway_requests, status_push
 
     registry.value(Catalog, catalog)
     registry.add(interaction_claims, name="interactions")
@@ -289,6 +289,8 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     types = [bot, registry.add(gateway_requests, name="gateway")]
     if loaded.settings.health.push_url is not None:
         types.append(registry.add(status_push, name="push", stop_s=IDLE_STOP_S))
+    if loaded.settings.health.discord_status:
+        types.append(registry.add(discord_status, name="status page", stop_s=IDLE_STOP_S))
     return types
 
 

@@ -91,6 +91,7 @@ class GatewayShard:
         self._host = host
         self.state = ShardState.WAITING
         self._since = host.clock.now()
+        self._retry_at: datetime | None = None
         self._current: GatewaySocket | None = None  # of this attempt
         self._codes: tuple[int | None, int | None] = None, None  # its close codes, this side's and Discord's
         self._enabled = asyncio.Event()
@@ -116,7 +117,9 @@ class GatewayShard:
                 if isinstance(error, BotctlError) or is_fatal(error):
                     raise
             if wait_s := pause_s(self._losses, loss, self._host.relogin_s, self._host.random):
+                self._retry_at = self._host.clock.now() + timedelta(seconds=wait_s)
                 await asyncio.sleep(wait_s)
+                self._retry_at = None
 
     async def _connect(self) -> NoReturn:
         """Connect, log in or resume, and read events. Raises how that ends."""
@@ -267,6 +270,7 @@ class GatewayShard:
             guilds=guilds,
             last_event_at=self._last_event_at(),
             last_close=self.last_close,
+            retry_at=self._retry_at,
             session_started_at=self.session.started_at if self.session is not None else None,
             hearing=self._hearing(),
         )

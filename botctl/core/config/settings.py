@@ -33,6 +33,7 @@ from botctl.core.config.value_types import (
     RedisUrl,
     RoleName,
     ShardCount,
+    StatusUrl,
     Throttle,
     WebUrl,
 )
@@ -340,6 +341,10 @@ class HealthSettings(Section):
         description="An address of an uptime service, which the bot calls while it works (monitor.md).",
     )
     push_s: float = Field(default=60.0, ge=1, le=86_400, description="The time between two such calls.")
+    discord_status: StatusUrl = Field(
+        default="",
+        description="Discord's status page as JSON, asked every minute (monitor.md). Empty: it is not asked.",
+    )
 
 
 class SandboxSettings(Section):

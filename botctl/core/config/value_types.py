@@ -149,4 +149,8 @@ ApiThrottle = Annotated[str, AfterValidator(ThrottleText(scopes=API_SCOPES))]
 AuthSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
 RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
 MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
+StatusUrl = Annotated[
+    str,
+    AfterValidator(Pattern("a URL that begins with https:// or http://, or empty", r"((?i:https?)://[!-~]{1,500})?")),
+]
 PushUrl = Annotated[SecretStr, AfterValidator(Address(("https://", "http://")))]

@@ -68,6 +68,7 @@ class ShardStatus:
     guilds: int = 0  # that this process knows
     last_event_at: datetime | None = None  # when Discord sent the last event; answers to heartbeats do not count
     last_close: ShardClose | None = None
+    retry_at: datetime | None = None  # the next attempt to connect, while it pauses
     session_started_at: datetime | None = None  # None without a session that could go on
     hearing: Hearing | None = None  # None while it is not ready, unless it reconnects because it was deaf
 

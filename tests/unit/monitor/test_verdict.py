@@ -181,9 +181,15 @@ def test_process_judges_itself_without_the_others():
 def test_lost_connection_is_deaf_after_a_while():
     lost = ShardSnapshot(id=0, state="disconnected", since="2026-01-02T03:03:50.000Z", last_close="4000, an error")
     (finding,) = found(report(shards=(lost,)))
+    assert finding.action.startswith("it tries again by itself, with growing pauses; ")
+    (pauses,) = found(report(shards=(replace(lost, retry_at="2026-01-02T03:04:41.000Z"),)))
+    assert pauses.action.startswith("it tries again at 2026-01-02 03:04:41 UTC; ")
+    assert pauses.action.endswith("check the network; look at discordstatus.com")
+    (known,) = found(report(shards=(lost,), discord_says="Partial System Outage"))
+    assert known.action.endswith('check the network; Discord\'s status page says "Partial System Outage"')
     assert finding.verdict is Health.DEAF
     assert finding.why == (
-        "shard 0 of alpha:1 has no connection since 2026-01-02T03:03:50.000Z (disconnected): 4000, an error"
+        "shard 0 of alpha:1 has no connection since 2026-01-02 03:03:50 UTC (disconnected): 4000, an error"
     )
     assert LOST_S < 14.0
 

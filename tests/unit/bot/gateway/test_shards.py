@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -373,7 +374,11 @@ async def test_ended_session_logs_in_after_a_pause_and_through_the_gate(run):
         raise ReconnectWebSocket(ws.shard, resume=False)
 
     async with run(1, ends, lives, relogin_s=(3.0, 3.0)) as rig:
-        await asyncio.sleep(60)
+        await asyncio.sleep(21)
+        (status,) = rig.shards.statuses()
+        assert timedelta(seconds=3) <= status.retry_at - status.last_close.at < timedelta(seconds=20)  # by a real clock
+        await asyncio.sleep(39)
+        assert rig.shards.statuses()[0].retry_at is None
         assert [ws.sent for ws in rig.sockets] == ["IDENTIFY", "IDENTIFY"]
         assert rig.sockets[1].sent_at_s == pytest.approx(23, abs=0.2)
         assert rig.shards.statuses()[0].last_close.reason == "Discord ended the session"
