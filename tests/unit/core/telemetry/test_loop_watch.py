@@ -19,8 +19,10 @@ LINE = logging.WARNING
 def hold(watch: LoopWatch) -> None:
     """Do not give way until the thread has seen it."""
     deadline = time.monotonic() + LIMIT_S
-    while watch.blocker is None:
-        assert time.monotonic() < deadline, "the thread saw nothing"
+    while "test_loop_watch.py" not in (watch.blocker or ""):
+        assert time.monotonic() < deadline, f"the thread saw {watch.blocker}"
+        if watch.blocker is not None:  # a busy machine stopped this thread in the methods of the watch
+            watch.record_lag(0)
         time.sleep(0.001)
 
 
@@ -41,7 +43,7 @@ async def test_blocker_of_the_loop_is_logged_once(name: str | None, caplog: pyte
     assert "telemetry/test_loop_watch.py:" in line
     assert line.endswith("blocked the event loop for 20.0 s: the bot answered no one in that time")
     assert line.startswith("/block (") is (name is not None)
-    assert asked == [asyncio.current_task()]
+    assert {*asked} == {asyncio.current_task()}
 
 
 async def test_suspended_process_has_no_blocker(caplog: pytest.LogCaptureFixture):
