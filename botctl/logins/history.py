@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from botctl.core.processes.process import process_space
 from botctl.core.redact import redact
 from botctl.logins.budget import DEFAULT_TOTAL
 from botctl.logins.pauses import Series, StartRecord, series_of
+from botctl.logins.start_file import read_starts
 
 KEPT: Final = 60
 SEEN_EVERY_S: Final = 15.0
@@ -91,7 +91,7 @@ class StartHistory:
 
     def _read(self) -> list[StartRecord]:
         try:
-            return _parse(self._path)
+            return read_starts(self._path)
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
@@ -107,17 +107,3 @@ class StartHistory:
             new.replace(self._path)
         except OSError as error:
             _log.debug("%s cannot be written: %s", self._path, error.strerror)
-
-
-def newest_start(folder: Path) -> StartRecord | None:
-    """Of all roles, the start that was seen last. None if there was none, or no file can be read."""
-    found: list[StartRecord] = []
-    for path in folder.glob("starts-*.json"):
-        with suppress(OSError, ValueError, TypeError):
-            found += _parse(path)[-1:]
-    return max(found, key=lambda start: start.seen_s, default=None)
-
-
-def _parse(path: Path) -> list[StartRecord]:
-    """Raises OSError, ValueError or TypeError if it cannot be read: truncated, or of another version."""
-    return [StartRecord(**record) for record in json.loads(path.read_bytes())]

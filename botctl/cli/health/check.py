@@ -13,6 +13,7 @@ from botctl.cli.json_output import print_json
 from botctl.core.errors import ExitCode, Unreachable
 from botctl.core.files.paths import find_root
 from botctl.core.processes.runtime import Runtime
+from botctl.logins.start_file import newest_start
 from botctl.monitor.health_client import hear_processes
 
 
@@ -32,8 +33,6 @@ def check(project: Path | None, *, as_json: bool) -> ExitCode:
 
 def hint_for_absent(folder: Path) -> str:
     """What to do when nothing runs: how the last run has ended says whether another start helps."""
-    from botctl.logins.history import newest_start  # noqa: PLC0415 - it loads asyncio
-
     start = "Start it, or name the project with --project."
     last = newest_start(folder)
     if last is None:
