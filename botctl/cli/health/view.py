@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -37,8 +37,7 @@ def describe(heard: Heard) -> HealthReport:
     """The report on what was ``heard`` of at least one process."""
     processes = [_answered(answer) for answer in heard.answers]
     processes += [ProcessHealth(proc="", roles=run.roles, health=unheard(run)) for run in heard.silent]
-    of_bot = [_diagnosis(answer["bot"]) for answer in heard.answers if answer.get("bot")]
-    finding = worst([*(process.health for process in processes), *of_bot])
+    finding = worst([*(process.health for process in processes), *_of_bot(heard)])
     return HealthReport(health=finding, processes=tuple(sorted(processes, key=attrgetter("roles", "proc"))))
 
 
@@ -51,6 +50,13 @@ def render(report: HealthReport) -> list[str]:
             name = f"{process.proc or 'no answer'} ({', '.join(process.roles)})"
             lines.append(f"  {process.health.verdict:<9} {safe(name)}: {_sentence(process.health)}")
     return lines
+
+
+def _of_bot(heard: Heard) -> Iterator[Diagnosis]:
+    """What the processes say of the bot. What one says of itself there is older than its own verdict, and left out."""
+    for answer in heard.answers:
+        if answer.get("bot") and answer["bot"]["proc"] != answer["proc"]:
+            yield _diagnosis(answer["bot"])
 
 
 def _is_of_whole_bot(report: HealthReport) -> bool:

@@ -57,6 +57,13 @@ def test_first_line_says_if_it_is_about_the_bot_and_no_process() -> None:
     assert render(describe(Heard((answer(1, ALL_IS_WELL), of_process))))[0].startswith("degraded: redis of vm:2")
 
 
+def test_process_that_has_recovered_is_not_what_it_was_at_its_last_look_at_the_bot() -> None:
+    starts = Diagnosis(verdict=Health.STARTING, proc="vm:1", why="vm:1 is starting: logins")
+    assert render(describe(Heard((answer(1, ALL_IS_WELL, bot=asdict(starts)),)))) == ["healthy: all is well"]
+    of_other = describe(Heard((answer(1, ALL_IS_WELL), answer(2, ALL_IS_WELL, bot=asdict(starts)))))
+    assert of_other.health == starts, "what another one says of it may be what it cannot know"
+
+
 def test_verdict_on_the_bot_counts_too() -> None:
     """One process knows that the one with the jobs has gone, though this process itself is well."""
     report = describe(Heard((answer(1, ALL_IS_WELL, bot=asdict(NO_JOBS)),)))
