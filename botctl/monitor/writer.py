@@ -147,15 +147,18 @@ class SnapshotWriter:
 
     async def run(self) -> None:
         """Make a snapshot every second. Never returns."""
+        due_s = self.clock.monotonic()
         while True:
-            started_s = self.clock.monotonic()
+            now_s = self.clock.monotonic()
+            self.metrics.record_lag(max(0.0, now_s - due_s) * 1000)  # it may run before the loop watch
+            due_s = now_s + EVERY_S
             snapshot = self.newest = self.make()
             self._dropped.append(snapshot.dropped)
             self.on_made(snapshot)
             if self._unwritten.full():
                 self._unwritten.get_nowait()
             self._unwritten.put_nowait(snapshot)
-            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
+            await asyncio.sleep(max(0.0, due_s - self.clock.monotonic()))
 
     async def write_newest(self) -> None:
         """Write each snapshot that `run` makes; if Redis is slower than that, the newest one. Never returns."""

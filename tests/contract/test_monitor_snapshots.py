@@ -33,6 +33,7 @@ from botctl.monitor.view import MonitorView
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
+from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import LIMIT_S, expires, until
 
@@ -221,6 +222,22 @@ async def test_snapshots_are_made_while_redis_hangs(monkeypatch: pytest.MonkeyPa
         answers.set()
         await until(lambda: len(written) >= 2, what="two writes")
         assert (written[0], written[1] in made[made.index(newest) :]) == (made[0], True)
+
+
+async def test_first_snapshot_after_a_block_tells_of_it() -> None:
+    """Without the watch of the loop, which may run after it."""
+    made: list[Snapshot] = []
+    clock = ManualClock()
+    unused: Any = None
+    async with tasks_for("monitor") as (tasks, _):
+        metrics = Metrics(bot="dice", clock=clock)
+        writer = SnapshotWriter(unused, metrics, FakeStatusSource(), tasks, ("bot",), clock=clock, on_made=made.append)
+        tasks.spawn(writer.run, name="make")
+        await until(lambda: len(made) == 1, what="the first snapshot")
+        clock.advance(writer_module.EVERY_S + 7)
+        await until(lambda: len(made) == 2, what="the next one")
+        assert [snapshot.lag_ms for snapshot in made] == [0.0, 7000.0]
+        await tasks.cancel()
 
 
 async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
