@@ -16,7 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from botctl.bot.gateway import hearing, shard
-from botctl.bot.request_outcomes import RequestOutcomes
+from botctl.bot.requests.outcomes import RequestOutcomes
 from botctl.core.contracts.health import ALL_IS_WELL, NO_REQUESTS, Diagnosis, HealthSource
 from botctl.monitor import health_watch, own_health, writer
 from botctl.run import lifecycle, roles

@@ -11,7 +11,7 @@ import time
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from botctl.bot.gateway.hearing import HearingProbe
-from botctl.bot.request_outcomes import RequestOutcomes
+from botctl.bot.requests.outcomes import RequestOutcomes
 from botctl.core.clock import SystemClock
 
 

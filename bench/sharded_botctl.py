@@ -8,7 +8,7 @@ from typing import Any, cast
 from botctl.bot.client import Bot
 from botctl.bot.gateway.session_mirror import SessionMirror
 from botctl.bot.gateway.stored_sessions import StoredSessions
-from botctl.bot.pipeline import Pipeline
+from botctl.bot.interactions.pipeline import Pipeline
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Settings
 from botctl.core.contracts.logins import OpenGate

@@ -14,13 +14,13 @@ from botctl.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from botctl.bot.client import Bot as Bot
-    from botctl.bot.command import Command as Command
-    from botctl.bot.command import MessageCommand as MessageCommand
-    from botctl.bot.command import UserCommand as UserCommand
-    from botctl.bot.command import component as component
-    from botctl.bot.command import modal as modal
-    from botctl.bot.command import on as on
-    from botctl.bot.context import Context as Context
+    from botctl.bot.commands.command import Command as Command
+    from botctl.bot.commands.command import MessageCommand as MessageCommand
+    from botctl.bot.commands.command import UserCommand as UserCommand
+    from botctl.bot.commands.command import component as component
+    from botctl.bot.commands.command import modal as modal
+    from botctl.bot.commands.command import on as on
+    from botctl.bot.interactions.context import Context as Context
     from botctl.core.config.settings import Settings as Settings
     from botctl.core.contracts.event_log import EventLog as EventLog
     from botctl.core.contracts.events import AutocompleteAnswered as AutocompleteAnswered
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
 _NAMES_BY_MODULE = {
     "botctl.bot.client": ("Bot",),
-    "botctl.bot.command": ("Command", "MessageCommand", "UserCommand", "component", "modal", "on"),
-    "botctl.bot.context": ("Context",),
+    "botctl.bot.commands.command": ("Command", "MessageCommand", "UserCommand", "component", "modal", "on"),
+    "botctl.bot.interactions.context": ("Context",),
     "botctl.core.config.settings": ("Settings",),
     "botctl.core.contracts.event_log": ("EventLog",),
     "botctl.core.contracts.events": (

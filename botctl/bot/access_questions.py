@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from botctl.bot.decisions import CommandPolicy
+from botctl.bot.commands.policy import CommandPolicy
 from botctl.core.contracts.access import AccessControl, user_requester
 from botctl.core.contracts.access_text import Explanation
 from botctl.core.contracts.command_access import explain_need, questions

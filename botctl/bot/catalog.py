@@ -13,11 +13,11 @@ import disnake
 from disnake.ext import commands
 
 from botctl.bot.client import Bot
-from botctl.bot.command import kind_of
-from botctl.bot.compiled import CompiledCommand, Invokable
-from botctl.bot.discord_limits import too_many
-from botctl.bot.load_errors import FaultCollector, definition_line, describe_error, error_line
-from botctl.bot.plain_disnake import (
+from botctl.bot.commands.command import kind_of
+from botctl.bot.commands.compiled import CompiledCommand, Invokable
+from botctl.bot.commands.discord_limits import too_many
+from botctl.bot.commands.load_errors import FaultCollector, definition_line, describe_error, error_line
+from botctl.bot.commands.plain_disnake import (
     INVOKABLE,
     kind_of_invokable,
     location,

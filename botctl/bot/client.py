@@ -17,18 +17,18 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
 from botctl.bot.access_questions import explain_access, matching_questions
-from botctl.bot.cog_loads import CogLoads
-from botctl.bot.command_sync import CommandSync, ListUnknownError
+from botctl.bot.commands.cog_loads import CogLoads
+from botctl.bot.commands.plain_disnake import kind_of_invokable, kind_of_type, with_sub_commands
+from botctl.bot.commands.policy import CommandPolicy
+from botctl.bot.commands.sync import CommandSync, ListUnknownError
 from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState
-from botctl.bot.decisions import CommandPolicy
 from botctl.bot.gateway.shard_sessions import ShardSessions
 from botctl.bot.gateway.shards import RELOGIN_S, Shards
-from botctl.bot.invalid_requests import InvalidRequests
-from botctl.bot.pending import PendingInteraction
-from botctl.bot.pipeline import Pipeline
-from botctl.bot.plain_disnake import kind_of_invokable, kind_of_type, with_sub_commands
-from botctl.bot.request_outcomes import RequestOutcomes
-from botctl.bot.request_watch import watch_requests
+from botctl.bot.interactions.pending import PendingInteraction
+from botctl.bot.interactions.pipeline import Pipeline
+from botctl.bot.requests.invalid_requests import InvalidRequests
+from botctl.bot.requests.outcomes import RequestOutcomes
+from botctl.bot.requests.watch import watch_requests
 from botctl.bot.sharded_client import ShardedClient
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings, Intent

@@ -18,12 +18,12 @@ from disnake.enums import try_enum_to_int
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 from disnake.state import AutoShardedConnectionState
 
-from botctl.bot.command import METADATA
-from botctl.bot.component_names import class_owner, component_name, message_command
-from botctl.bot.decisions import STALE
+from botctl.bot.commands.command import METADATA
 from botctl.bot.gateway.shard_sessions import CommandLedger
-from botctl.bot.pending import PendingInteraction
-from botctl.bot.pipeline import Pipeline
+from botctl.bot.interactions.component_names import class_owner, component_name, message_command
+from botctl.bot.interactions.decisions import STALE
+from botctl.bot.interactions.pending import PendingInteraction
+from botctl.bot.interactions.pipeline import Pipeline
 from botctl.core.contracts.invocation import Kind
 from botctl.core.errors import ANYTHING
 from botctl.core.event_loop.tasks import create_watched_task, is_own_cancellation

@@ -16,12 +16,12 @@ from disnake.ext import commands
 
 from botctl.bot.catalog import Catalog, CommandFile, Counts, EventHandler, cog_services, named_commands
 from botctl.bot.client import Bot
-from botctl.bot.command import Command, metadata_of
-from botctl.bot.command_builder import build
-from botctl.bot.command_files import FoundFile, find_files, import_file
-from botctl.bot.compiled import Invokable, ValidationContext
-from botctl.bot.definition_faults import collect_definition_faults
-from botctl.bot.load_errors import (
+from botctl.bot.commands.builder import build
+from botctl.bot.commands.command import Command, metadata_of
+from botctl.bot.commands.compiled import Invokable, ValidationContext
+from botctl.bot.commands.definition_faults import collect_definition_faults
+from botctl.bot.commands.files import FoundFile, find_files, import_file
+from botctl.bot.commands.load_errors import (
     PACKAGE_PREFIX,
     FaultCollector,
     definition_line,
@@ -29,7 +29,7 @@ from botctl.bot.load_errors import (
     error_line,
     missing_service,
 )
-from botctl.bot.plain_disnake import (
+from botctl.bot.commands.plain_disnake import (
     INVOKABLE,
     cog_faults,
     location,

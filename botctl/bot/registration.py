@@ -9,7 +9,7 @@ from typing import Final
 
 from botctl.bot.catalog import Catalog
 from botctl.bot.client import Bot
-from botctl.bot.command_sync import RETRY_S
+from botctl.bot.commands.sync import RETRY_S
 from botctl.core.errors import CommandFaults
 from botctl.core.services.registry import Tasks
 

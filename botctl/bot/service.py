@@ -13,9 +13,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from botctl.bot.arrivals import Arrivals, NoClaims
 from botctl.bot.catalog import Catalog, EventHandler
-from botctl.bot.claims import RedisClaims
 from botctl.bot.client import Bot
 from botctl.bot.current_token import CurrentToken
 from botctl.bot.discord_time import ask_for_time, keep_time
@@ -23,12 +21,14 @@ from botctl.bot.endpoint_override import override_endpoint
 from botctl.bot.gateway.shard_rules import down_sentence
 from botctl.bot.gateway.shards import RELOGIN_S
 from botctl.bot.gateway.stored_sessions import StoredSessions
-from botctl.bot.invalid_requests import InvalidRequests
+from botctl.bot.interactions.arrivals import Arrivals, NoClaims
+from botctl.bot.interactions.claims import RedisClaims
+from botctl.bot.interactions.pipeline import Pipeline
 from botctl.bot.login import close_bot, connect, log_in, watch_gateway
 from botctl.bot.member_changes import watch_member_changes
-from botctl.bot.outgoing import redact_outgoing
-from botctl.bot.pipeline import Pipeline
 from botctl.bot.registration import Problems, keep_registering, require_registered
+from botctl.bot.requests.invalid_requests import InvalidRequests
+from botctl.bot.requests.outgoing import redact_outgoing
 from botctl.bot.shard_watch import ShardWatch
 from botctl.bot.workarounds import fix_heartbeat_latency, fix_silent_loops, fix_webhook_locks, follow_ups_observed
 from botctl.core.clock import Clock

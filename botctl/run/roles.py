@@ -255,7 +255,7 @@ def load_commands(
 
     ``provides``: whether a service of this type exists; by default, whether ``registry`` has one.
     """
-    from botctl.bot.compiled import ValidationContext
+    from botctl.bot.commands.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import BUILTIN_JOBS
 
@@ -269,7 +269,7 @@ def load_commands(
 
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
     from botctl.bot.catalog import Catalog
-    from botctl.bot.claims import interaction_claims
+    from botctl.bot.interactions.claims import interaction_claims
     from botctl.bot.service import BotService, bot_service
     from botctl.run.gateway import discord_status, gateway_requests, status_push
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from botctl.bot.arrivals import TOKEN_LIFE_S
-from botctl.bot.claims import RedisClaims
+from botctl.bot.interactions.claims import RedisClaims
+from botctl.core.contracts.discord_access import TOKEN_LIFE_S
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
 from tests.support.clock import Standstill

@@ -15,7 +15,7 @@ import pytest
 from botctl.auth.access_control import CurrentAccess
 from botctl.auth.settings_grants import settings_grants
 from botctl.bot.catalog import Catalog
-from botctl.bot.compiled import ValidationContext
+from botctl.bot.commands.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock

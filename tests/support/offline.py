@@ -15,9 +15,9 @@ from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from botctl.auth.access_control import CurrentAccess
 from botctl.auth.settings_grants import settings_grants
-from botctl.bot.arrivals import Arrivals
 from botctl.bot.client import Bot
-from botctl.bot.pipeline import Pipeline
+from botctl.bot.interactions.arrivals import Arrivals
+from botctl.bot.interactions.pipeline import Pipeline
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import DiscordSettings
 from botctl.core.contracts.events import CommandFinished, Event

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from botctl.bot import admission as admission_module
+from botctl.bot.interactions import admission as admission_module
 from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.sandbox.console.client import Identity

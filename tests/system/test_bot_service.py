@@ -406,7 +406,7 @@ def bot_state(bot: Rig) -> tuple[str, str]:
 
 async def test_command_that_discord_refuses_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One that botctl does not find at load. With skip_broken, the bot is degraded and names it."""
-    monkeypatch.setattr("botctl.bot.plain_disnake.refusals", lambda _: iter(()))
+    monkeypatch.setattr("botctl.bot.commands.plain_disnake.refusals", lambda _: iter(()))
     folder = write_commands(tmp_path / "commands", a=PLAIN.format(text="x" * 120))
     fault = r"commands/a.py:8: Discord refuses /other: description: Must be between 1 and 100 in length"
     with pytest.raises(CommandFaults, match=fault):

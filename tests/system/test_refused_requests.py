@@ -16,9 +16,9 @@ import pytest_asyncio
 from disnake.http import Route
 from yarl import URL
 
-from botctl.bot.invalid_requests import InvalidRequests
-from botctl.bot.request_outcomes import RequestOutcomes
-from botctl.bot.request_watch import _Watch
+from botctl.bot.requests.invalid_requests import InvalidRequests
+from botctl.bot.requests.outcomes import RequestOutcomes
+from botctl.bot.requests.watch import _Watch
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import CommandSettings, Settings
 from botctl.core.contracts.health import RequestsSeen

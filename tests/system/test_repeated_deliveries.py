@@ -7,7 +7,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from botctl.bot.claims import RedisClaims
+from botctl.bot.interactions.claims import RedisClaims
 from botctl.core.contracts.events import GatewayChanged
 from tests.support.bots import rig, write_commands
 from tests.support.stores import tasks_for

@@ -31,7 +31,7 @@ from rich.console import Console
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from botctl.bot.outgoing import redact_outgoing
+from botctl.bot.requests.outgoing import redact_outgoing
 from botctl.cli.boundary import run_guarded
 from botctl.cli.main import main
 from botctl.cli.run.view import Progress
@@ -381,15 +381,15 @@ PLACES: Final = {
     "auth/one_time.py": "no text: signed values under hashes of their tokens",
     "auth/sessions.py": "event",
     "auth/signing.py": "private: the secret that signs keys, in a file for the bot's own user",
-    "bot/claims.py": "no text: ids",
+    "bot/interactions/claims.py": "no text: ids",
     "bot/gateway/commands_under_way.py": "private: names of commands under way, in a file for the bot's own user",
-    "bot/context.py": "discord_request",
+    "bot/interactions/context.py": "discord_request",
     "bot/member_changes.py": "no text: ids",
     "bot/gateway/socket.py": "discord_request",
     "bot/gateway/session_file.py": "private: guilds as Discord sends them, in a file for the bot's own user",
     "bot/gateway/session_mirror.py": "private: the same in Redis",
     "bot/gateway/stored_sessions.py": "private: the same",
-    "bot/responses.py": "discord_request",
+    "bot/interactions/responses.py": "discord_request",
     "cli/boundary.py": "error_message",
     "cli/init/scaffold.py": "no text: the files of a new project",
     "cli/sandbox/traffic.py": "sandbox: its own redaction, model/redaction.py",

@@ -12,7 +12,7 @@ import aiohttp
 from disnake.gateway import DiscordWebSocket
 
 CLAIMED: Final = "INTERACTION_CREATE"
-"""It is handled once whatever its mark says (`botctl.bot.claims`), so that it begins needs no note."""
+"""It is handled once whatever its mark says (`botctl.bot.interactions.claims`), so that it begins needs no note."""
 MARK_S: Final = 0.1
 """After this, events that no listener hears of are marked."""
 CLOSE_S: Final = 2.0

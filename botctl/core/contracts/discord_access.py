@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 INVALID_LIMIT: Final = 10_000
-"""Invalid requests of one address in `INVALID_PERIOD_S`, after which Discord bans it. See `bot.invalid_requests`."""
+"""Invalid requests of one address in `INVALID_PERIOD_S`; then Discord bans it. See `bot.requests.invalid_requests`."""
 INVALID_PERIOD_S: Final = 600.0
 INVALID_WARN_AT: Final = 5_000
 """So many of them are reported, and no refused request is sent again."""
+TOKEN_LIFE_S: Final = 900.0
+"""Of an interaction. Discord: Interactions > Receiving and Responding."""
 GUILDS_PER_SHARD: Final = 2_500
 """Discord: Gateway > Sharding. It refuses the login of a shard with more."""
 GUILDS_WARN_AT: Final = 2_250

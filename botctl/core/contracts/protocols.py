@@ -21,7 +21,7 @@ class Limiter(Protocol):
         """Count ``invocation`` against all of ``limits``, or against none when one is used up.
 
         Raises:
-            Exception: the limiter cannot decide. The pipeline (`botctl.bot.pipeline`) then allows the invocation.
+            Exception: the limiter cannot decide. Then the pipeline (`bot.interactions.pipeline`) allows the invocation.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 ``logs/botctl.jsonl`` has one JSON object per line::
 
-    {"at": "2026-01-02T03:04:05.678Z", "level": "INFO", "logger": "botctl.bot.pipeline", "message": "…",
+    {"at": "2026-01-02T03:04:05.678Z", "level": "INFO", "logger": "botctl.bot.interactions.pipeline", "message": "…",
      "command": "roll", "guild": "…", "user": "…", "interaction": "…", "error_id": "…", "service": "…",
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 

@@ -9,7 +9,8 @@ import pytest
 from botctl.auth.access_control import CurrentAccess
 from botctl.auth.settings_grants import settings_grants
 from botctl.bot.access_questions import explain_access, matching_questions
-from botctl.bot.decisions import CommandPolicy, check_access
+from botctl.bot.commands.policy import CommandPolicy
+from botctl.bot.interactions.decisions import check_access
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.access_text import Explanation

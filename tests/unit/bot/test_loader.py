@@ -11,8 +11,8 @@ import disnake
 import pytest
 from disnake.ext import commands
 
-from botctl.bot.compiled import ValidationContext
-from botctl.bot.definition_faults import collect_definition_faults
+from botctl.bot.commands.compiled import ValidationContext
+from botctl.bot.commands.definition_faults import collect_definition_faults
 from botctl.bot.loader import load
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import CommandFinished

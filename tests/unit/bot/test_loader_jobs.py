@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.bot.compiled import ValidationContext
+from botctl.bot.commands.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.core.errors import CommandFaults
 from tests.support.bots import write_commands

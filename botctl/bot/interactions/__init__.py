@@ -1,0 +1,1 @@
+"""What every interaction passes: it arrives, is admitted, handled, answered and reported."""

@@ -1,0 +1,1 @@
+"""Requests to Discord: what leaves, which answers count towards a ban, and what time Discord has."""
