@@ -54,7 +54,7 @@ class StatusPage:
         problem = ""
         try:
             async with self._http.get(self._url, allow_redirects=False) as answer:
-                body = await answer.content.read(_MAX_BYTES) if answer.status == _OK else b""
+                body = await _read(answer.content) if answer.status == _OK else b""
                 problem = "" if answer.status == _OK else f"answers with HTTP {answer.status}"
             if not problem:
                 self._text, self._read_s = parse(body), self._clock.monotonic()
@@ -65,6 +65,14 @@ class StatusPage:
         if problem and not self._problem:
             _log.info("the address of health.discord_status %s", problem)
         self._problem = problem
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """The beginning of the body, up to the chunk in which it gets longer than `_MAX_BYTES`."""
+    body = b""
+    while len(body) <= _MAX_BYTES and (chunk := await content.readany()):
+        body += chunk
+    return body
 
 
 def parse(body: bytes) -> str:

@@ -16,6 +16,7 @@ from botctl.monitor.health_client import socket_address, socket_name
 
 _BACKLOG: Final = 16
 _SEND_S: Final = 1.0  # for a caller that does not read
+_STOP_S: Final = 2 * _SEND_S  # for the answer under way
 _REST_MS: Final = 100  # after a failed accept: the caller has gone, or the process has no descriptor left
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _served(listening: socket.socket, answer: Callable[[], bytes]) -> Iterator[N
             yield
         finally:
             ours.close()  # wakes the thread
-            thread.join(_SEND_S)
+            thread.join(_STOP_S)
 
 
 def _listen(folder: Path, name: str) -> socket.socket:
@@ -78,10 +79,11 @@ def _remove(folder: Path, name: str) -> None:
 
 def _serve(listening: socket.socket, stop: socket.socket, answer: Callable[[], bytes]) -> None:
     both, stopped = select.poll(), select.poll()
+    stop_descriptor = stop.fileno()  # -1 later, if the thread is not waited for any longer
     both.register(listening, select.POLLIN)
     for poll in (both, stopped):
         poll.register(stop, select.POLLIN)
-    while stop.fileno() not in dict(both.poll()):
+    while stop_descriptor not in dict(both.poll()):
         try:
             caller, _ = listening.accept()
         except OSError:

@@ -33,7 +33,7 @@ from botctl.monitor.roles import read_roles
 from botctl.monitor.rows import ProcessReport
 from botctl.monitor.speaker import Speaker
 from botctl.monitor.verdict import judge_report
-from botctl.monitor.view import reduce
+from botctl.monitor.view import combine_reports
 from botctl.monitor.writer import SnapshotWriter
 
 EVERY_S: Final = 2.0
@@ -102,7 +102,7 @@ class HealthWatch:
                 reports = await read_reports(self._redis, self._bot)
                 roles = await read_roles(self._redis, self._bot, reports, self._expected)
             others = [report for report in reports if report.proc != self._writer.proc]
-            found = reduce(self._bot, [self._own_report(), *others], at, roles=roles).health
+            found = combine_reports(self._bot, [self._own_report(), *others], at, roles=roles).health
             await self.speaker.claim()
         except STORE_FAULTS:
             self.speaker.hold_off()

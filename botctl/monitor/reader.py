@@ -24,7 +24,7 @@ from botctl.monitor.health_client import Heard
 from botctl.monitor.roles import read_roles
 from botctl.monitor.rows import GONE_S, Presence, ProcessReport
 from botctl.monitor.snapshot import EVERY_S, TTL_MS, Snapshot
-from botctl.monitor.view import MonitorView, reduce
+from botctl.monitor.view import MonitorView, combine_reports
 
 _reaching_redis: Final = reaching_redis("Redis fails ({error}).")
 
@@ -150,7 +150,7 @@ class Monitor:
         if (heard.answers or heard.silent) and (full := self.full_disk()):
             more = (*more, Diagnosis(verdict=Health.DEGRADED, why=full, action="free space on it"))
         known = with_answers(reports, answers)
-        return reduce(self.bot, known, self.clock.now(), heard.silent, roles, answers=answers, more=more)
+        return combine_reports(self.bot, known, self.clock.now(), heard.silent, roles, answers=answers, more=more)
 
 
 def unreported(runs: Sequence[Run], reports: Sequence[ProcessReport]) -> bool:

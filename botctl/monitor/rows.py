@@ -30,7 +30,7 @@ class Presence(enum.StrEnum):
     UP = "up"
     SILENT = "silent"
     GONE = "gone"
-    INCOMPATIBLE = "strange"
+    INCOMPATIBLE = "incompatible"
 
 
 @dataclass(frozen=True, slots=True)

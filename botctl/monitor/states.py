@@ -13,7 +13,7 @@ from botctl.core.contracts.states import StateTables
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.monitor.reader import read_reports
 from botctl.monitor.roles import read_roles
-from botctl.monitor.view import MonitorView, reduce
+from botctl.monitor.view import MonitorView, combine_reports
 
 _reaching_redis: Final = reaching_redis("The snapshots of the processes cannot be read: Redis fails ({error}).")
 
@@ -32,7 +32,7 @@ class MonitorStates:
         with _reaching_redis:
             reports = await read_reports(self.redis, self.bot)
             roles = await read_roles(self.redis, self.bot, reports, self.expected)
-        return state_tables(reduce(self.bot, reports, self.clock.now(), roles=roles))
+        return state_tables(combine_reports(self.bot, reports, self.clock.now(), roles=roles))
 
 
 def state_tables(view: MonitorView) -> StateTables:

@@ -7,7 +7,7 @@ because its guilds are quiet. `docs/monitor.md` lists every failure, and the tes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -42,6 +42,7 @@ LOST_S: Final = 10.0  # a shard without a connection for so long is deaf; a reco
 MAX_RECONNECTS: Final = 2  # of a shard that is deaf: a RESUME, then a login
 MAX_LAG_MS: Final = 3000.0  # Discord: an interaction must be answered within 3 s
 _MIN_ROW: Final = 3  # a single refused request is normal
+_MAX_NAMED: Final = 3  # of the services that start; the others follow as …
 _MIN_ANSWERS: Final = 5  # fewer say nothing about a share of them
 _STORES: Final = ("redis", "mongo")
 _LOG: Final = "look into logs/botctl.jsonl"
@@ -73,18 +74,24 @@ def evidence(
     gone = sorted((report for report in reports if report.presence is Presence.GONE), key=lambda report: report.age_s)
     running = [report for report in reports if report.presence is not Presence.GONE]
     snapshots = [report.snapshot for report in running if report.snapshot]
-    pids = {report.proc.rpartition(":")[2] for report in running}
+    pids = {report.proc.rpartition(":")[2] for report in running if report.alive}  # of this host
+    roles_up = {role for report in running if report.snapshot for role in report.snapshot.roles}
     return Evidence(
         at=at,
         processes=tuple(process_row(report) for report in (*running, *gone[:GONE_SHOWN])),
         snapshots=snapshots,
         gone=len(gone),
-        unheard=tuple(run for run in runs if str(run.pid) not in pids and not (run.pid is None and pids)),
+        unheard=tuple(run for run in runs if _is_unheard(run, pids, roles_up)),
         services=tuple(service_rows(snapshots)),
         shards=judge_shards(shard_rows(snapshots)),
         jobs=job_rows(snapshots),
         roles=roles or {},
     )
+
+
+def _is_unheard(run: Run, pids: Collection[str], roles: Collection[str]) -> bool:
+    """Whether no report is of ``run``. ``pids``: of the reports of this host; ``roles``: those of all reports."""
+    return not set(run.roles) <= set(roles) if run.pid is None else str(run.pid) not in pids
 
 
 def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
@@ -243,7 +250,7 @@ def _phases(known: Evidence) -> Iterator[Diagnosis]:
             action = "wait, or spend the reserve with `botctl run --now`"
             yield Diagnosis(verdict=Health.WAITING, proc=process.proc, why=f"{process} is {waits}", action=action)
         elif starting:
-            names = ", ".join(starting[:_MIN_ROW]) + (", …" if len(starting) > _MIN_ROW else "")
+            names = ", ".join(starting[:_MAX_NAMED]) + (", …" if len(starting) > _MAX_NAMED else "")
             yield Diagnosis(verdict=Health.STARTING, proc=process.proc, why=f"{process} is starting: {names}")
 
 

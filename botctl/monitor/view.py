@@ -66,7 +66,7 @@ class MonitorView:
         return any(process.presence is not Presence.GONE for process in self.processes)
 
 
-def reduce(
+def combine_reports(
     bot: str,
     reports: Sequence[ProcessReport],
     at: datetime,

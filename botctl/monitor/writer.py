@@ -35,6 +35,7 @@ from botctl.core.version import __version__
 from botctl.monitor import snapshot as schema
 from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.roles import ROLE_TTL_MS, role_key
+from botctl.monitor.rows import rounded
 from botctl.monitor.snapshot import (
     EVERY_S,
     TTL_MS,
@@ -227,7 +228,7 @@ def _shard(shard: ShardStatus) -> ShardSnapshot:
     return ShardSnapshot(
         id=shard.id,
         state=shard.state,
-        latency_ms=_rounded(shard.latency_ms),
+        latency_ms=rounded(shard.latency_ms),
         since=iso_ms(shard.since),
         guilds=shard.guilds,
         last_event_at=_iso(shard.last_event_at),
@@ -269,10 +270,6 @@ def _job(record: JobRecord) -> JobSnapshot:
         took_ms=record.took_ms,
         next_due=iso_ms(record.next_due),
     )
-
-
-def _rounded(latency_ms: float | None) -> float | None:
-    return None if latency_ms is None else round(latency_ms, 1)
 
 
 @asynccontextmanager

@@ -330,6 +330,7 @@ async def try_row(bot: Bot, row: Row, monkeypatch: pytest.MonkeyPatch) -> float:
     found = await bot.watch.until(row.expected, says=row.says, since=begun)
     took_s = clock_s() - began_s
     if row.detector is not None:
+        assert judged(found) is row.expected
         with monkeypatch.context() as patch:
             patch.setattr(verdict, row.detector, lambda *_: iter(()))
             assert judged(found) is not row.expected, f"{row.name} is found without {row.detector}"
@@ -360,6 +361,7 @@ async def try_wiped(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
         )
     found = bot.watch.samples[-1]
     assert found.verdict is Health.DEGRADED
+    assert judged(found) is Health.DEGRADED
     with monkeypatch.context() as patch:
         patch.setattr(verdict, "_services", lambda *_: iter(()))
         assert judged(found) is Health.HEALTHY

@@ -43,7 +43,7 @@ _SEVERITIES = {verdict: number for number, verdict in enumerate(Health)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Something that is not well, or that all is.
+    """One finding: what is not well, or that all is well.
 
     ``proc`` (``host:pid``) and ``shard``: what it is about; empty and None for the whole bot. ``why`` and ``action``
     (what to do) are sentences for the operator, without the full stop. ``restart_helps``: whether a new process would

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -30,9 +31,16 @@ class Page:
     status: int = 200
     calls: int = 0
 
-    async def answer(self, _: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """In two parts, each of which arrives alone."""
         self.calls += 1
-        return web.Response(status=self.status, body=self.body, headers={"Location": "/elsewhere"})
+        response = web.StreamResponse(status=self.status, headers={"Location": "/elsewhere"})
+        await response.prepare(request)
+        half = len(self.body) // 2
+        await response.write(self.body[:half])
+        await asyncio.sleep(0.01)
+        await response.write(self.body[half:])
+        return response
 
 
 @dataclass

@@ -22,7 +22,7 @@ from botctl.monitor.snapshot import (
     as_json,
     from_json,
 )
-from botctl.monitor.view import MAX_LAST, MonitorView, reduce
+from botctl.monitor.view import MAX_LAST, MonitorView, combine_reports
 from tests.support.snapshots import make_snapshot as snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -36,7 +36,7 @@ def counts(*took_ms: float) -> tuple[int, ...]:
 
 
 def view_of(*snapshots: Snapshot, age_s: float = 0.5) -> MonitorView:
-    return reduce("dice", [ProcessReport(snapshot.proc, snapshot, age_s) for snapshot in snapshots], AT)
+    return combine_reports("dice", [ProcessReport(snapshot.proc, snapshot, age_s) for snapshot in snapshots], AT)
 
 
 def command(at: str, name: str = "roll") -> CommandSnapshot:
@@ -111,8 +111,8 @@ def test_presence_depends_on_age_and_version():
         ProcessReport("a:3", snapshot(3, roles=("web",)), 12.0),
         ProcessReport("a:4", None, 0.2),
     ]
-    view = reduce("dice", reports, AT)
-    assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
+    view = combine_reports("dice", reports, AT)
+    assert [process.presence for process in view.processes] == ["up", "silent", "incompatible", "gone"]
     assert view.runs
     assert view.troubles == (
         "a:2 (bot) has sent nothing for 7 s: it has ended, hangs, or does not reach Redis",
@@ -143,7 +143,7 @@ def test_presence_depends_on_age_and_version():
 def test_silence_says_only_what_is_known(alive: bool | None, age_s: float, presence: str, trouble: str):
     """A process that runs is never said to have ended, nor one on another host, which cannot be looked at."""
     report = ProcessReport("a:1", snapshot(1), age_s, alive)
-    view = reduce("dice", [report], AT)
+    view = combine_reports("dice", [report], AT)
     assert view.processes[0].presence == presence
     (sentence,) = (found.why for found in view.diagnoses if found.proc)
     assert sentence.startswith(f"a:1 (bot) {trouble}")
@@ -152,10 +152,10 @@ def test_silence_says_only_what_is_known(alive: bool | None, age_s: float, prese
 
 def test_run_of_this_host_without_a_snapshot_is_a_trouble():
     reports = [ProcessReport("a:1", snapshot(1), 0.5, alive=True)]
-    view = reduce("dice", reports, AT, [Run(1, ("bot",)), Run(2, ("jobs",))])
+    view = combine_reports("dice", reports, AT, [Run(1, ("bot",)), Run(2, ("jobs",))])
     (trouble,) = view.troubles
     assert trouble.startswith("process 2 (jobs) runs on this host, but does not answer on its health socket")
-    assert reduce("dice", reports, AT, [Run(None, ("bot",))]).troubles == ()
+    assert combine_reports("dice", reports, AT, [Run(None, ("bot",))]).troubles == ()
 
 
 def test_gone_process_is_named_but_not_counted():
@@ -168,7 +168,7 @@ def test_gone_process_is_named_but_not_counted():
         commands=Commands(total=5),
         jobs=(JobSnapshot(name="trim", schedule="every 10m", outcome="failed"),),
     )
-    view = reduce("dice", [ProcessReport("a:1", snapshot(1), 0.5), ProcessReport("a:2", dead, 30.0)], AT)
+    view = combine_reports("dice", [ProcessReport("a:1", snapshot(1), 0.5), ProcessReport("a:2", dead, 30.0)], AT)
     assert (view.totals.connections, view.totals.total) == (0, 0)
     assert (view.services, view.shards, view.jobs, len(view.troubles)) == ((), (), (), 1)
     gone = view.processes[1]
@@ -177,11 +177,11 @@ def test_gone_process_is_named_but_not_counted():
 
 def test_only_newest_three_gone_processes_are_shown():
     crashed = [ProcessReport(f"a:{pid}", snapshot(pid, roles=("web",)), 60.0 - pid) for pid in range(1, 11)]
-    view = reduce("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
+    view = combine_reports("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
     assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
     assert (view.gone, len(view.troubles)) == (10, 4)
     assert view.troubles[-1] == "7 more ended or fell silent in the last minute"
-    assert reduce("dice", crashed[:4], AT).troubles[-1] == "1 more ended or fell silent in the last minute"
+    assert combine_reports("dice", crashed[:4], AT).troubles[-1] == "1 more ended or fell silent in the last minute"
 
 
 def test_report_from_before_redis_started_is_not_current():
@@ -192,8 +192,8 @@ def test_report_from_before_redis_started_is_not_current():
 
 
 def test_view_without_live_process_does_not_run():
-    assert not reduce("dice", [ProcessReport("a:3", snapshot(3), 11.0)], AT).runs
-    assert not reduce("dice", [], AT).runs
+    assert not combine_reports("dice", [ProcessReport("a:3", snapshot(3), 11.0)], AT).runs
+    assert not combine_reports("dice", [], AT).runs
     assert ProcessReport("a:4", None, 0.2).presence is Presence.INCOMPATIBLE
 
 

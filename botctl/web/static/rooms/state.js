@@ -9,7 +9,7 @@ import { Table } from "../table.js";
 
 const SHOWN = 40; // events
 const WARN = new Set(["degraded", "draining", "starting", "waiting"]);
-const PRESENCE = { up: ["good", "up"], silent: ["warn", "silent"], gone: ["bad", "gone"], strange: ["warn", "other version"] };
+const PRESENCE = { up: ["good", "up"], silent: ["warn", "silent"], gone: ["bad", "gone"], incompatible: ["warn", "other version"] };
 
 export default {
   title: "State",

@@ -231,7 +231,7 @@ def test_process_names_are_as_short_as_possible():
         services=(),
     )
     assert shown(two, 80)[6].startswith("a:1      bot")
-    assert shown(two, 80)[7].startswith("b:2      strange")
+    assert shown(two, 80)[7].startswith("b:2      incompatible")
     assert "b:3" not in "\n".join(shown(two, 80))  # it is among the troubles
 
 
