@@ -65,6 +65,12 @@ class RedisOneTimeTokens:
     async def take(self, kind: str, token: str) -> Mapping[str, Any] | None:
         return await self._read(kind, token, keep=False)
 
+    async def drop(self, kind: str) -> int:
+        pattern = f"botctl:{{{self.bot}}}:once:{kind}:*"
+        with _reaching:
+            keys = [key async for key in self.redis.scan_iter(match=pattern, count=1_000)]
+            return int(await self.redis.delete(*keys)) if keys else 0
+
     async def _read(self, kind: str, token: str, *, keep: bool) -> Mapping[str, Any] | None:
         if not is_token(token):
             return None

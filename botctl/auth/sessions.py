@@ -136,6 +136,8 @@ class RedisSessions:
         return session
 
     async def revoke_all(self, user: str | None, *, actor: Principal | None = None, reason: str = "") -> int:
+        if user is None:
+            await self.tokens.drop("link")  # before the list, or one that is opened now would be missed
         ended = [session for session in await self.list(user) if await self._delete(session)]
         for session in ended:
             self._report_end(session, actor or current_operator(), reason)

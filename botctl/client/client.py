@@ -25,7 +25,7 @@ from botctl.client.outcomes import (
     WatchedState,
 )
 from botctl.client.streams import EventStream, StateStream
-from botctl.core.contracts.event_log import Position
+from botctl.core.contracts.event_log import Position, is_topic
 from botctl.core.event_loop.tasks import create_watched_task
 
 MAX_WAITING: Final = 1000
@@ -65,7 +65,7 @@ class RealtimeClient:
         self.positions = {topic: Position(*position) for topic, position in (positions or {}).items()}
         self.reconnects = 0
         self._url = url
-        self._key = key
+        self._key = key.strip()  # a file that it was written to ends with a newline
         self._connect_s = connect_s
         self._outgoing: asyncio.Queue[str | None] | None = None  # of the connection; None in it closes it
         self._requests: dict[int, _Request] = {}
@@ -106,8 +106,10 @@ class RealtimeClient:
         Raises:
             RequestFailed: the key may not read a topic (``forbidden``), …
             ConnectionEnded: the client does not connect again.
-            ValueError: another reader has one of the topics.
+            ValueError: another reader has one of the topics, there is none, or one is not a name of a topic.
         """
+        if wrong := [topic for topic in topics or ("",) if not is_topic(topic)]:
+            raise ValueError(f"{wrong[0]!r} is not the name of a topic")
         if taken := [topic for topic in topics if topic in self._streams]:
             raise ValueError(f"this client reads {taken[0]} already")
         if self._ended is not None:

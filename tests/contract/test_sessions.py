@@ -195,6 +195,17 @@ async def test_all_sessions_of_a_person_end_together(rig: SessionRig) -> None:
     assert await rig.redis.keys("botctl:{bot}:session:*") == []
 
 
+async def test_end_of_all_sessions_ends_links_that_were_not_opened(rig: SessionRig) -> None:
+    link = await rig.sessions.create_link("owner", timedelta(minutes=10))
+    await rig.sessions.create(rig.session())
+    ticket = await rig.tokens.put("ticket", {}, 60)
+    assert await rig.sessions.revoke_all(ANN) == 1
+    assert await rig.sessions.find_link(link) is not None
+    assert await rig.sessions.revoke_all(None) == 0
+    assert await rig.sessions.find_link(link) is None
+    assert await rig.tokens.peek("ticket", ticket) == {}
+
+
 async def test_a_person_has_a_bounded_number_of_sessions(rig: SessionRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PER_PERSON", 3)
     made = []

@@ -216,6 +216,9 @@ def test_rotated_key_is_replaced_after_the_overlap(project: Project) -> None:
     new = keys[keys[old["id"]]["replaced_by"]]
     assert (new["name"], new["permissions"], new["replaces"]) == ("robot", ["status:read"], old["id"])
     assert keys[old["id"]]["expires_at"]
+    assert project.call("auth", "key", "revoke", new["id"]).code == 0
+    ended = project.call("auth", "explain", f"key:{new['id']}", "status:read")
+    assert (ended.code, "no: it was revoked" in ended.out) == (1, True)
     again = project.call("auth", "key", "rotate", old["id"], "--now")
     assert (again.code, "was rotated already" in again.err) == (2, True)
 
@@ -248,6 +251,10 @@ def test_granted_role_is_explained_until_it_is_revoked(project: Project) -> None
     revoke = ("auth", "revoke", "operator", f"user:{user}", "--reason", "off call")
     assert project.call(*revoke).out == f"Revoked: operator from user:{user}.\n"
     assert "nothing to revoke" in project.call(*revoke).out
+    here_only = ("auth", "grant", "operator", user, "--guild", "900000000000000001", "--reason", "one guild")
+    assert project.call(*here_only).code == 0
+    elsewhere = project.call(*revoke)
+    assert (elsewhere.code, "has operator in guild 900000000000000001, by the store" in elsewhere.err) == (2, True)
     assert project.call(*why).code == 1
     audited = project.call("audit", "log", "--action", "role.*", "--json").out
     assert all(text in audited for text in ("role.grant", "role.revoke", "off call"))
@@ -263,6 +270,9 @@ def test_granted_role_is_explained_until_it_is_revoked(project: Project) -> None
         ("grant", "operator", "900000000000000109", "--reason", ""),
         ("grant", "operator", "900000000000000109"),
         ("explain", "900000000000000109", "jobs:walk"),
+        ("explain", "900000000000000109", "jobs:run", "--guild", ""),
+        ("explain", "900000000000000109", "jobs:run", "--guild", "900000000000000001,900000000000000002"),
+        ("grant", "operator", "900000000000000109", "--reason", "x", "--expires", "99999999d"),
         ("explain", "900000000000000109", "/pong"),
         ("explain", "900000000000000109", "jobs:run", "--guild", "here"),
         ("explain", "900000000000000109", "jobs:run", "--has-role", "admin"),

@@ -186,6 +186,15 @@ class TestEnds:
             assert refused.value.code == "forbidden"
             assert not refused.value.temporary
 
+    async def test_what_is_no_topic_is_refused_before_it_is_sent(self, rig: Rig) -> None:
+        """The server would close the connection, and end all readers. The key comes from a file, with its newline."""
+        async with RealtimeClient(rig.server.url, f"{await rig.key()}\n") as client:
+            for topics in ((), ("",), ("no topic",)):
+                with pytest.raises(ValueError, match="is not the name of a topic"):
+                    await anext(client.events(*topics))
+            first = await began(client, client.events(TOPIC))
+            first.cancel()
+
     async def test_unknown_key_is_refused_at_the_start(self, rig: Rig) -> None:
         with pytest.raises(ConnectionEnded) as ended:
             async with RealtimeClient(rig.server.url, "botctl_nothing"):

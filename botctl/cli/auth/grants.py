@@ -22,6 +22,7 @@ from botctl.core.config.value_types import DISCORD_ID
 from botctl.core.contracts.access import (
     AccessRules,
     AnyRole,
+    GrantSource,
     Holder,
     HolderType,
     Need,
@@ -34,7 +35,7 @@ from botctl.core.contracts.access_text import Explanation, describe_grant, expla
 from botctl.core.contracts.access_text import explain as explain_decision
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.permissions import PERMISSIONS, is_permission
-from botctl.core.errors import UsageError
+from botctl.core.errors import NotFound, UsageError
 from botctl.core.escape import safe
 from botctl.core.suggest import suggest
 from botctl.run.oneshot.grants import AccessAdmin, command_roles, open_access_admin
@@ -94,7 +95,15 @@ def revoke(
 ) -> None:
     """Take a granted role back. What it opened closes at once."""
     whom = _parse_grantee(holder)
-    removed = _with_admin(project, profile, lambda admin: admin.grants.revoke(role, whom, guild=guild, reason=reason))
+
+    async def take_back(admin: AccessAdmin) -> bool:
+        if await admin.grants.revoke(role, whom, guild=guild, reason=reason):
+            return True
+        if others := [each for each in (await admin.rules()).grants if (each.role, each.holder) == (role, whom)]:
+            raise NotFound(_elsewhere(others[0]), hint=f"`botctl auth who {whom}` shows all grants.")
+        return False
+
+    removed = _with_admin(project, profile, take_back)
     place = f" in guild {safe(guild, 20)}" if guild else ""
     if as_json:
         print_json({"revoked": removed})
@@ -103,6 +112,13 @@ def revoke(
     else:
         hint = f"`botctl auth who {whom}` shows all grants"
         print(f"There was nothing to revoke: {whom} has no grant of {safe(role, 40)}{place} in the store; {hint}.")
+
+
+def _elsewhere(held: RoleGrant) -> str:
+    """That nothing was revoked, though the role is ``held`` by another grant."""
+    place = "for the whole bot" if held.guild is None else f"in guild {held.guild}"
+    by = "the store" if held.source is GrantSource.STORE else "the settings"
+    return f"nothing was revoked: {held.holder} has {safe(held.role, 40)} {place}, by {by}"
 
 
 def who(
@@ -153,12 +169,15 @@ def explain(
     loaded = load_settings(project, profile)
     need = _parse_need(what, lambda: command_roles(loaded))
     roles = None if discord_roles is None else _parse_ids(discord_roles, "Discord role")
-    _parse_ids(guild, "guild")
+    if guild is not None and not DISCORD_ID.matches(guild):
+        raise UsageError(f"{safe(guild, 40)!r} is not a guild; its id is {DISCORD_ID.description}.")
 
     async def ask(admin: AccessAdmin) -> _Answer:
         requester = await _requester(admin, whom, roles)
         if need is None:
             return _Answer(Explanation(f"{whom} may use {what}.", ("yes: it asks for no role",)), allowed=True)
+        if ended := await _why_ended(admin, whom):
+            return _Answer(Explanation(f"{whom} may do nothing.", (f"no: {ended}",)), allowed=False)
         return _explain(await admin.rules(), requester, need, guild)
 
     answer = _with_admin(project, profile, ask)
@@ -256,6 +275,12 @@ async def _requester(admin: AccessAdmin, holder: Holder, discord_roles: frozense
     return keys[holder.id].requester()
 
 
+async def _why_ended(admin: AccessAdmin, holder: Holder) -> str:
+    """Why the key ``holder`` opens nothing any more; empty if it does, and for all that are no key."""
+    keys = {key.id: key for key in await admin.keys.list()} if holder.type is HolderType.KEY else {}
+    return (keys[holder.id].invalid_reason(datetime.now(UTC)) or "") if holder.id in keys else ""
+
+
 def _with_admin(project: Path | None, profile: str | None, operation: Callable[[AccessAdmin], Awaitable[T]]) -> T:
     loaded = load_settings(project, profile)
 
@@ -273,6 +298,7 @@ def _show_grants(grants: Sequence[RoleGrant]) -> None:
     now = datetime.now(UTC)
     for each in grants:
         until = f"{each.expires_at:%Y-%m-%d %H:%M}" if each.expires_at else "-"
+        until += " (expired)" if each.has_expired(now) else ""
         cells = (each.role, str(each.holder), each.guild or "-", each.granted_by or each.source, until, each.reason)
         table.add_row(*(Text(safe(cell, 200), "dim" if each.has_expired(now) else "") for cell in cells))
     show(table)

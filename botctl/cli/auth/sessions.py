@@ -58,7 +58,7 @@ def revoke(
         str | None, typer.Argument(metavar="[ID]", help="The session, as `list` shows it.", show_default=False)
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="All of this Discord user.")] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="All sessions.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="All sessions, and links that were not opened.")] = False,
     reason: Reason = _REASON,
     project: Project = None,
     profile: Profile = None,
@@ -82,7 +82,8 @@ def revoke(
     if as_json:
         print_json({"ended": count})
     else:
-        print(f"{count} {'session has' if count == 1 else 'sessions have'} ended.")
+        links = " Links that were not opened are invalid now." if everyone else ""
+        print(f"{count} {'session has' if count == 1 else 'sessions have'} ended.{links}")
 
 
 def link(
@@ -96,7 +97,7 @@ def link(
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a link that signs in once, without Discord: for when Discord is down. Who opens it first has the role."""
+    """Print a link that signs in once, without Discord: for when Discord is down. The first to use it has the role."""
     loaded = load_settings(project, profile)
     lifetime = parse_lifetime(expires) or timedelta(0)
     if not timedelta(0) < lifetime <= MAX_LINK:

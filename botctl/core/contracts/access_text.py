@@ -112,6 +112,8 @@ def _describe_change(decision: AccessDecision) -> str:
     need, holder = decision.need, decision.requester.holder
     if holder.type is HolderType.SESSION:
         return "To allow it, sign in with Discord, or make a link with another role: `botctl auth link --role …`."
+    if holder.type is HolderType.ROLE and decision.guild is None:
+        return "A Discord role counts in its guild only. Name the guild."
     roles = _weakest_first(need.names) if isinstance(need, AnyRole) else roles_with(need)
     scope = "" if decision.guild is None else f" --guild {decision.guild}"
     grant = f'`botctl auth grant {roles[0]} {holder}{scope} --reason "…"`'

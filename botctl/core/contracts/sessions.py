@@ -196,3 +196,7 @@ class OneTimeTokens(Protocol):
     async def take(self, kind: str, token: str) -> Mapping[str, Any] | None:
         """The value, which no one can take again; None if there is none (any more)."""
         ...
+
+    async def drop(self, kind: str) -> int:
+        """Forget all values of ``kind``; returns how many."""
+        ...

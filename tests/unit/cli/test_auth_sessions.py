@@ -108,7 +108,8 @@ def test_revoke_ends_what_is_named(  # noqa: PLR0917
     ended: int,
 ) -> None:
     code, out, _ = call(monkeypatch, capsys, "sessions", "revoke", *words)
-    assert (code, out) == (0, "1 session has ended.\n" if ended == 1 else f"{ended} sessions have ended.\n")
+    links = " Links that were not opened are invalid now." if words == ("--all",) else ""
+    assert (code, out) == (0, f"{ended} {'session has' if ended == 1 else 'sessions have'} ended.{links}\n")
     code, out, _ = call(monkeypatch, capsys, "sessions", "revoke", *words, "--json")
     assert (code, json.loads(out)) == (0, {"ended": ended})
     assert store.asked == [asked, asked]
