@@ -47,7 +47,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 
 WRITE_EVERY_S: Final = 1.0
 MAX_NAMED: Final = 1000
-"""Commands without an answer that are named in the log; of more, their number."""
+"""Commands without an answer that are named in the log; beyond this number, they are only counted."""
 _log = logging.getLogger(__name__)
 
 
