@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 
-from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.discord_access import DiscordAccess, bot_id_of
 from botctl.core.errors import ConfigError, DeadToken
 
 _log = logging.getLogger(__name__)
@@ -52,14 +50,5 @@ class CurrentToken:
 
 def _may_be_of_same_bot(old: str, new: str) -> bool:
     """Whether both tokens may be of one bot: the first part of a token is the bot's id."""
-    ids = _bot_id(old), _bot_id(new)
-    return None in ids or ids[0] == ids[1]
-
-
-def _bot_id(token: str) -> str | None:
-    first = token.strip().partition(".")[0]
-    try:
-        text = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        return None
-    return text if text.isdigit() else None
+    ids = bot_id_of(old), bot_id_of(new)
+    return "" in ids or ids[0] == ids[1]

@@ -14,7 +14,7 @@ import disnake
 from disnake.http import Route
 
 from botctl.bot.client import Bot
-from botctl.bot.requests.discord_clock import DiscordClock
+from botctl.bot.interactions.discord_clock import DiscordClock
 
 ASK_EVERY_S: Final = 600.0
 ASK_AGAIN_S: Final = 30.0

@@ -12,7 +12,7 @@ import disnake
 
 from botctl.bot.client import Bot, intents_of
 from botctl.bot.current_token import CurrentToken
-from botctl.bot.gateway.shard_rules import down_sentence
+from botctl.bot.gateway.shard_rules import FATAL_CODES, down_sentence, meaning_of
 from botctl.core.config.settings import Settings
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.event_loop.tasks import create_watched_task
@@ -22,12 +22,6 @@ PRIVILEGED: Final = ("members", "presences", "message_content")
 CONNECT_S: Final = 60.0
 _LOOK_S: Final = 1.0
 _LOGIN_ATTEMPTS: Final = 3
-_FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
-    4010: "the shard does not exist",
-    4011: "the bot is in too many guilds for one shard",
-    4012: "Discord does not know this version of the gateway",
-    4013: "the intents in discord.intents do not exist",
-}
 _TOO_MANY_GUILDS: Final = 4011
 _SHARDS_HINT: Final = 'Set discord.shards to "auto", or to a higher number; Discord allows 2,500 guilds for each.'
 _log = logging.getLogger(__name__)
@@ -145,9 +139,9 @@ def _to_botctl_error(error: Exception, settings: Settings | None = None) -> Botc
             names = ", ".join(missing) or "unknown"
             hint = "Enable them at Discord's developer portal under Bot, or remove them from discord.intents."
             return ConfigError(f"Discord has not granted the privileged intents {names}", hint=hint)
-        case disnake.ConnectionClosed(code=code) if code in _FATAL_CLOSE_CODES:
+        case disnake.ConnectionClosed(code=code) if code in FATAL_CODES:
             hint = _SHARDS_HINT if code == _TOO_MANY_GUILDS else ""
-            return ConfigError(f"Discord closed the gateway with {code}: {_FATAL_CLOSE_CODES[code]}", hint=hint)
+            return ConfigError(f"Discord closed the gateway with {code}: {meaning_of(code)}", hint=hint)
         case disnake.SessionStartLimitReached(session_start_limit=limit):
             when = limit.reset_time.isoformat(timespec="seconds")
             hint = "Wait until then; Discord resets the token of a bot that starts too often."

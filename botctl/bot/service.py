@@ -88,9 +88,10 @@ class BotService:
         return tuple(range(self.bot.gateway.count))
 
     async def reconnect(self, shard: int, *, fresh: bool) -> None:
-        """Close the connection of ``shard``, which then opens another one. Does not wait for that.
+        """Close the connection of ``shard``, which then opens another one.
 
-        It resumes its session, which misses no event and costs no login; ``fresh``: it logs in.
+        Waits until the old one is closed, which may take seconds on a dead network, but not until the new one is open.
+        The shard resumes its session, which misses no event and costs no login; ``fresh``: it logs in.
         """
         await self.bot.gateway.restart(shard, fresh=fresh)
 

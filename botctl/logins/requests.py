@@ -135,8 +135,8 @@ async def _reconnect(control: GatewayControl, request: ReconnectRequest) -> Reco
         return ReconnectAnswer(error=f"there is no shard {min(missing)}; there are {_range(control.shard_ids)}.")
     how = "logging in again" if request.fresh else "reconnecting"
     _log.warning("botctl gateway restart: %s, shard %s", how, _range(shards))
-    for shard in shards:
-        await control.reconnect(shard, fresh=request.fresh)
+    # at once: with a dead network each of them waits for a while, and all of them longer than the asker
+    await asyncio.gather(*(control.reconnect(shard, fresh=request.fresh) for shard in shards))
     return ReconnectAnswer(shards)
 
 

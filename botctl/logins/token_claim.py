@@ -8,12 +8,10 @@ lease is taken over at once on the same host, and after `LEASE_S` elsewhere.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hmac
 import json
 import logging
 import os
-import re
 import socket
 import sys
 import tempfile
@@ -26,7 +24,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from botctl.core.clock import Clock, iso_ms
-from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.discord_access import DiscordAccess, bot_id_of
 from botctl.core.driver_errors.redis import reaching_redis
 from botctl.core.errors import STORE_FAULTS, Held
 from botctl.core.escape import safe
@@ -40,8 +38,6 @@ _ANSWER_S: Final = 2.0  # for the other process to say who it is
 _MAX_ANSWER: Final = 4096
 _POLL_S: Final = 0.5
 _PURPOSE: Final = b"botctl: fingerprint of a bot token, version 1"
-_ID: Final = re.compile(r"[0-9]{15,20}")
-_PARTS_AFTER_ID: Final = 2
 _reaching_redis: Final = reaching_redis("The token cannot be claimed: Redis fails ({error}).")
 _log = logging.getLogger(__name__)
 
@@ -69,18 +65,8 @@ def fingerprint_of(access: DiscordAccess) -> str:
     The first part of a token is the id of the bot: a token that replaces it has the same, and the budget is the bot's.
     The address counts, too: each sandbox is its own Discord.
     """
-    text = f"{_bot_id(access.token) or access.token}\n{access.base_url or ''}"
+    text = f"{bot_id_of(access.token) or access.token}\n{access.base_url or ''}"
     return hmac.digest(_PURPOSE, text.encode(), "sha256").hex()[:32]
-
-
-def _bot_id(token: str) -> str:
-    """The id in ``token``, ``<id in base64>.<time>.<hmac>``; empty if it has another form."""
-    first, *rest = token.split(".")
-    try:
-        text = base64.b64decode(first + "=" * (-len(first) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except ValueError:
-        return ""
-    return text if _ID.fullmatch(text) and len(rest) == _PARTS_AFTER_ID else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

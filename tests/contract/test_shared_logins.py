@@ -264,13 +264,27 @@ class FakeControl:
         self.asked.append((shard, fresh))
 
 
+class DeadNetwork(FakeControl):
+    """No connection closes before all of them are closing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all_closing = asyncio.Barrier(len(self.shard_ids))
+
+    async def reconnect(self, shard: int, *, fresh: bool) -> None:
+        await super().reconnect(shard, fresh=fresh)
+        await self.all_closing.wait()
+
+
 class TestRequests:
     @pytest.fixture(autouse=True)
     def _fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("botctl.logins.requests.POLL_S", 0.01)
 
-    async def with_control(self, redis: Redis, ask: Callable[[RequestQueue], Awaitable[object]]) -> FakeControl:
-        control, queue = FakeControl(), RequestQueue(redis, FINGERPRINT)
+    async def with_control(
+        self, redis: Redis, ask: Callable[[RequestQueue], Awaitable[object]], control: FakeControl | None = None
+    ) -> FakeControl:
+        control, queue = control or FakeControl(), RequestQueue(redis, FINGERPRINT)
         async with AsyncExitStack() as stack:
             serving = asyncio.create_task(queue.serve(control))
             stack.callback(serving.cancel)
@@ -287,6 +301,14 @@ class TestRequests:
         control = await self.with_control(redis, ask)
         assert control.asked == [(1, True), (0, False), (1, False)]
         assert await redis.keys("*") == []
+
+    async def test_shards_are_closed_at_the_same_time(self, redis: Redis) -> None:
+        """One after the other would take longer than the asker waits: each may take seconds on a dead network."""
+
+        async def ask(queue: RequestQueue) -> None:
+            assert await queue.ask(None, fresh=False, wait_s=LIMIT_S) == (0, 1)
+
+        await self.with_control(redis, ask, DeadNetwork())
 
     async def test_shard_that_does_not_exist(self, redis: Redis) -> None:
         async def ask(queue: RequestQueue) -> None:

@@ -190,7 +190,7 @@ async def test_guild_that_left_while_the_shard_was_away_is_forgotten(commands: P
 @pytest.mark.parametrize(
     ("count", "code", "error", "fragment"),
     [
-        (1, CloseCode.SHARDING_REQUIRED, ConfigError, "4011: the bot is in too many guilds for one shard"),
+        (1, CloseCode.SHARDING_REQUIRED, ConfigError, "4011: the shard would have too many guilds"),
         (4, CloseCode.AUTHENTICATION_FAILED, DeadToken, "refuses the token"),
         (4, CloseCode.DISALLOWED_INTENTS, ConfigError, "privileged intents"),
     ],

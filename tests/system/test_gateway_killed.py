@@ -41,7 +41,7 @@ from tests.support.waiting import NO_WAIT_S, until
 
 FROZEN = -signal.SIGKILL
 """A kill while a listener begins: the one moment from which an event comes again."""
-MAX_OPEN = 80  # commands without an answer or a reason; `pending._MAX_NAMED` is more
+MAX_OPEN = 80  # commands without an answer or a reason; `answering._MAX_NAMED` is more
 ANSWER_S = 5.0
 """Within this, and the time of a start, something is answered after a kill."""
 COMMANDS = """

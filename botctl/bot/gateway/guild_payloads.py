@@ -7,7 +7,6 @@ what is left out: what the library asks for again (members, where the intent all
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -89,10 +88,6 @@ class GuildPayloads:
 
     ready: Json = field(default_factory=dict)
     guilds: dict[str, Json] = field(default_factory=dict)
-
-    def apply_all(self, records: Iterable[tuple[str, Json]]) -> None:
-        for event, data in records:
-            self.apply(event, data)
 
     def apply(self, event: str, data: Json) -> None:
         """Change the guilds as ``event`` says. An event may come twice."""

@@ -12,6 +12,8 @@ from functools import partial
 from random import Random
 from typing import Any, Final, NoReturn, Protocol
 
+from disnake.gateway import ReconnectWebSocket
+
 from botctl.bot.gateway.hearing import HearingProbe, Remedy, probe_hearing
 from botctl.bot.gateway.shard_rules import (
     CLOSED_HERE,
@@ -153,8 +155,19 @@ class GatewayShard:
                 session=session.id if session else None,
                 sequence=session.sequence if session else None,
             )
+        await self._require_wanted(ws, session)
         ws.watch(self._before_event, partial(host.sessions.mark_begun, self.id), partial(host.sessions.mark, self.id))
         return ws
+
+    async def _require_wanted(self, ws: GatewaySocket, session: ShardSession | None) -> None:
+        """Close ``ws`` and raise, if `restart` or `disconnect` came while it opened: they found nothing to close.
+
+        The next attempt is made at once, since the network works. A login waits for its turn without a connection.
+        """
+        if self.session is not session or not self._enabled.is_set():
+            await ws.close()
+            self._wanted_loss, self._losses = CLOSED_HERE, 0
+            raise ReconnectWebSocket(self.id)
 
     def _before_event(self, event: str, data: Any, text: str) -> bool:
         """Store an event before disnake gets it. The first one of a session of another process restores the guilds.

@@ -47,7 +47,7 @@ _MEANINGS: Final = {  # Discord: Gateway Close Event Codes
     4010: "the shard does not exist",
     4011: "the shard would have too many guilds",
     4012: "Discord does not know this version of the gateway",
-    4013: "the intents do not exist",
+    4013: "the intents in discord.intents do not exist",
     4014: "the intents are not granted",
 }
 
@@ -97,8 +97,13 @@ def _interruption(error: ReconnectWebSocket, *, own_code: int | None, code: int 
     return _closed_by_discord(_ABNORMAL if code is None else code)
 
 
+def meaning_of(code: int) -> str:
+    """What a close ``code`` of Discord means, for a person."""
+    return _MEANINGS.get(code, "no known reason")
+
+
 def _closed_by_discord(code: int) -> Loss:
-    return Loss(code, _MEANINGS.get(code, "no known reason"), resumes=code not in _NEW_SESSION_CODES)
+    return Loss(code, meaning_of(code), resumes=code not in _NEW_SESSION_CODES)
 
 
 def is_fatal(error: Exception) -> bool:

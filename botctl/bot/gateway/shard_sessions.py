@@ -1,4 +1,4 @@
-"""What the shards want of who keeps their sessions over restarts: `StoredSessions`, or no one."""
+"""What the shards need from whatever keeps their sessions across restarts: `StoredSessions`, or nothing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 
 WRITE_EVERY_S: Final = 1.0
 MAX_NAMED: Final = 1000
-"""Commands without an answer that are named in the log; of more, their number."""
+"""Commands without an answer that are named in the log; beyond this number, they are only counted."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +62,7 @@ class StoredSessions:
         self._base_url = base_url
         self._clock = clock
         self._mirror = mirror
+        self._mirror_answers = True  # in this `begin`
         self._origin: SessionOrigin | None = None
         self._files: dict[int, SessionFile] = {}
         self._restorable: dict[int, GuildPayloads] = {}
@@ -76,6 +77,7 @@ class StoredSessions:
         self._close_files()
         self._origin = origin = origin_of(token, self._base_url, map(str, self._discord.intents), shards)
         self._mirror.begin(origin.token, sealing_key(token))
+        self._mirror_answers = True
         found: dict[int, ShardSession] = {}
         refused: dict[str, list[int]] = {}
         for shard in range(shards):
@@ -102,12 +104,20 @@ class StoredSessions:
             pass
         except OSError as error:
             _log.info("%s cannot be read: %s", session_path(self._folder, shard), error.strerror)
-        try:
-            if mirrored := await self._mirror.read(shard):
-                contents.append(mirrored)
-        except STORE_FAULTS as error:
-            _log.info("%s", error)
+        if mirrored := await self._mirrored(shard):
+            contents.append(mirrored)
         return newest(contents)
+
+    async def _mirrored(self, shard: int) -> bytes | None:
+        """The copy in Redis. After one failure the other shards do without: each could wait for seconds."""
+        if not self._mirror_answers:
+            return None
+        try:
+            return await self._mirror.read(shard)
+        except STORE_FAULTS as error:
+            self._mirror_answers = False
+            _log.info("%s", error)
+            return None
 
     def _open(self, origin: SessionOrigin, shard: int, content: bytes) -> str:
         """Make ready to resume; returns why that cannot be, or an empty text. It may take long: call it in a thread."""

@@ -7,11 +7,12 @@ remembered, and limits are not checked.
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import dataclass
 from typing import Final
 
 from botctl.bot.commands.policy import CommandPolicy
 from botctl.bot.interactions.decisions import Throttled, check_access
-from botctl.bot.interactions.pending import FailureCounter
 from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
@@ -22,6 +23,8 @@ ADMISSION_TIMEOUT_S: Final = 1.0
 """How long stores may delay a command; Discord waits 3 s."""
 MAX_REMEMBERED_GUILDS: Final = 10_000
 """Changed settings of this many guilds are kept for the time when no store answers, the last used ones."""
+_LOG_INTERVAL_S: Final = 60.0
+_log = logging.getLogger(__name__)
 
 
 class CommandAdmission:
@@ -94,3 +97,19 @@ class CommandAdmission:
         denied = check_access(invocation, policy, settings, self.access)
         if denied:
             raise denied
+
+
+@dataclass(slots=True)
+class FailureCounter:
+    """Counts failures of a store, and logs ``message`` with one of them at most every `_LOG_INTERVAL_S`."""
+
+    message: str
+    count: int = 0
+    _logged_at: float = float("-inf")
+
+    def record(self, error: Exception, now: float) -> None:
+        """Count a failure at ``now`` (seconds, monotonic)."""
+        self.count += 1
+        if now - self._logged_at >= _LOG_INTERVAL_S:
+            self._logged_at = now
+            _log.warning("%s (so far: %d): %s: %s", self.message, self.count, type(error).__name__, error)

@@ -9,17 +9,19 @@ from typing import Final
 from botctl.bot.interactions import responses
 from botctl.bot.interactions.arrivals import Arrivals
 from botctl.bot.interactions.decisions import EXPIRED, TOO_LATE, Disposition
-from botctl.bot.interactions.pending import LateLog, PendingInteraction, log_fields
+from botctl.bot.interactions.pending import PendingInteraction, log_fields
 from botctl.bot.interactions.translations import translate
 from botctl.bot.interactions.unanswered import Unanswered
 from botctl.core.clock import Clock
-from botctl.core.contracts.invocation import Outcome, Result
+from botctl.core.contracts.invocation import Invocation, Outcome, Result
 
 SPEAK_AT_S: Final = 2.75
 """The age of an interaction at which botctl gives the first answer, if its handler has not. Discord waits 3 s."""
 SPEAK_DEFERRED_AT_S: Final = 885.0
 """The same for the answer after a deferral. Discord waits 15 minutes."""
 _POLL_S: Final = 0.05
+_LATE_INTERVAL_S: Final = 10.0
+_MAX_NAMED: Final = 100
 _log = logging.getLogger(__name__)
 
 
@@ -102,3 +104,34 @@ class Answering:
             self.unanswered.watch(pending, left_s)
         else:
             await responses.ensure_answered(pending)
+
+
+class LateLog:
+    """Logs interactions that came too late: a warning for the first one, then how many more, every `_LATE_INTERVAL_S`.
+
+    The first `_MAX_NAMED` of these are named, too, without a warning: after a restart these are the lost commands.
+    """
+
+    def __init__(self) -> None:
+        self._more = 0
+        self._oldest_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def record(self, invocation: Invocation, age_s: float) -> None:
+        """Log or count ``invocation``. Needs a running event loop."""
+        if self._timer is None:
+            template = "%s is not handled: it is %.1f s old, and Discord waits 3 s. Was this process frozen or busy?"
+            _log.warning(template, invocation.name, age_s, extra=log_fields(invocation))
+            self._timer = asyncio.get_running_loop().call_later(_LATE_INTERVAL_S, self._flush)
+        else:
+            self._more += 1
+            self._oldest_s = max(self._oldest_s, age_s)
+            if self._more <= _MAX_NAMED:
+                _log.info("%s is not handled either", invocation.name, extra=log_fields(invocation))
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._more:
+            template = "%d more interactions were not handled: they were up to %.1f s old, and Discord waits 3 s"
+            _log.warning(template, self._more, self._oldest_s)
+        self._more, self._oldest_s = 0, 0.0

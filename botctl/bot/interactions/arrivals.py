@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from botctl.bot.requests.discord_clock import DiscordClock, created_s
+from botctl.bot.interactions.discord_clock import DiscordClock, created_s
 from botctl.core.contracts.discord_access import TOKEN_LIFE_S
 
 ANSWER_WITHIN_S: Final = 3.0

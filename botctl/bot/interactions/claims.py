@@ -27,7 +27,7 @@ from botctl.core.services.batching import MAX_BATCH, Batcher
 from botctl.core.services.tasks import Tasks
 
 MAX_UNWRITTEN: Final = 10_000
-"""Claims of an outage that are written when it is over. Of more, the oldest are not."""
+"""Claims of an outage that are written when it is over. Beyond this number, the oldest are not."""
 _KEEP_MS: Final = int(TOKEN_LIFE_S * 1000)
 _OUTAGE: Final = (
     "Redis failed ({error}): an interaction that Discord delivers again after a restart, or to another process, may be "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import weakref
 from dataclasses import dataclass, field
@@ -21,10 +20,6 @@ from botctl.core.contracts.events import CommandFinished, CommandStarted
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 
 COMMAND_KINDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
-_LOG_INTERVAL_S: Final = 60.0
-_LATE_INTERVAL_S: Final = 10.0
-_MAX_NAMED: Final = 100
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,53 +91,6 @@ def forget_original(inter: Interaction[Any]) -> None:
     It refers back to ``inter``, so it would count as code that has the interaction.
     """
     inter._original_response = None  # noqa: SLF001
-
-
-@dataclass(slots=True)
-class FailureCounter:
-    """Counts failures of a store, and logs ``message`` with one of them at most every `_LOG_INTERVAL_S`."""
-
-    message: str
-    count: int = 0
-    _logged_at: float = float("-inf")
-
-    def record(self, error: Exception, now: float) -> None:
-        """Count a failure at ``now`` (seconds, monotonic)."""
-        self.count += 1
-        if now - self._logged_at >= _LOG_INTERVAL_S:
-            self._logged_at = now
-            _log.warning("%s (so far: %d): %s: %s", self.message, self.count, type(error).__name__, error)
-
-
-class LateLog:
-    """Logs interactions that came too late: a warning for the first one, then how many more, every `_LATE_INTERVAL_S`.
-
-    The first `_MAX_NAMED` of these are named, too, without a warning: after a restart these are the lost commands.
-    """
-
-    def __init__(self) -> None:
-        self._more = 0
-        self._oldest_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def record(self, invocation: Invocation, age_s: float) -> None:
-        """Log or count ``invocation``. Needs a running event loop."""
-        if self._timer is None:
-            template = "%s is not handled: it is %.1f s old, and Discord waits 3 s. Was this process frozen or busy?"
-            _log.warning(template, invocation.name, age_s, extra=log_fields(invocation))
-            self._timer = asyncio.get_running_loop().call_later(_LATE_INTERVAL_S, self._flush)
-        else:
-            self._more += 1
-            self._oldest_s = max(self._oldest_s, age_s)
-            if self._more <= _MAX_NAMED:
-                _log.info("%s is not handled either", invocation.name, extra=log_fields(invocation))
-
-    def _flush(self) -> None:
-        self._timer = None
-        if self._more:
-            template = "%d more interactions were not handled: they were up to %.1f s old, and Discord waits 3 s"
-            _log.warning(template, self._more, self._oldest_s)
-        self._more, self._oldest_s = 0, 0.0
 
 
 def _count_references() -> int:

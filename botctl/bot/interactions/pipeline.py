@@ -328,7 +328,7 @@ class Pipeline:
         )
 
     def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
-        """Make the record of a new interaction and publish `CommandStarted`."""
+        """Make and keep the record of a new interaction. Nothing is published: another process may have claimed it."""
         invocation = self._invocation(kind, name, inter)
         policy = self.policy_of(kind, name)
         task = asyncio.current_task()

@@ -17,7 +17,7 @@ from botctl.bot.interactions.translations import translate
 from botctl.core.event_loop.tasks import create_watched_task
 
 MAX_WATCHED: Final = 10_000
-"""Of more, the oldest are left to Discord's own "did not respond"."""
+"""Beyond this number, the oldest are left to Discord's own "did not respond"."""
 FIRST_LOOK_S: Final = 0.25
 LOOK_EVERY_S: Final = 15.0
 """How often to look who has the interaction: after `FIRST_LOOK_S`, then twice as long each time, up to this."""
@@ -77,7 +77,8 @@ class Unanswered:
                     batch = waiting[start : start + _AT_ONCE]
                     await asyncio.gather(*(_tell(pending, "cancelled") for pending in batch))
         except TimeoutError:
-            _log.warning("the stop reached not all of the %d users who wait for a deferred answer", len(waiting))
+            template = "not all of the %d users who were waiting for a deferred answer could be told about the stop"
+            _log.warning(template, len(waiting))
 
     def _look_in(self, delay_s: float, token: str) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(delay_s, self._look, token)

@@ -1,1 +1,1 @@
-"""Requests to Discord: what leaves, which answers count towards a ban, and what time Discord has."""
+"""Requests to Discord: what leaves, how it is answered, and which answers count towards a ban."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -17,6 +19,8 @@ GUILDS_PER_SHARD: Final = 2_500
 """Discord: Gateway > Sharding. It refuses the login of a shard with more."""
 GUILDS_WARN_AT: Final = 2_250
 """So many in one shard are reported."""
+_ID: Final = re.compile(r"[0-9]{15,20}")
+_PARTS_AFTER_ID: Final = 2
 
 
 class TokenFound(NamedTuple):
@@ -40,3 +44,13 @@ class DiscordAccess:
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     reread: Callable[[], TokenFound] | None = field(default=None, repr=False, compare=False)
+
+
+def bot_id_of(token: str) -> str:
+    """The bot's id in ``token``, ``<id in base64>.<time>.<hmac>``; empty if it has another form."""
+    first, *rest = token.strip().split(".")
+    try:
+        text = base64.b64decode(first + "=" * (-len(first) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except ValueError:
+        return ""
+    return text if _ID.fullmatch(text) and len(rest) == _PARTS_AFTER_ID else ""

@@ -45,7 +45,9 @@ LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurr
         (disnake.HTTPException(Response(401), "no"), ExitCode.CONFIG, "refuses the token"),  # type: ignore[arg-type]
         (closed(4004), ExitCode.CONFIG, "refuses the token"),
         (closed(4014), ExitCode.CONFIG, "intents members, presences"),
-        (closed(4013), ExitCode.CONFIG, "4013"),
+        (closed(4010), ExitCode.CONFIG, "4010: the shard does not exist"),
+        (closed(4012), ExitCode.CONFIG, "4012: Discord does not know this version of the gateway"),
+        (closed(4013), ExitCode.CONFIG, "4013: the intents in discord.intents do not exist"),
         (closed(4011), ExitCode.CONFIG, "too many guilds"),
         (disnake.SessionStartLimitReached(disnake.SessionStartLimit(LIMIT)), ExitCode.HELD, "before 20"),
         (disnake.HTTPException(Response(500), "oops"), ExitCode.UNREACHABLE, "does not answer"),  # type: ignore[arg-type]

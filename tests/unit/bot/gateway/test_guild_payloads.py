@@ -30,7 +30,8 @@ def stored(*events: tuple[str, dict[str, Any]]) -> GuildPayloads:
         "members": [member(ME, nick=None)],
         "voice_states": [],
     }
-    guilds.apply_all([("READY", ready), ("GUILD_CREATE", guild), *events])
+    for event, data in (("READY", ready), ("GUILD_CREATE", guild), *events):
+        guilds.apply(event, data)
     return guilds
 
 
@@ -108,7 +109,8 @@ def test_guilds_come_and_go() -> None:
 
 def test_records_say_the_same() -> None:
     guilds, again = stored(in_guild("CHANNEL_CREATE", id="9")), GuildPayloads()
-    again.apply_all(guilds.records())
+    for event, data in guilds.records():
+        again.apply(event, data)
     assert again.guilds == guilds.guilds
     assert again.ready_now() == guilds.ready_now()
     assert guilds.ready_now()["guilds"] == [{"id": "1", "unavailable": True}, {"id": "2", "unavailable": True}]

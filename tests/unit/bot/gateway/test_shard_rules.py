@@ -20,6 +20,7 @@ from botctl.bot.gateway.shard_rules import (
     gateway_problem,
     is_fatal,
     loss_of,
+    meaning_of,
     pause_s,
     resume_url,
 )
@@ -81,6 +82,11 @@ def test_error_of_the_network_is_named():
 def test_only_codes_that_a_person_must_act_on_are_fatal(code: int):
     assert is_fatal(closed(code)) == (code in FATAL_CODES)
     assert {4004, 4010, 4011, 4012, 4013, 4014} == FATAL_CODES
+
+
+def test_fatal_codes_have_a_meaning():
+    assert "no known reason" not in map(meaning_of, FATAL_CODES)
+    assert meaning_of(4999) == "no known reason"
 
 
 @given(st.integers(1, 100), st.booleans(), st.booleans(), st.integers())

@@ -239,6 +239,7 @@ def run(monkeypatch: pytest.MonkeyPatch):
                 raise aiohttp.ClientConnectionError("refused")
             if script is unreachable:
                 await asyncio.sleep(FOREVER)
+            await asyncio.sleep(getattr(script, "opens_after_s", 0))
             return ws
 
         monkeypatch.setattr(GatewaySocket, "from_client", connect)
@@ -255,6 +256,16 @@ async def refused(_ws: FakeSocket) -> None: ...
 
 
 async def unreachable(_ws: FakeSocket) -> None: ...
+
+
+def opens_after(wait_s: float, script: Script) -> Script:
+    """Discord's HELLO takes ``wait_s``; then as ``script``."""
+
+    async def slow(ws: FakeSocket) -> None:
+        await script(ws)
+
+    slow.opens_after_s = wait_s  # type: ignore[attr-defined]
+    return slow
 
 
 async def test_number_of_shards_is_that_of_discord_or_of_the_settings(run):
@@ -528,6 +539,41 @@ async def test_operator_restarts_one_shard(run, fresh: bool, sent: str):
         assert rig.of(0)[0].own_code == (1000 if fresh else 4000)
         assert str(rig.shards.statuses()[0].last_close) == "the bot closed the connection"
         assert len(rig.of(1)) == 1
+
+
+async def test_restart_while_a_connection_opens_logs_in(run):
+    """Not only at the next loss of a connection, and without a pause, since the network works."""
+    async with run(1, lives_briefly, refused, refused, refused, opens_after(20, lives), lives) as rig:
+        await until_opening(rig, 5)
+        await rig.shards.restart(0, fresh=True)
+        await asyncio.sleep(20.2)
+        assert [(ws.sent, ws.open) for ws in rig.sockets[4:]] == [("", False), ("IDENTIFY", True)]
+        assert (rig.states, rig.shards._all[0].session.id) == (["ready"], "s0")
+        assert str(rig.shards.statuses()[0].last_close) == "the bot closed the connection"
+
+
+async def test_restart_that_resumes_leaves_a_connection_that_opens(run):
+    async with run(1, lives_briefly, opens_after(20, lives)) as rig:
+        await until_opening(rig, 2)
+        await rig.shards.restart(0, fresh=False)
+        await asyncio.sleep(21)
+        assert ([ws.sent for ws in rig.sockets], rig.states) == (["IDENTIFY", "RESUME"], ["ready"])
+
+
+async def test_shard_that_is_disconnected_while_its_connection_opens_stays_without_one(run):
+    async with run(1, opens_after(20, lives), lives) as rig:
+        await until_opening(rig, 1)
+        await rig.shards._all[0].disconnect()
+        await asyncio.sleep(100)
+        assert ([(ws.sent, ws.open) for ws in rig.sockets], rig.states) == ([("", False)], [ShardState.CLOSED])
+        await rig.shards._all[0].reconnect()
+        assert ([ws.sent for ws in rig.sockets], rig.states) == (["", "IDENTIFY"], ["ready"])
+
+
+async def until_opening(rig: Rig, number: int) -> None:
+    """Wait until shard 0 makes its connection ``number``."""
+    while len(rig.of(0)) < number:  # noqa: ASYNC110  the time is virtual
+        await asyncio.sleep(0.1)
 
 
 async def is_deaf(ws: FakeSocket) -> None:

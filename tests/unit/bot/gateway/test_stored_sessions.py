@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -32,8 +32,10 @@ class NoRedis(SessionMirror):
 
     def __init__(self) -> None:
         super().__init__(None)  # type: ignore[arg-type]
+        self.asked: list[int] = []
 
     async def read(self, shard: int) -> bytes | None:
+        self.asked.append(shard)
         raise Unreachable("Redis is away")
 
     async def write(self, files: Any) -> None:
@@ -129,6 +131,16 @@ async def test_plan_of_what_is_not_there(make: Make, tmp_path: Path) -> None:
     assert plan(clock) == "its session is older than 1 h"
     session_path(tmp_path, 0).write_bytes(b"x")
     assert plan() == "its stored session cannot be read"
+
+
+async def test_redis_that_fails_is_asked_once_in_a_start(make: Make) -> None:
+    """Each answer may take seconds to miss, and the start has one minute for all shards."""
+    await log_in(make(), 3)
+    sessions = make()
+    assert set(await sessions.begin(3, TOKEN)) == {0, 1, 2}
+    assert cast(NoRedis, sessions._mirror).asked == [0]
+    await sessions.begin(3, TOKEN)
+    assert cast(NoRedis, sessions._mirror).asked == [0, 0], "the next start asks again"
 
 
 async def test_session_that_is_over_is_not_found(make: Make) -> None:

@@ -12,7 +12,7 @@ import pytest
 from disnake.ext import commands
 
 from botctl.bot.interactions.arrivals import Arrivals
-from botctl.bot.requests.discord_clock import DiscordClock
+from botctl.bot.interactions.discord_clock import DiscordClock
 from botctl.core.contracts.audit_entry import AuditOutcome
 from tests.support.offline import Offline, click, interaction, offline, slash, snowflake_at
 

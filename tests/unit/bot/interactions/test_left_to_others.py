@@ -10,7 +10,7 @@ import pytest
 
 from botctl.bot.interactions.answering import SPEAK_AT_S
 from botctl.bot.interactions.arrivals import Arrivals, Claims, NoClaims
-from botctl.bot.requests.discord_clock import DiscordClock
+from botctl.bot.interactions.discord_clock import DiscordClock
 from tests.support.offline import Offline, click, menu, offline, slash, snowflake_at
 from tests.support.services import LoopClock
 

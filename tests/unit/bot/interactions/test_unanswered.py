@@ -15,7 +15,7 @@ from botctl.bot.commands.compiled import ValidationContext
 from botctl.bot.interactions.answering import SPEAK_AT_S, SPEAK_DEFERRED_AT_S
 from botctl.bot.interactions.arrivals import Arrivals
 from botctl.bot.interactions.context import Context
-from botctl.bot.requests.discord_clock import DiscordClock
+from botctl.bot.interactions.discord_clock import DiscordClock
 from tests.support.offline import Offline, click, interaction, offline, slash, snowflake_at
 from tests.support.services import LoopClock
 

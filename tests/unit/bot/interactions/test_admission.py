@@ -1,10 +1,10 @@
-"""Records of pending interactions."""
+"""What is said when no store can tell whether a command may run."""
 
 from __future__ import annotations
 
 import pytest
 
-from botctl.bot.interactions.pending import FailureCounter
+from botctl.bot.interactions.admission import FailureCounter
 
 
 def test_failures_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture):

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from botctl.bot.requests.discord_clock import DRIFT, TRUST_IDS_AFTER_S, DiscordClock, created_s
+from botctl.bot.interactions.discord_clock import DRIFT, TRUST_IDS_AFTER_S, DiscordClock, created_s
 from tests.support.offline import snowflake_at
 
 NOW_S = created_s(1_500_000_000_000_000_000)
