@@ -115,6 +115,11 @@ class TestBudget:
         assert len(keys) == 2
         assert all([0 < await redis.pttl(key) <= 2 * DAY_MS for key in keys])
 
+    async def test_key_of_logins_that_a_file_told_expires(self, budgets: Budgets, redis: Redis) -> None:
+        await budgets.enter(None, known=[login(1, at_ms=DAY_MS)], now_ms=DAY_MS)
+        (key,) = await redis.keys("*")
+        assert 0 < await redis.pttl(key) <= 2 * DAY_MS
+
     @pytest.mark.parametrize("seed", range(6))
     async def test_script_is_the_arithmetic(self, budgets: Budgets, seed: int) -> None:
         """The same logins and the same word of Discord; a second's play for the clock of Redis."""
