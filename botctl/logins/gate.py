@@ -83,7 +83,7 @@ class BudgetGate:
         wait_s = (longest - 1) * self._spacing_ms / 1000
         if wait_s < NOTICE_S:
             return None
-        reason = f"{longest} shards log in one after the other, as Discord wants it"
+        reason = f"{longest} shards log in one after the other, as Discord requires"
         return LoginWait(self._clock.now() + timedelta(seconds=wait_s), reason)
 
     @property
@@ -290,8 +290,8 @@ def _differ(old: LoginWait | None, new: LoginWait | None) -> bool:
 def describe_shortage(budget: Budget) -> str:
     """Why a login waits for the budget."""
     return (
-        f"{budget.left:,} of the {budget.total:,} logins of a day are left, and automatic starts leave "
-        f"{budget.reserve:,} to you (botctl gateway login takes them)"
+        f"{budget.left:,} of {budget.total:,} daily logins are left; automatic starts keep {budget.reserve:,} in "
+        "reserve, which `botctl gateway login` uses"
     )
 
 

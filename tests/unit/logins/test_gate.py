@@ -166,7 +166,9 @@ class TestGate:
         await asyncio.sleep(1)
         assert gate.waiting is not None
         assert gate.waiting.until == limit.resets_at
-        assert "50 of the 1,000 logins" in gate.waiting.reason
+        assert gate.waiting.reason == (
+            "50 of 1,000 daily logins are left; automatic starts keep 50 in reserve, which `botctl gateway login` uses"
+        )
         await entering
         assert LoopClock().now() >= limit.resets_at
         assert (gate.waiting, len(told), told[-1]) == (None, 2, None)
