@@ -35,9 +35,9 @@ class BudgetGate:
     """The `LoginGate` of a process.
 
     ``series``: the starts before this one, which decide its pause. ``override``: a person wants this start now; each
-    shard's first login may spend the reserve, and there is no pause. ``tell``: called with each new wait, and with None
-    at its end. ``on_login``: called when a login was counted. ``on_outage``: called with the error when Redis fails,
-    and with None when it answers.
+    shard's first login may spend the reserve, and there is no pause. ``tell``: called with the longest wait of all
+    shards when it changes, and with None when no shard waits any more. ``on_login``: called when a login was counted.
+    ``on_outage``: called with the error when Redis fails, and with None when it answers.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class BudgetGate:
         self._entered: set[int] = set()
         self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._queued: Counter[int] = Counter()
-        self._wait: LoginWait | None = None
+        self._waits: dict[int, LoginWait] = {}  # by shard
+        self._told: LoginWait | None = None
         self._resume_at: datetime | None = None  # when the pause before this start is over; None: not known yet
         self._redis_knows = False  # all logins of the file
         self._lost: BotctlError | None = None
@@ -76,13 +77,13 @@ class BudgetGate:
 
     @property
     def waiting(self) -> LoginWait | None:
-        if self._wait is not None:
-            return self._wait
+        if self._waits:
+            return self._longest_wait()
         longest = max(self._queued.values(), default=0)
         wait_s = (longest - 1) * self._spacing_ms / 1000
         if wait_s < NOTICE_S:
             return None
-        reason = f"{longest} shards log in one after the other, as Discord wants it"
+        reason = f"{longest} shards log in one after the other, as Discord requires"
         return LoginWait(self._clock.now() + timedelta(seconds=wait_s), reason)
 
     @property
@@ -127,13 +128,13 @@ class BudgetGate:
     async def prepare(self, shard: int, shards: int) -> None:
         """See `LoginGate`."""
         try:
-            await self._pause(shards)
+            await self._pause(shard, shards)
             while not self._may_take_reserve(shard) and not (budget := await self.look(shards)).spendable:
                 self._raise_if_lost()
                 wait_ms = budget.resets_ms - unix_ms(self._clock.now())
-                await self._wait_for(LoginDecision(max(1, wait_ms), short=True))
+                await self._wait_for(shard, LoginDecision(max(1, wait_ms), short=True))
         finally:
-            self._announce(None)
+            self._end_wait(shard)
 
     async def enter(self, shard: int, shards: int) -> None:
         """See `LoginGate`."""
@@ -141,17 +142,17 @@ class BudgetGate:
         self._queued[key] += 1
         try:
             async with self._turns[key]:
-                await self._pause(shards)
+                await self._pause(shard, shards)
                 while not (decision := await self._try(shard, shards)).allowed:
-                    await self._wait_for(decision)
+                    await self._wait_for(shard, decision)
         finally:
             self._queued[key] -= 1
-            self._announce(None)
+            self._end_wait(shard)
         self._entered.add(shard)
         self.logins += 1
         self._on_login()
 
-    async def _pause(self, shards: int) -> None:
+    async def _pause(self, shard: int, shards: int) -> None:
         """Wait until the pause that the series of starts before this one asks for is over."""
         if self._series is None or not self._series.starts:
             return
@@ -159,9 +160,9 @@ class BudgetGate:
             self._resume_at = await self._pause_end(self._series, shards)
         wait_s = (self._resume_at - self._clock.now()).total_seconds()
         if wait_s > 0:
-            self._announce(LoginWait(self._resume_at, describe_series(self._series)))
+            self._begin_wait(shard, LoginWait(self._resume_at, describe_series(self._series)))
             await self._sleep(wait_s)
-            self._announce(None)
+            self._end_wait(shard)
 
     async def _pause_end(self, series: Series, shards: int) -> datetime:
         now = self._clock.now()
@@ -245,13 +246,14 @@ class BudgetGate:
     def _remember(self, known: TokenLogins, now_ms: int, reserve: int) -> None:
         self.budget = budget_of(known.observation, known.logins, now_ms, reserve)
 
-    async def _wait_for(self, decision: LoginDecision) -> None:
+    async def _wait_for(self, shard: int, decision: LoginDecision) -> None:
         wait_s = decision.wait_ms / 1000
         if not decision.short:
             await asyncio.sleep(wait_s)
             return
         until = self._clock.now() + timedelta(seconds=wait_s)
-        self._announce(LoginWait(until, describe_shortage(self.budget) if self.budget else "the budget is short"))
+        reason = describe_shortage(self.budget) if self.budget else "the budget is short"
+        self._begin_wait(shard, LoginWait(until, reason))
         await self._sleep(min(wait_s, RECHECK_S))
 
     async def _sleep(self, seconds: float) -> None:
@@ -260,17 +262,36 @@ class BudgetGate:
             async with asyncio.timeout(seconds):
                 await self._overridden.wait()
 
-    def _announce(self, wait: LoginWait | None) -> None:
-        old, self._wait = self._wait, wait
-        if (wait is None) != (old is None) or (wait and old and wait.reason != old.reason):
+    def _begin_wait(self, shard: int, wait: LoginWait) -> None:
+        self._waits[shard] = wait
+        self._announce()
+
+    def _end_wait(self, shard: int) -> None:
+        self._waits.pop(shard, None)
+        self._announce()
+
+    def _longest_wait(self) -> LoginWait | None:
+        return max(self._waits.values(), key=lambda wait: wait.until, default=None)
+
+    def _announce(self) -> None:
+        wait = self._longest_wait()
+        if _differ(self._told, wait):
+            self._told = wait
             self._tell(wait)
+
+
+def _differ(old: LoginWait | None, new: LoginWait | None) -> bool:
+    """Whether people must be told. The same end differs a little each time: two clocks take part in it."""
+    if old is None or new is None:
+        return old is not new
+    return old.reason != new.reason or abs(new.until - old.until) >= timedelta(seconds=NOTICE_S)
 
 
 def describe_shortage(budget: Budget) -> str:
     """Why a login waits for the budget."""
     return (
-        f"{budget.left:,} of the {budget.total:,} logins of a day are left, and automatic starts leave "
-        f"{budget.reserve:,} to you (botctl gateway login takes them)"
+        f"{budget.left:,} of {budget.total:,} daily logins are left; automatic starts keep {budget.reserve:,} in "
+        "reserve, which `botctl gateway login` uses"
     )
 
 

@@ -1,7 +1,8 @@
 """The logins of the last day in a file of the project, for when Redis is away, and after its data were lost.
 
 ``.botctl/logins.json``: by the token's fingerprint, what Discord said last and each login. It is locked (flock) while
-it is changed, and replaced in one step. What cannot be written is kept in memory, and written with the next login.
+it is changed, and replaced in one step. What cannot be written is kept in memory, and written with the next login; so
+it is if another process keeps the lock, which may be stopped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -20,6 +22,8 @@ from botctl.core.files.private import make_private_folder, write_private
 from botctl.logins.budget import DAY_MS, Login, Observation
 
 FILE: Final = "logins.json"
+_LOCK_TRIES: Final = 10
+_LOCK_PAUSE_S: Final = 0.02  # between two tries; a process that runs holds the lock for a few milliseconds
 _FAULTS: Final = (ValueError, TypeError, KeyError, AttributeError)  # of a file that is truncated, or of another version
 _log = logging.getLogger(__name__)
 
@@ -59,11 +63,14 @@ class LoginFile:
     @contextmanager
     def changing(self, now_ms: int) -> Iterator[TokenLogins]:
         """Lock the file and yield what is known, for the block to change; then write it. Raises nothing of its own."""
-        with self._locked():
+        with self._locked() as is_mine:
             tokens = self._load()
             known = self._merged(tokens.get(self._fingerprint, TokenLogins()), now_ms)
             yield known
             self._mine = TokenLogins(known.observation, list(known.logins))
+            if not is_mine:
+                self._report(f"{self._path} is locked by another process: logins are counted in memory and in Redis")
+                return
             tokens[self._fingerprint] = known
             self._write({name: token for name, token in tokens.items() if not token.is_over(now_ms)})
 
@@ -76,14 +83,15 @@ class LoginFile:
         return merged
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = None
+    def _locked(self) -> Iterator[bool]:
+        """Lock the file; yields False if another process keeps the lock. Where there are no locks, go on without."""
+        descriptor, is_mine = None, True
         with suppress(OSError):
             make_private_folder(self._folder)
             descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            is_mine = _try_lock(descriptor)
         try:
-            yield
+            yield is_mine
         finally:
             if descriptor is not None:
                 os.close(descriptor)
@@ -118,6 +126,17 @@ class LoginFile:
         if not self._reported:
             self._reported = True
             _log.warning("%s", sentence)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file, unless another process keeps it locked for about 0.2 s. Raises OSError."""
+    for attempt in range(_LOCK_TRIES):
+        if attempt:
+            time.sleep(_LOCK_PAUSE_S)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _parse(token: dict[str, Any]) -> TokenLogins:

@@ -77,9 +77,9 @@ else
 end
 if wait == 0 and ARGV[2] ~= '' then
   redis.call('ZADD', KEYS[1], now, ARGV[1] .. ':' .. ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], 2 * day)
   left = left - 1
 end
+redis.call('PEXPIRE', KEYS[1], 2 * day)
 local used = redis.call('ZCOUNT', KEYS[1], '-inf', '+inf')
 return {wait, short, left, used, total, resets - now, concurrency}
 """

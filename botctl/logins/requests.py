@@ -1,6 +1,7 @@
 """Ask the process that has the gateway to reconnect shards. It looks for requests in Redis once a second.
 
-A request is in the list ``botctl:{login:<fingerprint>}:requests`` for `WAIT_S`, and its answer in a key of its own.
+A request is in the list ``botctl:{login:<fingerprint>}:requests``, and its answer in a key of its own. It counts as
+long as its key ``…:asked:<id>`` exists: for `WAIT_S`, and not after its caller has given up.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -57,10 +59,8 @@ class RequestQueue:
         """Ask for a reconnect; returns the shards that do. Raises UsageError if there is no such shard, Unreachable."""
         request = ReconnectRequest(event_id(), shard, fresh)
         with _reaching_redis:
-            await self.redis.rpush(self._key("requests"), json.dumps(asdict(request)))
-            await self.redis.pexpire(self._key("requests"), round(wait_s * 1000))
             try:
-                async with asyncio.timeout(wait_s):
+                async with self._listed(request, wait_s), asyncio.timeout(wait_s):
                     answer = await self._answer_to(request)
             except TimeoutError:
                 sentence = f"The process that has the gateway did not answer in {wait_s:g} s."
@@ -110,12 +110,28 @@ class RequestQueue:
                         continue
                     request = _parse(text)
                     if request is None:
-                        _log.warning("left out: a request of another version of botctl")
+                        _log.warning("ignored a request from another version of botctl")
                         continue
+                    if not await self.redis.delete(self._key(f"asked:{request.id}")):
+                        continue  # no one waits for it any more, and perhaps it was asked again
                     answer = json.dumps(asdict(await _reconnect(control, request)))
                     await self.redis.set(self._key(f"answer:{request.id}"), answer, px=round(WAIT_S * 1000))
             except STORE_FAULTS as error:
                 _log.debug("requests cannot be read: %s", error)
+
+    @asynccontextmanager
+    async def _listed(self, request: ReconnectRequest, wait_s: float) -> AsyncIterator[None]:
+        """Ask for ``request``, for ``wait_s`` at most, and no longer if the block fails or is cancelled."""
+        asked, wait_ms = self._key(f"asked:{request.id}"), round(wait_s * 1000)
+        try:
+            await self.redis.set(asked, 1, px=wait_ms)
+            await self.redis.rpush(self._key("requests"), json.dumps(asdict(request)))
+            await self.redis.pexpire(self._key("requests"), wait_ms)
+            yield
+        except BaseException:
+            with suppress(*STORE_FAULTS), _reaching_redis:
+                await self.redis.delete(asked)
+            raise
 
     async def _answer_to(self, request: ReconnectRequest) -> ReconnectAnswer:
         while True:

@@ -29,7 +29,7 @@ class ShardRestart:
 class RestartPlan:
     """What a restart now would cost.
 
-    ``logins``: that it takes. ``last_s``: until the last shard may log in, without the time of the start itself.
+    ``logins``: how many it takes. ``last_s``: until the last shard may log in, without the time of the start itself.
     ``waits_until``: if automatic starts may not spend so many, when they may; then some shards stay away until then.
     """
 

@@ -202,13 +202,20 @@ class Hub:
             except STORE_FAULTS as error:
                 await self._outage.begin_and_pause(f"no events are handed out: {error}", error)
             else:
-                self._outage.end()
-                for name, page in pages.items():
-                    self._deliver(name, page)
+                if pages is not None:
+                    self._outage.end()
+                    for name, page in pages.items():
+                        self._deliver(name, page)
 
-    async def _read_pages(self) -> Mapping[str, EventPage]:
-        """Read the next pages of all topics; empty if the topics changed during the read."""
+    async def _read_pages(self) -> Mapping[str, EventPage] | None:
+        """Read the next pages of all topics. None if they changed during the read: the log has not answered it.
+
+        Without topics, wait for one; but during an outage ask the log first, since no read would show its end.
+        """
         if not self._topics:
+            if self._outage.active:
+                await self._log.position(next(iter(self._read_positions)))  # of a topic that was left
+                return {}
             self._has_topics.clear()
             await self._has_topics.wait()
         self._read_positions = {name: topic.position for name, topic in self._topics.items()}
@@ -217,7 +224,7 @@ class Hub:
         )
         try:
             await asyncio.wait({self._reading})
-            return {} if self._reading.cancelled() else self._reading.result()
+            return None if self._reading.cancelled() else self._reading.result()
         finally:
             self._reading.cancel()
 

@@ -77,6 +77,11 @@ class SessionLimits:
 
 @dataclass(eq=False, slots=True)
 class RealtimeSession:
+    """The session of ``client``, from its connection to its end: `run`.
+
+    ``caller``: whose key or ticket it sent; None before that. ``limiter`` counts its messages, by `MESSAGE_POLICY`.
+    """
+
     client: Socket
     hub: Hub
     states: StateHub
@@ -118,7 +123,7 @@ class RealtimeSession:
         try:
             await self._handle_request(request, self.caller)
         except STORE_FAULTS:
-            self._send_error(request.id, "unavailable", "this cannot be read at the moment", temporary=True)
+            self._send_unavailable(request)
 
     async def _handle_request(self, request: Request, caller: Caller) -> None:
         match request:
@@ -192,14 +197,28 @@ class RealtimeSession:
         if len(self.topics.keys() | request.topics) > self.limits.topics:
             self._send_error(request.id, "too many topics", f"a connection has at most {self.limits.topics} topics")
             return
-        self._leave(request.topics)  # if it subscribes again
-        histories = await self._histories(request, readable)
+        left = self.topics.keys() & request.topics
+        self._leave(left)  # it subscribes again, and must not get events of both subscriptions
+        try:
+            histories = await self._histories(request, readable)
+        except STORE_FAULTS:
+            self._send_unavailable(request)
+            if left:  # it would miss their events without a word, so it must reconnect with its position
+                self.client.disconnect(CloseReason.UNAVAILABLE)
+            return
         topics = [_topic_fields(topic, history, request) for topic, history in histories.items()]
         self._send(encode_reply(request.id, "subscribe", topics=topics))
         for topic, history in histories.items():
             frames = map(text_frame, encode_events(topic, history.position.epoch, history.entries))
             for chunk in chunks(frames):
                 self.client.push(chunk)
+        await self._join(request, caller, readable, histories)
+        self._require_rights()
+
+    async def _join(
+        self, request: Subscribe, caller: Caller, readable: Mapping[str, Guilds], histories: Mapping[str, History]
+    ) -> None:
+        """Get the events after ``histories`` from now on."""
         for topic, history in histories.items():
             try:
                 await self.hub.join(self.client, topic, history.position, guilds=readable[topic], caller=caller.id)
@@ -209,7 +228,6 @@ class RealtimeSession:
                 self.client.disconnect(CloseReason.UNAVAILABLE)
             else:
                 self.topics[topic] = readable[topic]
-        self._require_rights()
 
     def _leave(self, topics: Iterable[str]) -> None:
         self.hub.leave(self.client, topics)
@@ -271,6 +289,9 @@ class RealtimeSession:
 
     def _send(self, data: bytes) -> None:
         self.client.push(text_frame(data))
+
+    def _send_unavailable(self, request: Request) -> None:
+        self._send_error(request.id, "unavailable", "this cannot be read at the moment", temporary=True)
 
     def _send_error(self, request_id: RequestId, code: str, message: str, **fields: object) -> None:
         self._send(encode_error(request_id, code, message, **fields))  # type: ignore[arg-type]

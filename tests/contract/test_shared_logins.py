@@ -26,9 +26,10 @@ from botctl.logins.budget import DAY_MS, Login, Observation, budget_of, decide
 from botctl.logins.requests import RequestQueue
 from botctl.logins.shared import RedisLogins, SharedReply
 from botctl.logins.token_claim import Claimant, TokenLease, host_address, host_claim, this_process
-from tests.support.waiting import LIMIT_S, expires
+from tests.support.waiting import LIMIT_S, expires, until
 
 FINGERPRINT = "0123456789abcdef"
+REQUESTS = f"botctl:{{login:{FINGERPRINT}}}:requests"
 SPACING_MS = 5_500
 
 
@@ -114,6 +115,11 @@ class TestBudget:
         keys = await redis.keys(f"botctl:{{login:{FINGERPRINT}}}:*")
         assert len(keys) == 2
         assert all([0 < await redis.pttl(key) <= 2 * DAY_MS for key in keys])
+
+    async def test_key_of_logins_that_a_file_told_expires(self, budgets: Budgets, redis: Redis) -> None:
+        await budgets.enter(None, known=[login(1, at_ms=DAY_MS)], now_ms=DAY_MS)
+        (key,) = await redis.keys("*")
+        assert 0 < await redis.pttl(key) <= 2 * DAY_MS
 
     @pytest.mark.parametrize("seed", range(6))
     async def test_script_is_the_arithmetic(self, budgets: Budgets, seed: int) -> None:
@@ -254,6 +260,10 @@ class TestHostClaim:
                     pass
 
 
+async def _exists(redis: Redis, key: str) -> bool:
+    return bool(await redis.exists(key))
+
+
 class FakeControl:
     shard_ids = (0, 1)
 
@@ -317,8 +327,30 @@ class TestRequests:
 
         assert (await self.with_control(redis, ask)).asked == []
 
-    async def test_malformed_request_is_left_out(self, redis: Redis) -> None:
-        await redis.rpush(f"botctl:{{login:{FINGERPRINT}}}:requests", "nonsense", '{"id": 1}')
+    async def test_cancelled_request_is_not_done_later(self, redis: Redis) -> None:
+        given_up = asyncio.create_task(RequestQueue(redis, FINGERPRINT).ask(0, fresh=True))
+        await until(lambda: _exists(redis, REQUESTS))
+        given_up.cancel()
+        await asyncio.wait({given_up})
+        assert given_up.cancelled()
+
+        async def ask(queue: RequestQueue) -> None:
+            assert await queue.ask(1, fresh=True) == (1,)
+
+        assert (await self.with_control(redis, ask)).asked == [(1, True)]
+        assert await redis.keys("*") == []
+
+    async def test_later_requests_do_not_prolong_one_whose_caller_is_gone(self, redis: Redis) -> None:
+        """It was killed, so it has not taken its request back."""
+        await redis.rpush(REQUESTS, '{"id": "gone", "shard": 0, "fresh": true}')
+
+        async def ask(queue: RequestQueue) -> None:
+            assert await queue.ask(1, fresh=True) == (1,)
+
+        assert (await self.with_control(redis, ask)).asked == [(1, True)]
+
+    async def test_malformed_request_is_ignored(self, redis: Redis) -> None:
+        await redis.rpush(REQUESTS, "nonsense", '{"id": 1}')
 
         async def ask(queue: RequestQueue) -> None:
             assert await queue.ask(0, fresh=False) == (0,)

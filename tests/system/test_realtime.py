@@ -228,6 +228,24 @@ class TestTopics:
             assert client.numbers == [1]
         await until(lambda: rig.server.hub.subscriptions == 0)
 
+    async def test_client_whose_new_subscription_fails_reconnects(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its old subscription is over, so an open connection would miss events without a word."""
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise Unreachable("Redis is away")
+
+        async with open_client(rig.server.url, await rig.key(), TOPIC) as client:
+            rig.publish(1)
+            await client.wait_for_events(1)
+            monkeypatch.setattr(rig.server.hub, "history", fail)
+            reply = await client.request("subscribe", topics=["new"])
+            assert (reply["code"], reply["temporary"], client.code) == ("unavailable", True, None)
+            reply = await client.request("subscribe", topics=[TOPIC], after=client.position)
+            assert reply["code"] == "unavailable"
+            assert await client.wait_closed() == CloseReason.UNAVAILABLE
+
     async def test_topics_per_connection_are_limited(self, redis: Redis, tmp_path: Path) -> None:
         async with (
             serving(redis, tmp_path, topics=2) as rig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from botctl.core.clock import unix_ms
 from botctl.core.contracts.logins import SPACING_S, LoginLimit, LoginWait
 from botctl.core.errors import ExitCode, Held, Unreachable
 from botctl.logins.budget import Budget, Login, Observation, budget_of, decide, reserve_of
-from botctl.logins.gate import BudgetGate
+from botctl.logins.gate import RECHECK_S, BudgetGate
 from botctl.logins.history import StartHistory
 from botctl.logins.login_file import LoginFile
 from botctl.logins.pauses import Series, StartRecord
@@ -166,7 +166,9 @@ class TestGate:
         await asyncio.sleep(1)
         assert gate.waiting is not None
         assert gate.waiting.until == limit.resets_at
-        assert "50 of the 1,000 logins" in gate.waiting.reason
+        assert gate.waiting.reason == (
+            "50 of 1,000 daily logins are left; automatic starts keep 50 in reserve, which `botctl gateway login` uses"
+        )
         await entering
         assert LoopClock().now() >= limit.resets_at
         assert (gate.waiting, len(told), told[-1]) == (None, 2, None)
@@ -233,6 +235,36 @@ class TestGate:
         assert LoopClock().monotonic() == pytest.approx(20, abs=0.1)
         assert told[0] is not None
         assert "the last 4 starts crashed, at a cost of 4 logins; the newest: boom" in told[0].reason
+
+    async def test_wait_lasts_until_no_shard_waits(self, tmp_path: Path) -> None:
+        told: list[LoginWait | None] = []
+        gate = self.gate(tmp_path, tell=told.append)
+        limit = self.limit(remaining=50, at_once=2)
+        await gate.limits(limit)
+        preparing, entering = asyncio.create_task(gate.prepare(0, 2)), asyncio.create_task(gate.enter(1, 2))
+        await asyncio.sleep(1)
+        preparing.cancel()
+        await asyncio.wait({preparing})
+        assert gate.waiting is not None
+        assert gate.waiting.until == limit.resets_at
+        assert None not in told
+        await entering
+        assert (gate.waiting, told.count(None), told[-1]) == (None, 1, None)
+
+    async def test_longest_wait_is_shown(self, tmp_path: Path) -> None:
+        told: list[LoginWait | None] = []
+        gate = self.gate(tmp_path, tell=told.append)
+        soon, late = self.limit(remaining=50), replace(self.limit(remaining=50), resets_at=START + timedelta(hours=2))
+        await gate.limits(soon)
+        entering = asyncio.create_task(gate.enter(0, 1))
+        await asyncio.sleep(1)
+        await gate.limits(late)
+        await asyncio.sleep(RECHECK_S)
+        assert gate.waiting is not None
+        assert gate.waiting.until == late.resets_at
+        assert [wait and wait.until for wait in told] == [soon.resets_at, late.resets_at]
+        await entering
+        assert told[2:] == [None]
 
     async def test_lost_token_lets_no_login_pass(self, tmp_path: Path) -> None:
         gate = self.gate(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
 from pathlib import Path
@@ -121,3 +122,20 @@ class TestLoginFile:
                 known.logins.append(Login(NOW, 0, str(number)))
         assert len(file.read(NOW).logins) == 2
         assert caplog.text.count("cannot be written") == 1
+
+    def test_lock_that_another_process_keeps_is_not_waited_for(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """That process may be stopped, and the event loop would stand still with it."""
+        file = LoginFile(tmp_path, "one")
+        with (tmp_path / FILE).with_suffix(".lock").open("w") as kept:
+            fcntl.flock(kept, fcntl.LOCK_EX)
+            for number in range(2):
+                with file.changing(NOW) as known:
+                    known.logins.append(Login(NOW, 0, str(number)))
+        assert len(file.read(NOW).logins) == 2
+        assert not (tmp_path / FILE).exists(), "what the other process writes is not lost"
+        assert caplog.text.count("is locked by another process") == 1
+        with file.changing(NOW):
+            pass
+        assert len(LoginFile(tmp_path, "one").read(NOW).logins) == 2

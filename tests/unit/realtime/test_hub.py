@@ -35,7 +35,9 @@ class MemoryLog:
         self.kept: dict[str, dict[str, int]] = {}
         self.serials = itertools.count(1)
         self.unavailable = False
+        self.silent = False
         self.reads = 0
+        self.asked = 0  # for a position
         self._appended = asyncio.Event()
 
     def append(self, topic: str, count: int = 1) -> None:
@@ -71,7 +73,10 @@ class MemoryLog:
         self.epoch[topic] = f"e{next(self.epochs[''])}"
 
     async def position(self, topic: str) -> Position:
+        self.asked += 1
         await asyncio.sleep(0)
+        if self.unavailable:
+            raise Unreachable("away")
         return Position(self.epoch.get(topic, ""), self.last.get(topic, 0))
 
     async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
@@ -85,6 +90,8 @@ class MemoryLog:
             await asyncio.sleep(0)
             if self.unavailable:
                 raise Unreachable("away")
+            if self.silent:
+                await asyncio.Event().wait()
             pages = {topic: self._page(topic, position, limit) for topic, position in after.items()}
             if not wait_s or any(page.entries or not page.complete for page in pages.values()):
                 return pages
@@ -322,6 +329,43 @@ async def test_subscribers_wait_while_the_log_is_unavailable(monkeypatch: pytest
         await until(lambda: log.reads > 1)
         log.unavailable = False
         await until(lambda: listener.offsets == [1, 2, 3])
+
+
+async def test_outage_ends_without_subscribers_when_the_log_answers() -> None:
+    log, listener = MemoryLog(), Listener()
+    async with tasks_for("hub") as (tasks, _):
+        hub = Hub(log, tasks, recover=100, recover_bytes=100_000)
+        await hub.join(listener, "a", START)
+        log.unavailable = True
+        tasks.spawn(hub.run, name="hub")
+        await until(lambda: bool(tasks.detail))
+        hub.leave(listener, ["a"])
+        asked = log.asked
+        await until(lambda: log.asked > asked)
+        assert tasks.detail, "the log does not answer yet"
+        log.unavailable = False
+        await until(lambda: not tasks.detail)
+
+
+async def test_cancelled_read_does_not_end_an_outage() -> None:
+    log, listener = MemoryLog(), Listener()
+    async with tasks_for("hub") as (tasks, _):
+        hub = Hub(log, tasks, recover=100, recover_bytes=100_000)
+        await hub.join(listener, "a", START)
+        log.unavailable = True
+        tasks.spawn(hub.run, name="hub")
+        await until(lambda: bool(tasks.detail))
+        log.unavailable, log.silent = False, True  # it takes requests, and answers none
+        reads = log.reads
+        await until(lambda: log.reads > reads)
+        reads = log.reads
+        await hub.join(listener, "b", START)
+        await until(lambda: log.reads > reads)
+        assert tasks.detail
+        log.append("b", 1)
+        log.silent = False
+        await hub.join(listener, "c", START)
+        await until(lambda: not tasks.detail)
 
 
 async def test_topics_without_subscribers_are_not_read() -> None:
