@@ -74,6 +74,7 @@ def _outcome(query: Mapping[str, str]) -> AuditOutcome | None:
 
 def _limit(query: Mapping[str, str]) -> int:
     text = query.get("limit", str(_DEFAULT_ENTRIES))
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= MAX_ENTRIES):
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ENTRIES))
+    if not (is_number and 1 <= int(text) <= MAX_ENTRIES):
         raise RequestRefused(400, f"limit must be a number from 1 to {MAX_ENTRIES}.")
     return int(text)

@@ -17,10 +17,12 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from botctl.web.handshakes import Handshakes
+
 MAX_CONNECTIONS: Final = 400
-"""Connections at once. More are closed when they are accepted."""
+"""Connections at once, with those in a TLS handshake. More are closed when they are accepted."""
 FIRST_REQUEST_S: Final = 15.0
-"""How long a connection may take until its first request is complete."""
+"""How long a connection may take until its first request is complete; with TLS, from the end of the handshake on."""
 _SWEEP_S: Final = 5.0
 
 
@@ -32,16 +34,23 @@ class _Refused(asyncio.Protocol):
 
 
 class WebConnections:
-    """The connections of ``server``. ``served``: those that have sent a request; ended ones are removed from it."""
+    """The connections of ``server``. ``served``: those that have sent a request; ended ones are removed from it.
 
-    def __init__(self, server: web.Server, served: set[object]) -> None:
+    ``context``: None without TLS.
+    """
+
+    def __init__(self, server: web.Server, served: set[object], context: ssl.SSLContext | None = None) -> None:
         self._server = server
+        self.handshakes = None if context is None else Handshakes(context, server)
         self._served = served
         self._seen_s: dict[object, float] = {}  # when each was seen first, on the clock of the event loop
 
     def accept(self) -> asyncio.Protocol:
-        """The protocol of a new connection."""
-        return self._server() if len(self._server.connections) < MAX_CONNECTIONS else _Refused()
+        """The protocol of a new connection without TLS."""
+        return _Refused() if self.is_full() else self._server()
+
+    def is_full(self) -> bool:
+        return len(self._server.connections) + len(self.handshakes or ()) >= MAX_CONNECTIONS
 
     async def sweep(self) -> None:
         """Close the connections that have sent no request in time. Never returns."""
@@ -78,12 +87,13 @@ def library_log() -> logging.Logger:
 
 
 @asynccontextmanager
-async def listening(
-    connections: WebConnections, sock: socket.socket, context: ssl.SSLContext | None
-) -> AsyncIterator[None]:
+async def listening(connections: WebConnections, sock: socket.socket) -> AsyncIterator[None]:
     """Accept connections on ``sock`` until the block ends."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(connections.accept, sock=sock, ssl=context, backlog=128)
+    if connections.handshakes is not None:
+        async with connections.handshakes.listening(sock, connections.is_full):
+            yield
+        return
+    server = await asyncio.get_running_loop().create_server(connections.accept, sock=sock, backlog=128)
     try:
         yield
     finally:

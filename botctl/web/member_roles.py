@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, TypeVar
 
 from botctl.core.clock import Clock
 from botctl.core.contracts.access import AccessControl, Holder, HolderType
@@ -19,6 +20,8 @@ MAX_GUILDS: Final = 50
 _CONCURRENT: Final = 5
 _FORGET_S: Final = 600.0  # after which a role that was found nowhere is looked for again
 
+_Key = TypeVar("_Key")
+_Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class MemberRoleReader:
         self._clock = clock
         self._guild_of: dict[str, str] = {}
         self._missing_since_s: dict[str, float] = {}
+        self._absent_since_s: dict[tuple[str, str], float] = {}  # by role and guild
         self._looking = asyncio.Lock()
         self._slots = asyncio.Semaphore(_CONCURRENT)
 
@@ -46,7 +50,7 @@ class MemberRoleReader:
         guilds = sorted(self.known_guilds(user))
         if len(guilds) > MAX_GUILDS:
             _log.warning("the roles of user %s are read in %d of %d guilds", user, MAX_GUILDS, len(guilds))
-        read = await asyncio.gather(*(self._read(guild, user) for guild in guilds[:MAX_GUILDS]))
+        read = await _gather(self._read(guild, user) for guild in guilds[:MAX_GUILDS])
         return dict.fromkeys(guilds, frozenset[str]()) | dict(read)
 
     async def _read(self, guild: str, user: str) -> tuple[str, frozenset[str]]:
@@ -57,28 +61,56 @@ class MemberRoleReader:
         return self._access.rules.guilds_of(Holder(HolderType.USER, user))
 
     async def _find_guilds(self) -> None:
-        """Find the guild of each Discord role that has a grant without one. A role stays in its guild."""
+        """Find the guild of each Discord role that has a grant without one. A role stays in its guild.
+
+        A search that fails or is cancelled keeps what it has learned, so the next one goes on from there.
+        """
         async with self._looking:
             now_s = self._clock.monotonic()
-            self._missing_since_s = {r: s for r, s in self._missing_since_s.items() if now_s - s < _FORGET_S}
+            self._missing_since_s = _recent(self._missing_since_s, now_s)
+            self._absent_since_s = _recent(self._absent_since_s, now_s)
             roles = self._access.rules.discord_roles().get(None, frozenset())
             wanted = roles - self._guild_of.keys() - self._missing_since_s.keys()
             if not wanted:
                 return
             guilds = await self._api.guilds()
-            for guild in guilds[:MAX_GUILDS]:
-                found = wanted & await self._api.guild_roles(guild)
-                self._guild_of |= dict.fromkeys(found, guild)
-                wanted -= found
-                if not wanted:
-                    return
-            self._missing_since_s |= dict.fromkeys(wanted, now_s)
-            if len(guilds) > MAX_GUILDS:
-                count = f"{len(guilds)}{'+' if len(guilds) == GUILDS_PER_PAGE else ''}"
-                _log.warning(
-                    "the bot is in %s guilds; the Discord roles %s were not found in the first %d: name the guild in"
-                    " their table [roles.<name>]",
-                    count,
-                    ", ".join(sorted(wanted)),
-                    MAX_GUILDS,
-                )
+            await _gather(self._look_in(guild, wanted, now_s) for guild in guilds[:MAX_GUILDS])
+            if missing := wanted - self._guild_of.keys():
+                self._missing_since_s |= dict.fromkeys(missing, now_s)
+                _warn_of_unread_guilds(len(guilds), missing)
+
+    async def _look_in(self, guild: str, wanted: AbstractSet[str], now_s: float) -> None:
+        """Look for those of the roles ``wanted`` in ``guild`` that may still be there."""
+        async with self._slots:
+            unknown = {role for role in wanted - self._guild_of.keys() if (role, guild) not in self._absent_since_s}
+            if not unknown:
+                return
+            found = unknown & await self._api.guild_roles(guild)
+            self._guild_of |= dict.fromkeys(found, guild)
+            self._absent_since_s |= {(role, guild): now_s for role in unknown - found}
+
+
+async def _gather(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_Answer]:
+    """The answers. The first error ends the other questions: they would hold the slots while Discord is down."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(question) for question in questions]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _recent(since_s: Mapping[_Key, float], now_s: float) -> dict[_Key, float]:
+    return {key: at_s for key, at_s in since_s.items() if now_s - at_s < _FORGET_S}
+
+
+def _warn_of_unread_guilds(guilds: int, missing: AbstractSet[str]) -> None:
+    """Say that the roles ``missing`` may be in a guild beyond `MAX_GUILDS`, if the bot is in so many."""
+    if guilds > MAX_GUILDS:
+        _log.warning(
+            "the bot is in %s guilds; the Discord roles %s were not found in the first %d: name the guild in"
+            " their table [roles.<name>]",
+            f"{guilds}{'+' if guilds == GUILDS_PER_PAGE else ''}",
+            ", ".join(sorted(missing)),
+            MAX_GUILDS,
+        )

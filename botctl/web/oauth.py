@@ -61,7 +61,7 @@ def parse_callback(application: OAuthApplication, query: Mapping[str, str], stat
         answer = client.parse_request_uri_response(f"{_AUTHORIZE}?{urlencode(query)}", state=state)
     except OAuth2Error as error:
         if error.error == "access_denied":
-            raise OAuthRefused("At Discord, it was refused.") from error
+            raise OAuthRefused("You declined the sign-in at Discord.") from error
         raise OAuthRefused("Discord did not send a usable answer.") from error
     return str(answer["code"])
 

@@ -100,7 +100,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
             value = json.loads(await request.read() or b"{}")
     except TimeoutError:
         raise RequestRefused(408, f"The body did not come within {BODY_S:g} s.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestRefused(400, "The body is not JSON.") from None
     if not isinstance(value, dict):
         raise RequestRefused(400, "The body must be a JSON object.")

@@ -174,8 +174,8 @@ async def _serving(
     await runner.setup()
     try:
         assert runner.server is not None  # noqa: S101  for mypy: after setup
-        connections = WebConnections(runner.server, served)
-        async with listening(connections, sock, certificate.context if certificate else None):
+        connections = WebConnections(runner.server, served, certificate.context if certificate else None)
+        async with listening(connections, sock):
             tasks.spawn(connections.sweep, name="connections", restart=_RESTART)
             yield
     finally:

@@ -123,7 +123,7 @@ class SignIn:
             return page("You are not signed in", sentence, status=503, link=_TRY_AGAIN)
         session = await self._new_session(person, context, request)
         if session is None:
-            sentence = "Discord does not say which roles you have. Try again in a moment."
+            sentence = "Discord did not say which roles you have. Try again in a moment."
             return page("You are not signed in", sentence, status=503, link=_TRY_AGAIN)
         await self._begin(session, context, request)
         return redirect(started["to"], status=303)

@@ -97,7 +97,7 @@ class Visitors:
     async def refresh(self, session: Session) -> Session | None:
         """Read the member roles of ``session`` again; once for all requests that wait for it.
 
-        None if Discord does not answer, or the session has ended.
+        None if Discord does not answer, or the session has ended. Raises Unreachable if Redis does not answer.
         """
         task = self._refreshing.get(session.id)
         if task is None:
@@ -129,7 +129,13 @@ class Visitors:
             envelopes = (entry.envelope for entry in page.entries)
             users = {str(e["data"].get("user")) for e in envelopes if e.get("type") == MemberRolesChanged.type}
             sessions = [session for user in users for session in await self._sessions.list(user)]
-            await asyncio.gather(*map(self.refresh, sessions))
+            await asyncio.gather(*map(self._read_anew, sessions))
+
+    async def _read_anew(self, session: Session) -> None:
+        """`refresh`, with a reading that begins now: one under way may have asked Discord before the change."""
+        if session.id in self._refreshing:
+            await asyncio.wait([self._refreshing[session.id]])
+        await self.refresh(session)
 
     def _rights_of(self, session: Session) -> str:
         """`rights_of`, computed again only if the session or the grants are not the same, or a grant has expired."""

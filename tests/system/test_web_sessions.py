@@ -440,6 +440,7 @@ class TestAudit:
             "limit=0",
             "limit=x",
             "limit=201",
+            "limit=0000019999999",
             "outcome=x",
             "since=x",
             "before=x",

@@ -131,9 +131,9 @@ async def test_person_who_declines_at_discord_is_told(page: Browser, rig: WebRig
     back = await answer_consent(page.http, began.location, BOB, "deny")
     declined = await page.get(str(back))
     assert declined.status == 400
-    assert "it was refused" in declined.text
+    assert "You declined the sign-in at Discord." in declined.text
     assert 'href="/auth/login"' in declined.text
-    assert rig.audited("session.begin") == [("denied", "127.0.0.1", "At Discord, it was refused.")]
+    assert rig.audited("session.begin") == [("denied", "127.0.0.1", "You declined the sign-in at Discord.")]
 
 
 async def test_text_of_the_query_is_not_shown(page: Browser) -> None:

@@ -52,7 +52,7 @@ def test_code_is_taken_from_the_answer() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"error": "access_denied", "state": "s"}, "it was refused"),
+        ({"error": "access_denied", "state": "s"}, "declined the sign-in"),
         ({"error": "server_error", "state": "s"}, "usable answer"),
         ({"state": "s"}, "usable answer"),
         ({"code": "c", "state": "other"}, "usable answer"),

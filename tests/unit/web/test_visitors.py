@@ -13,10 +13,13 @@ import pytest
 from botctl.auth.access_control import CurrentAccess
 from botctl.core.contracts.access import AccessRules, Holder, HolderType, RoleGrant
 from botctl.core.contracts.callers import rights_of
+from botctl.core.contracts.event_log import START, Entry, EventPage, Position, encode
+from botctl.core.contracts.events import MemberRolesChanged
 from botctl.core.contracts.sessions import Found, Session, SessionSource
 from botctl.core.errors import Unreachable
 from botctl.web.visitors import RETRY_S, Visitors
 from tests.support.clock import ManualClock
+from tests.support.waiting import until
 
 ANN, GUILD, ROLE = "900000000000000101", "900000000000000001", "900000000000000201"
 USER = Holder(HolderType.USER, ANN)
@@ -55,23 +58,47 @@ class FakeSessions:
             self.kept = replace(self.kept, member_roles=roles, checked_at=checked_at, version=version)
         return self.kept
 
+    async def list(self, user: str) -> list[Session]:
+        return [self.kept] if self.kept is not None and self.kept.user == user else []
+
+
+class FakeLog:
+    """The event log: the roles of Ann change once. ``reads``: how often it was read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    async def position(self, _: str) -> Position:
+        return START
+
+    async def read(self, *_: Any, **__: Any) -> EventPage:
+        self.reads += 1
+        if self.reads > 1:
+            await asyncio.Event().wait()
+        event = {"type": MemberRolesChanged.type, "data": {"guild": GUILD, "user": ANN}}
+        return EventPage((Entry(1, encode(event)),), "epoch", 1, 1, Position("epoch", 1))
+
 
 class FakeReader:
-    """Discord's answer; counts the questions."""
+    """Discord's answer, as it is when it is asked; counts the questions. ``may_answer``: cleared, it comes later."""
 
     def __init__(self) -> None:
         self.roles: dict[str, frozenset[str]] | Exception = {GUILD: frozenset({ROLE})}
         self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     def known_guilds(self, _: str) -> frozenset[str]:
         return frozenset({GUILD})
 
     async def read(self, _: str) -> Mapping[str, frozenset[str]]:
         self.asked += 1
+        roles = self.roles
         await asyncio.sleep(0)
-        if isinstance(self.roles, Exception):
-            raise self.roles
-        return self.roles
+        await self.may_answer.wait()
+        if isinstance(roles, Exception):
+            raise roles
+        return roles
 
 
 class VisitRig:
@@ -133,6 +160,28 @@ async def test_old_roles_are_read_again_once_for_all_who_wait() -> None:
     visits = await asyncio.gather(*(rig.visitors.visit("first") for _ in range(5)))
     assert rig.reader.asked == 1
     assert all(visit is not None and visit.session.member_roles == {GUILD: frozenset()} for visit in visits)
+
+
+async def test_change_is_read_although_an_older_reading_is_under_way() -> None:
+    rig, log = VisitRig(BY_ROLE), FakeLog()
+    given: Any = log
+    rig.clock.advance(300)
+    rig.reader.may_answer.clear()
+    visit = asyncio.create_task(rig.visitors.visit("first"))
+    await until(lambda: rig.reader.asked == 1, what="the older reading")
+    rig.reader.roles = {GUILD: frozenset()}
+    follower = asyncio.create_task(rig.visitors.follow_members(given))
+    try:
+        await until(lambda: log.reads == 1, what="the change")
+        rig.reader.may_answer.set()
+        await until(lambda: log.reads == 2, what="the reading after the change")
+        assert rig.reader.asked == 2
+        assert rig.sessions.kept is not None
+        assert rig.sessions.kept.member_roles == {GUILD: frozenset()}
+        await visit
+    finally:
+        follower.cancel()
+        visit.cancel()
 
 
 async def test_guild_that_was_not_read_yet_is_read_at_once() -> None:
