@@ -1,19 +1,26 @@
-"""Listening sockets that refuse a peer before anything is made for it.
+"""Accept sockets, and refuse a peer before anything is made for it.
 
-asyncio makes the objects of a connection, and with TLS waits for the handshake, before it tells the server of a socket.
-Here the socket's own ``accept`` decides first. A refused socket costs one system call to accept and one to close.
+An event loop's own server makes the objects of a connection, and with TLS waits for the handshake, before it tells of
+a socket; that of uvloop even accepts in C. Here a task accepts, and asks a gate first. A refused socket costs one
+system call to accept and one to close.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-ACCEPTS_PER_TURN: Final = 16
-"""How many sockets are accepted before the event loop does something else."""
-_REFUSALS_PER_TURN: Final = 64
+from botctl.core.event_loop.tasks import create_watched_task, end_task
+
 _KERNEL_BACKLOG: Final = 512  # sockets that wait to be accepted
+_RETRY_S: Final = 1.0  # after an error to accept, as in asyncio
+_log = logging.getLogger(__name__)
 
 
 class SocketGate(Protocol):
@@ -25,38 +32,94 @@ class SocketGate(Protocol):
 
 
 class AcceptedSocket(socket.socket):
-    """A socket that counts until it is closed."""
+    """A socket that counts until its event loop closes it: asyncio calls `close`, and uvloop `detach`."""
 
     gate: SocketGate | None = None
     peer = ""
 
     def close(self) -> None:
         super().close()
+        self._release()
+
+    def detach(self) -> int:
+        self._release()
+        return super().detach()
+
+    def _release(self) -> None:
         if self.gate is not None:
             gate, self.gate = self.gate, None
             gate.release(self.peer)
 
 
-class ListeningSocket(socket.socket):
-    """A listening socket whose ``accept`` asks ``gate``."""
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """How TLS begins and ends, in seconds. Without a ``context`` there is none."""
 
-    gate: SocketGate
+    context: ssl.SSLContext | None
+    begin_s: float
+    end_s: float
 
-    def listen(self, _: int = 0, /) -> None:
-        """Listen. asyncio's number is that of `ACCEPTS_PER_TURN`; the kernel may hold more."""
-        super().listen(_KERNEL_BACKLOG)
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Accept the next socket that is not refused. Raises BlockingIOError when it is another one's turn."""
-        for _ in range(_REFUSALS_PER_TURN):
-            accepted, address = super().accept()
-            peer = peer_of(address)
-            if self.gate.accept(peer):
-                kept = AcceptedSocket(self.family, self.type, self.proto, fileno=accepted.detach())
-                kept.gate, kept.peer = self.gate, peer
-                return kept, address
+class GatedServer:
+    """What websockets' `Server` needs of an `asyncio.Server`. It listens on ``sock``, and asks ``gate``.
+
+    ``new_protocol`` makes the protocol of an accepted connection.
+    """
+
+    def __init__(
+        self, sock: socket.socket, gate: SocketGate, new_protocol: Callable[[], asyncio.Protocol], tls: Handshake
+    ) -> None:
+        self.sockets = (sock,)
+        self._gate, self._new_protocol, self._tls = gate, new_protocol, tls
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        sock.listen(_KERNEL_BACKLOG)
+        self._accepting = create_watched_task(self._accept(sock), name="realtime sockets")
+        self._accepting.add_done_callback(lambda _: sock.close())
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def is_serving(self) -> bool:
+        return not self._accepting.done()
+
+    def close(self) -> None:
+        """Accept no more. What was accepted goes on."""
+        self._accepting.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until it accepts no more, and end the handshakes under way."""
+        await end_task(self._accepting)
+        for task in tuple(self._opening):
+            await end_task(task)
+
+    async def _accept(self, sock: socket.socket) -> None:
+        while True:
+            try:
+                accepted, address = await self._loop.sock_accept(sock)
+            except OSError as error:
+                _log.warning("a connection cannot be accepted: %s", error.strerror)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._admit(accepted, peer_of(address))
+            await asyncio.sleep(0)  # so that many connections do not hold up everything else
+
+    def _admit(self, accepted: socket.socket, peer: str) -> None:
+        if not self._gate.accept(peer):
             accepted.close()
-        raise BlockingIOError
+            return
+        kept = AcceptedSocket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        kept.gate, kept.peer = self._gate, peer
+        kept.setblocking(False)
+        task = create_watched_task(self._open(kept), name="realtime socket")
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, sock: AcceptedSocket) -> None:
+        tls = self._tls
+        limits = {"ssl_handshake_timeout": tls.begin_s, "ssl_shutdown_timeout": tls.end_s} if tls.context else {}
+        with suppress(OSError):  # not TLS, not in time, or the client is gone
+            await self._loop.connect_accepted_socket(self._new_protocol, sock, ssl=tls.context, **limits)
 
 
 def peer_of(address: Any) -> str:
@@ -64,7 +127,7 @@ def peer_of(address: Any) -> str:
     return str(address[0]) if isinstance(address, tuple) else str(address or "")
 
 
-async def listening_sockets(host: str, port: int, gate: SocketGate) -> list[ListeningSocket]:
+async def bound_sockets(host: str, port: int) -> list[socket.socket]:
     """Sockets that are bound to ``port`` of all addresses of ``host`` (0: a free port, the same for all).
 
     Raises OSError.
@@ -72,10 +135,10 @@ async def listening_sockets(host: str, port: int, gate: SocketGate) -> list[List
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, proto=socket.IPPROTO_TCP
     )
-    sockets: list[ListeningSocket] = []
+    sockets: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            sockets.append(_bound(family, (address[0], port, *address[2:]), gate))
+            sockets.append(_bound(family, (address[0], port, *address[2:])))
             port = port or sockets[0].getsockname()[1]
     except BaseException:
         for sock in sockets:
@@ -84,10 +147,9 @@ async def listening_sockets(host: str, port: int, gate: SocketGate) -> list[List
     return sockets
 
 
-def _bound(family: int, address: tuple[Any, ...], gate: SocketGate) -> ListeningSocket:
-    sock = ListeningSocket(family, socket.SOCK_STREAM)
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.gate = gate
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import RealtimeSettings, Settings
@@ -51,7 +53,7 @@ from botctl.realtime.gate import Gate, GateRules
 from botctl.realtime.http import PATH, StatusPages
 from botctl.realtime.hub import MAX_TOPICS, Hub
 from botctl.realtime.limits import PolicyLimiter
-from botctl.realtime.listener import ACCEPTS_PER_TURN, listening_sockets
+from botctl.realtime.listener import GatedServer, Handshake, bound_sockets
 from botctl.realtime.liveness import Deadlines
 from botctl.realtime.page_access import PageAccess
 from botctl.realtime.protocol import VERSION, encode_push
@@ -230,44 +232,57 @@ async def _listen(
     handle_connection: object,
 ) -> list[Server]:
     """Listen on all addresses of ``host``, on the first of ``ports`` that it can have. Raises Held or ConfigError."""
-    serve_on = partial(
+    new_server = partial(
         serve,
         handle_connection,  # type: ignore[arg-type]
-        backlog=ACCEPTS_PER_TURN,
-        ssl=context,
-        ssl_handshake_timeout=OPEN_TIMEOUT_S if context else None,
-        compression=None,
         process_request=process_request,  # type: ignore[arg-type]
-        create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
         open_timeout=OPEN_TIMEOUT_S,
-        ping_interval=None,  # socket.py sends pings
-        close_timeout=CLOSE_GRACE_S,
-        max_size=options.message_bytes,
-        max_queue=_MAX_QUEUED_FRAMES,
-        write_limit=WRITE_LIMIT_BYTES,
         server_header=None,
         logger=_library_log,
     )
+    new_socket = partial(_new_socket, connections, options)
+    tls = Handshake(context, begin_s=OPEN_TIMEOUT_S, end_s=CLOSE_GRACE_S)
+
+    async def serve_on(sock: socket.socket) -> Server:
+        server = new_server()
+
+        async def create_server() -> GatedServer:
+            return GatedServer(sock, connections.admission, partial(new_socket, server), tls)
+
+        server.create_server = create_server  # type: ignore[assignment]
+        return await server
+
     *wishes, last = ports
     for port in wishes:
         with suppress(OSError):
-            return await _listen_on(host, port, connections, serve_on)
+            return await _listen_on(host, port, serve_on)
     try:
-        return await _listen_on(host, last, connections, serve_on)
+        return await _listen_on(host, last, serve_on)
     except OSError as error:
         hint = "Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port."
         raise cannot_listen("The realtime server", f"{host} port {options.port}", error, hint=hint) from error
 
 
-async def _listen_on(
-    host: str, port: int, connections: ConnectionRegistry, serve_on: Callable[..., Awaitable[Server]]
-) -> list[Server]:
+def _new_socket(connections: ConnectionRegistry, options: RealtimeSettings, server: Server) -> Socket:
+    """The protocol of a new connection; without compression, and socket.py sends the pings."""
+    return Socket(
+        ServerProtocol(max_size=options.message_bytes, logger=_library_log),
+        server,
+        observer=connections,
+        ping_interval=None,
+        close_timeout=CLOSE_GRACE_S,
+        max_queue=_MAX_QUEUED_FRAMES,
+        write_limit=WRITE_LIMIT_BYTES,
+    )
+
+
+async def _listen_on(host: str, port: int, serve_on: Callable[[socket.socket], Awaitable[Server]]) -> list[Server]:
     """Raises OSError."""
     servers: list[Server] = []
-    sockets = await listening_sockets(host, port, connections.admission)
+    sockets = await bound_sockets(host, port)
     try:
         for sock in sockets:
-            servers.append(await serve_on(sock=sock))  # noqa: PERF401  those that listen are closed on an error
+            servers.append(await serve_on(sock))  # noqa: PERF401  those that listen are closed on an error
     except BaseException:
         for server in servers:
             server.close(close_connections=False)
