@@ -70,6 +70,8 @@ class Commands:
 
     total: int = 0
     in_flight: int = 0  # now
+    recent: int = 0  # that finished in the last half minute
+    late: int = 0  # of these, without an answer in the 3 s that Discord waits
     failed: int = 0
     throttled: int = 0
     denied: int = 0

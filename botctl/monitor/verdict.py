@@ -107,6 +107,7 @@ def diagnose(known: Evidence) -> tuple[Diagnosis, ...]:
         *_processes(known),
         *_jobs(known.jobs),
         *_delays(known.processes),
+        *_late(known.snapshots),
     )
     return tuple(sorted(found, key=lambda finding: -finding.verdict.severity))
 
@@ -203,7 +204,12 @@ def _requests(proc: str, seen: RequestsSeen, at: datetime, status: str) -> Diagn
     if seen.row and (row or (seen.answers >= _MIN_ANSWERS and failed * 2 >= seen.answers)):
         how = "cannot be reached by" if seen.unreachable > seen.failed else "fails on"
         why = f"Discord {how} {proc}: {failed} of the last {seen.answers} requests got no answer or 5xx"
-        return Diagnosis(verdict=Health.DEGRADED, proc=proc, why=why, action=f"wait; {status}")
+        return Diagnosis(
+            verdict=Health.DEGRADED,
+            proc=proc,
+            why=why,
+            action=f"{status}; wait if Discord has a fault, else check the network of this host",
+        )
     return None
 
 
@@ -305,6 +311,16 @@ def _jobs(jobs: Iterable[JobSnapshot]) -> Iterator[Diagnosis]:
             why = f"the job {job.name}, started at {_to_second(job.last_run)}, ended as {job.outcome}"
             action = f"`botctl audit log` and logs/botctl.jsonl have the error; then `botctl jobs run {job.name}`"
             yield Diagnosis(verdict=Health.DEGRADED, why=why, action=action)
+
+
+def _late(snapshots: Iterable[Snapshot]) -> Iterator[Diagnosis]:
+    """Processes of which half of the commands get no answer in time."""
+    for snapshot in snapshots:
+        recent, late = snapshot.commands.recent, snapshot.commands.late
+        if late >= _MIN_ROW and late * 2 >= recent:
+            why = f"{late} of the last {recent} commands of {snapshot.proc} got no answer in the 3 s that Discord waits"
+            action = f"{_LOG}: they came late, or took too long; look at the load of the host, and at its network"
+            yield Diagnosis(verdict=Health.DEGRADED, proc=snapshot.proc, why=why, action=action)
 
 
 def _delays(processes: Iterable[Process]) -> Iterator[Diagnosis]:

@@ -49,6 +49,7 @@ from botctl.monitor.snapshot import (
 
 HEALTH_EVERY_S: Final = 5.0  # between two pings of the services
 _HEALTH_LIMIT_S: Final = 2.0
+RECENT_S: Final = 30  # as long as Discord's answers count, see `health.REQUESTS_S`
 _DELETE_LIMIT_S: Final = 2.0
 _SWEEP_EVERY: Final = 30  # `SnapshotWriter._sweep` runs once per this many snapshots
 _OUTAGE: Final = "botctl monitor does not see this process: Redis failed ({error})"
@@ -245,7 +246,10 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def _commands(metrics: Metrics) -> Commands:
+    recent, late = metrics.window.recent(RECENT_S)
     return Commands(
+        recent=recent,
+        late=late,
         total=metrics.commands.total(),
         in_flight=metrics.in_flight,
         failed=metrics.finished("failed"),

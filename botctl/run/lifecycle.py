@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from botctl.core.config.loading import Loaded
@@ -84,7 +83,7 @@ async def run(
     with ExitStack() as stack, handle_signals(hard_limit_s) as signals:
         supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))
         stack.enter_context(_held_roles(Runtime(loaded.root), roles))
-        stack.enter_context(_told_health(health, Runtime(loaded.root).folder, supervisor, bus))
+        stack.enter_context(_told_health(health, Runtime(loaded.root), supervisor, bus))
         stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
         extending = stack.enter_context(background(_extend_start(supervisor), name="extend start"))
 
@@ -145,17 +144,30 @@ def _held_roles(runtime: Runtime, roles: Collection[ProcessRole]) -> Iterator[No
 
 
 @contextmanager
-def _told_health(health: OwnHealth, folder: Path, supervisor: Supervisor, bus: Bus) -> Iterator[None]:
+def _told_health(health: OwnHealth, runtime: Runtime, supervisor: Supervisor, bus: Bus) -> Iterator[None]:
     """While the block runs, tell callers and systemd how this process is, from before its services start."""
     with ExitStack() as stack:
         stack.enter_context(background(health.beat(), name="health beat"))
         status = StatusLine(supervisor, health)
         stack.enter_context(bus.listen(status.note, ServiceChanged))
         stack.enter_context(background(status.keep_true(), name="status line"))
+        if ProcessRole.STORES in health.roles:
+            stack.enter_context(background(_tell_standby(health, runtime), name="standby"))
         if supervisor.alive_every_s is not None:
             stack.enter_context(background(keep_alive(supervisor, supervisor.alive_every_s, health), name="watchdog"))
-        stack.enter_context(health_socket(folder, health.roles, health.answer_json))
+        stack.enter_context(health_socket(runtime.folder, health.roles, health.answer_json))
         yield
+
+
+async def _tell_standby(health: OwnHealth, runtime: Runtime) -> None:
+    """A process that waits to take over the stores is well, however long it waits. Returns when it does not wait."""
+    waited = False
+    while (owner := runtime.other_run()) is not None:
+        waited = True
+        health.enter(Health.HEALTHY, f"{health} stands by: it takes over the stores when process {owner} ends")
+        await asyncio.sleep(_STATUS_EVERY_S)
+    if waited:
+        health.enter(Health.STARTING, f"{health} is starting")
 
 
 @contextmanager

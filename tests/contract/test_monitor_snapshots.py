@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.contracts.health import Health
+from botctl.core.contracts.invocation import LATE_REASONS
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.contracts.shards import ShardClose, ShardState, ShardStatus
 from botctl.core.errors import Unreachable
@@ -28,7 +29,9 @@ from botctl.monitor.health_client import Heard
 from botctl.monitor.own_health import OwnHealth
 from botctl.monitor.reader import Frame, Monitor, read_reports
 from botctl.monitor.roles import ROLE_TTL_MS, read_roles, role_key
+from botctl.monitor.rows import ProcessReport
 from botctl.monitor.snapshot import TTL_MS, Snapshot, key, set_key
+from botctl.monitor.verdict import judge_report
 from botctl.monitor.view import MonitorView
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
@@ -238,6 +241,20 @@ async def test_first_snapshot_after_a_block_tells_of_it() -> None:
         await until(lambda: len(made) == 2, what="the next one")
         assert [snapshot.lag_ms for snapshot in made] == [0.0, 7000.0]
         await tasks.cancel()
+
+
+@pytest.mark.parametrize("reason", sorted(LATE_REASONS))
+async def test_commands_without_an_answer_in_time_are_a_failure(reason: str) -> None:
+    unused: Any = None
+    async with tasks_for("monitor") as (tasks, _):
+        metrics = Metrics(bot="dice")
+        writer = SnapshotWriter(unused, metrics, FakeStatusSource(), tasks, ("bot",))
+        for _ in range(3):
+            assert judge_report(ProcessReport(writer.proc, writer.make(), 0.0, alive=True), AT) == ()
+            metrics.on_event(replace(finished("ping"), result="cancelled", reason=reason))
+        (found,) = judge_report(ProcessReport(writer.proc, writer.make(), 0.0, alive=True), AT)
+        assert found.verdict is Health.DEGRADED
+        assert found.why.startswith(f"3 of the last 3 commands of {writer.proc} got no answer in the 3 s")
 
 
 async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:

@@ -12,6 +12,7 @@ import disnake
 from disnake.ext import commands
 
 from botctl.bot.commands.policy import CommandPolicy
+from botctl.core.contracts import invocation
 from botctl.core.contracts.access import AccessControl, AnyRole, user_requester
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Invocation, Outcome, Result, command_of
@@ -93,8 +94,8 @@ SUCCESS: Final = Disposition(Result.OK)
 CANCELLED: Final = Disposition(Result.CANCELLED, "stopped before it was done", LocalizedMessage("cancelled"))
 UNKNOWN: Final = Disposition(Result.INVALID, "no such command", LocalizedMessage("unknown"))
 STALE: Final = Disposition(Result.INVALID, "no handler", LocalizedMessage("stale"))
-EXPIRED: Final = Disposition(Result.CANCELLED, "expired before it was answered")
-TOO_LATE: Final = Disposition(Result.DENIED, "too late: Discord waits 3 s for an answer")
+EXPIRED: Final = Disposition(Result.CANCELLED, invocation.EXPIRED)
+TOO_LATE: Final = Disposition(Result.DENIED, invocation.TOO_LATE)
 DRAINING: Final = Disposition(Result.DENIED, "restarting", LocalizedMessage("restarting"))
 
 

@@ -43,7 +43,9 @@ def hint_for_absent(folder: Path) -> str:
     ended = f"Its last run ended with exit code {last.exit_code} at {at}"
     if not last.reason:
         return f"{ended}. {start}"
-    first = "Correct that first: a start now ends in the same way" if last.exit_code == ExitCode.CONFIG else start
+    first = (
+        "Correct that first, or the next start may end in the same way" if last.exit_code == ExitCode.CONFIG else start
+    )
     return f"{ended}: {last.reason.rstrip('.')}. {first.rstrip('.')}."
 
 

@@ -367,7 +367,7 @@ def _commands(last: Sequence[CommandSnapshot], width: int, max_lines: int | None
         for command in last[: None if max_lines is None else max(0, max_lines - 1)]
     ]
     if not rows:
-        return [Text("no commands yet", "dim")]
+        return [] if last else [Text("no commands yet", "dim")]
     return format_table(("at", "command", "by", "result", "took"), rows, width, flexible=2, left="at command by result")
 
 

@@ -74,6 +74,10 @@ class Outcome:
     policy: str | None = None  # set when THROTTLED: the name under which the limits are counted, mostly the command's
 
 
+EXPIRED: Final = "expired before it was answered"
+TOO_LATE: Final = "too late: Discord waits 3 s for an answer"
+LATE_REASONS: Final = frozenset((EXPIRED, TOO_LATE))
+"""The reasons of outcomes of which the user has seen nothing but Discord's own sentence."""
 ANY_ID: Final = "?"
 """Stands for the handler in the name of a component whose custom id begins with the name of a command."""
 ANY_COMPONENT: Final = "*"

@@ -105,6 +105,11 @@ class Runtime:
         except (ValueError, TypeError):  # truncated by a crash, or of another version
             return {}
 
+    def other_run(self) -> int | None:
+        """The process id of another `botctl run` that runs embedded parts; one of them may be restarting."""
+        others = (part for part in self.parts().values() if part.lasting and part.owned)
+        return next((part.owner_pid for part in others if part.owner_pid != os.getpid()), None)
+
     def publish(self, name: str, *, pid: int, address: str, secret: str | None = None) -> Part:
         """List the part ``name`` of this process. Replaces an entry of that name."""
         part = Part(

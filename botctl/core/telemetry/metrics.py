@@ -40,7 +40,7 @@ from botctl.core.contracts.events import (
     StoreRestarted,
 )
 from botctl.core.contracts.health import RequestsSeen
-from botctl.core.contracts.invocation import Result
+from botctl.core.contracts.invocation import LATE_REASONS, Result
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.shards import ShardStatus
 from botctl.core.event_loop.lag import LAG
@@ -192,6 +192,7 @@ class Metrics:
         self.commands[self._limit_name(event.name), event.result] += 1
         second = self.window.now()
         second.finished += 1
+        second.late += event.reason in LATE_REASONS
         if not Result(event.result).refused:  # denials are quick and would distort the latencies
             second.latencies = second.latencies or Latencies()
             second.latencies.add(event.took_ms)

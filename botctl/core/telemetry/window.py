@@ -15,10 +15,14 @@ WINDOW_S: Final = 60
 
 @dataclass(slots=True)
 class Second:
-    """Second ``number`` of the clock: commands ``finished``, their ``latencies``, the event loop's longest delay."""
+    """Second ``number`` of the clock: commands ``finished``, their ``latencies``, the event loop's longest delay.
+
+    ``late``: those that got no answer in time.
+    """
 
     number: int
     finished: int = 0
+    late: int = 0
     lag_ms: float = 0.0
     latencies: Latencies | None = None
 
@@ -44,6 +48,12 @@ class Window:
         last = self.now().number - 1
         by_number = {second.number: second.finished for second in self._seconds}
         return [by_number.get(number, 0) for number in range(last - WINDOW_S + 2, last + 1)]
+
+    def recent(self, seconds: int) -> tuple[int, int]:
+        """The commands that finished within the last ``seconds``, and how many of them got no answer in time."""
+        since = self.now().number - seconds
+        latest = [second for second in self._seconds if second.number > since]
+        return sum(second.finished for second in latest), sum(second.late for second in latest)
 
     def latencies(self) -> list[int]:
         """The latencies of all commands in the window: a count per histogram bucket (`latency.BOUNDS_MS`)."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from botctl.core.contracts.health import ALL_IS_WELL, Diagnosis, Health, RequestsSeen, worst
 from botctl.core.processes.runtime import Run
 from botctl.monitor.rows import GONE_S, SILENT_S, ProcessReport
-from botctl.monitor.snapshot import JobSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
+from botctl.monitor.snapshot import Commands, JobSnapshot, ServiceSnapshot, ShardSnapshot, Snapshot
 from botctl.monitor.verdict import ABSENT_S, diagnose, evidence, judge_report
 from botctl.monitor.view import combine_reports
 from tests.support.snapshots import make_snapshot
@@ -51,6 +51,8 @@ def test_failed_store_says_what_to_do():
 
 def test_without_a_finding_all_is_well():
     assert found(report()) == ()
+    assert found(report(commands=Commands(recent=7, late=3))) == (), "fewer than half"
+    assert found(report(commands=Commands(recent=2, late=2))) == (), "too few to say"
     assert worst(()) is ALL_IS_WELL
     assert ALL_IS_WELL.verdict.works
 
@@ -64,6 +66,7 @@ def test_without_a_finding_all_is_well():
         (Health.LIMITED, {"requests": RequestsSeen(answers=3, limited=3, row=3, row_kind="429")}),
         (Health.BANNED, {"requests": RequestsSeen(answers=1, banned_until=AT + timedelta(hours=1))}),
         (Health.DEGRADED, {"requests": RequestsSeen(answers=3, failed=3, row=3, row_kind="5xx")}),
+        (Health.DEGRADED, {"commands": Commands(recent=6, late=3)}),
         (Health.DEGRADED, {"requests": RequestsSeen(answers=3, unreachable=3, row=3, row_kind="unreachable")}),
         (Health.DEGRADED, {"requests": RequestsSeen(answers=6, failed=3, row=1, row_kind="5xx")}),
         (Health.DEAF, {"shards": (replace(HEARING, misses=2),)}),

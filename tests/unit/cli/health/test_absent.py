@@ -29,7 +29,11 @@ def test_without_any_run_it_is_to_be_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "reason", "ends"),
     [
-        (ExitCode.CONFIG, "Discord refuses the token.", "token. Correct that first: a start now ends in the same way."),
+        (
+            ExitCode.CONFIG,
+            "Discord refuses the token.",
+            "token. Correct that first, or the next start may end in the same way.",
+        ),
         (ExitCode.FAILED, "the service bot failed", f"the service bot failed. {START}"),
         (ExitCode.TERMINATED, "", f"with exit code 143 at 2026-01-01 00:00:01 UTC. {START}"),
         (None, "", f"it ended without a word: killed, out of memory, or os._exit. {START}"),

@@ -20,6 +20,17 @@ def test_current_second_is_left_out():
     assert len(window.finished()) == WINDOW_S - 1
 
 
+def test_late_commands_are_counted_among_the_recent_ones():
+    clock = ManualClock()
+    window = Window(clock.monotonic)
+    window.now().finished, window.now().late = 3, 2
+    clock.advance(29)
+    window.now().finished += 4
+    assert window.recent(30) == (7, 2)
+    clock.advance(1)
+    assert window.recent(30) == (4, 0)
+
+
 def test_values_older_than_a_minute_are_dropped():
     """Counts, latencies and lag."""
     clock = ManualClock()
