@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +24,7 @@ from botctl.logins.restart_plan import RestartPlan, plan_restart
 from botctl.logins.service import describe_budget
 from botctl.logins.token_claim import fingerprint_of
 from botctl.monitor.reader import read_reports
+from botctl.monitor.rows import Presence, ProcessReport
 from botctl.monitor.snapshot import ShardSnapshot
 from botctl.run.oneshot.services import open_services
 from botctl.run.providers import add_audit, add_mongo, add_redis
@@ -66,12 +67,18 @@ async def read_gateway(loaded: Loaded) -> GatewayReport:
             logins = read_file(runtime.folder, fingerprint, clock, shards=1, note=str(error))
             return GatewayReport((), logins, why_login=explain(_expected(loaded)))
         reports = await read_reports(redis, loaded.settings.bot)
-        shards = {shard.id: shard for report in reports if report.snapshot for shard in report.snapshot.shards}
-        rows = tuple(shards[number] for number in sorted(shards))
+        rows = known_shards(reports)
         logins = await read_logins(redis, runtime.folder, fingerprint, clock, shards=max(1, len(rows)))
         details = (service.detail for each in reports if each.snapshot for service in each.snapshot.services)
         waiting = next((detail for detail in details if detail.startswith(WAITING)), "")
         return GatewayReport(rows, logins, waiting, explain([shard.id for shard in rows] or _expected(loaded)))
+
+
+def known_shards(reports: Sequence[ProcessReport]) -> tuple[ShardSnapshot, ...]:
+    """The shards, in order, as processes have just reported them. Of one that is silent or gone nothing is known."""
+    fresh = [report.snapshot for report in reports if report.snapshot and report.presence is Presence.UP]
+    shards = {shard.id: shard for snapshot in fresh for shard in snapshot.shards}
+    return tuple(shards[number] for number in sorted(shards))
 
 
 async def reconnect(loaded: Loaded, shard: int | None, *, fresh: bool, reason: str = "") -> tuple[int, ...]:
