@@ -97,4 +97,7 @@ async def discord_status(
         page = StatusPage(http, settings.health.discord_status, clock)
         writer.discord_says = page.says
         tasks.spawn(page.run, name="status page", restart=Backoff())
-        yield page
+        try:
+            yield page
+        finally:
+            await tasks.cancel()  # before the session of its requests closes

@@ -8,7 +8,6 @@ system call to accept and one to close.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -16,11 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from botctl.core.event_loop.accepting import accept_connections
 from botctl.core.event_loop.tasks import create_watched_task, end_task
 
 _KERNEL_BACKLOG: Final = 512  # sockets that wait to be accepted
-_RETRY_S: Final = 1.0  # after an error to accept, as in asyncio
-_log = logging.getLogger(__name__)
 
 
 class SocketGate(Protocol):
@@ -74,7 +72,7 @@ class GatedServer:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         sock.listen(_KERNEL_BACKLOG)
-        self._accepting = create_watched_task(self._accept(sock), name="realtime sockets")
+        self._accepting = create_watched_task(accept_connections(sock, self._admit), name="realtime sockets")
         self._accepting.add_done_callback(lambda _: sock.close())
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -93,18 +91,8 @@ class GatedServer:
         for task in tuple(self._opening):
             await end_task(task)
 
-    async def _accept(self, sock: socket.socket) -> None:
-        while True:
-            try:
-                accepted, address = await self._loop.sock_accept(sock)
-            except OSError as error:
-                _log.warning("a connection cannot be accepted: %s", error.strerror)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            self._admit(accepted, peer_of(address))
-            await asyncio.sleep(0)  # so that many connections do not hold up everything else
-
-    def _admit(self, accepted: socket.socket, peer: str) -> None:
+    def _admit(self, accepted: socket.socket, address: Any) -> None:
+        peer = peer_of(address)
         if not self._gate.accept(peer):
             accepted.close()
             return

@@ -35,6 +35,7 @@ from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
 _log = logging.getLogger(__name__)
 _file_log = logging.getLogger(FILE_ONLY)
 _STATUS_EVERY_S: Final = 1.0
+_STORE_PARTS: Final = ("redis", "mongo", "sandbox")  # that a process with the role `stores` runs
 
 
 class RunDisplay(Protocol):
@@ -162,7 +163,7 @@ def _told_health(health: OwnHealth, runtime: Runtime, supervisor: Supervisor, bu
 async def _tell_standby(health: OwnHealth, runtime: Runtime) -> None:
     """A process that waits to take over the stores is well, however long it waits. Returns when it does not wait."""
     waited = False
-    while (owner := runtime.other_run()) is not None:
+    while (owner := runtime.other_owner(_STORE_PARTS)) is not None:
         waited = True
         health.enter(Health.HEALTHY, f"{health} stands by: it takes over the stores when process {owner} ends")
         await asyncio.sleep(_STATUS_EVERY_S)

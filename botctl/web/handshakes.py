@@ -7,19 +7,17 @@ counted nowhere, and a refused one could be closed only after its handshake.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
+from botctl.core.event_loop.accepting import accept_connections
 from botctl.core.event_loop.tasks import create_watched_task, end_task
 
 HANDSHAKE_S: Final = 10.0
 """How long the TLS handshake of a connection may take."""
-_RETRY_S: Final = 1.0  # after an error to accept; asyncio waits as long
-_log = logging.getLogger(__name__)
 
 
 class Handshakes:
@@ -37,7 +35,14 @@ class Handshakes:
     async def listening(self, sock: socket.socket, is_full: Callable[[], bool]) -> AsyncIterator[None]:
         """Accept connections on ``sock`` until the block ends, then close it. While ``is_full``, close them at once."""
         sock.setblocking(False)
-        accepting = create_watched_task(self._accept(sock, is_full), name="TLS connections")
+
+        def handle(connection: socket.socket, _: Any) -> None:
+            if is_full():
+                connection.close()
+            else:
+                self._begin(connection)
+
+        accepting = create_watched_task(accept_connections(sock, handle), name="TLS connections")
         try:
             yield
         finally:
@@ -45,20 +50,6 @@ class Handshakes:
             sock.close()
             for task in tuple(self._tasks):
                 await end_task(task)
-
-    async def _accept(self, sock: socket.socket, is_full: Callable[[], bool]) -> None:
-        while True:
-            try:
-                connection, _ = await asyncio.get_running_loop().sock_accept(sock)
-            except OSError as error:
-                _log.warning("a connection cannot be accepted: %s", error)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if is_full():
-                connection.close()
-            else:
-                self._begin(connection)
-            await asyncio.sleep(0)  # so that many connections do not hold up everything else
 
     def _begin(self, connection: socket.socket) -> None:
         task = create_watched_task(self._shake_hands(connection), name="TLS handshake")

@@ -33,6 +33,7 @@ from botctl.core.contracts.access import (
 )
 from botctl.core.contracts.access_text import Explanation, describe_grant, explain_unknown
 from botctl.core.contracts.access_text import explain as explain_decision
+from botctl.core.contracts.api_keys import ApiKey
 from botctl.core.contracts.malformed import Malformed
 from botctl.core.contracts.permissions import PERMISSIONS, is_permission
 from botctl.core.errors import NotFound, UsageError
@@ -99,7 +100,8 @@ def revoke(
     async def take_back(admin: AccessAdmin) -> bool:
         if await admin.grants.revoke(role, whom, guild=guild, reason=reason):
             return True
-        if others := [each for each in (await admin.rules()).grants if (each.role, each.holder) == (role, whom)]:
+        held = [each for each in (await admin.rules()).grants if (each.role, each.holder) == (role, whom)]
+        if others := [each for each in held if not each.has_expired(datetime.now(UTC))]:
             raise NotFound(_elsewhere(others[0]), hint=f"`botctl auth who {whom}` shows all grants.")
         return False
 
@@ -173,11 +175,13 @@ def explain(
         raise UsageError(f"{safe(guild, 40)!r} is not a guild; its id is {DISCORD_ID.description}.")
 
     async def ask(admin: AccessAdmin) -> _Answer:
-        requester = await _requester(admin, whom, roles)
+        key = await _find_key(admin, whom)
+        requester = _requester(whom, key, roles)
         if need is None:
             return _Answer(Explanation(f"{whom} may use {what}.", ("yes: it asks for no role",)), allowed=True)
-        if ended := await _why_ended(admin, whom):
-            return _Answer(Explanation(f"{whom} may do nothing.", (f"no: {ended}",)), allowed=False)
+        if key is not None and (ended := key.invalid_reason(datetime.now(UTC))):
+            change = "To allow it, create another key: `botctl auth key create NAME`."
+            return _Answer(Explanation(f"{whom} may do nothing.", (f"no: {ended}",), change), allowed=False)
         return _explain(await admin.rules(), requester, need, guild)
 
     answer = _with_admin(project, profile, ask)
@@ -260,25 +264,23 @@ def _parse_need(what: str, read_commands: Callable[[], Mapping[str, tuple[str, .
     return AnyRole(commands[name]) if commands[name] else None
 
 
-async def _requester(admin: AccessAdmin, holder: Holder, discord_roles: frozenset[str] | None) -> Requester:
-    """``holder`` as who asks; a key with its own permissions. Raises UsageError if there is no such key.
-
-    ``discord_roles``: None if they are not known.
-    """
-    if holder.type is HolderType.USER:
-        return Requester(holder, None if discord_roles is None else discord_roles.__contains__)
+async def _find_key(admin: AccessAdmin, holder: Holder) -> ApiKey | None:
+    """The key that ``holder`` is; None if it is something else. Raises UsageError if there is no such key."""
     if holder.type is not HolderType.KEY:
-        return Requester(holder)
+        return None
     keys = {key.id: key for key in await admin.keys.list()}
     if holder.id not in keys:
         raise UsageError(f"there is no key {safe(holder.id, 40)!r}.", hint="`botctl auth key list` shows their ids.")
-    return keys[holder.id].requester()
+    return keys[holder.id]
 
 
-async def _why_ended(admin: AccessAdmin, holder: Holder) -> str:
-    """Why the key ``holder`` opens nothing any more; empty if it does, and for all that are no key."""
-    keys = {key.id: key for key in await admin.keys.list()} if holder.type is HolderType.KEY else {}
-    return (keys[holder.id].invalid_reason(datetime.now(UTC)) or "") if holder.id in keys else ""
+def _requester(holder: Holder, key: ApiKey | None, discord_roles: frozenset[str] | None) -> Requester:
+    """``holder`` as who asks; a ``key`` with its own permissions. ``discord_roles``: None if they are not known."""
+    if key is not None:
+        return key.requester()
+    if holder.type is HolderType.USER and discord_roles is not None:
+        return Requester(holder, discord_roles.__contains__)
+    return Requester(holder)
 
 
 def _with_admin(project: Path | None, profile: str | None, operation: Callable[[AccessAdmin], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,9 +105,9 @@ class Runtime:
         except (ValueError, TypeError):  # truncated by a crash, or of another version
             return {}
 
-    def other_run(self) -> int | None:
-        """The process id of another `botctl run` that runs embedded parts; one of them may be restarting."""
-        others = (part for part in self.parts().values() if part.lasting and part.owned)
+    def other_owner(self, names: Collection[str]) -> int | None:
+        """The process id of another `botctl run` that has one of the parts ``names``, which may be restarting."""
+        others = (part for part in self.parts().values() if part.name in names and part.lasting and part.owned)
         return next((part.owner_pid for part in others if part.owner_pid != os.getpid()), None)
 
     def publish(self, name: str, *, pid: int, address: str, secret: str | None = None) -> Part:

@@ -58,7 +58,6 @@ async def asking(page: Page, clock: ManualClock) -> AsyncIterator[tuple[StatusPa
         async with discord_status(settings=settings, writer=writer, clock=clock, tasks=tasks) as asked:  # type: ignore[arg-type]
             await until(lambda: page.calls == 1, what="the first question")
             yield asked, writer, server
-        await tasks.cancel()
 
 
 async def test_description_goes_into_the_snapshots_while_it_is_fresh() -> None:

@@ -86,6 +86,18 @@ def test_only_the_owner_can_unpublish_a_part(runtime, sleeper):
     assert set(runtime.parts()) == {"mongo"}
 
 
+def test_other_run_that_has_a_store_is_found_and_one_with_a_server_only_is_not(tmp_path, sleeper):
+    runtime = Runtime(tmp_path, long_lived=True)
+    for name in ("redis", "realtime"):
+        runtime.publish(name, pid=sleeper.pid, address="a")
+    assert runtime.other_owner(["redis"]) is None, "it is this process"
+    doctored(runtime, owner_pid=os.getppid(), owner_started=start_time(os.getppid()))
+    assert runtime.other_owner(["redis", "mongo"]) == os.getppid()
+    assert runtime.other_owner(["mongo"]) is None
+    doctored(runtime, owner_started="another process")
+    assert runtime.other_owner(["redis"]) is None
+
+
 @pytest.mark.parametrize("content", ["", "[{", '{"a": 1}', '[{"name": "redis", "of": "another version"}]'])
 def test_corrupt_file_means_no_parts(runtime, sleeper, content):
     (runtime.folder / "runtime.json").write_text(content)
